@@ -1,0 +1,33 @@
+/**
+ * Text to token ids and back. One interface; encoders live in their own files and are chosen in `load.ts`.
+ */
+
+export interface EncodeOptions {
+  /** Recognize special tokens written out in the text ('<|im_start|>'). Off: such text is plain text. */
+  readonly parseSpecial?: boolean;
+  /** Add the beginning-of-sequence (and, where the model wants it, end-of-sequence) token. Default: as the model says. */
+  readonly addSpecial?: boolean;
+}
+
+export interface Tokenizer {
+  readonly vocabularySize: number;
+  readonly bos?: number;
+  /** Ids that end a generation (end of text, end of turn). */
+  readonly endOfGeneration: ReadonlySet<number>;
+  encode(text: string, options?: EncodeOptions): number[];
+  /** Special tokens are left out unless asked for; bytes that are not UTF-8 become U+FFFD. */
+  decode(ids: readonly number[], options?: { readonly special?: boolean }): string;
+  /** The bytes that a token stands for; empty for special tokens. */
+  tokenBytes(id: number): Uint8Array;
+  /** The token as its vocabulary spells it, for listings. */
+  tokenText(id: number): string;
+  /** A decoder that never emits half a character. */
+  stream(): TokenStream;
+}
+
+export interface TokenStream {
+  /** The text that became certain with this token; possibly empty. */
+  push(id: number): string;
+  /** What is left when the sequence ends: incomplete characters become U+FFFD. */
+  end(): string;
+}

@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { memoryBytes, sliceBytes } from '../../src/base/bytes.ts';
+import { IngotError, isIngotError } from '../../src/base/errors.ts';
+
+test('an error carries its code, place and hint', () => {
+  const error = new IngotError('InvalidFile', 'bad magic', { path: 'a.gguf', offset: 0, hint: 'download it again' });
+  assert.equal(isIngotError(error, 'InvalidFile'), true);
+  assert.equal(isIngotError(error, 'Usage'), false);
+  assert.deepEqual(error.place, { path: 'a.gguf', offset: 0 });
+  assert.equal(error.hint, 'download it again');
+});
+
+test('a slice of a byte source reads relative to its own start', async () => {
+  const source = sliceBytes(memoryBytes(Uint8Array.of(1, 2, 3, 4, 5)), 1, 3);
+  assert.deepEqual(await source.read(1, 2), Uint8Array.of(3, 4));
+});
