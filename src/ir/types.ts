@@ -42,7 +42,9 @@ export function sameShape(a: readonly Dim[], b: readonly Dim[]): boolean {
 export function sameType(a: Type, b: Type): boolean {
   if (a.kind === 'tensor') return b.kind === 'tensor' && a.element === b.element && sameShape(a.shape, b.shape);
   if (a.kind === 'token') return b.kind === 'token';
-  return b.kind === 'tuple' && a.parts.length === b.parts.length && a.parts.every((part, i) => sameType(part, b.parts[i]));
+  return (
+    b.kind === 'tuple' && a.parts.length === b.parts.length && a.parts.every((part, i) => sameType(part, b.parts[i]))
+  );
 }
 
 /** Values of the symbolic dimensions of one run. */

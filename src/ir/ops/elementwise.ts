@@ -123,7 +123,7 @@ const compare: OpRow<'compare'> = {
   },
 };
 
-const isFinite: OpRow<'is_finite'> = {
+const finite: OpRow<'is_finite'> = {
   infer(site) {
     operandCount(site, 1);
     const type = tensorOperand(site, 0);
@@ -216,7 +216,7 @@ export const elementwise = {
   complex,
   convert,
   imag: part,
-  is_finite: isFinite,
+  is_finite: finite,
   real: part,
   reduce_precision: reducePrecision,
   select,

@@ -231,6 +231,4 @@ export const reduction = {
   scatter,
   select_and_scatter: selectAndScatter,
   sort,
-} satisfies OpFamily<
-  'dot_general' | 'map' | 'reduce' | 'reduce_window' | 'scatter' | 'select_and_scatter' | 'sort'
->;
+} satisfies OpFamily<'dot_general' | 'map' | 'reduce' | 'reduce_window' | 'scatter' | 'select_and_scatter' | 'sort'>;

@@ -7,7 +7,7 @@ import { IngotError } from '../../base/errors.ts';
 import { type ElementClass, type ElementType, elementClass } from '../../numerics/element-types.ts';
 import type { OpAttributes, OpName } from '../attributes.ts';
 import type { Region, Value } from '../program.ts';
-import { formatType, type TensorType, tensor, type Type } from '../types.ts';
+import { formatType, type TensorType, type Type, tensor } from '../types.ts';
 
 export interface OpSite<N extends OpName> {
   readonly name: N;
@@ -42,7 +42,11 @@ export function regionCount<N extends OpName>(site: OpSite<N>, count: number): v
 
 export function tensorOperand<N extends OpName>(site: OpSite<N>, index: number): TensorType {
   const type = site.operands.at(index)?.type;
-  check(site, type?.kind === 'tensor', () => `operand ${index} is ${type ? formatType(type) : 'missing'}, not a tensor`);
+  check(
+    site,
+    type?.kind === 'tensor',
+    () => `operand ${index} is ${type ? formatType(type) : 'missing'}, not a tensor`,
+  );
   return type;
 }
 

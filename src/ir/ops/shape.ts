@@ -16,7 +16,12 @@ import {
 } from './row.ts';
 
 /** Distinct dimensions of a tensor of this rank. */
-export function checkDims<N extends OpName>(site: OpSite<N>, dims: readonly number[], rank: number, what: string): void {
+export function checkDims<N extends OpName>(
+  site: OpSite<N>,
+  dims: readonly number[],
+  rank: number,
+  what: string,
+): void {
   check(
     site,
     new Set(dims).size === dims.length && dims.every((d) => Number.isInteger(d) && d >= 0 && d < rank),
@@ -73,7 +78,12 @@ const transpose: OpRow<'transpose'> = {
     const { permutation } = site.attributes;
     check(site, permutation.length === type.shape.length, () => 'permutation and rank differ');
     checkDims(site, permutation, type.shape.length, 'permutation');
-    return [tensor(type.element, permutation.map((d) => type.shape[d]))];
+    return [
+      tensor(
+        type.element,
+        permutation.map((d) => type.shape[d]),
+      ),
+    ];
   },
 };
 
@@ -214,7 +224,12 @@ const concatenate: OpRow<'concatenate'> = {
       );
       extent += dim;
     }
-    return [tensor(first.element, first.shape.map((dim, i) => (i === dimension ? extent : dim)))];
+    return [
+      tensor(
+        first.element,
+        first.shape.map((dim, i) => (i === dimension ? extent : dim)),
+      ),
+    ];
   },
 };
 
