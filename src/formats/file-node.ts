@@ -117,6 +117,7 @@ export function systemError(cause: unknown, path: string): unknown {
       return cause;
     case 'ENOENT':
     case 'ENOTDIR':
+    case 'ERR_INVALID_ARG_VALUE': // a NUL in the path
       return new IngotError('FileNotFound', `${path} does not exist`, { path, cause, hint: 'check the path' });
     case 'EEXIST':
       return new IngotError('FileExists', `${path} exists already`, { path, cause });
