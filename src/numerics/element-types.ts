@@ -3,7 +3,7 @@
  * host array holds its elements. Rounding lives in `rounding.ts`.
  */
 
-/** One row a type. `host` is the array in which the reference device and constants hold decoded elements. */
+/** One row a type. How a host array holds decoded elements is in `host-array.ts`. */
 export const elementTypes = {
   f64: { class: 'float', bits: 64 },
   f32: { class: 'float', bits: 32 },
