@@ -96,7 +96,7 @@ function changed(path: string, offset: number, how: string): IngotError {
 }
 
 /** Runs a call of the file system; its failures become typed errors. */
-export async function attempt<T>(path: string, call: () => Promise<T>): Promise<T> {
+async function attempt<T>(path: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
