@@ -33,6 +33,11 @@ function saidArchitecture(checkpoint: Checkpoint): string {
       return new Settings(checkpoint).strings('architectures')?.[0] ?? 'not said';
     case 'llama2c':
       return 'llama';
+    case 'safetensors':
+      throw new IngotError('UnsupportedFile', 'a safetensors file alone does not say what model it holds', {
+        path: checkpoint.path,
+        hint: 'Name the folder that holds it together with its config.json.',
+      });
     default:
       return checkpoint.kind satisfies never;
   }

@@ -2,7 +2,9 @@
  * Settings of a decoder with pre-normalization, rotary embedding, grouped-query attention and a gated feed-forward
  * part, and how the three kinds of checkpoint spell them. The architectures say what is special about each.
  */
-import type { RopeScaling } from '../composites/rope.ts';
+
+import { IngotError } from '../base/errors.ts';
+import type { RopeScaling } from '../composites/rope_frequencies.ts';
 import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import { Settings } from './settings.ts';
 
@@ -43,6 +45,10 @@ export function readDecoderConfig(checkpoint: Checkpoint, special: Special): Dec
       return readHuggingFace(checkpoint, special);
     case 'llama2c':
       return readLlama2c(checkpoint, special);
+    case 'safetensors':
+      throw new IngotError('UnsupportedFile', 'a safetensors file alone has no configuration', {
+        path: checkpoint.path,
+      });
     default:
       return checkpoint.kind satisfies never;
   }
@@ -89,7 +95,7 @@ function readGgufScaling(s: Settings): RopeScaling {
       return {
         kind: 'yarn',
         factor: s.number('rope.scaling.factor'),
-        originalContext: s.count('rope.scaling.original_context_length'),
+        originalContextLength: s.count('rope.scaling.original_context_length'),
         betaFast: s.number('rope.scaling.yarn_beta_fast', 32),
         betaSlow: s.number('rope.scaling.yarn_beta_slow', 1),
       };
@@ -144,13 +150,13 @@ function readHuggingFaceScaling(s: Settings | undefined, contextLength: number):
         factor: s.number('factor'),
         lowFrequencyFactor: s.number('low_freq_factor'),
         highFrequencyFactor: s.number('high_freq_factor'),
-        originalContext: s.count('original_max_position_embeddings'),
+        originalContextLength: s.count('original_max_position_embeddings'),
       };
     case 'yarn':
       return {
         kind: 'yarn',
         factor: s.number('factor'),
-        originalContext: s.count('original_max_position_embeddings', contextLength),
+        originalContextLength: s.count('original_max_position_embeddings', contextLength),
         betaFast: s.number('beta_fast', 32),
         betaSlow: s.number('beta_slow', 1),
         ...(s.get('attention_factor') !== undefined && { attentionFactor: s.number('attention_factor') }),
@@ -199,16 +205,16 @@ export function ggufMetadata(config: DecoderConfig): {
 } {
   const { architecture, rope } = config;
   const integers = {
-    'block_count': config.layers,
-    'context_length': config.contextLength,
-    'embedding_length': config.hiddenSize,
-    'feed_forward_length': config.feedForwardSize,
+    block_count: config.layers,
+    context_length: config.contextLength,
+    embedding_length: config.hiddenSize,
+    feed_forward_length: config.feedForwardSize,
     'attention.head_count': config.heads,
     'attention.head_count_kv': config.kvHeads,
     'attention.key_length': config.headDim,
     'attention.value_length': config.headDim,
     'rope.dimension_count': rope.dimensions,
-    'vocab_size': config.vocabularySize,
+    vocab_size: config.vocabularySize,
   };
   const floats: Record<string, number> = {
     'attention.layer_norm_rms_epsilon': config.normEpsilon,
@@ -223,7 +229,7 @@ export function ggufMetadata(config: DecoderConfig): {
     floats['rope.scaling.factor'] = rope.scaling.factor;
   }
   if (rope.scaling.kind === 'yarn') {
-    metadata.set(`${architecture}.rope.scaling.original_context_length`, rope.scaling.originalContext);
+    metadata.set(`${architecture}.rope.scaling.original_context_length`, rope.scaling.originalContextLength);
   }
   for (const [key, value] of Object.entries(floats)) metadata.set(`${architecture}.${key}`, value);
   return { metadata, floats: new Set(Object.keys(floats).map((key) => `${architecture}.${key}`)) };

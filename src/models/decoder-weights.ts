@@ -105,6 +105,7 @@ export function decoderWeights(checkpoint: Checkpoint, config: DecoderConfig): R
 }
 
 function fileName(checkpoint: Checkpoint, { gguf, huggingface }: TensorRow, layer: number | undefined): string {
-  if (checkpoint.kind === 'huggingface') return layer === undefined ? huggingface : `model.layers.${layer}.${huggingface}`;
+  if (checkpoint.kind === 'huggingface')
+    return layer === undefined ? huggingface : `model.layers.${layer}.${huggingface}`;
   return layer === undefined ? gguf : `blk.${layer}.${gguf}`;
 }

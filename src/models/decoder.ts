@@ -25,7 +25,7 @@ type Values = Readonly<Record<string, Value>>;
 const layerInputs = ['positions', 'sequence', 'slots', 'ctxLen', 'blockTable'] as const;
 
 export function buildDecoder(config: DecoderConfig, weights: Weights, options: BuildOptions): Program {
-  const { limits, output, kv } = options;
+  const { limits, results, kv } = options;
   const module = new ProgramBuilder();
   const pools = Array.from({ length: config.layers }, (_, layer) =>
     ['k', 'v'].map((part): Parameter => {
@@ -33,7 +33,7 @@ export function buildDecoder(config: DecoderConfig, weights: Weights, options: B
       return { name: `kv.${layer}.${part}`, type, role: 'state' };
     }),
   ).flat();
-  const sampling = output === 'sample';
+  const sampling = results.includes('sample');
   const parameters: readonly Parameter[] = [
     ...stepInputs(limits),
     ...(sampling ? samplingInputs(limits) : []),
@@ -46,10 +46,7 @@ export function buildDecoder(config: DecoderConfig, weights: Weights, options: B
   const updated = [...pools.map(({ name }) => name), ...(sampling ? ['sampled', 'counts'] : [])];
   return module.program(
     parameters,
-    (b, values) => {
-      const results = step(b, config, weights, options, values);
-      return results;
-    },
+    (b, values) => step(b, config, weights, options, values),
     Object.fromEntries(updated.map((name) => [name, name])),
   );
 }
@@ -66,15 +63,11 @@ function step(b: Builder, config: DecoderConfig, weights: Weights, options: Buil
   const rows = rmsNorm(b, b.take(x, values.logitRows), values['output_norm.weight'], config.normEpsilon);
   const head = weights.has('output.weight') ? 'output.weight' : 'token_embd.weight';
   const logits = quantizedDot(b, rows, values[head], { format: formatOf(weights, head), numerics: options.numerics });
-  if (options.output === 'logits') return { logits, ...results };
-  const sampled = sample(b, logits, values);
-  return {
-    ids: sampled.ids,
-    logprobs: sampled.logprobs,
-    sampled: b.op('dynamic_update_slice', [values.sampled, sampled.ids, b.scalar('i32', 0)], {})[0],
-    counts: sampled.counts,
-    ...results,
-  };
+  if (options.results.includes('logits')) results.logits = logits;
+  if (!options.results.includes('sample')) return results;
+  const { ids: sampledIds, logprobs, counts } = sample(b, logits, values);
+  const sampled = b.op('dynamic_update_slice', [values.sampled, sampledIds, b.scalar('i32', 0)], {})[0];
+  return { ...results, ids: sampledIds, logprobs, sampled, counts };
 }
 
 /** A negative token stands for what a row of the previous step sampled. */
@@ -143,7 +136,15 @@ function layerBody(
   const vPool = b.put(p.v, p.slots, b.convert(v, kv));
   const attended = pagedAttention(
     b,
-    { q: rotate(q), kPool, vPool, positions: p.positions, sequence: p.sequence, ctxLen: p.ctxLen, blockTable: p.blockTable },
+    {
+      q: rotate(q),
+      kPool,
+      vPool,
+      positions: p.positions,
+      sequence: p.sequence,
+      ctxLen: p.ctxLen,
+      blockTable: p.blockTable,
+    },
     { scale: 1 / Math.sqrt(headDim), blockSize: limits.blockSize, ...(window !== undefined && { window }) },
   );
   const afterAttention = b.add(p.x, linear(b.reshape(attended, [T, heads * headDim]), 'attn_output'));
@@ -164,7 +165,8 @@ function project(
   numerics: DotNumerics,
 ): Value {
   const format = formats.get(`${name}.weight`) ?? 'f32';
-  return quantizedDot(b, x, p[`${name}.weight`], { format, numerics }, p[`${name}.bias`]);
+  const bias = p[`${name}.bias`] as Value | undefined;
+  return quantizedDot(b, x, p[`${name}.weight`], { format, numerics, ...(bias !== undefined && { bias }) });
 }
 
 function formatOf(weights: Weights, name: string): string {

@@ -2,9 +2,10 @@
  * What the rest of Ingot knows of a model: its dimensions, where its weights lie, and a function that builds its
  * program for one step. An architecture is one file that makes this from a checkpoint.
  */
-import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
-import type { StepLimits } from '../composites/step.ts';
+
 import type { DotNumerics } from '../composites/quantized_dot.ts';
+import type { StepLimits } from '../composites/step.ts';
+import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
 import type { Program } from '../ir/program.ts';
 
 export type KvElement = 'f32' | 'f16' | 'bf16';
@@ -12,10 +13,10 @@ export type KvElement = 'f32' | 'f16' | 'bf16';
 export interface BuildOptions {
   readonly limits: StepLimits;
   /**
-   * 'sample': results `ids` i32[R] and `logprobs` f32[R], sampled by `samplingInputs`.
-   * 'logits': result `logits` f32[R, V] and nothing is sampled.
+   * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
+   * 'logits': `logits` f32[R, V]. Without 'sample' the program has no sampling inputs.
    */
-  readonly output: 'sample' | 'logits';
+  readonly results: readonly ('sample' | 'logits')[];
   /** Element type of the KV pools, states `kv.<layer>.k` and `kv.<layer>.v` of [blockCount * blockSize, heads, headDim]. */
   readonly kv: KvElement;
   readonly numerics: DotNumerics;
