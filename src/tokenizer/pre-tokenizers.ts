@@ -1,0 +1,80 @@
+/**
+ * How text is cut before byte-pair merges, by the name that GGUF gives in `tokenizer.ggml.pre`. The patterns are those
+ * of the models' own tokenizers (GPT-2's `encoder.py`, Llama 3's `tokenizer.py`, Qwen's `tokenization_qwen.py`) and, for
+ * the names that llama.cpp invented, of its `llama-vocab.cpp`; written for JavaScript:
+ * - `\s` there is Unicode's White_Space, which JavaScript's `\s` is not (U+0085, U+FEFF);
+ * - `(?i:'s)` there folds case as Unicode does, so that U+017F (long s) is an s.
+ */
+import { IngotError } from '../base/errors.ts';
+
+const S = '\\p{White_Space}';
+const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${S}\\p{L}\\p{N}]+|${S}+(?!\\P{White_Space})|${S}+`;
+const contractions = "'[sS\u017f]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]";
+/** Llama 3's pattern; Qwen2 differs in the digits that a number token may hold. */
+const llama3 = (digits: string) =>
+  `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n]*|${S}*[\\r\\n]+|${S}+(?!\\P{White_Space})|${S}+`;
+
+export interface PreTokenizer {
+  /** Applied one after the other: each cuts the pieces that the one before left into its matches and what lies between. */
+  readonly patterns: readonly RegExp[];
+  /** A piece that is a token as it stands is not merged. */
+  readonly wholeTokens: boolean;
+  readonly addBos: boolean;
+}
+
+function row(patterns: readonly string[], flags: { wholeTokens?: boolean; addBos?: boolean } = {}): PreTokenizer {
+  const { wholeTokens = false, addBos = false } = flags;
+  return { patterns: patterns.map((pattern) => new RegExp(pattern, 'gu')), wholeTokens, addBos };
+}
+
+const rows = {
+  gpt2: row([gpt2]),
+  llama3: row([llama3('\\p{N}{1,3}')], { wholeTokens: true, addBos: true }),
+  qwen2: row([llama3('\\p{N}')]),
+  starcoder: row(['\\p{N}', gpt2]),
+  default: row(['[\\p{P}$+<=>^~|]+', gpt2, '\\p{N}+', '[0-9][0-9][0-9]']),
+};
+
+const names: ReadonlyMap<string, PreTokenizer> = new Map([
+  ['default', rows.default],
+  ['gpt-2', rows.gpt2],
+  ['mpt', rows.gpt2],
+  ['olmo', rows.gpt2],
+  ['llama-bpe', rows.llama3],
+  ['llama3', rows.llama3],
+  ['llama-v3', rows.llama3],
+  ['qwen2', rows.qwen2],
+  ['stablelm2', rows.qwen2],
+  ['starcoder', rows.starcoder],
+  ['refact', rows.starcoder],
+  ['smollm', rows.starcoder],
+]);
+
+/** @throws IngotError 'UnsupportedFile' for a name that is not in the table. */
+export function preTokenizer(name: string): PreTokenizer {
+  const found = names.get(name);
+  if (found !== undefined) return found;
+  throw new IngotError('UnsupportedFile', `unknown pre-tokenizer '${name}'`, {
+    hint: `known are: ${[...names.keys()].join(', ')}`,
+  });
+}
+
+/** Pieces of the text in order; joined, they are the text. */
+export function preTokenize(text: string, patterns: readonly RegExp[]): string[] {
+  let pieces = [text];
+  for (const pattern of patterns) {
+    const cut: string[] = [];
+    for (const piece of pieces) {
+      pattern.lastIndex = 0;
+      let end = 0;
+      for (let match = pattern.exec(piece); match !== null; match = pattern.exec(piece)) {
+        if (match.index > end) cut.push(piece.slice(end, match.index));
+        cut.push(match[0]);
+        end = pattern.lastIndex;
+      }
+      if (end < piece.length) cut.push(piece.slice(end));
+    }
+    pieces = cut;
+  }
+  return pieces;
+}

@@ -1,0 +1,77 @@
+/** A vocabulary and a text model as a `Tokenizer`: special tokens, begin and end of text, decoding. */
+import { IngotError } from '../base/errors.ts';
+import { SpecialTokens } from './special-tokens.ts';
+import { Utf8Stream } from './stream.ts';
+import type { EncodeOptions, Tokenizer, TokenStream } from './tokenizer.ts';
+import type { TextModel, Vocabulary } from './vocabulary.ts';
+
+const NONE = new Uint8Array(0);
+
+export class VocabularyTokenizer implements Tokenizer {
+  readonly vocabularySize: number;
+  readonly bos?: number;
+  readonly endOfGeneration: ReadonlySet<number>;
+  readonly #vocabulary: Vocabulary;
+  readonly #model: TextModel;
+  readonly #special: SpecialTokens;
+  readonly #utf8 = new TextEncoder();
+
+  constructor(vocabulary: Vocabulary, model: TextModel) {
+    this.#vocabulary = vocabulary;
+    this.#model = model;
+    this.#special = new SpecialTokens(vocabulary);
+    this.vocabularySize = vocabulary.texts.length;
+    this.endOfGeneration = vocabulary.endOfGeneration;
+    if (vocabulary.bos !== undefined) this.bos = vocabulary.bos;
+  }
+
+  encode(text: string, options: EncodeOptions = {}): number[] {
+    const { eos, addEos } = this.#vocabulary;
+    const { parseSpecial = false, addSpecial } = options;
+    const ids: number[] = [];
+    if (this.bos !== undefined && (addSpecial ?? this.#vocabulary.addBos)) ids.push(this.bos);
+    let first = true;
+    for (const part of this.#special.split(text, parseSpecial)) {
+      if (typeof part === 'number') ids.push(part);
+      else this.#model.encode(part, first, ids);
+      first = typeof part === 'number';
+    }
+    if (eos !== undefined && addEos && addSpecial !== false) ids.push(eos);
+    return ids;
+  }
+
+  decode(ids: readonly number[], options: { readonly special?: boolean } = {}): string {
+    const { special = false } = options;
+    const bytesOf = (id: number) => (special && this.#isSpecial(id) ? this.#textBytes(id) : this.tokenBytes(id));
+    const stream = new Utf8Stream(bytesOf, this.#model.spacePrefix);
+    let text = '';
+    for (const id of ids) text += stream.push(id);
+    return text + stream.end();
+  }
+
+  tokenBytes(id: number): Uint8Array {
+    if (this.#isSpecial(id)) return NONE;
+    return this.#vocabulary.kinds[id] === 'userDefined' ? this.#textBytes(id) : this.#model.tokenBytes(id);
+  }
+
+  tokenText(id: number): string {
+    const text = this.#vocabulary.texts[id];
+    if (text !== undefined) return text;
+    throw new IngotError('InvalidArgument', `token ${id} is outside the vocabulary of ${this.vocabularySize} tokens`, {
+      hint: 'the model and its tokenizer do not belong together',
+    });
+  }
+
+  stream(options: { readonly continuation?: boolean } = {}): TokenStream {
+    return new Utf8Stream((id) => this.tokenBytes(id), this.#model.spacePrefix && !(options.continuation ?? false));
+  }
+
+  #isSpecial(id: number): boolean {
+    const kind = this.#vocabulary.kinds[id];
+    return kind === 'control' || kind === 'unknown';
+  }
+
+  #textBytes(id: number): Uint8Array {
+    return this.#utf8.encode(this.tokenText(id));
+  }
+}
