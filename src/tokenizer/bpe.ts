@@ -6,7 +6,7 @@ import { IngotError } from '../base/errors.ts';
 import { readSpelling, spellBytes } from './byte-alphabet.ts';
 import { MergeList, type PairTable } from './merge.ts';
 import { type PreTokenizer, preTokenize } from './pre-tokenizers.ts';
-import type { TextModel, Vocabulary } from './vocabulary.ts';
+import type { Position, TextModel, Vocabulary } from './vocabulary.ts';
 
 /** Pieces remembered, and the longest that is: a bound of some 10 MB. */
 const CACHED_PIECES = 2 ** 16;
@@ -23,15 +23,17 @@ export interface ByteLevelOptions {
 }
 
 export class ByteLevelModel implements TextModel {
-  readonly spacePrefix = false;
+  readonly dropsSpace = false;
   readonly #options: ByteLevelOptions;
   readonly #byteIds: Int32Array;
+  readonly #longest: number;
   readonly #cache = new Map<string, readonly number[]>();
   readonly #list = new MergeList();
   readonly #utf8 = new TextEncoder();
 
   constructor(options: ByteLevelOptions) {
     this.#options = options;
+    this.#longest = [...options.ids.keys()].reduce((longest, text) => Math.max(longest, text.length), 0);
     const unknown = options.vocabulary.unknown ?? -1;
     this.#byteIds = Int32Array.from(
       { length: 256 },
@@ -39,7 +41,7 @@ export class ByteLevelModel implements TextModel {
     );
   }
 
-  encode(text: string, _first: boolean, ids: number[]): void {
+  encode(text: string, _position: Position, ids: number[]): void {
     const { preTokenizer, normalization } = this.#options;
     const normal = normalization === undefined ? text : text.normalize(normalization);
     for (const piece of preTokenize(normal, preTokenizer.patterns)) {
@@ -65,7 +67,7 @@ export class ByteLevelModel implements TextModel {
   #encodePiece(piece: string): number[] {
     const { ids, pairs, preTokenizer } = this.#options;
     const bytes = this.#utf8.encode(piece);
-    if (preTokenizer.wholeTokens) {
+    if (preTokenizer.wholeTokens && bytes.length <= this.#longest) {
       const whole = ids.get(spellBytes(bytes));
       if (whole !== undefined) return [whole];
     }

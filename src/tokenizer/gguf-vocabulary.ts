@@ -4,13 +4,11 @@ import type { Metadata } from '../formats/checkpoint.ts';
 import { ByteLevelModel } from './bpe.ts';
 import { mergesByName, spellingIds } from './byte-level-vocabulary.ts';
 import { preTokenizer } from './pre-tokenizers.ts';
-import { SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import type { Tokenizer } from './tokenizer.ts';
-import { makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
-import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
+import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
+import { type Encoding, makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
 
 /** @throws IngotError 'InvalidFile' for missing or malformed keys, 'UnsupportedFile' for kinds of vocabulary not known. */
-export function ggufTokenizer(metadata: Metadata): Tokenizer {
+export function ggufEncoding(metadata: Metadata): Encoding {
   const keys = new Keys(metadata);
   const model = keys.string('model');
   if (model === undefined) {
@@ -35,7 +33,7 @@ export function ggufTokenizer(metadata: Metadata): Tokenizer {
       const vocabulary = makeVocabulary({ ...common, addBos: keys.boolean('add_bos_token') ?? cut.addBos });
       const ids = spellingIds(vocabulary);
       const pairs = mergesByName(keys.strings('merges') ?? [], ids);
-      return new VocabularyTokenizer(vocabulary, new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut }));
+      return { vocabulary, model: new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut }) };
     }
     case 'llama': {
       const vocabulary = makeVocabulary({
@@ -46,14 +44,14 @@ export function ggufTokenizer(metadata: Metadata): Tokenizer {
         addBos: keys.boolean('add_bos_token') ?? true,
       });
       const scores = keys.floats('scores', texts.length);
-      return new VocabularyTokenizer(
+      return {
         vocabulary,
-        new SentencePieceModel({
+        model: new SentencePieceModel({
           vocabulary,
           ...scoredPairs(vocabulary, scores),
-          spacePrefix: keys.boolean('add_space_prefix') ?? true,
+          spacePrefix: (keys.boolean('add_space_prefix') ?? true) ? prefixAll : { at: 'nowhere' },
         }),
-      );
+      };
     }
     default:
       throw new IngotError('UnsupportedFile', `unknown kind of vocabulary '${model}'`, {

@@ -3,10 +3,8 @@
  * a length and UTF-8 bytes for each token; little endian. A SentencePiece vocabulary with its spaces written as spaces.
  */
 import { IngotError } from '../base/errors.ts';
-import { SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import type { Tokenizer } from './tokenizer.ts';
-import { makeVocabulary, type TokenKind, type VocabularyParts } from './vocabulary.ts';
-import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
+import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
+import { type Encoding, makeVocabulary, type TokenKind, type VocabularyParts } from './vocabulary.ts';
 
 const FIRST_NORMAL = 3 + 256;
 
@@ -47,13 +45,13 @@ export function readLlama2cVocabulary(bytes: Uint8Array, size: number): Llama2cV
   return { texts, kinds, scores: Float32Array.from(scores), unknown: 0, bos: 1, eos: 2, ends: [1], addBos: true };
 }
 
-export function llama2cTokenizer(bytes: Uint8Array, size: number): Tokenizer {
+export function llama2cEncoding(bytes: Uint8Array, size: number): Encoding {
   const parts = readLlama2cVocabulary(bytes, size);
   const vocabulary = makeVocabulary(parts);
-  return new VocabularyTokenizer(
+  return {
     vocabulary,
-    new SentencePieceModel({ vocabulary, ...scoredPairs(vocabulary, parts.scores), spacePrefix: true }),
-  );
+    model: new SentencePieceModel({ vocabulary, ...scoredPairs(vocabulary, parts.scores), spacePrefix: prefixAll }),
+  };
 }
 
 function invalid(what: string, offset: number): IngotError {

@@ -7,12 +7,32 @@
  */
 import { IngotError } from '../base/errors.ts';
 
-const S = '\\p{White_Space}';
-const gpt2 = `'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^${S}\\p{L}\\p{N}]+|${S}+(?!\\P{White_Space})|${S}+`;
-const contractions = "'[sS\u017f]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD]";
+const gpt2 = "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+";
 /** Llama 3's pattern; Qwen2 differs in the digits that a number token may hold. */
 const llama3 = (digits: string) =>
-  `${contractions}|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^${S}\\p{L}\\p{N}]+[\\r\\n]*|${S}*[\\r\\n]+|${S}+(?!\\P{White_Space})|${S}+`;
+  `(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|${digits}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+`;
+
+const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
+const spelledContractions = "(?:'[sS\u017f]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])";
+/** What means something else in JavaScript, or nothing: other groups with flags, word and line borders, possessive loops. */
+const foreign = /\(\?[^:=!<]|\\[wWbBhHRAzZGKXdD]|(?<![[\\])\^|(?<!\\)\$|[+*?]\+|\d\}\+/;
+
+/**
+ * A pattern of Oniguruma or of Python's `regex`, as the files write them, in JavaScript; undefined if it holds anything
+ * that is not known to mean the same.
+ */
+export function translatePattern(pattern: string): RegExp | undefined {
+  const translated = pattern
+    .replaceAll(contractions, spelledContractions)
+    .replaceAll('\\s', '\\p{White_Space}')
+    .replaceAll('\\S', '\\P{White_Space}');
+  if (foreign.test(translated)) return undefined;
+  try {
+    return new RegExp(translated, 'gu');
+  } catch {
+    return undefined;
+  }
+}
 
 export interface PreTokenizer {
   /** Applied one after the other: each cuts the pieces that the one before left into its matches and what lies between. */
@@ -24,7 +44,7 @@ export interface PreTokenizer {
 
 function row(patterns: readonly string[], flags: { wholeTokens?: boolean; addBos?: boolean } = {}): PreTokenizer {
   const { wholeTokens = false, addBos = false } = flags;
-  return { patterns: patterns.map((pattern) => new RegExp(pattern, 'gu')), wholeTokens, addBos };
+  return { patterns: patterns.flatMap((pattern) => translatePattern(pattern) ?? []), wholeTokens, addBos };
 }
 
 const rows = {
@@ -32,7 +52,7 @@ const rows = {
   llama3: row([llama3('\\p{N}{1,3}')], { wholeTokens: true, addBos: true }),
   qwen2: row([llama3('\\p{N}')]),
   starcoder: row(['\\p{N}', gpt2]),
-  default: row(['[\\p{P}$+<=>^~|]+', gpt2, '\\p{N}+', '[0-9][0-9][0-9]']),
+  default: row(['[\\p{P}\\$+<=>\\^~|]+', gpt2, '\\p{N}+', '[0-9][0-9][0-9]']),
 };
 
 const names: ReadonlyMap<string, PreTokenizer> = new Map([

@@ -3,15 +3,13 @@
  * (`sentencepiece_model.proto` of google/sentencepiece).
  */
 import { IngotError } from '../base/errors.ts';
-import { SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import type { Tokenizer } from './tokenizer.ts';
-import { makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
-import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
+import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
+import { type Encoding, makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
 
 const BPE = 2;
 
 /** @throws IngotError 'InvalidFile' for malformed files, 'UnsupportedFile' for models that are no BPE or rewrite text. */
-export function sentencePieceTokenizer(bytes: Uint8Array): Tokenizer {
+export function sentencePieceEncoding(bytes: Uint8Array): Encoding {
   const texts: string[] = [];
   const kinds: TokenKind[] = [];
   const scores: number[] = [];
@@ -61,10 +59,15 @@ export function sentencePieceTokenizer(bytes: Uint8Array): Tokenizer {
     eos: ids.eos < 0 ? undefined : ids.eos,
     addBos: ids.bos >= 0,
   });
-  return new VocabularyTokenizer(
+  return {
     vocabulary,
-    new SentencePieceModel({ vocabulary, ...scoredPairs(vocabulary, scores), ...normalizer }),
-  );
+    model: new SentencePieceModel({
+      vocabulary,
+      ...scoredPairs(vocabulary, scores),
+      removeExtraSpaces: normalizer.removeExtraSpaces,
+      spacePrefix: normalizer.spacePrefix ? prefixAll : { at: 'nowhere' },
+    }),
+  };
 }
 
 type Field =

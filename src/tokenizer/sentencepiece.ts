@@ -8,7 +8,7 @@
  */
 import { IngotError } from '../base/errors.ts';
 import { MergeList, PairTable } from './merge.ts';
-import type { TextModel, Vocabulary } from './vocabulary.ts';
+import type { Position, TextModel, Vocabulary } from './vocabulary.ts';
 
 const SPACE = '\u2581';
 /** Longer tokens are refused: real ones end at a few hundred, and every one is split in all ways. */
@@ -24,16 +24,26 @@ export interface SymbolPairs {
   readonly inside: PairTable;
 }
 
+/**
+ * Where text gets a space that nobody wrote, so that its first word is the word it is elsewhere: at the start, or after
+ * special tokens as well. `besideSpace`: even where it starts with a space already.
+ */
+export type SpacePrefix =
+  | { readonly at: 'nowhere' }
+  | { readonly at: 'start' | 'stretches'; readonly besideSpace: boolean };
+
+/** As llama.cpp does, and sentencepiece where nothing special stands in a text. */
+export const prefixAll: SpacePrefix = { at: 'stretches', besideSpace: true };
+
 export interface SentencePieceOptions extends SymbolPairs {
   readonly vocabulary: Vocabulary;
-  /** A text starts with a space that nobody wrote, so that its first word is the word it is elsewhere. */
-  readonly spacePrefix: boolean;
+  readonly spacePrefix: SpacePrefix;
   /** Spaces at either end go, runs of them become one. */
   readonly removeExtraSpaces?: boolean;
 }
 
 export class SentencePieceModel implements TextModel {
-  readonly spacePrefix: boolean;
+  readonly dropsSpace: boolean;
   readonly #options: SentencePieceOptions;
   readonly #byteIds: Int32Array;
   readonly #cache = new Map<string, readonly number[]>();
@@ -42,17 +52,17 @@ export class SentencePieceModel implements TextModel {
 
   constructor(options: SentencePieceOptions) {
     this.#options = options;
-    this.spacePrefix = options.spacePrefix;
+    this.dropsSpace = options.spacePrefix.at !== 'nowhere';
     this.#byteIds = new Int32Array(256).fill(-1);
     options.vocabulary.texts.forEach((text, id) => {
       if (options.vocabulary.kinds[id] === 'byte') this.#byteIds[byteOf(text)] = id;
     });
   }
 
-  encode(text: string, first: boolean, ids: number[]): void {
+  encode(text: string, position: Position, ids: number[]): void {
     const { characters, inside, removeExtraSpaces = false } = this.#options;
     let input = removeExtraSpaces ? text.split(' ').filter(Boolean).join(' ') : text;
-    if (first && this.spacePrefix && input !== '') input = ` ${input}`;
+    if (this.#wantsSpace(input, position)) input = ` ${input}`;
     input = input.replaceAll(' ', SPACE);
     let start = 0;
     let before = -1;
@@ -71,9 +81,15 @@ export class SentencePieceModel implements TextModel {
   }
 
   tokenBytes(id: number): Uint8Array {
-    const text = this.#options.vocabulary.texts[id] ?? '';
-    if (this.#options.vocabulary.kinds[id] === 'byte') return Uint8Array.of(byteOf(text));
-    return this.#utf8.encode(text.replaceAll(SPACE, ' '));
+    const { texts, kinds } = this.#options.vocabulary;
+    return spaceOrByte(texts[id] ?? '', kinds[id] === 'byte');
+  }
+
+  #wantsSpace(text: string, position: Position): boolean {
+    const { spacePrefix } = this.#options;
+    if (spacePrefix.at === 'nowhere' || text === '') return false;
+    if (spacePrefix.at === 'start' && position !== 'start') return false;
+    return spacePrefix.besideSpace || !(text.startsWith(' ') || text.startsWith(SPACE));
   }
 
   #encodePiece(piece: string, ids: number[]): void {
@@ -179,6 +195,11 @@ export function symbolTables(vocabulary: Vocabulary) {
     }
   }
   return { ids, characters, inside };
+}
+
+/** The bytes of a token as SentencePiece spells them: U+2581 is a space, '<0x0A>' a byte if the vocabulary says so. */
+export function spaceOrByte(text: string, isByte: boolean): Uint8Array {
+  return isByte ? Uint8Array.of(byteOf(text)) : new TextEncoder().encode(text.replaceAll(SPACE, ' '));
 }
 
 /** @throws IngotError 'InvalidFile' if a byte token is not spelled <0x00> to <0xFF>. */

@@ -9,9 +9,7 @@ import { spellingIds } from './byte-level-vocabulary.ts';
 import { PairTable } from './merge.ts';
 import { preTokenizer } from './pre-tokenizers.ts';
 import { MAX_TOKEN_LENGTH } from './sentencepiece.ts';
-import type { Tokenizer } from './tokenizer.ts';
-import { makeVocabulary, type TokenKind } from './vocabulary.ts';
-import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
+import { type Encoding, makeVocabulary, type TokenKind } from './vocabulary.ts';
 
 /** What a rank file does not say. */
 export interface TiktokenModel {
@@ -50,7 +48,7 @@ export const tiktokenModels = {
 } as const satisfies Record<string, TiktokenModel>;
 
 /** @throws IngotError 'InvalidFile' for lines that are no rank, base64 errors, ranks with holes or twice. */
-export function tiktokenTokenizer(bytes: Uint8Array, model: TiktokenModel): Tokenizer {
+export function tiktokenEncoding(bytes: Uint8Array, model: TiktokenModel): Encoding {
   const spellings = readRanks(bytes);
   const texts = [...spellings, ...model.specialTokens];
   const kinds = texts.map((_, id): TokenKind => (id < spellings.length ? 'normal' : 'control'));
@@ -60,7 +58,7 @@ export function tiktokenTokenizer(bytes: Uint8Array, model: TiktokenModel): Toke
   const vocabulary = makeVocabulary({ texts, kinds, bos, eos: idOf(model.eos), addBos: bos !== undefined });
   const ids = spellingIds(vocabulary);
   const options = { vocabulary, ids, pairs: rankedPairs(ids), preTokenizer: { ...cut, wholeTokens: true } };
-  return new VocabularyTokenizer(vocabulary, new ByteLevelModel(options));
+  return { vocabulary, model: new ByteLevelModel(options) };
 }
 
 /** Tokens in the byte alphabet; the index is the rank. */

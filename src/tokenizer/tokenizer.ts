@@ -21,8 +21,11 @@ export interface Tokenizer {
   tokenBytes(id: number): Uint8Array;
   /** The token as its vocabulary spells it, for listings. */
   tokenText(id: number): string;
-  /** A decoder that never emits half a character. */
-  stream(): TokenStream;
+  /**
+   * A decoder that never emits half a character. `continuation`: the ids go on from other text (a prompt), so that a
+   * space at their start is a space; at the start of a text, SentencePiece's is not.
+   */
+  stream(options?: { readonly continuation?: boolean }): TokenStream;
 }
 
 export interface TokenStream {

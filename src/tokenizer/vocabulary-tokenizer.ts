@@ -3,7 +3,7 @@ import { IngotError } from '../base/errors.ts';
 import { SpecialTokens } from './special-tokens.ts';
 import { Utf8Stream } from './stream.ts';
 import type { EncodeOptions, Tokenizer, TokenStream } from './tokenizer.ts';
-import type { TextModel, Vocabulary } from './vocabulary.ts';
+import type { Encoding, Position, TextModel, Vocabulary } from './vocabulary.ts';
 
 const NONE = new Uint8Array(0);
 
@@ -16,11 +16,12 @@ export class VocabularyTokenizer implements Tokenizer {
   readonly #special: SpecialTokens;
   readonly #utf8 = new TextEncoder();
 
-  constructor(vocabulary: Vocabulary, model: TextModel) {
+  /** @param vocabularySize rows of the model's embedding: it may have spare ones, which stand for nothing. */
+  constructor({ vocabulary, model }: Encoding, vocabularySize = vocabulary.texts.length) {
     this.#vocabulary = vocabulary;
     this.#model = model;
     this.#special = new SpecialTokens(vocabulary);
-    this.vocabularySize = vocabulary.texts.length;
+    this.vocabularySize = vocabularySize;
     this.endOfGeneration = vocabulary.endOfGeneration;
     if (vocabulary.bos !== undefined) this.bos = vocabulary.bos;
   }
@@ -30,11 +31,11 @@ export class VocabularyTokenizer implements Tokenizer {
     const { parseSpecial = false, addSpecial } = options;
     const ids: number[] = [];
     if (this.bos !== undefined && (addSpecial ?? this.#vocabulary.addBos)) ids.push(this.bos);
-    let first = true;
+    let position: Position = 'start';
     for (const part of this.#special.split(text, parseSpecial)) {
       if (typeof part === 'number') ids.push(part);
-      else this.#model.encode(part, first, ids);
-      first = typeof part === 'number';
+      else this.#model.encode(part, position, ids);
+      position = 'afterSpecial';
     }
     if (eos !== undefined && addEos && addSpecial !== false) ids.push(eos);
     return ids;
@@ -43,27 +44,28 @@ export class VocabularyTokenizer implements Tokenizer {
   decode(ids: readonly number[], options: { readonly special?: boolean } = {}): string {
     const { special = false } = options;
     const bytesOf = (id: number) => (special && this.#isSpecial(id) ? this.#textBytes(id) : this.tokenBytes(id));
-    const stream = new Utf8Stream(bytesOf, this.#model.spacePrefix);
+    const stream = new Utf8Stream(bytesOf, this.#model.dropsSpace);
     let text = '';
     for (const id of ids) text += stream.push(id);
     return text + stream.end();
   }
 
   tokenBytes(id: number): Uint8Array {
-    if (this.#isSpecial(id)) return NONE;
+    if (this.#isSpecial(id) || this.tokenText(id) === '') return NONE;
     return this.#vocabulary.kinds[id] === 'userDefined' ? this.#textBytes(id) : this.#model.tokenBytes(id);
   }
 
   tokenText(id: number): string {
     const text = this.#vocabulary.texts[id];
     if (text !== undefined) return text;
+    if (Number.isInteger(id) && id >= 0 && id < this.vocabularySize) return '';
     throw new IngotError('InvalidArgument', `token ${id} is outside the vocabulary of ${this.vocabularySize} tokens`, {
       hint: 'the model and its tokenizer do not belong together',
     });
   }
 
   stream(options: { readonly continuation?: boolean } = {}): TokenStream {
-    return new Utf8Stream((id) => this.tokenBytes(id), this.#model.spacePrefix && !(options.continuation ?? false));
+    return new Utf8Stream((id) => this.tokenBytes(id), this.#model.dropsSpace && !(options.continuation ?? false));
   }
 
   #isSpecial(id: number): boolean {

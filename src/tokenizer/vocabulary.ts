@@ -20,14 +20,23 @@ export interface Vocabulary {
   readonly addEos: boolean;
 }
 
+/** Where a stretch of plain text stands: at the very start, after a special token. There are no others. */
+export type Position = 'start' | 'afterSpecial';
+
 /** What a kind of model does with plain text; `VocabularyTokenizer` does the rest. */
 export interface TextModel {
-  /** Appends the ids of a stretch of plain text. `first`: nothing, or a special token, stands before it. */
-  encode(text: string, first: boolean, ids: number[]): void;
+  /** Appends the ids of a stretch of plain text. */
+  encode(text: string, position: Position, ids: number[]): void;
   /** The bytes of a token that is no special one. */
   tokenBytes(id: number): Uint8Array;
   /** The encoder puts a space before a text, which the decoder takes away. */
-  readonly spacePrefix: boolean;
+  readonly dropsSpace: boolean;
+}
+
+/** What a vocabulary file is read into. */
+export interface Encoding {
+  readonly vocabulary: Vocabulary;
+  readonly model: TextModel;
 }
 
 /** Turns and texts of well-known chat models end with these, though many files name only one of them as end. */
