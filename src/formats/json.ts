@@ -2,8 +2,9 @@
 import { type ByteSource, checkRange } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 
-/** Parsed JSON takes many times the memory of its text. */
+/** Parsed JSON takes many times the memory of its text, brackets most of all (80 bytes for 2). */
 const maxJsonBytes = 32 << 20;
+const maxBrackets = 2_000_000;
 
 export type JsonValue = null | boolean | number | string | readonly JsonValue[] | JsonObject;
 export interface JsonObject {
@@ -25,6 +26,9 @@ export async function readJsonObject(
     throw new IngotError('InvalidFile', `${length} bytes of JSON; at most ${limit} are allowed`, place);
   }
   const bytes = await source.read(offset, length);
+  if (countBrackets(bytes) > maxBrackets) {
+    throw new IngotError('InvalidFile', `JSON of more than ${maxBrackets} arrays and objects`, place);
+  }
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
@@ -42,6 +46,12 @@ export async function readJsonObject(
   const twice = uniqueKeys ? duplicateKey(text) : undefined;
   if (twice !== undefined) throw new IngotError('InvalidFile', `the key "${twice}" appears twice`, place);
   return value;
+}
+
+function countBrackets(bytes: Uint8Array): number {
+  let count = 0;
+  for (const byte of bytes) if (byte === 0x5b || byte === 0x7b) count++;
+  return count;
 }
 
 /** The first key that one object of the text holds twice. The text is valid JSON. */

@@ -3,9 +3,10 @@ import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
 import type { Metadata, MetadataValue } from '../../src/formats/checkpoint.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
-import type { GgufType } from '../../src/formats/gguf-types.ts';
+import { type GgufType, ggmlTypesById } from '../../src/formats/gguf-types.ts';
 import { type GgufContents, layoutGguf } from '../../src/formats/gguf-write.ts';
 import { copyTensor } from '../../src/formats/tensor-stream.ts';
+import { blockFormats } from '../../src/numerics/quant/formats.ts';
 import { bytesOf, concat, ingot, ramp, tensor, text, u32, u64 } from './formats-support.ts';
 
 const read = (bytes: Uint8Array) => readGguf(memoryBytes(bytes, 'test.gguf'));
@@ -278,4 +279,10 @@ test('writing stops between chunks when it is aborted', async () => {
   };
   await assert.rejects(layout.writeTo(sink, controller.signal), ingot('Aborted'));
   assert.equal(writes, 2);
+});
+
+test('sizes and numbers of tensor types are those of the formats that can be decoded', () => {
+  for (const { name, ggmlType, blockSize, blockBytes } of blockFormats) {
+    assert.deepEqual(ggmlTypesById.get(ggmlType), { id: ggmlType, name, blockSize, blockBytes });
+  }
 });

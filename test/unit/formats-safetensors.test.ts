@@ -67,6 +67,7 @@ const lies: readonly (readonly [what: string, bytes: Uint8Array, message: RegExp
   ['a header longer than the file', concat(u64(100), ramp(50)), /header of 100 bytes in a file of 58/],
   ['a header of 2^64 - 1 bytes', concat(u64(2n ** 64n - 1n), ramp(50)), /header of/],
   ['an array for a header', file('[]'), /not an object/],
+  ['three million nested arrays', file(`{"a":${'['.repeat(3e6)}`), /arrays and objects/],
   ['broken JSON', file('{"t": '), /not valid JSON/],
   ['a header not in UTF-8', concat(u64(4), Uint8Array.of(0x7b, 0xff, 0xff, 0x7d)), /not valid UTF-8/],
   [
