@@ -128,7 +128,7 @@ export class Engine implements AsyncDisposable {
     const { prompt, maxTokens, topLogprobs = 0, signal, ignoreEnd = false } = request;
     const clock = new StatisticsClock(prompt.length);
     const stops = new StopStrings(request.stop ?? []);
-    const stream = this.tokenizer.stream();
+    const stream = this.tokenizer.stream({ continuation: true });
     const end = (reason: FinishReason, text = ''): GenerateEvent => {
       return { kind: 'end', reason, text, statistics: clock.read() };
     };
