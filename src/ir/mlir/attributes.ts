@@ -5,8 +5,18 @@
  */
 import { IngotError } from '../../base/errors.ts';
 import { decodeElements } from '../../numerics/host-array.ts';
-import type { Attribute, CompareType, ComparisonDirection, OpAttributes, OpName } from '../attributes.ts';
-import type { Literal, Value } from '../program.ts';
+import {
+  type Attribute,
+  type AttributedOp,
+  type CompareType,
+  type ComparisonDirection,
+  isListAttribute,
+  isLiteralAttribute,
+  isTypeAttribute,
+  type OpAttributes,
+  type OpName,
+} from '../attributes.ts';
+import type { Value } from '../program.ts';
 import type { Dim } from '../types.ts';
 import { type Fields, symbolicExtent } from './attribute-text.ts';
 
@@ -117,7 +127,8 @@ class Reading {
 
   fields(name: string): Fields {
     const given = this.get(name);
-    const isFields = typeof given === 'object' && !Array.isArray(given) && !isTyped(given);
+    const isFields =
+      typeof given === 'object' && !isListAttribute(given) && !isTypeAttribute(given) && !isLiteralAttribute(given);
     return this.#must(name, isFields ? (given as Fields) : undefined, 'a dictionary', given);
   }
 
@@ -142,18 +153,9 @@ class Reading {
   }
 }
 
-/** Types and literals are objects too, but no dictionaries. */
-function isTyped(value: object): boolean {
-  return 'kind' in value || ('data' in value && value.data instanceof Uint8Array);
-}
-
-function isLiteral(value: Attribute): value is Literal {
-  return typeof value === 'object' && 'data' in value && value.data instanceof Uint8Array;
-}
-
 function integerList(value: Attribute): readonly number[] | undefined {
   if (Array.isArray(value)) return value.every((n) => Number.isInteger(n)) ? (value as number[]) : undefined;
-  if (!isLiteral(value) || !(value.data instanceof Uint8Array)) return undefined;
+  if (!isLiteralAttribute(value) || !(value.data instanceof Uint8Array)) return undefined;
   const numbers = Array.from(decodeElements(value.type.element, value.data), Number);
   if (!numbers.every(Number.isSafeInteger)) return undefined;
   if (!value.splat) return numbers;
@@ -165,9 +167,6 @@ function integerList(value: Attribute): readonly number[] | undefined {
 const maxSplat = 1024;
 
 type Row<N extends OpName> = (a: Reading, operands: readonly Value[]) => OpAttributes[N];
-/** Ops that have attributes. */
-type Attributed = { [N in OpName]: keyof OpAttributes[N] extends never ? never : N }[OpName];
-
 function shapeOf(value: Value | undefined): readonly Dim[] {
   return value?.type.kind === 'tensor' ? value.type.shape : [];
 }
@@ -183,7 +182,7 @@ function window(a: Reading, operands: readonly Value[]) {
   };
 }
 
-const rows: { readonly [N in Attributed]: Row<N> } = {
+const rows: { readonly [N in AttributedOp]: Row<N> } = {
   broadcast_in_dim: (a) => ({ broadcast_dimensions: a.integers('broadcast_dimensions') }),
   call: (a) => ({ callee: a.symbol('callee') }),
   compare: (a) => {
@@ -201,7 +200,7 @@ const rows: { readonly [N in Attributed]: Row<N> } = {
   concatenate: (a) => ({ dimension: a.integer('dimension') }),
   constant: (a) => {
     const value = a.get('value');
-    return value !== undefined && isLiteral(value) ? { value } : a.fail('needs a constant value');
+    return value !== undefined && isLiteralAttribute(value) ? { value } : a.fail('needs a constant value');
   },
   custom_call: (a) => {
     const call_target_name = a.symbol('call_target_name');
@@ -271,7 +270,7 @@ const rows: { readonly [N in Attributed]: Row<N> } = {
   transpose: (a) => ({ permutation: a.integers('permutation') }),
 };
 
-function isAttributed(name: OpName): name is Attributed {
+function isAttributed(name: OpName): name is AttributedOp {
   return Object.hasOwn(rows, name);
 }
 

@@ -3,7 +3,7 @@
  * hand-written tests look like those made from JAX (`stablehlo.custom_call @check.expect_eq(%a, %b)`). The expected
  * constant of a `_const` form becomes a constant op and the second operand; tolerances and the like are in `extra`.
  */
-import type { Attribute } from '../attributes.ts';
+import { type Attribute, isLiteralAttribute } from '../attributes.ts';
 import type { Literal, Value } from '../program.ts';
 import type { Type } from '../types.ts';
 import { type BodyParser, checkTypes, type OpText } from './syntax.ts';
@@ -52,14 +52,10 @@ export function readCheck(name: string, p: BodyParser): OpText {
 /** As a custom call. `constant` makes an op of the expected value. */
 export function asCustomCall(name: string, text: OpText, constant: (value: Literal) => Value): OpText {
   const { value, ...extra } = text.fields;
-  const expected = isLiteral(value) ? [constant(value)] : [];
+  const expected = value !== undefined && isLiteralAttribute(value) ? [constant(value)] : [];
   return {
     ...text,
     operands: [...text.operands, ...expected],
     fields: { ...extra, call_target_name: name.replace(/_const$/, ''), has_side_effect: true },
   };
-}
-
-function isLiteral(value: Attribute | undefined): value is Literal {
-  return typeof value === 'object' && 'splat' in value;
 }

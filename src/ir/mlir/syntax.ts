@@ -2,7 +2,7 @@
  * Ops with an assembly of their own (https://github.com/openxla/stablehlo, `StablehloOps.td`), one reader each. An op
  * that is not in the table is written like any elementwise op; the generic form, the name in quotes, serves all.
  */
-import type { Attribute, OpName } from '../attributes.ts';
+import { type Attribute, isLiteralAttribute, type OpName } from '../attributes.ts';
 import { createOp, createRegion } from '../build.ts';
 import { isOpName } from '../ops/table.ts';
 import type { Op, Region, Value } from '../program.ts';
@@ -139,10 +139,8 @@ const constant: Reader = (p) => {
   p.lexer.skip();
   const at = p.lexer.at;
   const value = p.attributes.attribute();
-  if (typeof value !== 'object' || !('type' in value) || typeof value.type !== 'object' || !('kind' in value.type)) {
-    return p.lexer.fail('expected the elements of a constant', at);
-  }
-  return { operands: [], fields: { ...fields, value }, regions: [], types: [value.type as Type] };
+  if (!isLiteralAttribute(value)) return p.lexer.fail('expected the elements of a constant', at);
+  return { operands: [], fields: { ...fields, value }, regions: [], types: [value.type] };
 };
 
 const iota: Reader = (p) => {
