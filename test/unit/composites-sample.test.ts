@@ -285,6 +285,32 @@ test('draws follow the distribution, and depend on seed and position alone', asy
   );
 });
 
+test('top-p stops where its share is reached exactly; min-p and top-k keep whole ties of their border', async () => {
+  const run = await compileSample();
+  const counts = Array<number>(4 * 2 * V).fill(0);
+  const logits = [5, 7, 7, 5, 7, 7, ...Array<number>(V - 6).fill(Number.NEGATIVE_INFINITY)];
+  const half = 2 * Math.log(2);
+  const drawn = async (row: Partial<Row>) => {
+    const ids = new Set<number>();
+    for (let position = 0; position < 64; position += 16) {
+      const rows = Array.from(
+        { length: 16 },
+        (_, i): Row => ({ logits, temperature: 1, position: position + i, ...row }),
+      );
+      for (const id of (await run(fill(rows, counts), { R: 16 })).ids) ids.add(id);
+    }
+    return [...ids].sort((a, b) => a - b);
+  };
+  const four = { logits: logits.map((v) => (v === 7 ? 7 : Number.NEGATIVE_INFINITY)) };
+  assert.deepEqual(await drawn({ ...four, topP: 0.5 }), [1, 2]);
+  assert.deepEqual(await drawn({ ...four, topP: 0.51 }), [1, 2, 4]);
+  assert.deepEqual(await drawn({ ...four, topP: 0 }), [1]);
+  assert.deepEqual(await drawn({ ...four, topK: 3 }), [1, 2, 4]);
+  assert.deepEqual(await drawn({ minP: 1 }), [1, 2, 4, 5]);
+  assert.deepEqual(await drawn({ temperature: 2 / half, minP: 0.24 }), [0, 1, 2, 3, 4, 5]);
+  assert.deepEqual(await drawn({ temperature: 2 / half, minP: 0.26 }), [1, 2, 4, 5]);
+});
+
 test('a count row outside the state is dropped', async () => {
   const run = await compileSample();
   const counts = Array<number>(4 * 2 * V).fill(0);
