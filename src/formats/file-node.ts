@@ -96,7 +96,7 @@ function changed(path: string, offset: number, how: string): IngotError {
 }
 
 /** Runs a call of the file system; its failures become typed errors. */
-export async function attempt<T>(path: string, call: () => Promise<T>): Promise<T> {
+async function attempt<T>(path: string, call: () => Promise<T>): Promise<T> {
   try {
     return await call();
   } catch (error) {
@@ -117,6 +117,7 @@ export function systemError(cause: unknown, path: string): unknown {
       return cause;
     case 'ENOENT':
     case 'ENOTDIR':
+    case 'ERR_INVALID_ARG_VALUE': // a NUL in the path
       return new IngotError('FileNotFound', `${path} does not exist`, { path, cause, hint: 'check the path' });
     case 'EEXIST':
       return new IngotError('FileExists', `${path} exists already`, { path, cause });

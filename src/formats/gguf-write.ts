@@ -161,7 +161,7 @@ function writeValue(header: HeaderWriter, key: string, value: MetadataValue, typ
 
 function writeArray(header: HeaderWriter, key: string, value: MetadataValue, type: GgufArrayType): void {
   const isArray = Array.isArray(value) || ArrayBuffer.isView(value);
-  if (!isArray) return refuse(`the metadata value "${key}" is not an array`);
+  if (!isArray) refuse(`the metadata value "${key}" is not an array`);
   const elements: ArrayLike<MetadataValue> = value;
   header.u32('arrays' in type ? ggufArrayId : ggufScalars[type.array].id);
   header.u64(elements.length);
@@ -176,20 +176,27 @@ function writeArray(header: HeaderWriter, key: string, value: MetadataValue, typ
   }
 }
 
-/** Fields of a DataView and the range that each takes; no value is ever rounded into an integer field. */
+/** No value is ever rounded or wrapped into an integer field. */
 function writeScalar(header: HeaderWriter, key: string, value: MetadataValue, type: GgufScalar): void {
-  if (type === 'string' && typeof value === 'string') return header.string(value);
-  if (type === 'bool' && typeof value === 'boolean') return header.integer(1, value ? 1n : 0n);
-  if (type === 'float32' && typeof value === 'number') return header.f32(value);
-  if (type === 'float64' && typeof value === 'number') return header.f64(value);
-  const isInteger = typeof value === 'bigint' || (typeof value === 'number' && Number.isSafeInteger(value));
-  if (isInteger && type !== 'string' && type !== 'bool' && type !== 'float32' && type !== 'float64') {
-    const { bytes } = ggufScalars[type];
-    const integer = BigInt(value);
-    const wrapped = type.startsWith('u') ? BigInt.asUintN(bytes * 8, integer) : BigInt.asIntN(bytes * 8, integer);
-    if (wrapped === integer) return header.integer(bytes, integer);
+  if (type === 'string' && typeof value === 'string') header.string(value);
+  else if (type === 'bool' && typeof value === 'boolean') header.integer(1, value ? 1n : 0n);
+  else if (type === 'float32' && typeof value === 'number') header.f32(value);
+  else if (type === 'float64' && typeof value === 'number') header.f64(value);
+  else {
+    const integer = integerOf(value, type);
+    if (integer === undefined) refuse(`the metadata value "${key}" (${typeof value}) is not a ${type}`);
+    header.integer(ggufScalars[type].bytes, integer);
   }
-  return refuse(`the metadata value "${key}" (${typeof value}) is not a ${type}`);
+}
+
+/** The value, if it is an integer that this integer type holds. */
+function integerOf(value: MetadataValue, type: GgufScalar): bigint | undefined {
+  if (type === 'string' || type === 'bool' || type === 'float32' || type === 'float64') return undefined;
+  if (typeof value !== 'bigint' && !(typeof value === 'number' && Number.isSafeInteger(value))) return undefined;
+  const integer = BigInt(value);
+  const bits = ggufScalars[type].bytes * 8;
+  const held = type.startsWith('u') ? BigInt.asUintN(bits, integer) : BigInt.asIntN(bits, integer);
+  return held === integer ? integer : undefined;
 }
 
 /** A growing buffer of little-endian fields. */
@@ -198,17 +205,22 @@ class HeaderWriter {
   #length = 0;
   readonly #utf8 = new TextEncoder();
 
+  // Room first: making it may replace the view.
   u32(value: number): void {
-    this.#view.setUint32(this.#grow(4), value, true);
+    const at = this.#grow(4);
+    this.#view.setUint32(at, value, true);
   }
   u64(value: number): void {
-    this.#view.setBigUint64(this.#grow(8), BigInt(value), true);
+    const at = this.#grow(8);
+    this.#view.setBigUint64(at, BigInt(value), true);
   }
   f32(value: number): void {
-    this.#view.setFloat32(this.#grow(4), value, true);
+    const at = this.#grow(4);
+    this.#view.setFloat32(at, value, true);
   }
   f64(value: number): void {
-    this.#view.setFloat64(this.#grow(8), value, true);
+    const at = this.#grow(8);
+    this.#view.setFloat64(at, value, true);
   }
 
   /** The low `bytes` bytes of the integer. */
