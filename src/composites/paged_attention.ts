@@ -236,9 +236,19 @@ export interface PagedAttentionOperands extends Readonly<Record<(typeof names)[n
 export function pagedAttention(
   b: Builder,
   operands: PagedAttentionOperands,
-  { partition = 256, ...attributes }: Omit<PagedAttentionAttributes, 'partition'> & { readonly partition?: number },
+  {
+    partition = 256,
+    window,
+    softCap,
+    ...attributes
+  }: Omit<PagedAttentionAttributes, 'partition'> & { readonly partition?: number },
 ): Value {
   const values = names.map((name) => operands[name]);
   if (operands.sinks !== undefined) values.push(operands.sinks);
-  return emit(b, pagedAttentionComposite, values, { ...attributes, partition })[0];
+  return emit(b, pagedAttentionComposite, values, {
+    ...attributes,
+    partition,
+    ...(window !== undefined && { window }),
+    ...(softCap !== undefined && { softCap }),
+  })[0];
 }

@@ -9,6 +9,8 @@ import { asTensor, tensor } from '../ir/types.ts';
 import { type Composite, emit } from './composite.ts';
 import { type RopeScaling, ropeFrequencies } from './rope_frequencies.ts';
 
+export type { RopeScaling } from './rope_frequencies.ts';
+
 export type RopeAttributes = {
   readonly base: number;
   /** Rotated dimensions of each head, even; those after them pass unchanged. */

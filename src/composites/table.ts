@@ -6,6 +6,7 @@ import { quantizedDotComposite } from './quantized_dot.ts';
 import { quantizedTakeComposite } from './quantized_take.ts';
 import { rmsNormComposite } from './rms_norm.ts';
 import { ropeComposite } from './rope.ts';
+import { sampleComposite } from './sample.ts';
 
 export const composites = {
   gated_activation: gatedActivationComposite,
@@ -15,4 +16,5 @@ export const composites = {
   quantized_take: quantizedTakeComposite,
   rms_norm: rmsNormComposite,
   rope: ropeComposite,
+  sample: sampleComposite,
 };

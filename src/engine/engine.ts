@@ -5,6 +5,7 @@
 import { IngotError, throwIfAborted } from '../base/errors.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
+import type { Program } from '../ir/program.ts';
 import { type KvElement, kvBytesPerToken, type Model } from '../models/model.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
@@ -21,6 +22,8 @@ export interface EngineOptions {
   readonly signal?: AbortSignal;
   /** Called while weights are read, in bytes of the file. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Sees each program that is compiled, before the first pass and after each. */
+  readonly onPass?: (pass: string, program: Program) => void;
 }
 
 export interface GenerateRequest {

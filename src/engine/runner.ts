@@ -16,6 +16,8 @@ export interface RunnerOptions {
   readonly signal?: AbortSignal;
   /** Called as weights are packed, in bytes of the file. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Sees each program that is compiled, before the first pass and after each. */
+  readonly onPass?: (pass: string, program: Program) => void;
 }
 
 /** What a step sampled: one entry for each row, in the order of the entries that sample. */
