@@ -2,7 +2,7 @@
  * A reader never meets a command that does not work. Every ```sh and ```ts block of README.md, CONTRIBUTING.md and docs/
  * runs here, in an empty folder that holds nothing but the bundled model as `model.gguf`: shell blocks as they stand, with
  * the built command line as `ingot` and `npx ingot`; TypeScript blocks compiled against the package `ingot`. What cannot
- * run here is marked ```text. The paths that the documents name exist.
+ * run here is marked ```text. The paths that the documents name and link exist.
  *
  * `npm ci` is taken as done and the scripts of package.json as existing or not; `npm start` is really run.
  */
@@ -20,7 +20,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 
@@ -51,6 +51,11 @@ function codeBlocks(path: string, text: string): CodeBlock[] {
 function namedPaths(text: string): string[] {
   const prose = text.replace(/^```[\s\S]*?^```$/gm, '').replace(/^#+ .*\bplanned\b[\s\S]*?(?=^#|(?![\s\S]))/gim, '');
   return [...prose.matchAll(/`((?:[\w.*-]+\/)+(?:[\w.*-]+\.\w+)?)`/g)].map(([, path]) => path ?? '');
+}
+
+/** Relative links, by their place in the project. */
+function linkedPaths(path: string, text: string): string[] {
+  return [...text.matchAll(/\]\((?!https?:)([^)#]+)[^)]*\)/g)].map(([, link]) => join(dirname(path), link ?? ''));
 }
 
 /** Whether there is such a file; `*` stands for any part of the last name. */
@@ -156,9 +161,13 @@ const skip = process.platform === 'win32' ? 'no POSIX shell' : false;
 for (const path of documents) {
   const text = readFileSync(join(root, path), 'utf8');
 
-  test(`${path} names files that exist`, () => {
+  test(`${path} names and links files that exist`, () => {
     const gone = namedPaths(text).filter((named) => !exists(join(root, named)) && !exists(join(root, 'src', named)));
     assert.deepEqual(gone, []);
+    assert.deepEqual(
+      linkedPaths(path, text).filter((link) => !existsSync(join(root, link))),
+      [],
+    );
   });
 
   for (const { place, language, code } of codeBlocks(path, text)) {
@@ -199,5 +208,7 @@ test('paths in prose are found, those of a plan are left out', () => {
     'See `src/a.ts`, `docs/` and `i32`.\n```sh\nls `x/y`\n```\n## Planned rooms\n`src/later/`\n## More\n`src/*-node.ts`\n';
   assert.deepEqual(namedPaths(text), ['src/a.ts', 'docs/', 'src/*-node.ts']);
   assert.ok(exists(join(root, 'src/formats/*-node.ts')) && exists(join(root, 'docs/')));
+  const links = '[a](b.md) [c](../d.md#e) [f](https://g.h/i.md) [j](#k)';
+  assert.deepEqual(linkedPaths('docs/x.md', links), [join('docs', 'b.md'), 'd.md']);
   assert.ok(!exists(join(root, 'src/formats/*-web.ts')) && !exists(join(root, 'src/ir/none.ts')));
 });
