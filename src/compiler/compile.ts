@@ -9,7 +9,7 @@ export interface CompileOptions {
   /** Verifies the program that comes in and what each pass makes of it. */
   readonly verify?: boolean;
   /** Sees the program as it comes in ('built') and after each pass, by the pass's name. */
-  readonly dump?: (pass: string, program: Program) => void;
+  readonly dump?: ((pass: string, program: Program) => void) | undefined;
 }
 
 const passes: readonly { readonly name: string; readonly run: Pass }[] = [{ name: 'simplify', run: simplify }];
