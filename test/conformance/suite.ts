@@ -31,7 +31,7 @@ export interface FileResult {
 }
 
 /** All test files below `root`/stablehlo, sorted. */
-export function testFiles(root: string): string[] {
+function testFiles(root: string): string[] {
   return ['testdata', 'tests/interpret'].flatMap((folder) =>
     readdirSync(join(root, 'stablehlo', folder), { recursive: true, encoding: 'utf8' })
       .filter((name) => name.endsWith('.mlir'))
@@ -40,14 +40,22 @@ export function testFiles(root: string): string[] {
   );
 }
 
-/** Tests that upstream itself does not run, by file name. */
-export function disabledUpstream(root: string): ReadonlySet<string> {
-  const list: string[] = JSON.parse(readFileSync(join(root, 'stablehlo', 'disabled_upstream_list.json'), 'utf8'));
-  return new Set(list.map((path) => path.replace(/^stablehlo\//, '')));
+export type SuiteResults = ReadonlyMap<string, readonly FileResult[]>;
+
+/** Every file on every device, by the device's name. */
+export async function runSuite(devices: Readonly<Record<string, () => Device>>, root: string): Promise<SuiteResults> {
+  const suite = new Map<string, FileResult[]>();
+  for (const [name, create] of Object.entries(devices)) {
+    await using device = create();
+    const results: FileResult[] = [];
+    for (const file of testFiles(root)) results.push(await runFile(device, root, file));
+    suite.set(name, results);
+  }
+  return suite;
 }
 
 /** A file passes if all of its test functions do; one thing that is not there yet decides over failures. */
-export async function runFile(device: Device, root: string, file: string): Promise<FileResult> {
+async function runFile(device: Device, root: string, file: string): Promise<FileResult> {
   const uses = new Map<Op['name'], Set<ElementType>>();
   const verdicts: Verdict[] = [];
   let tests = 0;
