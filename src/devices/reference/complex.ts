@@ -181,10 +181,6 @@ function binaries(round: (x: number) => number): Partial<Record<BinaryOp, Binary
   };
 }
 
-export function complexBinaryFunction(name: BinaryOp, element: ElementType): Binary | undefined {
-  return binaries(element === 'complex<f32>' ? Math.fround : (x) => x)[name];
-}
-
 export function complexUnary(op: OpOf<UnaryOp>): Kernel['run'] {
   const cell: Complex = { re: 0, im: 0 };
   if (op.name === 'abs') {
@@ -208,7 +204,7 @@ export function complexUnary(op: OpOf<UnaryOp>): Kernel['run'] {
 }
 
 export function complexBinary(op: OpOf<BinaryOp>, element: ElementType): Kernel['run'] {
-  const f = complexBinaryFunction(op.name, element);
+  const f = binaries(element === 'complex<f32>' ? Math.fround : (x) => x)[op.name];
   if (f === undefined) throw unsupported(op, element);
   const cell: Complex = { re: 0, im: 0 };
   return ([a, b], [o]) => {
