@@ -1,7 +1,10 @@
 /** Upstream's own parser and verifier read what Ingot prints, and Ingot reads what upstream prints. */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { isIngotError } from '../../src/base/errors.ts';
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseModule, programOf } from '../../src/ir/mlir/parse.ts';
@@ -83,4 +86,40 @@ test('upstream accepts every op, composites, roles and aliases, and prints what 
       assert.equal(printProgram(programOf(parseModule(text, programs[i].name))), texts[i], text);
     }
   });
+});
+
+const folder = process.env.INGOT_TEST_DATA && join(process.env.INGOT_TEST_DATA, 'stablehlo', 'testdata');
+
+/** Upstream reads a file and writes it in generic form: what Ingot then reads must be what it reads in the file itself. */
+test('files mean to Ingot what they mean to upstream', {
+  skip: skip || (!folder && 'INGOT_TEST_DATA is not set'),
+}, () => {
+  if (!folder) return;
+  const files = readdirSync(folder).filter((name) => name.endsWith('.mlir'));
+  const texts = new Map<string, { readonly original: string; readonly printed: string }>();
+  const kinds = new Map<string, number>();
+  for (const name of files) {
+    // A few of each kind: hundreds of files differ in their numbers alone.
+    const kind = name.slice(0, 7);
+    const seen = (kinds.get(kind) ?? 0) + 1;
+    kinds.set(kind, seen);
+    if (seen > 3) continue;
+    const original = readFileSync(join(folder, name), 'utf8');
+    if (original.length > 50_000) continue;
+    try {
+      texts.set(name, { original, printed: printProgram(programOf(parseModule(original, name))) });
+    } catch (error) {
+      if (!isIngotError(error, 'UnsupportedOp')) throw error;
+    }
+  }
+  const names = [...texts.keys()];
+  const answers = upstream([...texts.values()].flatMap(({ original, printed }) => [original, printed]));
+  names.forEach((name, i) => {
+    for (const answer of answers.slice(2 * i, 2 * i + 2)) {
+      assert.equal(answer.error, undefined, name);
+      const text = answer.error === undefined ? answer.generic : '';
+      assert.equal(printProgram(programOf(parseModule(text, name))), texts.get(name)?.printed, name);
+    }
+  });
+  assert.ok(names.length > 150, `only ${names.length} files`);
 });
