@@ -61,6 +61,9 @@ export interface Device extends AsyncDisposable {
    */
   pack(weight: WeightSource): Promise<DeviceBuffer>;
 
+  /** Bytes that `pack` will take for a weight. */
+  packedBytes(weight: Pick<WeightSource, 'format' | 'shape'>): number;
+
   /** Zero-filled. @throws 'OutOfMemory' with what was asked for and what is left; nothing stays allocated. */
   allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer>;
 

@@ -59,7 +59,7 @@ interface OtherAttributes {
   iota: { readonly iota_dimension: number };
   transpose: { readonly permutation: readonly number[] };
   broadcast_in_dim: { readonly broadcast_dimensions: readonly number[] };
-  /** The limit of a symbolic dimension is the dimension itself: it is always taken whole. The same for `slice_sizes`. */
+  /** The limit of a symbolic dimension is the dimension itself: it is always taken whole (`slice_sizes` may also be 1). */
   slice: {
     readonly start_indices: readonly number[];
     readonly limit_indices: readonly Dim[];

@@ -61,8 +61,13 @@ export function createFunc(
 }
 
 export class ProgramBuilder {
-  readonly #functions = new Map<string, Func>();
+  readonly #functions: Map<string, Func>;
   readonly #keys = new Map<string, Func>();
+
+  /** Starts with the functions of a program that is being rewritten. */
+  constructor(functions: ReadonlyMap<string, Func> = new Map()) {
+    this.#functions = new Map(functions);
+  }
 
   get functions(): ReadonlyMap<string, Func> {
     return this.#functions;

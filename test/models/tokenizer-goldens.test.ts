@@ -1,0 +1,86 @@
+/** Token ids of real vocabularies against llama.cpp's goldens, which Hugging Face's tokenizers made. */
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { memoryBytes } from '../../src/base/bytes.ts';
+import { openFile } from '../../src/formats/file-node.ts';
+import { readGguf } from '../../src/formats/gguf.ts';
+import { loadTokenizer, type TokenizerSource } from '../../src/tokenizer/load.ts';
+import { tiktokenModels } from '../../src/tokenizer/tiktoken.ts';
+
+const data = process.env.INGOT_TEST_DATA;
+const skip = data === undefined ? 'INGOT_TEST_DATA is not set' : false;
+const path = (name: string) => `${data}/tokenizers/${name}`;
+const bytes = (name: string) => new Uint8Array(readFileSync(path(`models/${name}`)));
+
+async function gguf(name: string): Promise<TokenizerSource> {
+  await using checkpoint = await readGguf(await openFile(path(`ggml-vocab/ggml-vocab-${name}.gguf`)));
+  return { kind: 'gguf', metadata: checkpoint.metadata };
+}
+
+function gpt2Files(): TokenizerSource {
+  const companions = new Map([
+    ['vocab.json', memoryBytes(bytes('gpt2.vocab.json'))],
+    ['merges.txt', memoryBytes(bytes('gpt2.merges.txt'))],
+  ]);
+  return { kind: 'huggingface', companions };
+}
+
+interface Golden {
+  readonly text: string;
+  readonly ids: readonly number[];
+}
+
+function goldens(name: string): Golden[] {
+  const texts = readFileSync(path(`ggml-vocab/ggml-vocab-${name}.gguf.inp`), 'utf8').split('\n__ggml_vocab_test__\n');
+  assert.equal(texts.pop(), '');
+  const lines = readFileSync(path(`ggml-vocab/ggml-vocab-${name}.gguf.out`), 'utf8').split('\n');
+  assert.equal(lines.pop(), '');
+  assert.equal(lines.length, texts.length);
+  return texts.map((text, i) => ({ text, ids: (lines[i] ?? '').split(' ').filter(Boolean).map(Number) }));
+}
+
+const cases: [golden: string, from: string, source: () => TokenizerSource | Promise<TokenizerSource>][] = [
+  ['gpt-2', 'GGUF', () => gguf('gpt-2')],
+  ['mpt', 'GGUF', () => gguf('mpt')],
+  ['refact', 'GGUF', () => gguf('refact')],
+  ['llama-spm', 'GGUF', () => gguf('llama-spm')],
+  ['llama-spm', 'SentencePiece file', () => ({ kind: 'sentencepiece', bytes: bytes('llama2.tokenizer.model') })],
+  [
+    'llama-bpe',
+    'rank file',
+    () => ({ kind: 'tiktoken', bytes: bytes('llama3.tokenizer.model'), model: tiktokenModels.llama3 }),
+  ],
+  ['qwen2', 'rank file', () => ({ kind: 'tiktoken', bytes: bytes('qwen.tiktoken'), model: tiktokenModels.qwen2 })],
+];
+
+for (const [name, from, source] of cases) {
+  test(`${name} from its ${from} gives the golden ids, and the texts again`, { skip }, async () => {
+    const tokenizer = await loadTokenizer(await source());
+    const expected = goldens(name);
+    assert.ok(expected.length > 40);
+    for (const { text, ids } of expected) {
+      const encoded = tokenizer.encode(text, { addSpecial: false });
+      assert.deepEqual(encoded, ids, JSON.stringify(text));
+      assert.equal(tokenizer.decode(encoded), text);
+    }
+  });
+}
+
+test("GPT-2's vocab.json and merges.txt give the golden tokens", { skip }, async () => {
+  // The file numbers its tokens otherwise, so tokens are compared and not ids.
+  const [tokenizer, reference] = [await loadTokenizer(gpt2Files()), await loadTokenizer(await gguf('gpt-2'))];
+  for (const { text, ids } of goldens('gpt-2')) {
+    const tokens = tokenizer.encode(text).map((id) => tokenizer.tokenText(id));
+    assert.deepEqual(
+      tokens,
+      ids.map((id) => reference.tokenText(id)),
+      JSON.stringify(text),
+    );
+  }
+});
+
+test('a SentencePiece Unigram file is refused by name', { skip }, async () => {
+  const source = { kind: 'sentencepiece', bytes: bytes('sentencepiece.test_model.model') } as const;
+  await assert.rejects(loadTokenizer(source), { code: 'UnsupportedFile' });
+});
