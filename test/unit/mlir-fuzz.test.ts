@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { isIngotError } from '../../src/base/errors.ts';
 import { parseModule, programOf } from '../../src/ir/mlir/parse.ts';
 import { printProgram } from '../../src/ir/mlir/print.ts';
+import { ops } from '../../src/ir/ops/table.ts';
 import { namedSamples } from './mlir-samples.ts';
 
 const texts = namedSamples().map(({ program }) => printProgram(program));
@@ -84,5 +85,59 @@ test('noise is refused', () => {
       outcome(`module { func.func @main(%arg0: tensor<2x3xf32>) { %0 = ${words.join(' ')} return } }`);
     }),
     { seed: 7, numRuns: 1500 },
+  );
+});
+
+const values = [
+  'tensor<2x3xf32>',
+  'tensor<i32>',
+  'tensor<f32>',
+  'tensor<0x4xi1>',
+  'tensor<?x4xf32, #ingot.dim<T, 8>>',
+  'tensor<4xi64>',
+  'tensor<2xcomplex<f32>>',
+];
+const inputs = values.map((type, i) => `%v${i}: ${type}`).join(', ');
+const value = fc.nat({ max: values.length - 1 });
+/** Attributes of the samples, and some that fit nothing. */
+const attributes = [
+  ...new Set(texts.flatMap((text) => [...text.matchAll(/<\{(.*?)\}>/g)].flatMap(([, fields]) => fields))),
+  '',
+  'slice_sizes = array<i64>',
+  'slice_sizes = array<i64: 1, ?>',
+  'dimensions = array<i64: 9, -1>',
+  'permutation = [1.5]',
+  'index = -1 : i32',
+  'iota_dimension = -1 : i64',
+  'padding = dense<1> : tensor<99999x99999xi64>, window_dimensions = array<i64: 1, 0>',
+  'dot_dimension_numbers = #stablehlo.dot<rhs_contracting_dimensions = [5]>',
+  'edge_padding_low = array<i64: -9, 0>, edge_padding_high = array<i64: 0, 0>, interior_padding = array<i64: 0, -1>',
+  'start_indices = array<i64: 0, 0>, limit_indices = array<i64: 1, ?>, strides = array<i64: 1, 0>',
+];
+
+test('ops whose operands, attributes and regions do not fit are refused', () => {
+  const list = (indices: readonly number[]) => indices.map((i) => `%v${i}`).join(', ');
+  const typesOf = (indices: readonly number[]) => indices.map((i) => values[i]).join(', ');
+  const few = fc.array(value, { maxLength: 4 });
+  const region = fc.tuple(few, few).map(([takes, gives]) => {
+    const label = takes.map((i, at) => `%p${at}: ${values[i]}`).join(', ');
+    return `{ ^bb0(${label}): "stablehlo.return"(${list(gives)}) : (${typesOf(gives)}) -> () }`;
+  });
+  const op = fc.record({
+    name: fc.constantFrom(...Object.keys(ops)),
+    operands: few,
+    fields: fc.constantFrom(...attributes),
+    regions: fc.array(region, { maxLength: 2 }),
+    results: fc.array(value, { maxLength: 2 }),
+  });
+  fc.assert(
+    fc.property(op, ({ name, operands, fields, regions, results }) => {
+      const full = name === 'call' ? 'func.call' : `stablehlo.${name}`;
+      const parts = [`"${full}"(${list(operands)}) <{${fields}}>`];
+      if (regions.length > 0) parts.push(`(${regions.join(', ')})`);
+      parts.push(`: (${typesOf(operands)}) -> (${typesOf(results)})`);
+      outcome(`func.func @main(${inputs}) { ${parts.join(' ')} return }`);
+    }),
+    { seed: 3, numRuns: 10_000 },
   );
 });
