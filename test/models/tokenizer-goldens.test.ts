@@ -80,6 +80,26 @@ test("GPT-2's vocab.json and merges.txt give the golden tokens", { skip }, async
   }
 });
 
+test('special tokens follow the ranks with the ids that the models know', { skip }, async () => {
+  const expected = [
+    [
+      'llama3',
+      'llama3.tokenizer.model',
+      128_256,
+      { '<|begin_of_text|>': 128_000, '<|start_header_id|>': 128_006, '<|eot_id|>': 128_009 },
+    ],
+    ['qwen2', 'qwen.tiktoken', 151_646, { '<|endoftext|>': 151_643, '<|im_start|>': 151_644, '<|im_end|>': 151_645 }],
+  ] as const;
+  for (const [model, file, size, ids] of expected) {
+    const tokenizer = await loadTokenizer({ kind: 'tiktoken', bytes: bytes(file), model: tiktokenModels[model] });
+    assert.equal(tokenizer.vocabularySize, size);
+    for (const [text, id] of Object.entries(ids)) {
+      assert.deepEqual(tokenizer.encode(text, { parseSpecial: true, addSpecial: false }), [id]);
+      assert.ok(tokenizer.encode(text, { addSpecial: false }).length > 1);
+    }
+  }
+});
+
 test('a SentencePiece Unigram file is refused by name', { skip }, async () => {
   const source = { kind: 'sentencepiece', bytes: bytes('sentencepiece.test_model.model') } as const;
   await assert.rejects(loadTokenizer(source), { code: 'UnsupportedFile' });
