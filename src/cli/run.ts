@@ -51,25 +51,36 @@ export function addRun(program: Command): void {
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (words: string[], options: RunOptions) => {
-      const { path, prompt } = readWords(words);
+      const task = readWords(words);
       noteThreads(options.threads);
-      await withInterrupt((signal) => run(path, prompt, options, signal));
+      await withInterrupt((signal) => run(task, options, signal));
     });
 }
 
-function readWords(words: readonly string[]): { readonly path: string; readonly prompt: string } {
+/** What the bundled model begins with when it is asked for nothing; shown as part of the story. */
+const opening = 'Once upon a time';
+
+interface Task {
+  readonly path: string;
+  readonly prompt: string;
+  /** Text that is printed before the answer. */
+  readonly shown: string;
+}
+
+function readWords(words: readonly string[]): Task {
   if (words.length > 2) {
     throw usageError(`run takes a model and a prompt, not ${words.length} words`, 'Put the prompt in quotes.');
   }
-  if (words.length === 2) return { path: words[0], prompt: words[1] };
-  const [prompt = ''] = words;
+  if (words.length === 2) return { path: words[0], prompt: words[1], shown: '' };
+  const [prompt] = words;
+  if (prompt === undefined) return { path: bundledModel, prompt: opening, shown: opening };
   if (/\.(gguf|safetensors|bin)$/.test(prompt) && existsSync(prompt)) {
     throw usageError(`${prompt} is a model; a prompt is missing`, `Give one: ingot run ${prompt} "Once upon a time"`);
   }
-  return { path: bundledModel, prompt };
+  return { path: bundledModel, prompt, shown: '' };
 }
 
-async function run(path: string, prompt: string, options: RunOptions, signal: AbortSignal): Promise<void> {
+async function run({ path, prompt, shown }: Task, options: RunOptions, signal: AbortSignal): Promise<void> {
   await using opened = await openForRunning(path);
   const ids = encodePrompt(opened, prompt);
   const { model, tokenizer } = opened;
@@ -86,9 +97,10 @@ async function run(path: string, prompt: string, options: RunOptions, signal: Ab
     signal,
     ...(options.stop !== undefined && { stop: options.stop }),
   });
-  const outcome = options.json ? await collect(events) : await stream(events);
+  const outcome = options.json ? await collect(events) : await stream(shown, events);
   if (options.json) {
-    const { text, tokens, end } = outcome;
+    const { tokens, end } = outcome;
+    const text = shown + outcome.text;
     const statistics = { ...end.statistics, peakBytes: peakMemory() };
     console.log(JSON.stringify({ text, ids: tokens, finishReason: end.reason, seed: String(chosenSeed), statistics }));
   } else {
@@ -138,7 +150,8 @@ async function collect(events: AsyncIterable<GenerateEvent>, show?: (text: strin
   throw new IngotError('DeviceFault', 'the generation ended without saying why');
 }
 
-async function stream(events: AsyncIterable<GenerateEvent>): Promise<Outcome> {
+async function stream(shown: string, events: AsyncIterable<GenerateEvent>): Promise<Outcome> {
+  process.stdout.write(shown);
   const outcome = await collect(events, (text) => process.stdout.write(text));
   if (!outcome.text.endsWith('\n')) process.stdout.write('\n');
   return outcome;
