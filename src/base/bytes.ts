@@ -2,6 +2,7 @@
  * Bytes that are somewhere else: a file in Node, an entry of a browser's private file system, a ranged download.
  * Nothing is mapped and nothing is read ahead; whoever wants bytes asks for a range.
  */
+import { IngotError } from './errors.ts';
 
 export interface ByteSource {
   /** For messages: a path, a URL, 'memory'. */
@@ -15,15 +16,37 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
 }
 
+/** @throws IngotError 'InvalidFile' unless `offset` and `length` are a range of the source's bytes. */
+export function checkRange(source: Pick<ByteSource, 'name' | 'length'>, offset: number, length: number): void {
+  if (Number.isSafeInteger(offset) && Number.isSafeInteger(length)) {
+    if (offset >= 0 && length >= 0 && offset + length <= source.length) return;
+  }
+  const message = `${length} bytes at ${offset} lie outside the ${source.length} bytes there are`;
+  throw new IngotError('InvalidFile', message, { path: source.name, offset });
+}
+
 /** A part of a source, seen as a source of its own. */
 export function sliceBytes(source: ByteSource, offset: number, length: number): ByteSource {
-  return { name: source.name, length, read: (at, count) => source.read(offset + at, count) };
+  const slice: ByteSource = {
+    name: source.name,
+    length,
+    read: async (at, count) => {
+      checkRange(slice, at, count);
+      return source.read(offset + at, count);
+    },
+  };
+  return slice;
 }
 
 export function memoryBytes(data: Uint8Array, name = 'memory'): ByteSource {
-  return {
+  const source: ByteSource = {
     name,
     length: data.length,
-    read: async (offset, length) => data.slice(offset, offset + length),
+    read: async (offset, length) => {
+      checkRange(source, offset, length);
+      // A plain `slice` of a Buffer would be a view of the caller's memory.
+      return new Uint8Array(data.subarray(offset, offset + length));
+    },
   };
+  return source;
 }

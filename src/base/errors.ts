@@ -8,6 +8,8 @@ export type ErrorCode =
   | 'Usage'
   | 'FileNotFound'
   | 'FileExists'
+  // the system refused: permission, full disk, a failing device
+  | 'FileAccess'
   | 'ContextOverflow'
   // files and text
   | 'InvalidFile'

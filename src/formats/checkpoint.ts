@@ -36,10 +36,10 @@ export interface StoredTensor {
 }
 
 export interface Checkpoint extends AsyncDisposable {
-  readonly kind: 'gguf' | 'huggingface' | 'llama2c';
+  readonly kind: 'gguf' | 'huggingface' | 'safetensors' | 'llama2c';
   /** Path of the file or folder that was opened. */
   readonly path: string;
-  /** GGUF: its keys. Hugging Face: the keys of `config.json`. llama2.c: the header's fields. */
+  /** GGUF: its keys. Hugging Face: the keys of `config.json`. safetensors: its text. llama2.c: the header's fields. */
   readonly metadata: Metadata;
   readonly tensors: ReadonlyMap<string, StoredTensor>;
   /** Other files that came along, by name (`tokenizer.json`, `generation_config.json`, ...); empty for single files. */

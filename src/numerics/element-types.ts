@@ -1,9 +1,9 @@
 /**
- * Element types, named as StableHLO names them, and what there is to know of each: width, class, and the way that a
- * host array holds its elements. Rounding lives in `rounding.ts`.
+ * Element types, named as StableHLO names them, and what there is to know of each: width and class. Rounding lives in
+ * `rounding.ts`, how a host array holds decoded elements in `host-array.ts`.
  */
 
-/** One row a type. `host` is the array in which the reference device and constants hold decoded elements. */
+/** One row a type. */
 export const elementTypes = {
   f64: { class: 'float', bits: 64 },
   f32: { class: 'float', bits: 32 },

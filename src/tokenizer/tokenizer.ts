@@ -12,6 +12,8 @@ export interface EncodeOptions {
 export interface Tokenizer {
   readonly vocabularySize: number;
   readonly bos?: number;
+  /** The end of a text; chat templates ask for its spelling. */
+  readonly eos?: number;
   /** Ids that end a generation (end of text, end of turn). */
   readonly endOfGeneration: ReadonlySet<number>;
   encode(text: string, options?: EncodeOptions): number[];
@@ -21,8 +23,11 @@ export interface Tokenizer {
   tokenBytes(id: number): Uint8Array;
   /** The token as its vocabulary spells it, for listings. */
   tokenText(id: number): string;
-  /** A decoder that never emits half a character. */
-  stream(): TokenStream;
+  /**
+   * A decoder that never emits half a character. `continuation`: the ids go on from other text (a prompt), so that a
+   * space at their start is a space; at the start of a text, SentencePiece's is not.
+   */
+  stream(options?: { readonly continuation?: boolean }): TokenStream;
 }
 
 export interface TokenStream {

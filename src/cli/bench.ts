@@ -1,0 +1,147 @@
+/** `ingot bench [MODEL]`: speed of prefill and decode, as a table or as rows of JSON. */
+import type { Command } from 'commander';
+import { IngotError } from '../base/errors.ts';
+import { Engine, type GenerateRequest } from '../engine/engine.ts';
+import type { Statistics } from '../engine/statistics.ts';
+import { openDevice } from './devices.ts';
+import { usageError } from './failure.ts';
+import { withInterrupt } from './interrupt.ts';
+import { bundledModel, openForRunning } from './open-model.ts';
+import { noteThreads, wholeNumber } from './options.ts';
+import { showProgress } from './progress.ts';
+import { formatBytes, formatTable, peakMemory } from './report.ts';
+
+interface BenchOptions {
+  readonly p: number;
+  readonly n: number;
+  readonly d: number;
+  readonly b: number;
+  readonly threads?: number;
+  readonly device?: string;
+  readonly json?: boolean;
+}
+
+export interface BenchRow {
+  /** 'pp512', 'tg128', 'tg128@d4096'. */
+  readonly test: string;
+  /** At the median. */
+  readonly tokens_per_second: number;
+  readonly seconds: { readonly min: number; readonly median: number; readonly max: number };
+  /** Largest resident memory of the process until the end of this test. */
+  readonly peak_bytes: number;
+  readonly device: string;
+  readonly model: string;
+  readonly threads: number;
+}
+
+const repetitions = 3;
+
+export function addBench(program: Command): void {
+  program
+    .command('bench')
+    .summary('measure prefill and decode')
+    .description(
+      `Measures prefill of -p tokens and decode of -n tokens after -d tokens of context, ${repetitions} times each after one run that is not counted.`,
+    )
+    .argument('[model]', 'a GGUF file or a Hugging Face folder; the bundled model without it')
+    .option('-p <tokens>', 'prompt tokens of the prefill test; 0 = no such test', wholeNumber(0), 256)
+    .option('-n <tokens>', 'tokens of the decode test; 0 = no such test', wholeNumber(0), 64)
+    .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
+    .option('-b <sequences>', 'sequences at once; this version runs one', wholeNumber(1), 1)
+    .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--device <name>', 'where to compute: reference')
+    .option('--json', 'print the rows as JSON')
+    .action(async (model: string | undefined, options: BenchOptions) => {
+      if (options.b > 1) throw usageError(`-b ${options.b}: this version runs one sequence at a time`);
+      if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
+      noteThreads(options.threads);
+      const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
+      console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
+    });
+}
+
+async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {
+  await using opened = await openForRunning(path);
+  const { p, n, d } = options;
+  const { contextLength: longest } = opened.model;
+  // Decoding begins after at least one token, and n gaps lie between n + 1 tokens.
+  const contextLength = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
+  if (contextLength > longest) {
+    throw new IngotError(
+      'ContextOverflow',
+      `the tests need ${contextLength} tokens of context; ${opened.name} holds ${longest}`,
+      {
+        hint: 'Ask for fewer with -p, -n and -d.',
+      },
+    );
+  }
+  await using device = openDevice(options.device);
+  using loading = showProgress('Loading');
+  await using engine = await Engine.load(device, opened.model, opened.tokenizer, {
+    contextLength,
+    signal,
+    onProgress: loading.update,
+  });
+  const measure = async (test: string, tokens: number, request: GenerateRequest, time: (s: Statistics) => number) => {
+    const times: number[] = [];
+    for (let i = 0; i <= repetitions; i++) {
+      const seconds = time(await statisticsOf(engine, request));
+      if (i > 0) times.push(seconds);
+    }
+    times.sort((a, b) => a - b);
+    const [min, median, max] = [times[0], times[times.length >> 1], times[times.length - 1]];
+    return {
+      test,
+      tokens_per_second: tokens / median,
+      seconds: { min, median, max },
+      peak_bytes: peakMemory(),
+      device: device.name,
+      model: opened.name,
+      threads: 1,
+    };
+  };
+  const prompt = (length: number) => randomTokens(length, opened.model.vocabularySize);
+  const common = { ignoreEnd: true, signal };
+  const rows: BenchRow[] = [];
+  if (p > 0) {
+    rows.push(await measure(`pp${p}`, p, { ...common, prompt: prompt(p), maxTokens: 1 }, (s) => s.ttftSeconds ?? 0));
+  }
+  if (n > 0) {
+    const test = d === 0 ? `tg${n}` : `tg${n}@d${d}`;
+    const request = { ...common, prompt: prompt(Math.max(d, 1)), maxTokens: n + 1 };
+    rows.push(await measure(test, n, request, (s) => (s.tbotSeconds ?? 0) * n));
+  }
+  return rows;
+}
+
+async function statisticsOf(engine: Engine, request: GenerateRequest): Promise<Statistics> {
+  for await (const event of engine.generate(request)) {
+    if (event.kind !== 'end') continue;
+    if (event.reason === 'aborted') throw new IngotError('Aborted', 'the measurement was interrupted');
+    return event.statistics;
+  }
+  throw new IngotError('DeviceFault', 'the generation ended without saying why');
+}
+
+/** The same tokens every time (a linear congruential generator of Numerical Recipes). */
+function randomTokens(length: number, vocabularySize: number): readonly number[] {
+  let state = 1;
+  return Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * vocabularySize);
+  });
+}
+
+function formatRows(rows: readonly BenchRow[]): string {
+  return formatTable([
+    ['test', 'tokens/s', 'seconds (min .. max)', 'peak memory', 'device', 'model'],
+    ...rows.map(({ test, tokens_per_second, seconds, peak_bytes, device, model }) => [
+      test,
+      tokens_per_second.toFixed(1),
+      `${seconds.median.toFixed(3)} (${seconds.min.toFixed(3)} .. ${seconds.max.toFixed(3)})`,
+      formatBytes(peak_bytes),
+      device,
+      model,
+    ]),
+  ]);
+}

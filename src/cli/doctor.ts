@@ -1,0 +1,44 @@
+/** `ingot doctor`: what this machine has, what Ingot will use of it, and why. */
+import { existsSync } from 'node:fs';
+import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
+import type { Command } from 'commander';
+import { availableMemory, deviceNames, deviceReason, processorName } from './devices.ts';
+import { bundledModel } from './open-model.ts';
+import { formatBytes } from './report.ts';
+
+export function addDoctor(program: Command): void {
+  program
+    .command('doctor')
+    .summary('show what this machine has and what Ingot uses')
+    .option('--json', 'print one JSON object')
+    .action((options: { readonly json?: boolean }) => {
+      const findings = examine();
+      if (options.json) console.log(JSON.stringify(findings, undefined, 2));
+      else print(findings);
+    });
+}
+
+function examine() {
+  return {
+    node: process.versions.node,
+    platform: `${platform()} ${release()} ${process.arch}`,
+    processor: processorName(),
+    cores: cpus().length,
+    usableCores: availableParallelism(),
+    memoryBytes: totalmem(),
+    availableBytes: availableMemory(),
+    devices: deviceNames.map((name) => ({ name, reason: deviceReason[name] })),
+    uses: { device: deviceNames[0], threads: 1 },
+    bundledModel: existsSync(bundledModel) ? bundledModel : null,
+  };
+}
+
+function print(found: ReturnType<typeof examine>): void {
+  console.log(`Node.js    ${found.node}`);
+  console.log(`System     ${found.platform}`);
+  console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
+  console.log(`Memory     ${formatBytes(found.availableBytes)} available of ${formatBytes(found.memoryBytes)}`);
+  for (const { name, reason } of found.devices) console.log(`Device     ${name}: ${reason}`);
+  console.log(`Uses       device ${found.uses.device}, ${found.uses.threads} thread`);
+  console.log(`Model      ${found.bundledModel ?? 'the bundled model is missing: install Ingot again'}`);
+}

@@ -1,0 +1,144 @@
+/** `ingot inspect FILE`: what a model file says, its tensors, and the memory that a run will need. */
+import type { Command } from 'commander';
+import { isIngotError } from '../base/errors.ts';
+import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
+import { openCheckpoint } from '../formats/open-node.ts';
+import { openModel } from '../models/architectures.ts';
+import { kvBytesPerToken, type Model } from '../models/model.ts';
+import { availableMemory, openDevice } from './devices.ts';
+import { wholeNumber } from './options.ts';
+import { formatBytes, formatCount, formatTable } from './report.ts';
+
+interface InspectOptions {
+  readonly context?: number;
+  readonly json?: boolean;
+}
+
+interface MemoryNeed {
+  readonly device: string;
+  readonly contextLength: number;
+  readonly weightBytes: number;
+  readonly kvBytes: number;
+  readonly totalBytes: number;
+  readonly availableBytes: number;
+}
+
+export function addInspect(program: Command): void {
+  program
+    .command('inspect')
+    .summary('show what a model file holds')
+    .description('Shows metadata and tensors of a model file or folder and the memory that running it will need.')
+    .argument('<model>', 'a GGUF or safetensors file, a Hugging Face folder, or a llama2.c checkpoint')
+    .option(
+      '--context <tokens>',
+      'context for the memory estimate (default: what the model was made for)',
+      wholeNumber(1),
+    )
+    .option('--json', 'print one JSON object')
+    .action(async (path: string, options: InspectOptions) => {
+      await using checkpoint = await openCheckpoint(path);
+      const model = tryOpen(checkpoint);
+      const memory = typeof model === 'string' ? undefined : await memoryNeed(model, options.context);
+      if (options.json) printJson(checkpoint, model, memory);
+      else printText(checkpoint, model, memory);
+    });
+}
+
+/** Files of other architectures can be looked at too; what keeps them from running is shown. */
+function tryOpen(checkpoint: Checkpoint): Model | string {
+  try {
+    return openModel(checkpoint);
+  } catch (error) {
+    if (isIngotError(error)) return error.message;
+    throw error;
+  }
+}
+
+async function memoryNeed(model: Model, context = model.contextLength): Promise<MemoryNeed> {
+  await using device = openDevice();
+  const contextLength = Math.min(context, model.contextLength);
+  const weightBytes = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
+  const kvBytes = contextLength * kvBytesPerToken(model, 'f32');
+  const totalBytes = weightBytes + kvBytes;
+  return { device: device.name, contextLength, weightBytes, kvBytes, totalBytes, availableBytes: availableMemory() };
+}
+
+function tensorRows(checkpoint: Checkpoint) {
+  return [...checkpoint.tensors.values()].map(({ name, format, shape, bytes }) => {
+    return { name, format, shape, bytes: bytes.length };
+  });
+}
+
+function printJson(checkpoint: Checkpoint, model: Model | string, memory: MemoryNeed | undefined): void {
+  const { kind, path, metadata } = checkpoint;
+  const runs =
+    typeof model === 'string'
+      ? { runs: false, reason: model }
+      : {
+          runs: true,
+          architecture: model.architecture,
+          parameters: model.parameterCount,
+          vocabularySize: model.vocabularySize,
+          contextLength: model.contextLength,
+          layers: model.layers,
+        };
+  const plain = Object.fromEntries([...metadata].map(([key, value]) => [key, jsonValue(value)]));
+  console.log(
+    JSON.stringify({ path, kind, ...runs, memory, metadata: plain, tensors: tensorRows(checkpoint) }, undefined, 2),
+  );
+}
+
+/** JSON has neither typed arrays nor big integers. */
+function jsonValue(value: MetadataValue): unknown {
+  if (typeof value === 'bigint') return String(value);
+  if (ArrayBuffer.isView(value)) return Array.from(value);
+  if (Array.isArray(value)) return value.map(jsonValue);
+  return value;
+}
+
+function printText(checkpoint: Checkpoint, model: Model | string, memory: MemoryNeed | undefined): void {
+  const tensors = tensorRows(checkpoint);
+  const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
+  console.log(`${checkpoint.path}: ${checkpoint.kind}, ${tensors.length} tensors, ${formatBytes(bytes)}`);
+  if (typeof model === 'string') {
+    console.log(`Cannot run: ${model}`);
+  } else {
+    console.log(
+      `${model.architecture}: ${formatCount(model.parameterCount)} parameters, ${model.layers} layers, ` +
+        `${model.vocabularySize} tokens, context ${model.contextLength}`,
+    );
+  }
+  if (memory !== undefined) {
+    console.log(
+      `Memory on the ${memory.device} device: ${formatBytes(memory.weightBytes)} weights + ` +
+        `${formatBytes(memory.kvBytes)} KV cache of ${memory.contextLength} tokens = ${formatBytes(memory.totalBytes)}` +
+        ` (${formatBytes(memory.availableBytes)} available)`,
+    );
+  }
+  console.log('');
+  for (const [key, value] of checkpoint.metadata) console.log(`${key} = ${shortValue(value)}`);
+  console.log('');
+  console.log(
+    formatTable([
+      ['tensor', 'format', 'shape', 'size'],
+      ...tensors.map((tensor) => [
+        tensor.name,
+        tensor.format,
+        `[${tensor.shape.join(', ')}]`,
+        formatBytes(tensor.bytes),
+      ]),
+    ]),
+  );
+}
+
+function shortValue(value: MetadataValue): string {
+  if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
+  if (typeof value !== 'object' || value === null) return String(value);
+  if (ArrayBuffer.isView(value) || Array.isArray(value)) {
+    const first = Array.from(value as ArrayLike<MetadataValue>)
+      .slice(0, 4)
+      .map(shortValue);
+    return `[${first.join(', ')}${value.length > 4 ? `, ... ${value.length} in all` : ''}]`;
+  }
+  return JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? String(item) : item));
+}

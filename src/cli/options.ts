@@ -1,0 +1,40 @@
+/** Options that several commands share, and how their values are read. */
+import { InvalidArgumentError } from 'commander';
+
+export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !Number.isInteger(value) || value < low || value > high) {
+      const range = high === Number.MAX_SAFE_INTEGER ? `from ${low}` : `from ${low} to ${high}`;
+      throw new InvalidArgumentError(`It must be a whole number ${range}.`);
+    }
+    return value;
+  };
+}
+
+export function numberIn(low: number, high: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (text.trim() === '' || !(value >= low && value <= high)) {
+      throw new InvalidArgumentError(`It must be a number from ${low} to ${high}.`);
+    }
+    return value;
+  };
+}
+
+export function seed(text: string): bigint {
+  if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
+    throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');
+  }
+  return BigInt(text);
+}
+
+/** Repeated options gather in a list. */
+export function gather(text: string, before: readonly string[] | undefined): readonly string[] {
+  return [...(before ?? []), text];
+}
+
+/** `--threads` is an upper bound: the reference device computes on one thread and says so. */
+export function noteThreads(threads: number | undefined): void {
+  if (threads !== undefined && threads > 1) console.error('The reference device computes on one thread.');
+}

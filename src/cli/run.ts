@@ -1,0 +1,169 @@
+/** `ingot run [MODEL] PROMPT`: continues a text, streamed to standard output; everything else goes to standard error. */
+import { randomBytes } from 'node:crypto';
+import { existsSync } from 'node:fs';
+import ansis from 'ansis';
+import type { Command } from 'commander';
+import { IngotError } from '../base/errors.ts';
+import { Engine, type GenerateEvent } from '../engine/engine.ts';
+import type { Statistics } from '../engine/statistics.ts';
+import { openDevice } from './devices.ts';
+import { dumpTo } from './dump.ts';
+import { exitCodes, usageError } from './failure.ts';
+import { withInterrupt } from './interrupt.ts';
+import { bundledModel, type OpenedModel, openForRunning } from './open-model.ts';
+import { gather, noteThreads, numberIn, seed, wholeNumber } from './options.ts';
+import { showProgress } from './progress.ts';
+import { formatBytes, formatSeconds, peakMemory } from './report.ts';
+
+interface RunOptions {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly seed?: bigint;
+  readonly n: number;
+  readonly stop?: readonly string[];
+  readonly device?: string;
+  readonly threads?: number;
+  readonly dump?: string;
+  readonly json?: boolean;
+}
+
+export function addRun(program: Command): void {
+  program
+    .command('run')
+    .summary('continue a text')
+    .description(
+      'Continues a prompt and streams the text to standard output; the last line on standard error says what it cost.\n' +
+        'One word is a prompt for the bundled story model, two are a model and a prompt; without either a story begins by itself.',
+    )
+    .argument('[model]', 'a GGUF file or a Hugging Face folder')
+    .argument('[prompt]', 'the text to continue, in quotes')
+    .option('--temperature <t>', 'randomness; 0 always takes the likeliest token', numberIn(0, 100), 0.8)
+    .option('--top-k <k>', 'choose among the k likeliest tokens; 0 = all', wholeNumber(0, 2 ** 31 - 1), 40)
+    .option('--top-p <p>', 'choose among the likeliest tokens that together reach p; 1 = all', numberIn(0, 1), 0.95)
+    .option('--min-p <p>', 'drop tokens less than p times as likely as the likeliest; 0 = none', numberIn(0, 1), 0.05)
+    .option('--seed <n>', 'the same seed gives the same text (default: a new one, shown at the end)', seed)
+    .option('-n <tokens>', 'generate at most so many tokens', wholeNumber(1), 256)
+    .option('--stop <text>', 'stop before this text; may be given several times', gather)
+    .option('--device <name>', 'where to compute: reference')
+    .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
+    .option('--dump <folder>', "write the model's program before and after each compiler pass there")
+    .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
+      const task = readTask(first, second);
+      noteThreads(options.threads);
+      await withInterrupt((signal) => run(task, options, signal));
+    });
+}
+
+/** What the bundled model begins with when it is asked for nothing; shown as part of the story. */
+const opening = 'Once upon a time';
+
+interface Task {
+  readonly path: string;
+  readonly prompt: string;
+  /** Text that is printed before the answer. */
+  readonly shown: string;
+}
+
+/** One word is a prompt, two are a model and a prompt. */
+function readTask(first: string | undefined, second: string | undefined): Task {
+  if (first === undefined) return { path: bundledModel, prompt: opening, shown: opening };
+  if (second !== undefined) return { path: first, prompt: second, shown: '' };
+  const prompt = first;
+  if (/\.(gguf|safetensors|bin)$/.test(prompt) && existsSync(prompt)) {
+    throw usageError(`${prompt} is a model; a prompt is missing`, `Give one: ingot run ${prompt} "Once upon a time"`);
+  }
+  return { path: bundledModel, prompt, shown: '' };
+}
+
+async function run({ path, prompt, shown }: Task, options: RunOptions, signal: AbortSignal): Promise<void> {
+  await using opened = await openForRunning(path);
+  const ids = encodePrompt(opened, prompt);
+  const { model, tokenizer } = opened;
+  // The KV cache holds what this run can need, not all that the model could.
+  const contextLength = Math.min(model.contextLength, ids.length + options.n);
+  await using device = openDevice(options.device);
+  await using engine = await load();
+  const chosenSeed = options.seed ?? randomBytes(8).readBigUInt64LE();
+  const { temperature, topK, topP, minP } = options;
+  const events = engine.generate({
+    prompt: ids,
+    maxTokens: options.n,
+    sampling: { temperature, topK, topP, minP, seed: chosenSeed },
+    signal,
+    ...(options.stop !== undefined && { stop: options.stop }),
+  });
+  const outcome = options.json ? await collect(events) : await stream(shown, events);
+  if (options.json) {
+    const { tokens, end } = outcome;
+    const text = shown + outcome.text;
+    const statistics = { ...end.statistics, peakBytes: peakMemory() };
+    console.log(JSON.stringify({ text, ids: tokens, finishReason: end.reason, seed: String(chosenSeed), statistics }));
+  } else {
+    printStatistics(outcome.end.statistics, temperature > 0 ? chosenSeed : undefined);
+  }
+  if (outcome.end.reason === 'aborted') process.exitCode = exitCodes.interrupted;
+
+  async function load(): Promise<Engine> {
+    using progress = showProgress('Loading');
+    return Engine.load(device, model, tokenizer, {
+      contextLength,
+      signal,
+      onProgress: progress.update,
+      ...(options.dump !== undefined && { onPass: await dumpTo(options.dump) }),
+    });
+  }
+}
+
+function encodePrompt({ tokenizer, model, name }: OpenedModel, prompt: string): number[] {
+  const ids = tokenizer.encode(prompt);
+  if (ids.length === 0) throw usageError('the prompt is empty, and this model has no token to begin a text with');
+  if (ids.length >= model.contextLength) {
+    throw new IngotError(
+      'ContextOverflow',
+      `the prompt has ${ids.length} tokens; ${name} holds ${model.contextLength} with the answer`,
+      { hint: 'Shorten the prompt.' },
+    );
+  }
+  return ids;
+}
+
+interface Outcome {
+  readonly text: string;
+  readonly tokens: readonly number[];
+  readonly end: Extract<GenerateEvent, { kind: 'end' }>;
+}
+
+async function collect(events: AsyncIterable<GenerateEvent>, show?: (text: string) => void): Promise<Outcome> {
+  let text = '';
+  const tokens: number[] = [];
+  for await (const event of events) {
+    text += event.text;
+    show?.(event.text);
+    if (event.kind === 'end') return { text, tokens, end: event };
+    tokens.push(event.id);
+  }
+  throw new IngotError('DeviceFault', 'the generation ended without saying why');
+}
+
+async function stream(shown: string, events: AsyncIterable<GenerateEvent>): Promise<Outcome> {
+  process.stdout.write(shown);
+  const outcome = await collect(events, (text) => process.stdout.write(text));
+  if (!outcome.text.endsWith('\n')) process.stdout.write('\n');
+  return outcome;
+}
+
+function printStatistics(statistics: Statistics, usedSeed: bigint | undefined): void {
+  const { promptTokens, generatedTokens, ttftSeconds, tbotSeconds, decodeTokensPerSecond } = statistics;
+  const parts = [
+    `${promptTokens} + ${generatedTokens} tokens`,
+    ttftSeconds === undefined ? 'no token' : `TTFT ${formatSeconds(ttftSeconds)}`,
+    ...(tbotSeconds === undefined ? [] : [`TBOT ${formatSeconds(tbotSeconds)}`]),
+    ...(decodeTokensPerSecond === undefined ? [] : [`${decodeTokensPerSecond.toPrecision(3)} tokens/s`]),
+    `peak memory ${formatBytes(peakMemory())}`,
+    ...(usedSeed === undefined ? [] : [`seed ${usedSeed}`]),
+  ];
+  console.error(ansis.dim(parts.join(' | ')));
+}

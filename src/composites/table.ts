@@ -1,0 +1,20 @@
+/** Every composite, one row each, by the name that programs know it by. */
+import { gatedActivationComposite } from './gated_activation.ts';
+import { layerNormComposite } from './layer_norm.ts';
+import { pagedAttentionComposite } from './paged_attention.ts';
+import { quantizedDotComposite } from './quantized_dot.ts';
+import { quantizedTakeComposite } from './quantized_take.ts';
+import { rmsNormComposite } from './rms_norm.ts';
+import { ropeComposite } from './rope.ts';
+import { sampleComposite } from './sample.ts';
+
+export const composites = {
+  gated_activation: gatedActivationComposite,
+  layer_norm: layerNormComposite,
+  paged_attention: pagedAttentionComposite,
+  quantized_dot: quantizedDotComposite,
+  quantized_take: quantizedTakeComposite,
+  rms_norm: rmsNormComposite,
+  rope: ropeComposite,
+  sample: sampleComposite,
+};

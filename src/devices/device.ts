@@ -1,0 +1,97 @@
+/**
+ * The device contract: everything above it sees only this. All data that crosses it is in memory layout (little
+ * endian, whole bytes for i1 and sub-byte types), as views of any kind.
+ */
+import type { ByteSource } from '../base/bytes.ts';
+import type { Hardware } from '../compiler/cost.ts';
+import type { Program } from '../ir/program.ts';
+import type { DimValues, TensorType } from '../ir/types.ts';
+
+export type MemoryKind = 'weights' | 'state' | 'scratch';
+
+/** Memory of a device. Freed by `using`, and only after the last ticket that reads or writes it. */
+export interface DeviceBuffer extends Disposable {
+  readonly type: TensorType;
+  readonly kind: MemoryKind;
+  readonly bytes: number;
+}
+
+/** A compiled program. Immutable; shared by any number of bindings. Holds no weights. */
+export interface Executable extends Disposable {
+  readonly program: Program;
+  /** Bytes that one binding needs besides weights and state, at the bounds of the symbolic dimensions. */
+  readonly scratchBytes: number;
+}
+
+/** An executable with its weights and state. Several may share weights and state (prefill, decode, scoring). */
+export interface Bound extends Disposable {
+  readonly executable: Executable;
+}
+
+/** One submitted run. Runs of one device finish in the order of submission. */
+export interface Ticket {
+  readonly id: number;
+}
+
+/** A weight that has not been read: `bytes` are its blocks in `format`, rows outermost. */
+export interface WeightSource {
+  readonly name: string;
+  readonly format: string;
+  readonly shape: readonly number[];
+  readonly bytes: ByteSource;
+}
+
+/** What one kernel (the reference device: one kind of op) cost in the runs since the last `profile` call. */
+export interface KernelProfile {
+  readonly kernel: string;
+  readonly calls: number;
+  readonly seconds: number;
+}
+
+export interface Device extends AsyncDisposable {
+  readonly name: 'reference' | 'null' | 'cpu' | 'webgpu';
+  readonly hardware: Hardware;
+
+  /** @throws IngotError 'UnsupportedOp' naming op, element type and device, 'StateWouldCopy', before any memory is taken. */
+  compile(program: Program): Promise<Executable>;
+
+  /**
+   * Reads a weight into the device's own layout: a pure function of device, format and shape, so that all executables
+   * share one copy. @throws 'OutOfMemory', 'FileChanged', 'UnsupportedFile' for an unknown format.
+   */
+  pack(weight: WeightSource): Promise<DeviceBuffer>;
+
+  /** Bytes that `pack` will take for a weight. */
+  packedBytes(weight: Pick<WeightSource, 'format' | 'shape'>): number;
+
+  /** Zero-filled. @throws 'OutOfMemory' with what was asked for and what is left; nothing stays allocated. */
+  allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer>;
+
+  /** By parameter name, complete and of the right types. @throws 'InvalidArgument' naming what is missing or differs. */
+  bind(
+    executable: Executable,
+    weights: ReadonlyMap<string, DeviceBuffer>,
+    state: ReadonlyMap<string, DeviceBuffer>,
+  ): Promise<Bound>;
+
+  /**
+   * Starts one run: takes over the values of `inputs` (their bytes are free to reuse on return) and `dims`, the symbolic
+   * dimensions of this run. Returns before the work is done wherever the device works by itself; the reference device
+   * does it inside `wait`. Never calls back into JavaScript. @throws 'InvalidArgument' for inputs that do not fit.
+   */
+  submit(bound: Bound, inputs: ReadonlyMap<string, ArrayBufferView>, dims: DimValues): Ticket;
+
+  /**
+   * The results of a run that are not aliased to state, by name, valid until the next `wait`. `deadline` in
+   * milliseconds of `performance.now()`. @throws 'DeadlineExceeded', 'DeviceLost', 'DeviceFault' (a kernel went wrong: named).
+   */
+  wait(ticket: Ticket, deadline: number): Promise<ReadonlyMap<string, ArrayBufferView>>;
+
+  /** Offsets and lengths in bytes. Ordered with runs: after those submitted before, before those submitted after. */
+  write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset?: number): void;
+  read(buffer: DeviceBuffer, offset?: number, length?: number): Promise<Uint8Array>;
+
+  /** Bytes that this device holds, now and at peak, by kind. */
+  memory(): Readonly<Record<MemoryKind, { readonly now: number; readonly peak: number }>>;
+  profile(): readonly KernelProfile[];
+}

@@ -1,0 +1,240 @@
+/**
+ * Runs planned steps: fills the step descriptor, submits once, waits. The only part of the engine that touches the
+ * device; it owns the weights, the pools and the compiled programs.
+ */
+import { IngotError } from '../base/errors.ts';
+import { compile } from '../compiler/compile.ts';
+import type { StepLimits } from '../composites/step.ts';
+import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
+import type { Program } from '../ir/program.ts';
+import type { BuildOptions, KvElement, Model } from '../models/model.ts';
+import type { SamplingParameters } from './sampling.ts';
+import type { StepEntry } from './scheduler.ts';
+
+export interface RunnerOptions {
+  readonly limits: StepLimits;
+  readonly kv: KvElement;
+  readonly signal?: AbortSignal;
+  /** Called as weights are packed, in bytes of the file. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Sees each program that is compiled, before the first pass and after each. */
+  readonly onPass?: (pass: string, program: Program) => void;
+}
+
+/** What a step sampled: one entry for each row, in the order of the entries that sample. */
+export interface StepResult {
+  readonly ids: Int32Array;
+  /** Of the sampled ids, under the raw logits. */
+  readonly logprobs: Float32Array;
+  /** [R, V]; only if asked for. */
+  readonly logits?: Float32Array;
+}
+
+type Results = BuildOptions['results'];
+
+export class Runner implements AsyncDisposable {
+  readonly limits: StepLimits;
+  readonly #device: Device;
+  readonly #model: Model;
+  readonly #kv: KvElement;
+  readonly #onPass: RunnerOptions['onPass'];
+  readonly #weights = new Map<string, DeviceBuffer>();
+  readonly #state = new Map<string, DeviceBuffer>();
+  readonly #bound = new Map<string, Bound>();
+
+  private constructor(device: Device, model: Model, { limits, kv, onPass }: RunnerOptions) {
+    this.#onPass = onPass;
+    this.#device = device;
+    this.#model = model;
+    this.#kv = kv;
+    this.limits = limits;
+  }
+
+  /** Compiles the sampling program, packs the weights, allocates the pools. Whatever fails leaves nothing allocated. */
+  static async load(device: Device, model: Model, options: RunnerOptions): Promise<Runner> {
+    const runner = new Runner(device, model, options);
+    try {
+      await runner.#load(options);
+      return runner;
+    } catch (error) {
+      await runner[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
+    const executable = await this.#compile(['sample']);
+    const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+    let done = 0;
+    for (const [name, stored] of this.#model.weights) {
+      if (signal?.aborted) throw new IngotError('Aborted', 'loading the model was cancelled');
+      this.#weights.set(name, await this.#device.pack(stored));
+      done += stored.bytes.length;
+      onProgress?.(done, total);
+    }
+    for (const { name, type, role } of executable.program.parameters) {
+      if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
+    }
+    this.#bound.set('sample', await this.#device.bind(executable, this.#weights, this.#state));
+  }
+
+  #compile(results: Results): Promise<Executable> {
+    const program = this.#model.build({ limits: this.limits, kv: this.#kv, numerics: 'i8', results });
+    return this.#device.compile(compile(program, { dump: this.#onPass }));
+  }
+
+  /** Programs beyond plain sampling are compiled when first asked for; they share weights and pools. */
+  async #bind(results: Results): Promise<Bound> {
+    const key = results.join('+');
+    const known = this.#bound.get(key);
+    if (known !== undefined) return known;
+    const executable = await this.#compile(results);
+    const bound = await this.#device.bind(executable, this.#weights, this.#state);
+    this.#bound.set(key, bound);
+    return bound;
+  }
+
+  /** A new sequence takes over row `row` of the token counts: its prompt is counted, its answer is empty. */
+  begin(row: number, prompt: readonly number[]): void {
+    const counts = this.#state.get('counts');
+    if (counts === undefined) throw new IngotError('InvalidArgument', 'the model has no token counts');
+    const size = this.#model.vocabularySize;
+    const values = new Int32Array(2 * size);
+    for (const id of prompt) values[id]++;
+    this.#device.write(counts, values, row * values.byteLength);
+  }
+
+  /** Computes the entries and samples the rows that their sequences ask for. */
+  async sample(
+    entries: readonly StepEntry[],
+    sampling: readonly SamplingParameters[],
+    withLogits: boolean,
+    deadline = Number.POSITIVE_INFINITY,
+  ): Promise<StepResult> {
+    const bound = await this.#bind(withLogits ? ['sample', 'logits'] : ['sample']);
+    const rows = entries.flatMap(({ start, count, samples }, s) => (samples ? [{ s, last: start + count - 1 }] : []));
+    const step = this.#fillStep(entries, (s) => (entries[s].samples ? [entries[s].count - 1] : []));
+    const inputs = new Map([...step.inputs, ...this.#fillSampling(entries, rows, sampling)]);
+    const results = await this.#device.wait(this.#device.submit(bound, inputs, step.dims), deadline);
+    const logits = results.get('logits');
+    return {
+      ids: int32(results.get('ids')),
+      logprobs: float32(results.get('logprobs')),
+      ...(logits !== undefined && { logits: float32(logits) }),
+    };
+  }
+
+  /** Logits of every computed token of one entry, [count, V]; `count` is at most maxRows. */
+  async score(entry: StepEntry, deadline = Number.POSITIVE_INFINITY): Promise<Float32Array> {
+    const bound = await this.#bind(['logits']);
+    const { inputs, dims } = this.#fillStep([entry], () => Array.from({ length: entry.count }, (_, i) => i));
+    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), deadline);
+    return float32(results.get('logits'));
+  }
+
+  /** `rowsOf(s)`: which tokens of entry s, counted from its first, have rows of logits. */
+  #fillStep(entries: readonly StepEntry[], rowsOf: (s: number) => readonly number[]) {
+    const { blockSize, blocksPerSequence } = this.limits;
+    const T = entries.reduce((sum, { count }) => sum + count, 0);
+    const S = entries.length;
+    const tokens = new Int32Array(T);
+    const positions = new Int32Array(T);
+    const sequence = new Int32Array(T);
+    const slots = new Int32Array(T);
+    const qStart = new Int32Array(S);
+    const qLen = new Int32Array(S);
+    const ctxLen = new Int32Array(S);
+    const blockTable = new Int32Array(S * blocksPerSequence).fill(-1);
+    const logitRows: number[] = [];
+    let at = 0;
+    entries.forEach(({ sequence: { tokens: ids, blocks }, start, count }, s) => {
+      qStart[s] = at;
+      qLen[s] = count;
+      ctxLen[s] = start + count;
+      blockTable.set(blocks, s * blocksPerSequence);
+      for (const row of rowsOf(s)) logitRows.push(at + row);
+      for (let position = start; position < start + count; position++, at++) {
+        tokens[at] = ids[position];
+        positions[at] = position;
+        sequence[at] = s;
+        slots[at] = blocks[Math.floor(position / blockSize)] * blockSize + (position % blockSize);
+      }
+    });
+    const inputs = new Map<string, ArrayBufferView>(
+      Object.entries({
+        tokens,
+        positions,
+        sequence,
+        slots,
+        qStart,
+        qLen,
+        ctxLen,
+        blockTable,
+        logitRows: Int32Array.from(logitRows),
+      }),
+    );
+    return { inputs, dims: { T, S, R: logitRows.length } };
+  }
+
+  #fillSampling(
+    entries: readonly StepEntry[],
+    rows: readonly { readonly s: number; readonly last: number }[],
+    sampling: readonly SamplingParameters[],
+  ): ReadonlyMap<string, ArrayBufferView> {
+    const of = rows.map(({ s }) => sampling[s]);
+    const { maxBias } = this.limits;
+    const biasRow = new Int32Array(maxBias).fill(-1);
+    const biasToken = new Int32Array(maxBias);
+    const biasValue = new Float32Array(maxBias);
+    let bias = 0;
+    of.forEach(({ logitBias }, row) => {
+      for (const [token, value] of logitBias) {
+        biasRow[bias] = row;
+        biasToken[bias] = token;
+        biasValue[bias++] = value;
+      }
+    });
+    return new Map<string, ArrayBufferView>(
+      Object.entries({
+        temperature: Float32Array.from(of, ({ temperature }) => temperature),
+        topK: Int32Array.from(of, ({ topK }) => topK),
+        topP: Float32Array.from(of, ({ topP }) => topP),
+        minP: Float32Array.from(of, ({ minP }) => minP),
+        seed: Uint32Array.from(of.flatMap(({ seed }) => [Number(seed & 0xffffffffn), Number(seed >> 32n)])),
+        drawPosition: Int32Array.from(rows, ({ last }) => last + 1),
+        countRow: Int32Array.from(rows, ({ s }) => entries[s].sequence.row),
+        penalties: Float32Array.from(
+          of.flatMap(({ repetitionPenalty, frequencyPenalty, presencePenalty }) => [
+            repetitionPenalty,
+            frequencyPenalty,
+            presencePenalty,
+          ]),
+        ),
+        biasRow,
+        biasToken,
+        biasValue,
+      }),
+    );
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const bound of this.#bound.values()) {
+      bound[Symbol.dispose]();
+      bound.executable[Symbol.dispose]();
+    }
+    for (const buffer of [...this.#weights.values(), ...this.#state.values()]) buffer[Symbol.dispose]();
+    this.#bound.clear();
+    this.#weights.clear();
+    this.#state.clear();
+  }
+}
+
+function float32(view: ArrayBufferView | undefined): Float32Array {
+  if (view === undefined) throw new IngotError('DeviceFault', 'the step returned no such result');
+  return new Float32Array(view.buffer, view.byteOffset, view.byteLength / 4);
+}
+
+function int32(view: ArrayBufferView | undefined): Int32Array {
+  if (view === undefined) throw new IngotError('DeviceFault', 'the step returned no such result');
+  return new Int32Array(view.buffer, view.byteOffset, view.byteLength / 4);
+}

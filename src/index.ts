@@ -1,0 +1,20 @@
+/** What programs import from 'ingot'. */
+export { type ErrorCode, IngotError, isIngotError } from './base/errors.ts';
+export type { Device } from './devices/device.ts';
+export { createReferenceDevice } from './devices/reference/device.ts';
+export {
+  Engine,
+  type EngineOptions,
+  type FinishReason,
+  type GenerateEvent,
+  type GenerateRequest,
+  type TokenLogprob,
+} from './engine/engine.ts';
+export type { SamplingParameters } from './engine/sampling.ts';
+export type { Statistics } from './engine/statistics.ts';
+export type { Checkpoint } from './formats/checkpoint.ts';
+export { openCheckpoint } from './formats/open-node.ts';
+export { openModel } from './models/architectures.ts';
+export type { Model } from './models/model.ts';
+export { loadTokenizer, type TokenizerSource } from './tokenizer/load.ts';
+export type { Tokenizer } from './tokenizer/tokenizer.ts';

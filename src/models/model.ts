@@ -1,0 +1,54 @@
+/**
+ * What the rest of Ingot knows of a model: its dimensions, where its weights lie, and a function that builds its
+ * program for one step. An architecture is one file that makes this from a checkpoint.
+ */
+
+import type { DotNumerics } from '../composites/quantized_dot.ts';
+import type { StepLimits } from '../composites/step.ts';
+import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
+import type { Program } from '../ir/program.ts';
+
+export type KvElement = 'f32' | 'f16' | 'bf16';
+
+export interface BuildOptions {
+  readonly limits: StepLimits;
+  /**
+   * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
+   * 'logits': `logits` f32[R, V]. Without 'sample' the program has no sampling inputs.
+   */
+  readonly results: readonly ('sample' | 'logits')[];
+  /** Element type of the KV pools, states `kv.<layer>.k` and `kv.<layer>.v` of [blockCount * blockSize, heads, headDim]. */
+  readonly kv: KvElement;
+  readonly numerics: DotNumerics;
+}
+
+export interface Model {
+  /** 'llama', 'qwen3' ... */
+  readonly architecture: string;
+  readonly vocabularySize: number;
+  /** Longest context that the model was made for, in tokens. */
+  readonly contextLength: number;
+  readonly layers: number;
+  /** Of each layer's keys and of its values. */
+  readonly kvHeads: number;
+  readonly headDim: number;
+  readonly parameterCount: number;
+  /** Weight parameters of the program, by name, and the tensors that hold them. */
+  readonly weights: ReadonlyMap<string, StoredTensor>;
+  build(options: BuildOptions): Program;
+}
+
+export interface Architecture {
+  readonly name: string;
+  /** Values of GGUF's `general.architecture`. */
+  readonly gguf: readonly string[];
+  /** Values of `architectures` in a Hugging Face `config.json`. */
+  readonly huggingface: readonly string[];
+  /** @throws IngotError 'InvalidFile' for settings or tensors that are missing or do not fit, 'UnsupportedFile' for what Ingot does not know. */
+  open(checkpoint: Checkpoint): Model;
+}
+
+/** Bytes of the KV pools for one token. */
+export function kvBytesPerToken(model: Model, kv: KvElement): number {
+  return 2 * model.layers * model.kvHeads * model.headDim * (kv === 'f32' ? 4 : 2);
+}

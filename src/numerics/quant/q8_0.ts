@@ -1,0 +1,43 @@
+/** ggml's Q8_0: 32 values, `d * q`. Layout: f16 d, 32 signed bytes q. */
+import { type BlockFormat, readF16, writeF16 } from './format.ts';
+
+const size = 32;
+const blockBytes = 34;
+
+export const q8_0: BlockFormat = {
+  name: 'q8_0',
+  ggmlType: 8,
+  blockSize: size,
+  blockBytes,
+
+  decode(bytes, values) {
+    for (let start = 0, offset = 0; start < values.length; start += size, offset += blockBytes) {
+      const d = readF16(bytes, offset);
+      for (let k = 0; k < size; k++) values[start + k] = signed(bytes[offset + 2 + k]) * d;
+    }
+  },
+
+  encode(values, bytes) {
+    for (let start = 0, offset = 0; start < values.length; start += size, offset += blockBytes) {
+      let largest = 0;
+      for (let k = 0; k < size; k++) largest = Math.max(largest, Math.abs(values[start + k] as number));
+      const d = Math.fround(largest / 127);
+      const inverse = d === 0 ? 0 : Math.fround(1 / d);
+      writeF16(bytes, offset, d);
+      for (let k = 0; k < size; k++) {
+        const scaled = Math.fround((values[start + k] as number) * inverse);
+        // C's roundf: ties away from zero.
+        bytes[offset + 2 + k] = Math.sign(scaled) * Math.floor(Math.abs(scaled) + 0.5);
+      }
+    }
+  },
+
+  integers(bytes, offset, block) {
+    block.scale = readF16(bytes, offset);
+    for (let k = 0; k < size; k++) block.weights[k] = signed(bytes[offset + 2 + k]);
+  },
+};
+
+function signed(byte: number | undefined): number {
+  return ((byte as number) << 24) >> 24;
+}

@@ -1,0 +1,37 @@
+/** The tables of a byte-level encoder, made from vocabularies that name their merges (GGUF, `tokenizer.json`, GPT-2). */
+import { IngotError } from '../base/errors.ts';
+import { PairTable } from './merge.ts';
+import type { Vocabulary } from './vocabulary.ts';
+
+/** Ids of the tokens that text can become. Real files repeat tokens; the last one counts, as in llama.cpp. */
+export function spellingIds(vocabulary: Vocabulary): Map<string, number> {
+  const ids = new Map<string, number>();
+  vocabulary.texts.forEach((text, id) => {
+    const kind = vocabulary.kinds[id];
+    if (kind === 'normal' || (kind === 'userDefined' && !ids.has(text))) ids.set(text, id);
+  });
+  return ids;
+}
+
+/**
+ * Merges as 'left right' or as pairs; their order is their rank.
+ * @throws IngotError 'InvalidFile' for a merge of or into a token that the vocabulary lacks.
+ */
+export function mergesByName(
+  merges: readonly (string | readonly string[])[],
+  ids: ReadonlyMap<string, number>,
+): PairTable {
+  const pairs = new PairTable(merges.length);
+  merges.forEach((merge, rank) => {
+    // A space may itself be the left symbol, so the separator is looked for after the first character.
+    const space = typeof merge === 'string' ? merge.indexOf(' ', 1) : -1;
+    const [left = '', right = ''] = typeof merge === 'string' ? [merge.slice(0, space), merge.slice(space + 1)] : merge;
+    const [leftId, rightId, merged] = [ids.get(left), ids.get(right), ids.get(left + right)];
+    if (leftId === undefined || rightId === undefined || merged === undefined) {
+      const missing = leftId === undefined ? left : rightId === undefined ? right : left + right;
+      throw new IngotError('InvalidFile', `merge ${rank} names '${missing}', which is not in the vocabulary`);
+    }
+    pairs.add(leftId, rightId, rank, merged);
+  });
+  return pairs;
+}

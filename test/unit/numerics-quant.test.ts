@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isIngotError } from '../../src/base/errors.ts';
+import type { BlockFormat, IntegerBlock } from '../../src/numerics/quant/format.ts';
+import { blockFormat, blockFormatOfGgmlType, blockFormats } from '../../src/numerics/quant/formats.ts';
+
+interface Golden {
+  values: string;
+  encoded: Record<string, string>;
+  decoded: Record<string, { bytes: string; values: string }>;
+}
+// The fixture is not compiled: from dist/test/unit back to the source tree.
+const path = new URL('../../../test/unit/fixtures/quants.json', import.meta.url);
+const golden = JSON.parse(readFileSync(path, 'utf8')) as Golden;
+const bytesOf = (text: string) => new Uint8Array(Buffer.from(text, 'base64'));
+const floatsOf = (text: string) => new Float32Array(bytesOf(text).buffer);
+
+function encode(format: BlockFormat, values: Float32Array): Uint8Array {
+  const bytes = new Uint8Array((values.length / format.blockSize) * format.blockBytes).fill(0xa5);
+  format.encode(values, bytes);
+  return bytes;
+}
+function decode(format: BlockFormat, bytes: Uint8Array): Float32Array {
+  const values = new Float32Array((bytes.length / format.blockBytes) * format.blockSize);
+  format.decode(bytes, values);
+  return values;
+}
+
+test('the goldens cover every format that is not f32', () => {
+  assert.deepEqual(
+    Object.keys(golden.encoded).sort(),
+    blockFormats
+      .map((f) => f.name)
+      .filter((n) => n !== 'f32')
+      .sort(),
+  );
+});
+
+for (const [name, text] of Object.entries(golden.encoded)) {
+  test(`${name} encodes to the bytes of ggml`, () => {
+    assert.deepEqual(encode(blockFormat(name), floatsOf(golden.values)), bytesOf(text));
+  });
+}
+
+for (const [name, { bytes, values }] of Object.entries(golden.decoded)) {
+  test(`${name} decodes to the bits of ggml`, () => {
+    const bits = (array: Float32Array) => new Uint32Array(array.buffer);
+    assert.deepEqual(bits(decode(blockFormat(name), bytesOf(bytes))), bits(floatsOf(values)));
+  });
+
+  test(`${name} read as integers is what it decodes to`, () => {
+    const format = blockFormat(name);
+    const data = bytesOf(bytes);
+    const decoded = decode(format, data);
+    const block: IntegerBlock = {
+      scale: 0,
+      minScale: 0,
+      weights: new Int32Array(format.blockSize),
+      minima: new Int32Array(format.blockSize),
+    };
+    for (let b = 0; b < data.length / format.blockBytes; b++) {
+      format.integers?.(data, b * format.blockBytes, block);
+      for (let k = 0; k < format.blockSize; k++) {
+        const product = block.scale * (block.weights[k] as number);
+        const minimum = block.minScale * (block.minima[k] as number);
+        const slack = 2 ** -22 * (Math.abs(product) + Math.abs(minimum));
+        assert.ok(Math.abs(product - minimum - (decoded[b * format.blockSize + k] as number)) <= slack);
+      }
+    }
+  });
+}
+
+test('f32, f16 and bf16 give back what they can represent', () => {
+  const values = Float32Array.from({ length: 512 }, (_, i) => (i - 256) / 8);
+  for (const name of ['f32', 'f16'])
+    assert.deepEqual(decode(blockFormat(name), encode(blockFormat(name), values)), values);
+  const short = values.map((value) => Math.trunc(value));
+  assert.deepEqual(decode(blockFormat('bf16'), encode(blockFormat('bf16'), short)), short);
+});
+
+/** Relative root mean square error on normally distributed weights. */
+const expectedRms = { q8_0: 0.0055, q4_0: 0.09, q4_K: 0.075, q6_K: 0.018 };
+
+for (const [name, limit] of Object.entries(expectedRms)) {
+  test(`${name} keeps normal weights within ${limit} RMS, and a decoded block encodes closely again`, () => {
+    const values = normals(64 * 256, 7);
+    const decoded = decode(blockFormat(name), encode(blockFormat(name), values));
+    const error = relativeRms(decoded, values);
+    assert.ok(error < limit && error > limit / 2, `${error}`);
+    assert.ok(relativeRms(decode(blockFormat(name), encode(blockFormat(name), decoded)), decoded) < limit);
+  });
+}
+
+test('any finite block encodes, at any place, to finite values near it', () => {
+  const block = fc.array(fc.float({ min: -1024, max: 1024, noNaN: true }), { minLength: 256, maxLength: 256 });
+  fc.assert(
+    fc.property(block, fc.constantFrom(...blockFormats), (list, format) => {
+      const values = Float32Array.from(list);
+      const largest = Math.max(...list.map(Math.abs));
+      const decoded = decode(format, encode(format, values));
+      for (let k = 0; k < 256; k++) {
+        assert.ok(Math.abs((decoded[k] as number) - (values[k] as number)) <= 0.25 * largest + 2 ** -20);
+      }
+      const twice = new Float32Array(512);
+      twice.set(values, 256);
+      const both = encode(format, twice);
+      assert.deepEqual(both.subarray(both.length / 2), encode(format, values));
+    }),
+    { seed: 3, numRuns: 60 },
+  );
+});
+
+test('values that are no numbers encode without an exception', () => {
+  const values = new Float32Array(256).fill(NaN);
+  values[3] = Infinity;
+  for (const format of blockFormats)
+    assert.equal(encode(format, values).length, (256 / format.blockSize) * format.blockBytes);
+});
+
+test('formats are found by name and by ggml number; others are refused with the list', () => {
+  for (const format of blockFormats) {
+    assert.equal(blockFormat(format.name), format);
+    assert.equal(blockFormatOfGgmlType(format.ggmlType), format);
+  }
+  const refused = (error: unknown) => isIngotError(error, 'UnsupportedFile') && /q6_K/.test(error.hint ?? '');
+  assert.throws(() => blockFormat('q9_9'), refused);
+  assert.throws(() => blockFormat('constructor'), refused);
+  assert.throws(() => blockFormatOfGgmlType(-1), refused);
+});
+
+function relativeRms(values: Float32Array, reference: Float32Array): number {
+  let error = 0;
+  let total = 0;
+  for (let i = 0; i < values.length; i++) {
+    error += ((values[i] as number) - (reference[i] as number)) ** 2;
+    total += (reference[i] as number) ** 2;
+  }
+  return Math.sqrt(error / total);
+}
+
+/** Normal values by Box and Muller from a fixed linear congruential sequence. */
+function normals(count: number, seed: number): Float32Array {
+  let state = seed;
+  const uniform = () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return (state + 0.5) / 2 ** 32;
+  };
+  return Float32Array.from(
+    { length: count },
+    () => Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform()),
+  );
+}
