@@ -332,7 +332,8 @@ def golden(args: argparse.Namespace) -> None:
             if greedy[-1] == end:
                 break
         logits = model(torch.tensor([ids + greedy]))[0]
-        positions = sorted({0, len(ids) // 2, len(ids) - 1, len(ids) + 15, len(ids) + len(greedy) - 1})
+        last = len(ids) + len(greedy) - 2  # the position that gives the last greedy id
+        positions = sorted({0, len(ids) // 2, len(ids) - 1, min(len(ids) + 15, last), last})
         cases.append({
             "kind": kind, "prompt": prompt, "rendered": text, "ids": ids,
             "logits": [
