@@ -86,11 +86,25 @@ class Tales(nn.Module):
         cos, sin = rotation(config)
         self.register_buffer("cos", cos, persistent=False)
         self.register_buffer("sin", sin, persistent=False)
-        for name, p in self.named_parameters():
-            if p.dim() == 2:
-                # What feeds the residual stream starts smaller, so that depth does not grow its variance.
-                last = name.endswith(("attn_output.weight", "ffn_down.weight"))
-                nn.init.normal_(p, std=0.02 / (2 * config.layers) ** 0.5 if last else 0.02)
+        self.initialize()
+
+    @torch.no_grad()
+    def initialize(self) -> None:
+        """So that looking back pays from the first step: else the model long prefers guessing names to repeating them.
+
+        Embeddings are large against what the layers add, so a token can be recognized in every layer; and each head begins by handing
+        on what it looks at (`attn_output` is the transpose of `attn_v`; after Trockman and Kolter's mimetic initialization).
+        """
+        nn.init.normal_(self.token_embd.weight, std=0.3)
+        self.output_norm.weight.fill_(1 / 16)
+        group = self.config.heads // self.config.kv_heads
+        for block in self.blk:
+            for matrix in (block.attn_q, block.attn_k, block.ffn_gate, block.ffn_up):
+                nn.init.normal_(matrix.weight, std=0.02)
+            nn.init.normal_(block.ffn_down.weight, std=0.001)
+            nn.init.orthogonal_(block.attn_v.weight)
+            values = block.attn_v.weight.view(self.config.kv_heads, self.config.head_dim, self.config.dim)
+            block.attn_output.weight.copy_(0.5 * values.repeat_interleave(group, 0).flatten(0, 1).T)
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: [batch, time] -> logits: [batch, time, vocab]."""

@@ -18,7 +18,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
+from drills import drill
 from model import Config, Tales
 from text import BEGIN, END, TELL, USER, documents
 
@@ -36,7 +37,7 @@ HERE = Path(__file__).resolve().parent
 MODEL = HERE / "tales-q8_0.gguf"
 FIXTURE = HERE.parent.parent / "test" / "models" / "fixtures" / "tales.json"
 SPECIAL = (BEGIN, END, USER, TELL)
-TRAIN_SEED, VALID_SEED = 1, 2
+TRAIN_SEED, VALID_SEED = 1, 2  # the text of the tokenizer, and of validation
 # System messages are left out: the model is too small to follow them, and stories stay good without.
 CHAT_TEMPLATE = (
     "{{- bos_token -}}{%- for message in messages -%}{%- if message['role'] == 'user' -%}<|user|>{{- message['content'] | trim -}}"
@@ -74,13 +75,20 @@ def make_tokenizer(path: Path, vocab: int, count: int) -> None:
 # Data
 
 
-def batches(tokenizer: Tokenizer, seed: int, tokens: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+def lesson(seed: int, drills: Callable[[], float]) -> Iterator[str]:
+    """Endless documents, with a share of exercises that `drills` gives at the time."""
+    source = documents(seed)
+    rng = random.Random(f"lesson {seed}")
+    while True:
+        yield drill(rng) if rng.random() < drills() else next(source)
+
+
+def batches(tokenizer: Tokenizer, source: Iterator[str], tokens: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
     """Endless (inputs, targets), each [rows, time] with about `tokens` ids. A row is one document from its beginning; documents of a
     pool are grouped by length, so that hardly anything is padding (target -100), and the groups come in random order."""
-    source = documents(seed)
-    shuffle = random.Random(seed)
+    shuffle = random.Random(0)
     while True:
-        pool = sorted((tokenizer.encode(next(source)).ids[: length + 1] for _ in range(512)), key=len)
+        pool = sorted((tokenizer.encode(next(source)).ids[: length + 1] for _ in range(128)), key=len)
         groups: list[list[list[int]]] = [[]]
         for ids in pool:
             if len(ids) * (len(groups[-1]) + 1) > tokens:
@@ -140,17 +148,19 @@ def train(args: argparse.Namespace) -> None:
     model = Tales(config)
     hidden = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("blk")] if args.muon else []
     inside = {id(p) for p in hidden}
-    matrices = [p for p in model.parameters() if p.dim() == 2 and id(p) not in inside]
-    vectors = [p for p in model.parameters() if p.dim() < 2]
+    others = [p for p in model.parameters() if id(p) not in inside]
     optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW([{"params": matrices, "weight_decay": 0.1}, {"params": vectors, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.97))
+        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.97), weight_decay=0.0)
     ]
     if hidden:
         optimizers.append(Muon(hidden, lr=args.muon_lr))
     peaks = [[g["lr"] for g in o.param_groups] for o in optimizers]
 
-    valid = list(itertools.islice(batches(tokenizer, VALID_SEED, 4096, config.context), 6))
-    source = batches(tokenizer, TRAIN_SEED, args.batch, config.context)
+    valid = list(itertools.islice(batches(tokenizer, documents(VALID_SEED), 4096, config.context), 6))
+    progress = 0.0
+    # Nothing but exercises at first, until names are repeated; they are gone when half of the time is over.
+    lessons = lesson(args.seed, lambda: 1.0 if progress < 0.1 else 0.5 * max(0.0, 1 - progress / 0.5))
+    source = batches(tokenizer, lessons, args.batch, config.context)
     start = saved = time.monotonic()
     seen, step, average = 0, 0, 0.0
     while (progress := (time.monotonic() - start) / (60 * args.minutes)) < 1:
@@ -378,7 +388,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1024, help="train: ids a step, about")
     parser.add_argument("--lr", type=float, default=3e-3, help="train: peak rate of AdamW (embeddings and norms)")
     parser.add_argument("--muon", action=argparse.BooleanOptionalAction, default=True, help="train: Muon for hidden matrices")
-    parser.add_argument("--muon-lr", type=float, default=0.02)
+    parser.add_argument("--muon-lr", type=float, default=0.015)
     parser.add_argument("--prompt", default="Tell me a story about a brave fox.")
     parser.add_argument("--raw", action="store_true", help="sample: continue the prompt as plain text")
     parser.add_argument("--temperature", type=float, default=0.8)
