@@ -68,12 +68,70 @@ function shapesOf(operands: readonly Value[], { blockSize, partition }: PagedAtt
   return { tokens, heads, kvHeads, keyDim, valueDim, blocks: slots / blockSize };
 }
 
-/** Softmax of one sequence's partition: `k` [P, Hkv, D], `v` [P, Hkv, Dv], `seen` i1 [T, P]. */
+/** One sequence's blocks: the pools as [blocks, blockSize, Hkv, D], its row of the block table, its length. */
+interface Context {
+  readonly kPages: Value;
+  readonly vPages: Value;
+  readonly row: Value;
+  readonly length: Value;
+}
+
+/** P = `partition` consecutive positions of a context. */
+interface Partition {
+  /** i32 [P]. */
+  readonly positions: Value;
+  /** i1 [P]: below the context's length and in a block. */
+  readonly stored: Value;
+  /** f32 [P, Hkv, D]. */
+  readonly k: Value;
+  /** f32 [P, Hkv, Dv]; 0 where nothing is stored, since a weight of 0 does not silence what old blocks may hold. */
+  readonly v: Value;
+}
+
+function load(
+  b: Builder,
+  { kPages, vPages, row, length }: Context,
+  start: Value,
+  { blockSize, partition }: PagedAttentionAttributes,
+  { kvHeads, keyDim, valueDim }: Shapes,
+): Partition {
+  const count = partition / blockSize;
+  const firstBlock = b.divide(start, b.scalar('i32', blockSize));
+  const [ids] = b.op('dynamic_slice', [row, firstBlock], { slice_sizes: [count] });
+  const rows = (pages: Value, dim: number) =>
+    b.convert(b.reshape(b.take(pages, ids), [partition, kvHeads, dim]), 'f32');
+  const positions = b.add(b.iota('i32', [partition], 0), b.broadcast(start, [partition]));
+  const inBlock = b.broadcast(b.compare('GE', ids, b.full('i32', [count], 0)), [count, blockSize], [0]);
+  const stored = b.and(b.reshape(inBlock, [partition]), b.compare('LT', positions, b.broadcast(length, [partition])));
+  const shape = [partition, kvHeads, valueDim];
+  const v = b.select(b.broadcast(stored, shape, [0]), rows(vPages, valueDim), b.full('f32', shape, 0));
+  return { positions, stored, k: rows(kPages, keyDim), v };
+}
+
+/** i1 [T, P]: which keys each token sees; `own` i1 [T] says which tokens are of this sequence. */
+function visible(
+  b: Builder,
+  { positions: keys, stored }: Partition,
+  own: Value,
+  positions: Value,
+  { partition, window }: PagedAttentionAttributes,
+  tokens: Dim,
+): Value {
+  const shape = [tokens, partition];
+  const perKey = (x: Value) => b.broadcast(x, shape, [1]);
+  const perToken = (x: Value) => b.broadcast(x, shape, [0]);
+  const causal = b.compare('LE', perKey(keys), perToken(positions));
+  const seen = b.and(b.and(perToken(own), perKey(stored)), causal);
+  if (window === undefined) return seen;
+  const horizon = b.subtract(positions, b.full('i32', [tokens], window));
+  return b.and(seen, b.compare('GT', perKey(keys), perToken(horizon)));
+}
+
+/** Softmax over one partition, `seen` i1 [T, P]. */
 function attend(
   b: Builder,
   q: Value,
-  k: Value,
-  v: Value,
+  { k, v }: Partition,
   seen: Value,
   { scale, softCap, partition }: PagedAttentionAttributes,
   { tokens, heads, kvHeads, keyDim, valueDim }: Shapes,
@@ -126,7 +184,7 @@ function merge(b: Builder, running: Softmax, next: Softmax): Softmax {
   const sum = b.add(b.multiply(running.sum, old), b.multiply(next.sum, fresh));
   const values = b.add(b.multiply(running.values, wide(old)), b.multiply(next.values, wide(fresh)));
   const nothing = b.full('f32', asTensor(max.type).shape, Number.NEGATIVE_INFINITY);
-  const some = b.compare('GT', next.max, nothing);
+  const some = b.compare('NE', next.max, nothing);
   return {
     max,
     sum: b.select(some, sum, running.sum),
@@ -139,7 +197,7 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
   decompose(b, operands, attributes) {
     const shapes = shapesOf(operands, attributes);
     const { tokens, heads, kvHeads, keyDim, valueDim, blocks } = shapes;
-    const { blockSize, partition, window } = attributes;
+    const { blockSize, partition } = attributes;
     const [, kPool, vPool, positions, sequence, ctxLen, blockTable, sinks] = operands;
     const q = b.convert(operands[0], 'f32');
     const pages = (pool: Value, dim: number) => b.reshape(pool, [blocks, blockSize, kvHeads, dim]);
@@ -152,32 +210,6 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
     const missing = (perPartition - (columns % perPartition)) % perPartition;
     const table = missing === 0 ? blockTable : b.concatenate([blockTable, b.full('i32', [sequences, missing], -1)], 1);
 
-    /** The keys and values of sequence `s` from position `start`, merged into `running`. */
-    const partitionAt = (inner: Builder, s: Value, start: Value, running: Softmax): Softmax => {
-      const row = inner.take(table, s);
-      const firstBlock = inner.divide(start, inner.scalar('i32', blockSize));
-      const [ids] = inner.op('dynamic_slice', [row, firstBlock], { slice_sizes: [perPartition] });
-      const zero = inner.full('i32', [perPartition], 0);
-      const rows = (pool: Value, dim: number) =>
-        inner.convert(inner.reshape(inner.take(pool, inner.maximum(ids, zero)), [partition, kvHeads, dim]), 'f32');
-      const shape = [tokens, partition];
-      const perKey = (x: Value) => inner.broadcast(x, shape, [1]);
-      const perToken = (x: Value) => inner.broadcast(x, shape, [0]);
-      const keys = perKey(inner.add(inner.iota('i32', [partition], 0), inner.broadcast(start, [partition])));
-      const stored = inner.reshape(inner.broadcast(inner.compare('GE', ids, zero), [perPartition, blockSize], [0]), [
-        partition,
-      ]);
-      const own = inner.compare('EQ', sequence, inner.broadcast(s, [tokens]));
-      const causal = inner.compare('LE', keys, perToken(positions));
-      let seen = inner.and(inner.and(perToken(own), perKey(stored)), causal);
-      if (window !== undefined) {
-        const horizon = inner.subtract(positions, inner.full('i32', [tokens], window));
-        seen = inner.and(seen, inner.compare('GT', keys, perToken(horizon)));
-      }
-      const next = attend(inner, q, rows(kPages, keyDim), rows(vPages, valueDim), seen, attributes, shapes);
-      return merge(inner, running, next);
-    };
-
     const last = b.reduce('maximum', sequence, -1, [0]);
     const empty = [
       b.full('f32', [tokens, heads], Number.NEGATIVE_INFINITY),
@@ -188,12 +220,15 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
       [b.scalar('i32', 0), ...empty],
       (c, s) => c.compare('LE', s, last),
       (body, s, ...before) => {
-        const length = body.take(ctxLen, s);
+        const context: Context = { kPages, vPages, row: body.take(table, s), length: body.take(ctxLen, s) };
+        const own = body.compare('EQ', sequence, body.broadcast(s, [tokens]));
         const [, ...after] = body.while(
           [body.scalar('i32', 0), ...before],
-          (c, start) => c.compare('LT', start, length),
+          (c, start) => c.compare('LT', start, context.length),
           (inner, start, max, sum, values) => {
-            const next = partitionAt(inner, s, start, { max, sum, values });
+            const part = load(inner, context, start, attributes, shapes);
+            const seen = visible(inner, part, own, positions, attributes, tokens);
+            const next = merge(inner, { max, sum, values }, attend(inner, q, part, seen, attributes, shapes));
             return [inner.add(start, inner.scalar('i32', partition)), next.max, next.sum, next.values];
           },
         );

@@ -37,13 +37,18 @@ export const quantizedDotComposite: Composite<QuantizedDotAttributes> = {
   },
 };
 
-/** `x` [..., K], `weight` [N, K] stored in block format `format`, `bias` [N]; the result is f32 [..., N]. */
+export interface DotOptions {
+  readonly numerics: DotNumerics;
+  /** [N]. */
+  readonly bias?: Value;
+}
+
+/** `x` [..., K], `weight` [N, K] stored in block format `format`; the result is f32 [..., N]. */
 export function quantizedDot(
   b: Builder,
   x: Value,
   weight: Value,
-  { format, numerics }: { readonly format: string; readonly numerics: DotNumerics },
-  bias?: Value,
+  { format, numerics, bias }: DotOptions & { readonly format: string },
 ): Value {
   checkMatrix(weight, 'the weight of quantized_dot');
   const { operands, names } = nameOperands({ x, weight, bias });
@@ -51,13 +56,7 @@ export function quantizedDot(
 }
 
 /** The same with the weight in parts, as imported programs bring it. */
-export function affineDot(
-  b: Builder,
-  x: Value,
-  weight: AffineWeight,
-  { numerics }: { readonly numerics: DotNumerics },
-  bias?: Value,
-): Value {
+export function affineDot(b: Builder, x: Value, weight: AffineWeight, { numerics, bias }: DotOptions): Value {
   checkMatrix(weight.quantized, 'the weight of quantized_dot');
   const { quantized, scales, zeroPoints, minima } = weight;
   const { operands, names } = nameOperands({ x, quantized, scales, zeroPoints, minima, bias });

@@ -11,20 +11,20 @@ export type RopeScaling =
       /** NTK-aware: a larger base, for the context that the program is built for. A step-dependent one would break chunking. */
       readonly kind: 'ntk';
       readonly factor: number;
-      readonly context: number;
-      readonly originalContext: number;
+      readonly contextLength: number;
+      readonly originalContextLength: number;
     }
   | {
       readonly kind: 'llama3';
       readonly factor: number;
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
-      readonly originalContext: number;
+      readonly originalContextLength: number;
     }
   | {
       readonly kind: 'yarn';
       readonly factor: number;
-      readonly originalContext: number;
+      readonly originalContextLength: number;
       /** Rotations over the original context above which a dimension is kept (32), below which it is interpolated (1). */
       readonly betaFast?: number;
       readonly betaSlow?: number;
@@ -52,25 +52,25 @@ export function ropeFrequencies(base: number, dimensions: number, scaling: RopeS
     case 'linear':
       return { inverse: plain(base).map((f) => f / scaling.factor), attentionFactor: 1 };
     case 'ntk': {
-      const { factor, context, originalContext } = scaling;
-      const stretch = (factor * Math.max(context, originalContext)) / originalContext - (factor - 1);
+      const { factor, contextLength, originalContextLength } = scaling;
+      const stretch = (factor * Math.max(contextLength, originalContextLength)) / originalContextLength - (factor - 1);
       return { inverse: plain(base * stretch ** (dimensions / (dimensions - 2))), attentionFactor: 1 };
     }
     case 'llama3': {
-      const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalContext } = scaling;
+      const { factor, lowFrequencyFactor: low, highFrequencyFactor: high, originalContextLength } = scaling;
       const inverse = plain(base).map((f) => {
         // Rotations over the original context; between `low` and `high` of them the two meet smoothly.
-        const rotations = (originalContext * f) / (2 * Math.PI);
+        const rotations = (originalContextLength * f) / (2 * Math.PI);
         const keep = Math.min(Math.max((rotations - low) / (high - low), 0), 1);
         return keep * f + (1 - keep) * (f / factor);
       });
       return { inverse, attentionFactor: 1 };
     }
     case 'yarn': {
-      const { factor, originalContext, betaFast = 32, betaSlow = 1, truncate = true } = scaling;
+      const { factor, originalContextLength, betaFast = 32, betaSlow = 1, truncate = true } = scaling;
       // The dimension that turns `rotations` times over the original context.
       const dimensionOf = (rotations: number) =>
-        (dimensions * Math.log(originalContext / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
+        (dimensions * Math.log(originalContextLength / (rotations * 2 * Math.PI))) / (2 * Math.log(base));
       const [fast, slow] = [dimensionOf(betaFast), dimensionOf(betaSlow)];
       const low = Math.max(truncate ? Math.floor(fast) : fast, 0);
       const end = Math.min(truncate ? Math.ceil(slow) : slow, dimensions - 1);

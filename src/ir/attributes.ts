@@ -17,6 +17,23 @@ export type Attribute =
   | readonly Attribute[]
   | { readonly [key: string]: Attribute };
 
+export function isTypeAttribute(value: Attribute): value is Type {
+  if (typeof value !== 'object' || !('kind' in value)) return false;
+  return (
+    value.kind === 'token' ||
+    (value.kind === 'tensor' && 'shape' in value) ||
+    (value.kind === 'tuple' && 'parts' in value)
+  );
+}
+
+export function isLiteralAttribute(value: Attribute): value is Literal {
+  return typeof value === 'object' && 'data' in value && 'splat' in value && typeof value.splat === 'boolean';
+}
+
+export function isListAttribute(value: Attribute): value is readonly Attribute[] {
+  return Array.isArray(value);
+}
+
 export type ComparisonDirection = 'EQ' | 'NE' | 'GE' | 'GT' | 'LE' | 'LT';
 export type CompareType = 'FLOAT' | 'TOTALORDER' | 'SIGNED' | 'UNSIGNED';
 type None = Readonly<Record<never, never>>;
@@ -42,7 +59,7 @@ interface OtherAttributes {
   iota: { readonly iota_dimension: number };
   transpose: { readonly permutation: readonly number[] };
   broadcast_in_dim: { readonly broadcast_dimensions: readonly number[] };
-  /** The limit of a symbolic dimension is the dimension itself: it is always taken whole. The same for `slice_sizes`. */
+  /** The limit of a symbolic dimension is the dimension itself: it is always taken whole (`slice_sizes` may also be 1). */
   slice: {
     readonly start_indices: readonly number[];
     readonly limit_indices: readonly Dim[];
@@ -162,3 +179,5 @@ type PlainOp =
 
 export type OpAttributes = OtherAttributes & { [N in PlainOp]: None };
 export type OpName = keyof OpAttributes;
+/** Ops that have attributes. */
+export type AttributedOp = { [N in OpName]: keyof OpAttributes[N] extends never ? never : N }[OpName];

@@ -5,8 +5,8 @@
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, Metadata, MetadataValue } from '../formats/checkpoint.ts';
 import { type Merge, mergeParts } from './byte-level-vocabulary.ts';
+import { huggingFaceChatTemplate } from './chat.ts';
 import { type Pipeline, readHuggingFaceFiles, readPipeline } from './huggingface.ts';
-import { type JsonView, readText } from './json-view.ts';
 import { readLlama2cVocabulary } from './llama2c-vocabulary.ts';
 import { checkVocabularySize, type TokenizerSource } from './load.ts';
 import { preTokenizerName } from './pre-tokenizers.ts';
@@ -46,7 +46,7 @@ async function huggingFaceKeys(companions: Checkpoint['companions'], size: numbe
   const files = await readHuggingFaceFiles(companions);
   if (files instanceof Uint8Array) return sentencePieceFileKeys(files, size);
   const keys = pipelineKeys(readPipeline(files.tokenizer), files.vocabulary, size);
-  const template = await chatTemplate(companions, files.config);
+  const template = await huggingFaceChatTemplate(companions);
   if (template !== undefined) keys.set('tokenizer.chat_template', template);
   return keys;
 }
@@ -173,16 +173,6 @@ function codeOf(character: string): number {
 
 function notScored(text: string): IngotError {
   return unsupported(`its merges into '${text}' do not follow from scores of tokens`);
-}
-
-/** The folder's own file, else the template in the configuration: a text, or a list of which one is the default. */
-async function chatTemplate(companions: Checkpoint['companions'], config: JsonView): Promise<string | undefined> {
-  const file = companions.get('chat_template.jinja');
-  if (file !== undefined) return readText(file);
-  const entry = config.get('chat_template');
-  if (!Array.isArray(entry.value)) return entry.string();
-  const chosen = entry.array().find((item) => item.get('name').string() === 'default');
-  return chosen?.get('template').string();
 }
 
 function unsupported(why: string): IngotError {

@@ -39,7 +39,7 @@ export function ggufEncoding(metadata: Metadata): Encoding {
       const form = keys.string('normalization', 'ingot');
       if (form !== undefined && form !== 'NFC')
         throw keys.wrong('normalization', `is '${form}'; known is NFC`, 'ingot');
-      const normalized = form === undefined ? {} : { normalization: form } as const;
+      const normalized = form === undefined ? {} : ({ normalization: form } as const);
       return { vocabulary, model: new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut, ...normalized }) };
     }
     case 'llama': {

@@ -167,15 +167,17 @@ function unknownToken(model: JsonView, named: ReadonlyMap<string, number>): numb
 }
 
 function readMerges(model: JsonView): readonly Merge[] {
-  return model
-    .get('merges')
-    .array()
-    .map((merge) => {
-      if (typeof merge.value === 'string') return merge.value;
-      const [left, right, ...more] = merge.array().map((part) => part.string());
-      if (left === undefined || right === undefined || more.length > 0) throw merge.wrong('is not a pair of tokens');
-      return [left, right];
-    });
+  const merges = model.get('merges');
+  if (!Array.isArray(merges.value)) throw merges.wrong('is not an array');
+  return merges.value.map((merge: unknown, rank) => {
+    if (typeof merge === 'string') return merge;
+    if (!isPair(merge)) throw merges.wrong(`[${rank}] is not a pair of tokens`);
+    return merge;
+  });
+}
+
+function isPair(value: unknown): value is readonly [string, string] {
+  return Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === 'string');
 }
 
 /** The special tokens that a template puts at either end of a text. */

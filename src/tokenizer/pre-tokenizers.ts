@@ -89,22 +89,30 @@ export function preTokenizerName({ patterns, wholeTokens }: PreTokenizer): strin
   return undefined;
 }
 
-/** Pieces of the text in order; joined, they are the text. */
+/**
+ * Pieces of the text in order; joined, they are the text.
+ * @throws IngotError 'InvalidArgument' if some millions of characters are one piece: the engine's matcher has no room.
+ */
 export function preTokenize(text: string, patterns: readonly RegExp[]): string[] {
-  let pieces = [text];
-  for (const pattern of patterns) {
-    const cut: string[] = [];
-    for (const piece of pieces) {
-      pattern.lastIndex = 0;
-      let end = 0;
-      for (let match = pattern.exec(piece); match !== null; match = pattern.exec(piece)) {
-        if (match.index > end) cut.push(piece.slice(end, match.index));
-        cut.push(match[0]);
-        end = pattern.lastIndex;
-      }
-      if (end < piece.length) cut.push(piece.slice(end));
-    }
-    pieces = cut;
+  try {
+    return patterns.reduce((pieces, pattern) => pieces.flatMap((piece) => cut(piece, pattern)), [text]);
+  } catch (cause) {
+    if (!(cause instanceof RangeError)) throw cause;
+    throw new IngotError('InvalidArgument', 'the text runs on for millions of characters without a word border', {
+      hint: 'split it',
+      cause,
+    });
   }
+}
+
+function cut(text: string, pattern: RegExp): string[] {
+  const pieces: string[] = [];
+  let end = 0;
+  for (const match of text.matchAll(pattern)) {
+    if (match.index > end) pieces.push(text.slice(end, match.index));
+    pieces.push(match[0]);
+    end = match.index + match[0].length;
+  }
+  if (end < text.length) pieces.push(text.slice(end));
   return pieces;
 }

@@ -13,6 +13,7 @@ import type { Position, TextModel, Vocabulary } from './vocabulary.ts';
 const SPACE = '\u2581';
 /** Longer tokens are refused: real ones end at a few hundred, and every one is split in all ways. */
 export const MAX_TOKEN_LENGTH = 1024;
+const utf8 = new TextEncoder();
 const CACHED_PIECES = 2 ** 16;
 const CACHED_LENGTH = 48;
 
@@ -48,7 +49,6 @@ export class SentencePieceModel implements TextModel {
   readonly #byteIds: Int32Array;
   readonly #cache = new Map<string, readonly number[]>();
   readonly #list = new MergeList();
-  readonly #utf8 = new TextEncoder();
 
   constructor(options: SentencePieceOptions) {
     this.#options = options;
@@ -128,7 +128,7 @@ export class SentencePieceModel implements TextModel {
   /** @throws IngotError 'TokenizerMismatch' if there is neither a byte's token nor an unknown one. */
   #fallBack(letter: string): number[] {
     const { unknown } = this.#options.vocabulary;
-    const ids = Array.from(this.#utf8.encode(letter), (byte) => this.#byteIds[byte] ?? -1);
+    const ids = Array.from(utf8.encode(letter), (byte) => this.#byteIds[byte] ?? -1);
     if (ids.every((id) => id >= 0)) return ids;
     if (unknown !== undefined) return [unknown];
     throw new IngotError('TokenizerMismatch', `the vocabulary cannot spell '${letter}' and has no unknown token`, {
@@ -199,7 +199,7 @@ export function symbolTables(vocabulary: Vocabulary) {
 
 /** The bytes of a token as SentencePiece spells them: U+2581 is a space, '<0x0A>' a byte if the vocabulary says so. */
 export function spaceOrByte(text: string, isByte: boolean): Uint8Array {
-  return isByte ? Uint8Array.of(byteOf(text)) : new TextEncoder().encode(text.replaceAll(SPACE, ' '));
+  return isByte ? Uint8Array.of(byteOf(text)) : utf8.encode(text.replaceAll(SPACE, ' '));
 }
 
 /** @throws IngotError 'InvalidFile' if a byte token is not spelled <0x00> to <0xFF>. */

@@ -12,6 +12,8 @@ export interface EncodeOptions {
 export interface Tokenizer {
   readonly vocabularySize: number;
   readonly bos?: number;
+  /** The end of a text; chat templates ask for its spelling. */
+  readonly eos?: number;
   /** Ids that end a generation (end of text, end of turn). */
   readonly endOfGeneration: ReadonlySet<number>;
   encode(text: string, options?: EncodeOptions): number[];

@@ -10,6 +10,7 @@ const NONE = new Uint8Array(0);
 export class VocabularyTokenizer implements Tokenizer {
   readonly vocabularySize: number;
   readonly bos?: number;
+  readonly eos?: number;
   readonly endOfGeneration: ReadonlySet<number>;
   readonly #vocabulary: Vocabulary;
   readonly #model: TextModel;
@@ -24,20 +25,21 @@ export class VocabularyTokenizer implements Tokenizer {
     this.vocabularySize = vocabularySize;
     this.endOfGeneration = vocabulary.endOfGeneration;
     if (vocabulary.bos !== undefined) this.bos = vocabulary.bos;
+    if (vocabulary.eos !== undefined) this.eos = vocabulary.eos;
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const { eos, addEos } = this.#vocabulary;
+    const { addBos, addEos } = this.#vocabulary;
     const { parseSpecial = false, addSpecial } = options;
     const ids: number[] = [];
-    if (this.bos !== undefined && (addSpecial ?? this.#vocabulary.addBos)) ids.push(this.bos);
+    if (this.bos !== undefined && (addSpecial ?? addBos)) ids.push(this.bos);
     let position: Position = 'start';
     for (const part of this.#special.split(text, parseSpecial)) {
       if (typeof part === 'number') ids.push(part);
       else this.#model.encode(part, position, ids);
       position = 'afterSpecial';
     }
-    if (eos !== undefined && addEos && addSpecial !== false) ids.push(eos);
+    if (this.eos !== undefined && addEos && addSpecial !== false) ids.push(this.eos);
     return ids;
   }
 

@@ -158,9 +158,9 @@ const dynamicSlice: OpRow<'dynamic_slice'> = {
   },
 };
 
-/** A symbolic dimension is taken whole; a number may be any part. */
+/** Of a symbolic dimension the whole, or one element (a row); of a number any part. */
 function fits(size: Dim, dim: Dim): boolean {
-  if (typeof size !== 'number' || typeof dim !== 'number') return sameDim(size, dim);
+  if (typeof size !== 'number' || typeof dim !== 'number') return size === 1 || sameDim(size, dim);
   return size >= 0 && size <= dim;
 }
 

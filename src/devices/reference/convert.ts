@@ -1,0 +1,319 @@
+/**
+ * Ops that change or inspect the representation of elements: convert, bitcast_convert, reduce_precision, compare,
+ * select, clamp, is_finite, and the parts of complex numbers.
+ */
+import type { ComparisonDirection } from '../../ir/attributes.ts';
+import { type ElementType, elementClass, elementTypes } from '../../numerics/element-types.ts';
+import { decodeElements, encodeElements, type HostArray } from '../../numerics/host-array.ts';
+import { type FloatType, fromBits, type IntegerType, rounder, toBits, wrapTo } from '../../numerics/rounding.ts';
+import { bigMaximum, bigMinimum } from './elementwise.ts';
+import { type BigArray, type KernelMaker, type NumberArray, unsupported } from './kernel.ts';
+import { wordsOf, wordsPerElement } from './strided.ts';
+
+// ── convert ──
+
+/** Integer to float in one rounding: what f64 cannot hold is cut to 53 bits with a sticky lowest bit first. */
+function bigToFloat(x: bigint, round: (x: number) => number): number {
+  const direct = Number(x);
+  if (BigInt(direct) === x) return round(direct);
+  const sticky = (x & 2047n) === 0n ? 0n : 1n;
+  return round(Number((x >> 11n) | sticky) * 2048);
+}
+
+/** To an integer type: towards zero, saturating, NaN is 0. */
+function floatToInteger(element: IntegerType): (x: number) => number | bigint {
+  if (element === 'i1') return (x) => (x !== 0 ? 1 : 0);
+  const { bits } = elementTypes[element];
+  const signed = elementClass(element) === 'signed';
+  const low = signed ? -(2 ** (bits - 1)) : 0;
+  const high = 2 ** (signed ? bits - 1 : bits);
+  if (element !== 'i64' && element !== 'ui64') {
+    return (x) => (Number.isNaN(x) ? 0 : Math.max(low, Math.min(high - 1, Math.trunc(x))));
+  }
+  return (x) => {
+    if (Number.isNaN(x)) return 0n;
+    if (x >= high) return BigInt(high) - 1n;
+    return x <= low ? BigInt(low) : BigInt(Math.trunc(x));
+  };
+}
+
+function isInteger(element: ElementType): element is IntegerType {
+  const kind = elementClass(element);
+  return kind !== 'float' && kind !== 'complex';
+}
+
+function partType(element: ElementType): FloatType {
+  if (element === 'complex<f32>') return 'f32';
+  return element === 'complex<f64>' ? 'f64' : (element as FloatType);
+}
+
+/** One element of `from` as one of `to`. */
+function elementConverter(from: ElementType, to: ElementType): (x: number | bigint) => number | bigint {
+  if (isInteger(to)) {
+    if (!isInteger(from)) {
+      const f = floatToInteger(to);
+      return (x) => f(Number(x));
+    }
+    return to === 'i1' ? (x) => (x ? 1 : 0) : (x) => wrapTo(to, x);
+  }
+  const round = rounder(partType(to));
+  return (x) => (typeof x === 'bigint' ? bigToFloat(x, round) : round(x));
+}
+
+export const convert: KernelMaker<'convert'> = ({ inputs: [{ element: from }], outputs: [{ element: to, count }] }) => {
+  const f = elementConverter(from, to);
+  const fromStep = elementClass(from) === 'complex' ? 2 : 1;
+  const toStep = elementClass(to) === 'complex' ? 2 : 1;
+  if (from === to) return { run: ([a], [out]) => wordsOf(out).set(wordsOf(a)), reuse: [[0]] };
+  return {
+    run([a], [out]) {
+      for (let i = 0; i < count; i++) {
+        out[i * toStep] = f(a[i * fromStep]);
+        if (toStep === 2) out[2 * i + 1] = fromStep === 2 ? (a[2 * i + 1] as number) : 0;
+      }
+    },
+  };
+};
+
+// ── bits ──
+
+/** 4-bit elements lie two to a byte, the first in the low half, when their bits are seen as another type. */
+function toBytes(element: ElementType, array: HostArray): Uint8Array {
+  const bytes = encodeElements(element, array);
+  if (elementTypes[element].bits !== 4) return bytes;
+  const packed = new Uint8Array(bytes.length >> 1);
+  for (let i = 0; i < packed.length; i++) packed[i] = (bytes[2 * i] & 15) | (bytes[2 * i + 1] << 4);
+  return packed;
+}
+
+function fromBytes(element: ElementType, bytes: Uint8Array): HostArray {
+  if (elementTypes[element].bits !== 4) return decodeElements(element, bytes);
+  const spread = new Uint8Array(2 * bytes.length);
+  for (let i = 0; i < bytes.length; i++) {
+    spread[2 * i] = bytes[i] & 15;
+    spread[2 * i + 1] = bytes[i] >> 4;
+  }
+  return decodeElements(element, spread);
+}
+
+export const bitcastConvert: KernelMaker<'bitcast_convert'> = ({ inputs: [from], outputs: [to] }) => {
+  if (elementTypes[from.element].bits === elementTypes[to.element].bits && elementTypes[to.element].bits < 8) {
+    return {
+      run: ([a], [out]) => wordsOf(out).set(wordsOf(decodeElements(to.element, encodeElements(from.element, a)))),
+    };
+  }
+  return { run: ([a], [out]) => wordsOf(out).set(wordsOf(fromBytes(to.element, toBytes(from.element, a)))) };
+};
+
+const doubleCell = new Float64Array(1);
+const doubleBits = new BigUint64Array(doubleCell.buffer);
+const singleCell = new Float32Array(1);
+const singleBits = new Uint32Array(singleCell.buffer);
+
+function floatBits(element: FloatType, x: number): bigint {
+  if (element === 'f64') {
+    doubleCell[0] = x;
+    return doubleBits[0];
+  }
+  if (element === 'f32') {
+    singleCell[0] = x;
+    return BigInt(singleBits[0]);
+  }
+  return BigInt(toBits(element, x));
+}
+
+function bitsFloat(element: FloatType, bits: bigint): number {
+  if (element === 'f64') {
+    doubleBits[0] = bits;
+    return doubleCell[0];
+  }
+  if (element === 'f32') {
+    singleBits[0] = Number(bits);
+    return singleCell[0];
+  }
+  return fromBits(element, Number(bits));
+}
+
+/** [exponent, stored mantissa] bits. */
+const floatLayout: Readonly<Record<FloatType, readonly [number, number]>> = {
+  f64: [11, 52],
+  f32: [8, 23],
+  f16: [5, 10],
+  bf16: [8, 7],
+  f8E4M3FN: [4, 3],
+  f8E5M2: [5, 2],
+};
+
+/**
+ * Rounds the mantissa to nearest even, then flushes to zero and to infinity what the smaller exponent cannot hold. A
+ * type with no mantissa bits has no NaN: it becomes an infinity.
+ */
+export const reducePrecision: KernelMaker<'reduce_precision'> = ({ op, inputs: [{ element }] }) => {
+  const type = element as FloatType;
+  const { exponent_bits: exponentBits, mantissa_bits: mantissaBits } = op.attributes;
+  const [exponent, mantissa] = floatLayout[type].map(BigInt);
+  const cut = mantissa - BigInt(Math.min(mantissaBits, Number(mantissa)));
+  const sign = 1n << (exponent + mantissa);
+  const infinity = ((1n << exponent) - 1n) << mantissa;
+  const bias = (1n << (exponent - 1n)) - 1n;
+  const smallBias = exponentBits < exponent ? (1n << BigInt(exponentBits - 1)) - 1n : undefined;
+  const f = (x: number): number => {
+    if (Number.isNaN(x)) return mantissaBits > 0 ? x : Number.POSITIVE_INFINITY;
+    let bits = floatBits(type, x);
+    if (cut > 0n) {
+      const odd = (bits >> cut) & 1n;
+      bits = ((bits + (1n << (cut - 1n)) - 1n + odd) >> cut) << cut;
+    }
+    if (smallBias !== undefined) {
+      const magnitude = bits & infinity;
+      if (magnitude > (bias + smallBias) << mantissa) bits = (bits & sign) | infinity;
+      else if (magnitude <= (bias - smallBias) << mantissa) bits &= sign;
+    }
+    return bitsFloat(type, bits);
+  };
+  return {
+    run([a], [o]) {
+      const x = a as NumberArray;
+      const out = o as NumberArray;
+      for (let i = 0; i < out.length; i++) out[i] = f(x[i]);
+    },
+    reuse: [[0]],
+  };
+};
+
+// ── compare and choose ──
+
+const comparisons: Record<ComparisonDirection, (x: number | bigint, y: number | bigint) => boolean> = {
+  EQ: (x, y) => x === y,
+  NE: (x, y) => x !== y,
+  GE: (x, y) => x >= y,
+  GT: (x, y) => x > y,
+  LE: (x, y) => x <= y,
+  LT: (x, y) => x < y,
+};
+
+/** Floats as integers in the same order, -NaN < -Infinity < ... < -0 < 0 < ... < NaN. */
+function totalOrderKeys(array: HostArray): Int32Array | BigInt64Array {
+  if (array instanceof Float64Array) {
+    const bits = new BigInt64Array(array.buffer, array.byteOffset, array.length);
+    return bits.map((b) => (b < 0n ? b ^ 0x7fffffffffffffffn : b));
+  }
+  const bits = new Int32Array(array.buffer, array.byteOffset, array.length);
+  return bits.map((b) => (b < 0 ? b ^ 0x7fffffff : b));
+}
+
+export const compare: KernelMaker<'compare'> = ({ op, inputs: [{ element }] }) => {
+  const { comparison_direction: direction, compare_type: order } = op.attributes;
+  const holds = comparisons[direction];
+  if (elementClass(element) === 'complex') {
+    if (direction !== 'EQ' && direction !== 'NE') throw unsupported(op, `${direction} of ${element}`);
+    const whenEqual = direction === 'EQ' ? 1 : 0;
+    return {
+      run([x, y], [out]) {
+        for (let i = 0; i < out.length; i++) {
+          out[i] = x[2 * i] === y[2 * i] && x[2 * i + 1] === y[2 * i + 1] ? whenEqual : 1 - whenEqual;
+        }
+      },
+    };
+  }
+  const total = order === 'TOTALORDER' && elementClass(element) === 'float';
+  return {
+    run([a, b], [out]) {
+      const x = total ? totalOrderKeys(a) : a;
+      const y = total ? totalOrderKeys(b) : b;
+      for (let i = 0; i < out.length; i++) out[i] = holds(x[i], y[i]) ? 1 : 0;
+    },
+  };
+};
+
+export const finite: KernelMaker<'is_finite'> = () => ({
+  run([x], [out]) {
+    for (let i = 0; i < out.length; i++) out[i] = Number.isFinite(x[i]) ? 1 : 0;
+  },
+});
+
+export const select: KernelMaker<'select'> = ({ inputs: [predicate, onTrue] }) => {
+  const width = wordsPerElement(onTrue.element);
+  const scalar = predicate.count === 1;
+  return {
+    run([p, a, b], [out]) {
+      const to = wordsOf(out);
+      const x = wordsOf(a);
+      const y = wordsOf(b);
+      if (scalar) {
+        const chosen = p[0] ? a : b;
+        if (chosen !== out) to.set(p[0] ? x : y);
+        return;
+      }
+      if (width === 1) {
+        for (let i = 0; i < to.length; i++) to[i] = p[i] ? x[i] : y[i];
+        return;
+      }
+      for (let i = 0; i < to.length; i++) to[i] = p[Math.floor(i / width)] ? x[i] : y[i];
+    },
+    reuse: [[1, 2]],
+  };
+};
+
+export const clamp: KernelMaker<'clamp'> = ({ op, inputs: [low, { element, count }, high] }) => {
+  const lowStep = low.count === count ? 1 : 0;
+  const highStep = high.count === count ? 1 : 0;
+  if (elementClass(element) === 'complex') return complexClamp(lowStep, highStep, count);
+  if (elementClass(element) === 'boolean') throw unsupported(op, element);
+  if (element === 'i64' || element === 'ui64') {
+    return {
+      run([l, a, h], [o]) {
+        const [low, x, high, out] = [l, a, h, o] as readonly BigArray[];
+        for (let i = 0; i < count; i++) out[i] = bigMinimum(bigMaximum(x[i], low[i * lowStep]), high[i * highStep]);
+      },
+      reuse: [[1]],
+    };
+  }
+  return {
+    run([l, a, h], [o]) {
+      const [low, x, high, out] = [l, a, h, o] as readonly NumberArray[];
+      for (let i = 0; i < count; i++) out[i] = Math.min(Math.max(x[i], low[i * lowStep]), high[i * highStep]);
+    },
+    reuse: [[1]],
+  };
+};
+
+function complexClamp(lowStep: number, highStep: number, count: number): ReturnType<typeof clamp> {
+  const less = (a: NumberArray, i: number, b: NumberArray, j: number) =>
+    a[2 * i] === b[2 * j] ? a[2 * i + 1] < b[2 * j + 1] : a[2 * i] < b[2 * j];
+  return {
+    run([l, a, h], [o]) {
+      const [lo, x, hi, out] = [l, a, h, o] as readonly NumberArray[];
+      for (let i = 0; i < count; i++) {
+        let [from, at] = less(x, i, lo, i * lowStep) ? [lo, i * lowStep] : [x, i];
+        if (less(hi, i * highStep, from, at)) [from, at] = [hi, i * highStep];
+        const [re, im] = [from[2 * at], from[2 * at + 1]];
+        out[2 * i] = re;
+        out[2 * i + 1] = im;
+      }
+    },
+  };
+}
+
+// ── complex parts ──
+
+export const complex: KernelMaker<'complex'> = () => ({
+  run([re, im], [out]) {
+    for (let i = 0; i < re.length; i++) {
+      out[2 * i] = re[i];
+      out[2 * i + 1] = im[i];
+    }
+  },
+});
+
+export const part: KernelMaker<'real' | 'imag'> = ({ op, inputs: [{ element }] }) => {
+  const offset = op.name === 'real' ? 0 : 1;
+  if (elementClass(element) === 'complex') {
+    return {
+      run([x], [out]) {
+        for (let i = 0; i < out.length; i++) out[i] = x[2 * i + offset];
+      },
+    };
+  }
+  return { run: ([x], [out]) => (offset === 0 ? wordsOf(out).set(wordsOf(x)) : void out.fill(0 as never)) };
+};

@@ -1,0 +1,518 @@
+/**
+ * The reference device: an interpreter in plain TypeScript, complete and slow, the truth that every other device is
+ * tested against. Memory is host arrays of decoded elements; runs happen inside `wait`, in the order of submission.
+ */
+import { IngotError } from '../../base/errors.ts';
+import type { OpName } from '../../ir/attributes.ts';
+import { literalArray } from '../../ir/literal.ts';
+import type { Literal, Parameter, Program, Region } from '../../ir/program.ts';
+import {
+  type DimSymbol,
+  type DimValues,
+  formatType,
+  maxDim,
+  maxElements,
+  resolveShape,
+  sameType,
+  type TensorType,
+  tensor,
+} from '../../ir/types.ts';
+import { elementBytes } from '../../numerics/element-types.ts';
+import {
+  decodeElements,
+  encodeElements,
+  type HostArray,
+  hostArray,
+  numbersPerElement,
+} from '../../numerics/host-array.ts';
+import { blockFormat } from '../../numerics/quant/formats.ts';
+import type {
+  Bound,
+  Device,
+  DeviceBuffer,
+  Executable,
+  KernelProfile,
+  MemoryKind,
+  Ticket,
+  WeightSource,
+} from '../device.ts';
+import { type Constants, runFunction, Specialised } from './interpret.ts';
+import { elementCount } from './kernel.ts';
+import { Aliases } from './ownership.ts';
+
+export interface ReferenceDeviceOptions {
+  /** Memory that the device may hold, in bytes; as much as there is if absent. */
+  readonly memoryBytes?: number;
+}
+
+export function createReferenceDevice(options: ReferenceDeviceOptions = {}): Device {
+  return new ReferenceDevice(options.memoryBytes ?? Number.POSITIVE_INFINITY);
+}
+
+/** Bytes read from a weight's file at a time. */
+const packSlice = 4 << 20;
+/** Specialisations that an executable keeps. */
+const keptSpecialisations = 16;
+
+class Memory {
+  readonly #limit: number;
+  readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
+    weights: { now: 0, peak: 0 },
+    state: { now: 0, peak: 0 },
+    scratch: { now: 0, peak: 0 },
+  };
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  get left(): number {
+    const { weights, state, scratch } = this.#kinds;
+    return this.#limit - weights.now - state.now - scratch.now;
+  }
+
+  /** @throws IngotError 'OutOfMemory'; nothing is taken then. */
+  take<T>(kind: MemoryKind, bytes: number, what: string, make: () => T): T {
+    if (bytes > this.left) throw outOfMemory(what, bytes, `${this.left} bytes are left`);
+    let made: T;
+    try {
+      made = make();
+    } catch (error) {
+      if (error instanceof RangeError) throw outOfMemory(what, bytes, 'the system has no such block', error);
+      throw error;
+    }
+    this.add(kind, bytes);
+    return made;
+  }
+
+  add(kind: MemoryKind, bytes: number): void {
+    const count = this.#kinds[kind];
+    count.now += bytes;
+    count.peak = Math.max(count.peak, count.now);
+  }
+
+  report(): ReturnType<Device['memory']> {
+    const { weights, state, scratch } = this.#kinds;
+    return { weights: { ...weights }, state: { ...state }, scratch: { ...scratch } };
+  }
+}
+
+function outOfMemory(what: string, bytes: number, left: string, cause?: unknown): IngotError {
+  return new IngotError('OutOfMemory', `${what} needs ${bytes} bytes; ${left}`, {
+    device: 'reference',
+    hint: 'use a smaller model, a shorter context, or a machine with more memory',
+    cause,
+  });
+}
+
+/** Host arrays of a typed array are made in one piece: its bytes. */
+function hostBytes(type: TensorType): number {
+  return maxElements(type) * hostArray(type.element, 0).BYTES_PER_ELEMENT * numbersPerElement(type.element);
+}
+
+class ReferenceBuffer implements DeviceBuffer {
+  readonly type: TensorType;
+  readonly kind: MemoryKind;
+  readonly bytes: number;
+  readonly #memory: Memory;
+  #array: HostArray | undefined;
+  #disposed = false;
+  #users = 0;
+
+  constructor(memory: Memory, type: TensorType, kind: MemoryKind, what: string) {
+    this.type = type;
+    this.kind = kind;
+    this.bytes = hostBytes(type);
+    this.#memory = memory;
+    this.#array = memory.take(kind, this.bytes, what, () => hostArray(type.element, maxElements(type)));
+  }
+
+  /** @throws IngotError 'InvalidArgument' after its end. */
+  get array(): HostArray {
+    if (this.#array === undefined) throw invalid('a buffer is used after it was freed');
+    return this.#array;
+  }
+
+  get disposed(): boolean {
+    return this.#disposed;
+  }
+
+  /** A pending run or write keeps the memory. */
+  hold(): void {
+    this.#users++;
+  }
+
+  release(): void {
+    this.#users--;
+    this.#freeIfUnused();
+  }
+
+  [Symbol.dispose](): void {
+    this.#disposed = true;
+    this.#freeIfUnused();
+  }
+
+  #freeIfUnused(): void {
+    if (!this.#disposed || this.#users > 0 || this.#array === undefined) return;
+    this.#array = undefined;
+    this.#memory.add(this.kind, -this.bytes);
+  }
+}
+
+class ReferenceExecutable implements Executable {
+  readonly program: Program;
+  readonly scratchBytes: number;
+  readonly #aliases: Aliases;
+  readonly #constants: Constants;
+  readonly #specialised = new Map<string, Specialised>();
+  readonly #bounds: ReadonlyMap<DimSymbol, number>;
+  disposed = false;
+
+  constructor(program: Program, constants: Constants) {
+    this.program = program;
+    this.#constants = constants;
+    this.#aliases = new Aliases(program);
+    this.#bounds = dimBounds(program);
+    // Decoding is the run to expect: this also finds what is not supported.
+    this.specialise(Object.fromEntries([...this.#bounds].map(([sym, max]) => [sym, Math.min(1, max)])));
+    this.scratchBytes = this.#make(Object.fromEntries(this.#bounds)).main.region.peakBytes;
+  }
+
+  specialise(dims: DimValues): Specialised {
+    const key = [...this.#bounds.keys()].map((sym) => dims[sym]).join();
+    const known = this.#specialised.get(key);
+    const specialised = known ?? this.#make(dims);
+    // The map's order is the order of last use.
+    this.#specialised.delete(key);
+    this.#specialised.set(key, specialised);
+    const [oldest] = this.#specialised.keys();
+    if (this.#specialised.size > keptSpecialisations) this.#specialised.delete(oldest);
+    return specialised;
+  }
+
+  #make(dims: DimValues): Specialised {
+    const { parameters, aliases } = this.program;
+    const owned = parameters.map(
+      ({ role }, i) => role === 'input' || (role === 'state' && aliases.some(({ parameter }) => parameter === i)),
+    );
+    return new Specialised(this.program, this.#aliases, this.#constants, dims, owned);
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+    this.#specialised.clear();
+  }
+}
+
+/** Upper bounds of the symbolic dimensions that a program's inputs bring. */
+function dimBounds(program: Program): Map<DimSymbol, number> {
+  const bounds = new Map<DimSymbol, number>();
+  const enter = (region: Region) => {
+    const values = [...region.parameters, ...region.body.flatMap((op) => op.results)];
+    for (const { type } of values) {
+      if (type.kind !== 'tensor') continue;
+      for (const dim of type.shape) if (typeof dim !== 'number') bounds.set(dim.sym, maxDim(dim));
+    }
+    for (const op of region.body) op.regions.forEach(enter);
+  };
+  enter(program.main);
+  program.functions.forEach(enter);
+  return bounds;
+}
+
+class ReferenceBound implements Bound {
+  readonly executable: ReferenceExecutable;
+  /** Of the program's parameters, in order; undefined for inputs. */
+  readonly buffers: readonly (ReferenceBuffer | undefined)[];
+  disposed = false;
+
+  constructor(executable: ReferenceExecutable, buffers: readonly (ReferenceBuffer | undefined)[]) {
+    this.executable = executable;
+    this.buffers = buffers;
+  }
+
+  [Symbol.dispose](): void {
+    this.disposed = true;
+  }
+}
+
+type Results = ReadonlyMap<string, ArrayBufferView>;
+type Outcome = { readonly results: Results; readonly bytes: number } | { readonly error: unknown };
+
+/** A run or a write that waits for its turn. */
+interface Job {
+  readonly id: number;
+  perform(deadline: number): Outcome;
+}
+
+class ReferenceDevice implements Device {
+  readonly name = 'reference';
+  readonly hardware;
+  readonly #memory: Memory;
+  readonly #profile = new Map<OpName, { calls: number; seconds: number }>();
+  #jobs: Job[] = [];
+  readonly #outcomes = new Map<number, Outcome>();
+  #resultBytes = 0;
+  #nextId = 1;
+
+  constructor(memoryBytes: number) {
+    this.#memory = new Memory(memoryBytes);
+    this.hardware = {
+      name: 'interpreter',
+      memoryBytes,
+      // One thread of JavaScript: order of magnitude only.
+      readBytesPerSecond: 2e9,
+      operationsPerSecond: { f32: 1e9 },
+    };
+  }
+
+  async compile(program: Program): Promise<Executable> {
+    for (const { name, type } of program.results) {
+      if (type.kind === 'tuple') {
+        throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });
+      }
+    }
+    return new ReferenceExecutable(program, await readConstants(program));
+  }
+
+  packedBytes({ shape }: Pick<WeightSource, 'format' | 'shape'>): number {
+    return 4 * elementCount(shape);
+  }
+
+  /** Decodes to f32, whatever the format. */
+  async pack({ name, format, shape, bytes }: WeightSource): Promise<DeviceBuffer> {
+    const { blockSize, blockBytes, decode } = blockFormat(format);
+    const columns = shape.at(-1) ?? 1;
+    const count = elementCount(shape);
+    const expected = (count / blockSize) * blockBytes;
+    if (columns % blockSize !== 0 || bytes.length !== expected) {
+      throw new IngotError('InvalidFile', `${bytes.length} bytes do not hold [${shape}] in ${format}`, {
+        path: bytes.name,
+        tensor: name,
+      });
+    }
+    const buffer = new ReferenceBuffer(this.#memory, tensor('f32', shape), 'weights', `weight ${name}`);
+    try {
+      const values = buffer.array as Float32Array;
+      const blocks = Math.max(1, Math.floor(packSlice / blockBytes));
+      for (let block = 0; block * blockSize < count; block += blocks) {
+        const end = Math.min(count / blockSize, block + blocks);
+        const slice = await bytes.read(block * blockBytes, (end - block) * blockBytes);
+        decode(slice, values.subarray(block * blockSize, end * blockSize));
+      }
+      return buffer;
+    } catch (error) {
+      buffer[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  async allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer> {
+    return new ReferenceBuffer(this.#memory, type, kind, formatType(type));
+  }
+
+  async bind(
+    executable: Executable,
+    weights: ReadonlyMap<string, DeviceBuffer>,
+    state: ReadonlyMap<string, DeviceBuffer>,
+  ): Promise<Bound> {
+    if (!(executable instanceof ReferenceExecutable)) throw invalid('the executable is of another device');
+    if (executable.disposed) throw invalid('the executable was disposed');
+    const taken = new Set<DeviceBuffer>();
+    const buffers = executable.program.parameters.map((parameter) => {
+      const { name, role, type } = parameter;
+      if (role === 'input') return undefined;
+      const buffer = (role === 'weight' ? weights : state).get(name);
+      if (buffer === undefined) throw invalid(`${role} ${name} is missing`);
+      const own = ownBuffer(buffer, `${role} ${name}`);
+      if (!sameType(own.type, type)) {
+        throw invalid(`${role} ${name} is ${formatType(own.type)}, the program takes ${formatType(type)}`);
+      }
+      if (role === 'state' && taken.has(own)) throw invalid(`state ${name} is bound to the memory of another state`);
+      if (role === 'state') taken.add(own);
+      return own;
+    });
+    return new ReferenceBound(executable, buffers);
+  }
+
+  submit(bound: Bound, inputs: ReadonlyMap<string, ArrayBufferView>, dims: DimValues): Ticket {
+    if (!(bound instanceof ReferenceBound)) throw invalid('the binding is of another device');
+    if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
+    const { parameters } = bound.executable.program;
+    bound.buffers.forEach((buffer, i) => {
+      if (buffer !== undefined) ownBuffer(buffer, `${parameters[i].role} ${parameters[i].name}`);
+    });
+    const values = parameters.map((parameter) => {
+      return parameter.role === 'input' ? decodeInput(parameter, inputs.get(parameter.name), dims) : undefined;
+    });
+    const specialised = bound.executable.specialise(dims);
+    const inputBytes = values.reduce((sum, value) => sum + (value?.byteLength ?? 0), 0);
+    const id = this.#nextId++;
+    const held = bound.buffers.filter((buffer) => buffer !== undefined);
+    for (const buffer of held) buffer.hold();
+    this.#memory.add('scratch', inputBytes);
+    this.#jobs.push({
+      id,
+      perform: (deadline) => {
+        try {
+          return this.#run(bound, specialised, values, deadline);
+        } finally {
+          this.#memory.add('scratch', -inputBytes);
+          for (const buffer of held) buffer.release();
+        }
+      },
+    });
+    return { id };
+  }
+
+  #run(bound: ReferenceBound, specialised: Specialised, inputs: (HostArray | undefined)[], deadline: number): Outcome {
+    const { results, aliases, parameters } = bound.executable.program;
+    const { peakBytes } = specialised.main.region;
+    try {
+      const returned = this.#memory.take('scratch', peakBytes, 'the run', () => {
+        const values = parameters.map((_, i) => inputs[i] ?? (bound.buffers[i] as ReferenceBuffer).array);
+        return runFunction(specialised.main, values, { deadline, profile: this.#profile }) as HostArray[];
+      });
+      this.#memory.add('scratch', -peakBytes);
+      const named = new Map<string, ArrayBufferView>();
+      let bytes = 0;
+      results.forEach(({ name, type }, i) => {
+        if (type.kind !== 'tensor' || aliases.some(({ result }) => result === i)) return;
+        const encoded = encodeElements(type.element, returned[i]);
+        bytes += encoded.length;
+        named.set(name, encoded);
+      });
+      // What was not computed in the state's own memory goes there now; states may have changed places.
+      const states = aliases.map(({ parameter }) => (bound.buffers[parameter] as ReferenceBuffer).array);
+      const contents = aliases.map(({ result }, i) => {
+        const value = returned[result];
+        return value !== states[i] && states.includes(value) ? value.slice() : value;
+      });
+      contents.forEach((value, i) => {
+        if (value !== states[i]) states[i].set(value as never);
+      });
+      return { results: named, bytes };
+    } catch (error) {
+      if (error instanceof IngotError) return { error };
+      if (error instanceof RangeError) return { error: outOfMemory('the run', peakBytes, 'the system is out', error) };
+      return { error: new IngotError('DeviceFault', `a run failed: ${error}`, { device: this.name, cause: error }) };
+    }
+  }
+
+  async wait(ticket: Ticket, deadline: number): Promise<Results> {
+    this.#memory.add('scratch', -this.#resultBytes);
+    this.#resultBytes = 0;
+    while (!this.#outcomes.has(ticket.id)) {
+      const job = this.#jobs[0];
+      if (job === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
+      if (performance.now() > deadline) {
+        throw new IngotError('DeadlineExceeded', 'the deadline passed before the run began', { device: this.name });
+      }
+      this.#perform(deadline);
+    }
+    const outcome = this.#outcomes.get(ticket.id) as Outcome;
+    this.#outcomes.delete(ticket.id);
+    if ('error' in outcome) throw outcome.error;
+    this.#resultBytes = outcome.bytes;
+    this.#memory.add('scratch', outcome.bytes);
+    return outcome.results;
+  }
+
+  /** The oldest job. */
+  #perform(deadline: number): void {
+    const job = this.#jobs.shift();
+    if (job !== undefined) this.#outcomes.set(job.id, job.perform(deadline));
+  }
+
+  #drain(): void {
+    while (this.#jobs.length > 0) this.#perform(Number.POSITIVE_INFINITY);
+  }
+
+  write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
+    const own = ownBuffer(buffer, 'the buffer');
+    const { element } = own.type;
+    const size = elementBytes(element);
+    checkRange(own, offset, bytes.byteLength);
+    const values = decodeElements(element, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    this.#drain();
+    own.array.set(values as never, (offset / size) * numbersPerElement(element));
+  }
+
+  async read(buffer: DeviceBuffer, offset = 0, length?: number): Promise<Uint8Array> {
+    const own = ownBuffer(buffer, 'the buffer');
+    const { element } = own.type;
+    const size = elementBytes(element);
+    const count = length ?? maxElements(own.type) * size - offset;
+    checkRange(own, offset, count);
+    this.#drain();
+    const width = numbersPerElement(element) / size;
+    return encodeElements(element, own.array.subarray(offset * width, (offset + count) * width));
+  }
+
+  memory(): ReturnType<Device['memory']> {
+    return this.#memory.report();
+  }
+
+  profile(): readonly KernelProfile[] {
+    const report = [...this.#profile].map(([kernel, { calls, seconds }]) => ({ kernel, calls, seconds }));
+    this.#profile.clear();
+    return report;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#jobs = [];
+    this.#outcomes.clear();
+  }
+}
+
+function invalid(message: string): IngotError {
+  return new IngotError('InvalidArgument', message, { device: 'reference' });
+}
+
+function ownBuffer(buffer: DeviceBuffer, what: string): ReferenceBuffer {
+  if (!(buffer instanceof ReferenceBuffer)) throw invalid(`${what} is memory of another device`);
+  if (buffer.disposed) throw invalid(`${what} was disposed`);
+  return buffer;
+}
+
+function checkRange({ type }: ReferenceBuffer, offset: number, length: number): void {
+  const size = elementBytes(type.element);
+  const all = maxElements(type) * size;
+  if (!(offset >= 0 && length >= 0 && offset + length <= all) || offset % size !== 0 || length % size !== 0) {
+    throw invalid(`bytes ${offset}..${offset + length} are not elements of ${formatType(type)} (${all} bytes)`);
+  }
+}
+
+function decodeInput({ name, type }: Parameter, view: ArrayBufferView | undefined, dims: DimValues): HostArray {
+  if (view === undefined) throw invalid(`input ${name} is missing`);
+  const bytes = elementCount(resolveShape(type.shape, dims)) * elementBytes(type.element);
+  if (view.byteLength !== bytes) {
+    throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
+  }
+  return decodeElements(type.element, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+}
+
+/** Decodes all constants; those that lie in files are read now. A splat is spread when its extent is known. */
+async function readConstants(program: Program): Promise<Constants> {
+  const constants = new Map<Literal, (count: number) => HostArray>();
+  const enter = async (region: Region): Promise<void> => {
+    for (const op of region.body) {
+      if (op.name === 'constant') {
+        const { value } = op.attributes;
+        if (!constants.has(value)) constants.set(value, await constantArray(value));
+      }
+      for (const nested of op.regions) await enter(nested);
+    }
+  };
+  await enter(program.main);
+  for (const func of program.functions.values()) await enter(func);
+  return constants;
+}
+
+async function constantArray(value: Literal): Promise<(count: number) => HostArray> {
+  const { type, data, splat } = value;
+  const read: Literal = { type, splat, data: data instanceof Uint8Array ? data : await data.read(0, data.length) };
+  if (splat) return (count) => literalArray(read, count);
+  const array = literalArray(read, maxElements(type));
+  return () => array;
+}

@@ -1,0 +1,400 @@
+/**
+ * A program becomes closures: every op a step that reads and writes slots of a frame. A program with symbolic dimensions
+ * is specialised for the dimension values of a run, so that every kernel knows its shapes; decoding repeats the same
+ * values, and making the closures costs about a millisecond.
+ *
+ * A kernel gets a fresh array for each result, or the memory of an operand that nothing else needs (`ownership.ts`):
+ * that is how state is updated in place, through calls and loops.
+ */
+import { IngotError } from '../../base/errors.ts';
+import type { OpName } from '../../ir/attributes.ts';
+import {
+  type Func,
+  findFunction,
+  type Literal,
+  type Op,
+  type Program,
+  type Region,
+  type Value,
+} from '../../ir/program.ts';
+import { type DimValues, resolveShape, type Type } from '../../ir/types.ts';
+import { type HostArray, hostArray } from '../../numerics/host-array.ts';
+import {
+  elementCount,
+  type Frame,
+  type Kernel,
+  type KernelMaker,
+  type KernelSite,
+  type RuntimeValue,
+  type ScalarRegion,
+  type Shaped,
+  unsupported,
+} from './kernel.ts';
+import { kernels } from './kernels.ts';
+import { type Aliases, RegionUses } from './ownership.ts';
+
+/** What one run carries along. */
+export interface Run {
+  /** In milliseconds of `performance.now()`. */
+  readonly deadline: number;
+  readonly profile: Map<OpName, { calls: number; seconds: number }>;
+}
+
+interface Step {
+  readonly op: Op;
+  exec(frame: Frame, run: Run): void;
+  /** Slots that nothing reads any more. */
+  readonly dead: readonly number[];
+}
+
+interface RegionCode {
+  readonly parameters: readonly number[];
+  readonly steps: readonly Step[];
+  readonly results: readonly number[];
+  /** Bytes of results alive at once, at most. */
+  readonly peakBytes: number;
+}
+
+export interface FunctionCode {
+  readonly region: RegionCode;
+  readonly slots: number;
+}
+
+/** All arrays that constants share, decoded once a program. */
+export type Constants = ReadonlyMap<Literal, (count: number) => HostArray>;
+
+export function runFunction(code: FunctionCode, values: readonly RuntimeValue[], run: Run): RuntimeValue[] {
+  const frame: Frame = new Array(code.slots);
+  return runRegion(code.region, frame, values, run);
+}
+
+function runRegion(region: RegionCode, frame: Frame, values: readonly RuntimeValue[], run: Run): RuntimeValue[] {
+  const { parameters, steps, results } = region;
+  for (let i = 0; i < parameters.length; i++) frame[parameters[i]] = values[i];
+  for (const step of steps) {
+    if (performance.now() > run.deadline) {
+      throw new IngotError('DeadlineExceeded', `the run did not end by its deadline; it stopped at ${step.op.name}`, {
+        op: step.op.name,
+        device: 'reference',
+      });
+    }
+    step.exec(frame, run);
+    for (const slot of step.dead) frame[slot] = undefined;
+  }
+  return results.map((slot) => read(frame, slot));
+}
+
+function read(frame: Frame, slot: number): RuntimeValue {
+  const value = frame[slot];
+  if (value === undefined) throw new Error('a slot is read before it is written');
+  return value;
+}
+
+function array(frame: Frame, slot: number): HostArray {
+  return frame[slot] as HostArray;
+}
+
+/** Slots of one function: every value of it and of its regions has its own. */
+class Slots {
+  readonly #slots = new Map<Value, number>();
+  of(value: Value): number {
+    let slot = this.#slots.get(value);
+    if (slot === undefined) {
+      slot = this.#slots.size;
+      this.#slots.set(value, slot);
+    }
+    return slot;
+  }
+  get count(): number {
+    return this.#slots.size;
+  }
+}
+
+/** A program for given values of its symbolic dimensions. */
+export class Specialised {
+  readonly main: FunctionCode;
+  readonly #program: Program;
+  readonly #dims: DimValues;
+  readonly #constants: Constants;
+  readonly #aliases: Aliases;
+  readonly #functions = new Map<string, FunctionCode>();
+  readonly #compiling = new Set<string>();
+
+  /** `owned`: the parameters of main whose memory the run may overwrite. @throws IngotError 'UnsupportedOp'. */
+  constructor(program: Program, aliases: Aliases, constants: Constants, dims: DimValues, owned: readonly boolean[]) {
+    this.#program = program;
+    this.#aliases = aliases;
+    this.#constants = constants;
+    this.#dims = dims;
+    this.main = this.#function(program.main, owned);
+  }
+
+  #function(func: Func, owned: readonly boolean[]): FunctionCode {
+    const key = `${func.name} ${owned.map(Number).join('')}`;
+    const known = this.#functions.get(key);
+    if (known !== undefined) return known;
+    if (this.#compiling.has(func.name)) {
+      throw new IngotError('InvalidProgram', `function ${func.name} calls itself`);
+    }
+    this.#compiling.add(func.name);
+    const slots = new Slots();
+    const region = this.#region(func, slots, owned);
+    const code = { region, slots: slots.count };
+    this.#compiling.delete(func.name);
+    this.#functions.set(key, code);
+    return code;
+  }
+
+  #region(region: Region, slots: Slots, owned: readonly boolean[]): RegionCode {
+    const uses = new RegionUses(region, this.#aliases, owned);
+    const live = new LiveBytes(this.#aliases);
+    const steps = region.body.map((op, index): Step => {
+      const { exec, taken = [], inside = 0 } = this.#step(op, slots, uses, index);
+      op.results.forEach((value, r) => {
+        live.make(value, this.#bytes(value.type), taken[r] === undefined ? undefined : op.operands[taken[r]]);
+      });
+      live.inside(inside);
+      for (const root of uses.rootsDyingAt(index)) live.free(root);
+      return { op, exec, dead: uses.valuesDyingAt(index).map((value) => slots.of(value)) };
+    });
+    return {
+      parameters: region.parameters.map((value) => slots.of(value)),
+      steps,
+      results: region.results.map((value) => slots.of(value)),
+      peakBytes: live.peak,
+    };
+  }
+
+  #shaped(type: Type): Shaped {
+    if (type.kind !== 'tensor') throw new IngotError('InvalidProgram', `a ${type.kind} where a tensor is needed`);
+    const shape = resolveShape(type.shape, this.#dims);
+    return { element: type.element, shape, count: elementCount(shape) };
+  }
+
+  #bytes(type: Type): number {
+    if (type.kind === 'token') return 0;
+    if (type.kind === 'tuple') return type.parts.reduce((sum, part) => sum + this.#bytes(part), 0);
+    const { element, count } = this.#shaped(type);
+    const one = hostArray(element, 1);
+    return one.byteLength * count;
+  }
+
+  #step(
+    op: Op,
+    slots: Slots,
+    uses: RegionUses,
+    index: number,
+  ): { exec: Step['exec']; taken?: readonly (number | undefined)[]; inside?: number } {
+    const operands = op.operands.map((value) => slots.of(value));
+    const results = op.results.map((value) => slots.of(value));
+    switch (op.name) {
+      case 'constant': {
+        const data = this.#constant(op.attributes.value);
+        return { exec: (frame) => store(frame, results, [data]) };
+      }
+      case 'reshape':
+      case 'optimization_barrier':
+        return {
+          exec: (frame) => {
+            for (let i = 0; i < results.length; i++) frame[results[i]] = frame[operands[i]];
+          },
+        };
+      case 'tuple': {
+        const parts = (frame: Frame) => operands.map((slot) => read(frame, slot));
+        return { exec: (frame) => store(frame, results, [parts(frame)]) };
+      }
+      case 'get_tuple_element': {
+        const { index: part } = op.attributes;
+        return { exec: (frame) => store(frame, results, [(frame[operands[0]] as readonly RuntimeValue[])[part]]) };
+      }
+      case 'custom_call':
+        throw unsupported(op, `target ${op.attributes.call_target_name}`);
+      case 'call':
+      case 'composite': {
+        const name = op.name === 'call' ? op.attributes.callee : op.attributes.decomposition;
+        const func = findFunction(this.#program, name);
+        if (func === undefined) throw new IngotError('InvalidProgram', `${op.name} of ${name}: no such function`);
+        const code = this.#function(
+          func,
+          op.operands.map((_, i) => uses.takeable(index, i)),
+        );
+        return {
+          exec: (frame, run) => {
+            const values = operands.map((slot) => read(frame, slot));
+            store(frame, results, runFunction(code, values, run));
+          },
+          inside: code.region.peakBytes,
+        };
+      }
+      case 'if':
+      case 'case': {
+        const branches = op.regions.map((region) => this.#region(region, slots, []));
+        const choose =
+          op.name === 'if'
+            ? (value: number) => (value !== 0 ? 0 : 1)
+            : (value: number) => (value >= 0 && value < branches.length ? value : branches.length - 1);
+        return {
+          exec: (frame, run) => {
+            const branch = branches[choose(Number(array(frame, operands[0])[0]))];
+            store(frame, results, runRegion(branch, frame, [], run));
+          },
+          inside: Math.max(...branches.map((branch) => branch.peakBytes)),
+        };
+      }
+      case 'while': {
+        const [conditionRegion, bodyRegion] = op.regions;
+        const condition = this.#region(conditionRegion, slots, []);
+        const all = op.operands.map(() => true);
+        const body = this.#region(bodyRegion, slots, all);
+        // The loop owns what it carries: what others still need is copied once on entry, or when the body hands it on.
+        const copyIn = op.operands.map((_, i) => !uses.takeable(index, i));
+        const bodyUses = new RegionUses(bodyRegion, this.#aliases, all);
+        const copyBack = bodyRegion.results.map((_, i) => !bodyUses.resultIsOwn(i));
+        return {
+          exec: (frame, run) => {
+            let values = operands.map((slot, i) => (copyIn[i] ? copyValue(read(frame, slot)) : read(frame, slot)));
+            while (array(runRegion(condition, frame, values, run) as Frame, 0)[0]) {
+              values = runRegion(body, frame, values, run).map((value, i) => (copyBack[i] ? copyValue(value) : value));
+            }
+            store(frame, results, values);
+          },
+          inside: Math.max(condition.peakBytes, body.peakBytes),
+        };
+      }
+      default:
+        return this.#kernelStep(op, slots, operands, results, uses, index);
+    }
+  }
+
+  #kernelStep(
+    op: Op,
+    slots: Slots,
+    operands: readonly number[],
+    results: readonly number[],
+    uses: RegionUses,
+    index: number,
+  ): { exec: Step['exec']; taken: readonly (number | undefined)[] } {
+    const { kernel, outputs } = this.#kernel(op, slots);
+    const taken: (number | undefined)[] = [];
+    for (let r = 0; r < outputs.length; r++) {
+      taken.push(kernel.reuse?.[r]?.find((o) => !taken.includes(o) && uses.takeable(index, o)));
+    }
+    const exec = (frame: Frame, run: Run) => {
+      const start = performance.now();
+      const inputs = operands.map((slot) => array(frame, slot));
+      const arrays = outputs.map(({ element, count }, r) => {
+        const operand = taken[r];
+        return operand === undefined ? hostArray(element, count) : inputs[operand];
+      });
+      kernel.run(inputs, arrays, frame);
+      store(frame, results, arrays);
+      const entry = run.profile.get(op.name) ?? { calls: 0, seconds: 0 };
+      entry.calls++;
+      entry.seconds += (performance.now() - start) / 1000;
+      run.profile.set(op.name, entry);
+    };
+    return { exec, taken };
+  }
+
+  #kernel(op: Op, slots: Slots): { kernel: Kernel; outputs: readonly Shaped[] } {
+    const outputs = op.results.map((value) => this.#shaped(value.type));
+    const site: KernelSite<OpName> = {
+      op,
+      inputs: op.operands.map((value) => this.#shaped(value.type)),
+      outputs,
+      scalarRegion: (i) => this.#scalarRegion(op.regions[i], slots),
+    };
+    // One table for all names: the row and its op agree by the name.
+    const make = kernels[op.name as keyof typeof kernels] as KernelMaker<OpName>;
+    return { kernel: make(site), outputs };
+  }
+
+  /** Every op keeps its result arrays, so that a run of the region allocates nothing (calls and loops aside). */
+  #scalarRegion(region: Region, slots: Slots): ScalarRegion {
+    const parameters = region.parameters.map((value) => {
+      const { element, count } = this.#shaped(value.type);
+      return hostArray(element, count);
+    });
+    const parameterSlots = region.parameters.map((value) => slots.of(value));
+    const resultSlots = region.results.map((value) => slots.of(value));
+    const uses = new RegionUses(region, this.#aliases, []);
+    const steps = region.body.map((op, index): ((frame: Frame, run: Run) => void) => {
+      if (!(op.name in kernels)) return this.#step(op, slots, uses, index).exec;
+      const { kernel, outputs } = this.#kernel(op, slots);
+      const operands = op.operands.map((value) => slots.of(value));
+      const results = op.results.map((value) => slots.of(value));
+      const inputs = new Array<HostArray>(operands.length);
+      const arrays = outputs.map(({ element, count }) => hostArray(element, count));
+      return (frame) => {
+        for (let i = 0; i < operands.length; i++) inputs[i] = array(frame, operands[i]);
+        kernel.run(inputs, arrays, frame);
+        for (let i = 0; i < results.length; i++) frame[results[i]] = arrays[i];
+      };
+    });
+    const run: Run = { deadline: Number.POSITIVE_INFINITY, profile: new Map() };
+    const results = new Array<HostArray>(resultSlots.length);
+    let frame: Frame = [];
+    return {
+      parameters,
+      results,
+      enter(entered) {
+        frame = entered;
+        for (let i = 0; i < parameters.length; i++) frame[parameterSlots[i]] = parameters[i];
+      },
+      run() {
+        for (let i = 0; i < steps.length; i++) steps[i](frame, run);
+        for (let i = 0; i < results.length; i++) results[i] = array(frame, resultSlots[i]);
+      },
+    };
+  }
+
+  #constant(value: Literal): HostArray {
+    const data = this.#constants.get(value);
+    if (data === undefined) throw new Error('a constant was not read before compilation');
+    return data(this.#shaped(value.type).count);
+  }
+}
+
+/** Bytes of arrays that a region holds: those that its ops made, until their last use. */
+class LiveBytes {
+  readonly #aliases: Aliases;
+  readonly #held = new Map<Value, number>();
+  #now = 0;
+  peak = 0;
+
+  constructor(aliases: Aliases) {
+    this.#aliases = aliases;
+  }
+
+  /** A result, in the memory of an operand if one was taken over. */
+  make(value: Value, bytes: number, operand: Value | undefined): void {
+    if (!this.#aliases.roots(value).has(value) || !this.#aliases.isFresh(value)) return;
+    if (operand !== undefined) {
+      const from = [...this.#aliases.roots(operand)].filter((root) => this.#held.has(root));
+      if (from.length === 0) return;
+      for (const root of from) this.free(root);
+    }
+    this.#held.set(value, bytes);
+    this.#now += bytes;
+    this.inside(0);
+  }
+
+  /** What an op needs while it runs. */
+  inside(bytes: number): void {
+    this.peak = Math.max(this.peak, this.#now + bytes);
+  }
+
+  free(root: Value): void {
+    this.#now -= this.#held.get(root) ?? 0;
+    this.#held.delete(root);
+  }
+}
+
+function store(frame: Frame, slots: readonly number[], values: readonly RuntimeValue[]): void {
+  for (let i = 0; i < slots.length; i++) frame[slots[i]] = values[i];
+}
+
+function copyValue(value: RuntimeValue): RuntimeValue {
+  if (value === null) return null;
+  return ArrayBuffer.isView(value) ? value.slice() : value.map(copyValue);
+}

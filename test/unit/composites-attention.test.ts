@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isIngotError } from '../../src/base/errors.ts';
+import { pagedAttention } from '../../src/composites/paged_attention.ts';
+import { tensor } from '../../src/ir/types.ts';
+import { assertClose, assertSameBits, compile, generator, integer, normal } from './composites-harness.ts';
+
+const T = { sym: 'T', max: 64 } as const;
+const S = { sym: 'S', max: 4 } as const;
+const columns = 11;
+const blocks = 48;
+
+interface Case {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly blockSize: number;
+  readonly partition: number;
+  readonly pool: 'f32' | 'f16' | 'bf16';
+  readonly window?: number;
+  readonly softCap?: number;
+  readonly sinks?: boolean;
+}
+
+const cases: readonly Case[] = [
+  { heads: 1, kvHeads: 1, keyDim: 4, valueDim: 4, blockSize: 4, partition: 8, pool: 'f32' },
+  { heads: 4, kvHeads: 2, keyDim: 8, valueDim: 8, blockSize: 4, partition: 16, pool: 'f16', window: 7 },
+  { heads: 8, kvHeads: 1, keyDim: 6, valueDim: 10, blockSize: 2, partition: 4, pool: 'bf16', softCap: 2.5 },
+  { heads: 6, kvHeads: 3, keyDim: 4, valueDim: 2, blockSize: 4, partition: 4, pool: 'f32', sinks: true, window: 1 },
+  { heads: 3, kvHeads: 3, keyDim: 5, valueDim: 3, blockSize: 1, partition: 6, pool: 'f32', sinks: true, softCap: 1 },
+  { heads: 2, kvHeads: 1, keyDim: 4, valueDim: 4, blockSize: 4, partition: 256, pool: 'bf16' },
+];
+
+const scale = 0.4;
+
+function compileCase({ heads, kvHeads, keyDim, valueDim, blockSize, partition, pool, window, softCap, sinks }: Case) {
+  return compile(
+    {
+      q: tensor('f32', [T, heads, keyDim]),
+      k: tensor(pool, [blocks * blockSize, kvHeads, keyDim]),
+      v: tensor(pool, [blocks * blockSize, kvHeads, valueDim]),
+      positions: tensor('i32', [T]),
+      sequence: tensor('i32', [T]),
+      ctxLen: tensor('i32', [S]),
+      blockTable: tensor('i32', [S, columns]),
+      sinks: tensor('f32', [heads]),
+    },
+    (b, { k, v, ...values }) => ({
+      y: pagedAttention(
+        b,
+        { ...values, kPool: k, vPool: v, sinks: sinks ? values.sinks : undefined },
+        { scale, blockSize, partition, window, softCap },
+      ),
+    }),
+  );
+}
+
+/** Contexts of several sequences, whose blocks lie interleaved in the pools. */
+function makeWorld(c: Case, lengths: readonly number[], seed: number) {
+  const random = generator(seed);
+  const free = Array.from({ length: blocks }, (_, i) => i).sort(() => random() - 0.5);
+  const table = lengths.map((length) =>
+    Array.from({ length: columns }, (_, i) => (i * c.blockSize < length ? (free.pop() ?? -1) : -1)),
+  );
+  // Values that every pool type holds exactly.
+  const coarse = (count: number) => Array.from({ length: count }, () => (integer(random, 129) - 64) / 32);
+  return {
+    table,
+    lengths,
+    k: coarse(blocks * c.blockSize * c.kvHeads * c.keyDim),
+    v: coarse(blocks * c.blockSize * c.kvHeads * c.valueDim),
+    q: lengths.map((length) => normal(random, length * c.heads * c.keyDim, 2)),
+    sinks: normal(random, c.heads),
+  };
+}
+type World = ReturnType<typeof makeWorld>;
+
+/** A token of the step. */
+interface Token {
+  readonly s: number;
+  readonly p: number;
+}
+
+function queryOf(c: Case, world: World, { s, p }: Token): number[] {
+  const width = c.heads * c.keyDim;
+  return world.q[s].slice(p * width, (p + 1) * width);
+}
+
+/** Straight from the definition, in f64. */
+function attention(c: Case, world: World, token: Token): number[] {
+  const q = queryOf(c, world, token);
+  const out: number[] = [];
+  for (let h = 0; h < c.heads; h++) {
+    const kv = Math.floor(h / (c.heads / c.kvHeads));
+    const scores: number[] = [];
+    const rows: number[] = [];
+    for (let key = 0; key <= token.p; key++) {
+      const block = world.table[token.s][Math.floor(key / c.blockSize)];
+      if (block < 0 || (c.window !== undefined && key <= token.p - c.window)) continue;
+      const row = (block * c.blockSize + (key % c.blockSize)) * c.kvHeads + kv;
+      let score = 0;
+      for (let d = 0; d < c.keyDim; d++) score += q[h * c.keyDim + d] * world.k[row * c.keyDim + d];
+      score *= scale;
+      scores.push(c.softCap === undefined ? score : c.softCap * Math.tanh(score / c.softCap));
+      rows.push(row);
+    }
+    const sink = c.sinks ? Math.exp(world.sinks[h]) : 0;
+    const total = scores.reduce((sum, score) => sum + Math.exp(score), sink);
+    for (let d = 0; d < c.valueDim; d++) {
+      const sum = rows.reduce((acc, row, i) => acc + Math.exp(scores[i]) * world.v[row * c.valueDim + d], 0);
+      out.push(total === 0 ? 0 : sum / total);
+    }
+  }
+  return out;
+}
+
+/** One step with these tokens; sequence s of the world is sequence `order.indexOf(s)` of the step. */
+async function step(run: Awaited<ReturnType<typeof compileCase>>, c: Case, world: World, tokens: readonly Token[]) {
+  const order = [...new Set(tokens.map(({ s }) => s))];
+  const { y } = await run(
+    {
+      q: tokens.flatMap((token) => queryOf(c, world, token)),
+      k: world.k,
+      v: world.v,
+      positions: tokens.map(({ p }) => p),
+      sequence: tokens.map(({ s }) => order.indexOf(s)),
+      ctxLen: order.map((s) => 1 + Math.max(...tokens.filter((token) => token.s === s).map(({ p }) => p))),
+      blockTable: order.flatMap((s) => world.table[s]),
+      sinks: world.sinks,
+    },
+    { T: tokens.length, S: order.length },
+  );
+  const width = c.heads * c.valueDim;
+  return tokens.map((_, i) => y.slice(i * width, (i + 1) * width));
+}
+
+function prompt(s: number, from: number, to: number): Token[] {
+  return Array.from({ length: to - from }, (_, i) => ({ s, p: from + i }));
+}
+
+const lengths = [17, 3, 10, 1];
+
+test('paged attention agrees with its definition: groups, windows, soft caps, sinks, pool types', async () => {
+  for (const [i, c] of cases.entries()) {
+    const run = await compileCase(c);
+    const limit = columns * c.blockSize;
+    const world = makeWorld(
+      c,
+      lengths.map((length) => Math.min(length, limit)),
+      10 + i,
+    );
+    const mixed = world.lengths.flatMap((length, s) => prompt(s, 0, length));
+    for (const tokens of [[{ s: 0, p: 0 }], prompt(1, 0, 3), [{ s: 0, p: world.lengths[0] - 1 }], mixed]) {
+      const actual = await step(run, c, world, tokens);
+      tokens.forEach((token, at) => {
+        assertClose(actual[at], attention(c, world, token), 3e-6, `case ${i}, token ${token.s}@${token.p}, element`);
+      });
+    }
+  }
+});
+
+test('paged attention gives a token the same bits whatever shares its step and however its prompt was cut', async () => {
+  for (const [i, c] of cases.entries()) {
+    const run = await compileCase(c);
+    const random = generator(40 + i);
+    const world = makeWorld(
+      c,
+      [integer(random, 20) + 2, 9, 4, 1].map((length) => Math.min(length, columns * c.blockSize)),
+      50 + i,
+    );
+    const whole = new Map<Token, number[]>();
+    const reference = new Map<string, number[]>();
+    for (const [s, length] of world.lengths.entries()) {
+      const tokens = prompt(s, 0, length);
+      (await step(run, c, world, tokens)).forEach((bits, at) => {
+        whole.set(tokens[at], bits);
+        reference.set(`${s}@${at}`, bits);
+      });
+    }
+    const check = async (tokens: readonly Token[], what: string) => {
+      const actual = await step(run, c, world, tokens);
+      tokens.forEach(({ s, p }, at) => {
+        assertSameBits(actual[at], reference.get(`${s}@${p}`) ?? [], `case ${i}, ${what}, token ${s}@${p}, element`);
+      });
+    };
+    for (const { s, p } of whole.keys()) await check([{ s, p }], 'token by token');
+    for (let from = 0, size = 1; from < world.lengths[0]; from += size, size = 1 + integer(random, 6)) {
+      await check(prompt(0, from, Math.min(from + size, world.lengths[0])), 'in chunks');
+    }
+    await check(
+      [3, 1, 0, 2].flatMap((s) => prompt(s, 0, world.lengths[s])),
+      'all prompts together',
+    );
+    // A chunk of one prompt beside single tokens of the others.
+    await check([{ s: 2, p: 3 }, ...prompt(0, 1, world.lengths[0]), { s: 1, p: world.lengths[1] - 1 }], 'mixed');
+  }
+});
+
+test('what old blocks, foreign blocks and later positions hold never reaches a token', async () => {
+  for (const [i, c] of cases.entries()) {
+    const run = await compileCase(c);
+    const world = makeWorld(c, [9, 3], 70 + i);
+    const token: Token = { s: 1, p: 2 };
+    const [before] = await step(run, c, world, [token]);
+    const slots = new Set(
+      [0, 1, 2].map((p) => world.table[1][Math.floor(p / c.blockSize)] * c.blockSize + (p % c.blockSize)),
+    );
+    const spoil = (pool: readonly number[], width: number) =>
+      pool.map((value, at) => (slots.has(Math.floor(at / width)) ? value : Number.NaN));
+    const spoiled = { ...world, k: spoil(world.k, c.kvHeads * c.keyDim), v: spoil(world.v, c.kvHeads * c.valueDim) };
+    const [after, foreign] = await step(run, c, spoiled, [token, { s: 0, p: 8 }]);
+    assertSameBits(after, before);
+    assert(foreign.some(Number.isNaN));
+  }
+});
+
+test('a token that sees nothing gives zeros, sinks or not', async () => {
+  for (const c of [cases[0], cases[4]]) {
+    const run = await compileCase(c);
+    const world = makeWorld(c, [5], 80);
+    world.table[0] = Array.from({ length: columns }, () => -1);
+    const [y] = await step(run, c, world, [{ s: 0, p: 4 }]);
+    assert.deepEqual(
+      y,
+      Array.from(y, () => 0),
+    );
+  }
+});
+
+test('shapes that do not fit are refused', async () => {
+  const refused = (error: unknown) => isIngotError(error, 'InvalidProgram');
+  await assert.rejects(compileCase({ ...cases[0], heads: 3, kvHeads: 2 }), refused);
+  await assert.rejects(compileCase({ ...cases[0], partition: 6 }), refused);
+});
