@@ -5,7 +5,8 @@
 import { IngotError } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
 import type { StepLimits } from '../composites/step.ts';
-import type { Bound, Device, DeviceBuffer } from '../devices/device.ts';
+import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
+import type { Program } from '../ir/program.ts';
 import type { BuildOptions, KvElement, Model } from '../models/model.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { StepEntry } from './scheduler.ts';
@@ -36,11 +37,13 @@ export class Runner implements AsyncDisposable {
   readonly #device: Device;
   readonly #model: Model;
   readonly #kv: KvElement;
+  readonly #onPass: RunnerOptions['onPass'];
   readonly #weights = new Map<string, DeviceBuffer>();
   readonly #state = new Map<string, DeviceBuffer>();
   readonly #bound = new Map<string, Bound>();
 
-  private constructor(device: Device, model: Model, { limits, kv }: RunnerOptions) {
+  private constructor(device: Device, model: Model, { limits, kv, onPass }: RunnerOptions) {
+    this.#onPass = onPass;
     this.#device = device;
     this.#model = model;
     this.#kv = kv;
@@ -60,8 +63,7 @@ export class Runner implements AsyncDisposable {
   }
 
   async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
-    const program = this.#build(['sample']);
-    const executable = await this.#device.compile(compile(program));
+    const executable = await this.#compile(['sample']);
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
     for (const [name, stored] of this.#model.weights) {
@@ -70,14 +72,15 @@ export class Runner implements AsyncDisposable {
       done += stored.bytes.length;
       onProgress?.(done, total);
     }
-    for (const { name, type, role } of program.parameters) {
+    for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
     this.#bound.set('sample', await this.#device.bind(executable, this.#weights, this.#state));
   }
 
-  #build(results: Results) {
-    return this.#model.build({ limits: this.limits, kv: this.#kv, numerics: 'i8', results });
+  #compile(results: Results): Promise<Executable> {
+    const program = this.#model.build({ limits: this.limits, kv: this.#kv, numerics: 'i8', results });
+    return this.#device.compile(compile(program, { dump: this.#onPass }));
   }
 
   /** Programs beyond plain sampling are compiled when first asked for; they share weights and pools. */
@@ -85,7 +88,7 @@ export class Runner implements AsyncDisposable {
     const key = results.join('+');
     const known = this.#bound.get(key);
     if (known !== undefined) return known;
-    const executable = await this.#device.compile(compile(this.#build(results)));
+    const executable = await this.#compile(results);
     const bound = await this.#device.bind(executable, this.#weights, this.#state);
     this.#bound.set(key, bound);
     return bound;

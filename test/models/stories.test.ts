@@ -33,8 +33,8 @@ function publishedSample(): string {
 test('stories260K writes its published greedy sample, whole', { skip: skipWithoutData }, async () => {
   await withStories(async (engine) => {
     let text = '';
-    // run.c prints 256 positions, of which the first is the token that begins a text.
-    for await (const event of engine.generate({ prompt: engine.tokenizer.encode(''), maxTokens: 255 }))
+    // run.c takes 256 steps, each of which prints a token.
+    for await (const event of engine.generate({ prompt: engine.tokenizer.encode(''), maxTokens: 256 }))
       text += event.text;
     assert.equal(text.trim(), publishedSample().trim());
   });
