@@ -1,11 +1,11 @@
 /** Vocabularies in GGUF's `tokenizer.ggml.*` keys (llama.cpp's `gguf-py` and `llama-vocab.cpp` define them). */
 import { IngotError } from '../base/errors.ts';
-import type { Metadata, MetadataValue } from '../formats/checkpoint.ts';
+import type { Metadata } from '../formats/checkpoint.ts';
 import { ByteLevelModel } from './bpe.ts';
 import { mergesByName, spellingIds } from './byte-level-vocabulary.ts';
 import { preTokenizer } from './pre-tokenizers.ts';
 import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import { type Encoding, makeVocabulary, type ScoredVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
+import { type Encoding, makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
 
 /** @throws IngotError 'InvalidFile' for missing or malformed keys, 'UnsupportedFile' for kinds of vocabulary not known. */
 export function ggufEncoding(metadata: Metadata): Encoding {
@@ -58,30 +58,6 @@ export function ggufEncoding(metadata: Metadata): Encoding {
         hint: "known are 'gpt2' (byte-level BPE) and 'llama' (SentencePiece BPE)",
       });
   }
-}
-
-/** The keys of a SentencePiece vocabulary, for writing it into a GGUF file. `ggufEncoding` reads them to the same encoder. */
-export function sentencePieceMetadata(parts: ScoredVocabulary): Map<string, MetadataValue> {
-  const values: Readonly<Record<string, MetadataValue | undefined>> = {
-    model: 'llama',
-    pre: 'default',
-    tokens: parts.texts,
-    scores: Float32Array.from(parts.scores),
-    token_type: Int32Array.from(parts.kinds, (kind) => tokenKinds.indexOf(kind) + 1),
-    bos_token_id: parts.bos,
-    eos_token_id: parts.eos,
-    // Any further end: this key has room for one.
-    eot_token_id: parts.ends?.find((id) => id !== undefined && id !== parts.eos),
-    unknown_token_id: parts.unknown,
-    add_bos_token: parts.addBos ?? false,
-    add_eos_token: parts.addEos ?? false,
-    add_space_prefix: true,
-  };
-  const metadata = new Map<string, MetadataValue>();
-  for (const [key, value] of Object.entries(values)) {
-    if (value !== undefined) metadata.set(`tokenizer.ggml.${key}`, value);
-  }
-  return metadata;
 }
 
 function readKinds(keys: Keys, size: number): TokenKind[] {
