@@ -73,11 +73,6 @@ export interface VocabularyParts {
   readonly addEos?: boolean;
 }
 
-/** SentencePiece's: a score for each token. */
-export interface ScoredVocabulary extends VocabularyParts {
-  readonly scores: ArrayLike<number>;
-}
-
 /**
  * Checks ids and completes what files leave out: well-known ends of turns are control tokens that end a generation.
  * @throws IngotError 'InvalidFile' for an empty vocabulary and for ids outside it.
