@@ -78,8 +78,7 @@ class Memory {
     try {
       made = make();
     } catch (error) {
-      if (error instanceof RangeError) throw outOfMemory(what, bytes, 'the system has no such block', error);
-      throw error;
+      throw isAllocationFailure(error) ? outOfMemory(what, bytes, 'the system has no such block', error) : error;
     }
     this.add(kind, bytes);
     return made;
@@ -103,6 +102,11 @@ function outOfMemory(what: string, bytes: number, left: string, cause?: unknown)
     hint: 'use a smaller model, a shorter context, or a machine with more memory',
     cause,
   });
+}
+
+/** What engines throw when a typed array cannot be had. */
+function isAllocationFailure(error: unknown): boolean {
+  return error instanceof RangeError && /allocation|array length/i.test(error.message);
 }
 
 /** Host arrays of a typed array are made in one piece: its bytes. */
@@ -394,7 +398,6 @@ class ReferenceDevice implements Device {
       return { results: named, bytes };
     } catch (error) {
       if (error instanceof IngotError) return { error };
-      if (error instanceof RangeError) return { error: outOfMemory('the run', peakBytes, 'the system is out', error) };
       return { error: new IngotError('DeviceFault', `a run failed: ${error}`, { device: this.name, cause: error }) };
     }
   }
