@@ -14,6 +14,9 @@ export function isFields(value: Attribute): value is Fields {
   return typeof value === 'object' && !isListAttribute(value) && !isTypeAttribute(value) && !isLiteralAttribute(value);
 }
 
+/** JAX's name for an argument whose memory a result takes. There it is a permission; for state of ours it is a must. */
+export const aliasAttribute = 'tf.aliasing_output';
+
 /** In a list of extents: the symbolic dimension that stands at this place. */
 export const symbolicExtent = '?';
 

@@ -8,7 +8,7 @@ import { type Attribute, isListAttribute, isTypeAttribute } from '../attributes.
 import { createFunc } from '../build.ts';
 import type { Func, Parameter, Program, Value } from '../program.ts';
 import { asTensor, formatType, sameType, type Type } from '../types.ts';
-import { AttributeReader, type Fields, isFields } from './attribute-text.ts';
+import { AttributeReader, aliasAttribute, type Fields, isFields } from './attribute-text.ts';
 import { Body } from './body.ts';
 import { Lexer } from './lexer.ts';
 import type { Argument } from './syntax.ts';
@@ -297,9 +297,6 @@ export function programOf(module: Module, entry = 'main'): Program {
   aliases.sort((a, b) => a.result - b.result);
   return { main, functions, parameters, results, aliases };
 }
-
-/** JAX's name for an argument whose memory a result takes. There it is a permission; for state of ours it is a must. */
-export const aliasAttribute = 'tf.aliasing_output';
 
 function parameterOf(value: Value, index: number, signature: Signature): Parameter {
   const { name, attributes } = signature.arguments[index];

@@ -36,6 +36,8 @@ export interface BodyParser {
   value(): Value;
   /** `%name`, about to be defined. */
   name(): string;
+  /** `%name: type`, with a location or without. */
+  argument(): Argument;
   /** `{ ... }` with its arguments named outside, or `{ ^bb0(%a: type): ... }`. */
   region(parameters?: readonly Argument[]): Region;
 }
@@ -257,21 +259,13 @@ const reduce: Reader = (p) => {
   const left: Argument[] = [];
   const right: Argument[] = [];
   while (p.lexer.accept('(')) {
-    left.push(argument(p));
+    left.push(p.argument());
     p.lexer.expect(',');
-    right.push(argument(p));
+    right.push(p.argument());
     p.lexer.expect(')');
   }
   return { operands, fields, regions: [p.region([...left, ...right])], types };
 };
-
-function argument(p: BodyParser): Argument {
-  const name = p.name();
-  p.lexer.expect(':');
-  const type = p.types.type();
-  if (p.lexer.keyword('loc')) p.lexer.group('(', ')');
-  return { name, type };
-}
 
 /** The op behind `applies`, as a region over two scalars. */
 function appliedOp(p: BodyParser): (type: Type) => Region {
