@@ -189,8 +189,14 @@ export class Specialised {
     const results = op.results.map((value) => slots.of(value));
     switch (op.name) {
       case 'constant': {
-        const data = this.#constant(op.attributes.value);
-        return { exec: (frame) => store(frame, results, [data]) };
+        const { value } = op.attributes;
+        let data: HostArray | undefined;
+        return {
+          exec: (frame) => {
+            data ??= this.#constant(value);
+            store(frame, results, [data]);
+          },
+        };
       }
       case 'reshape':
       case 'optimization_barrier':

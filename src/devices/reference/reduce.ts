@@ -40,23 +40,27 @@ export function plainFold(region: Region): BinaryOp | undefined {
   return straight || crossed ? (op.name as BinaryOp) : undefined;
 }
 
-/** A fold of contiguous runs of numbers; undefined if the type or op needs the region itself. */
-function numberFold(name: BinaryOp, element: ElementType) {
+/** A fold of `count` numbers from `at`; undefined if the type or op needs the region itself. */
+type NumberFold = (x: NumberArray, at: number, count: number, init: number) => number;
+
+function numberFold(name: BinaryOp, element: ElementType): NumberFold | undefined {
   const f = numberBinary(name, element);
   if (f === undefined) return undefined;
-  const round = storeRounding(element);
-  if (name === 'add' && elementClass(element) === 'float') {
-    const step = rounder(element as FloatType);
-    return (x: NumberArray, at: number, count: number, init: number) => step(init + sumLanes(x, at, count, 1, step));
+  if (elementClass(element) === 'float') {
+    const round = rounder(element as FloatType);
+    if (name === 'add') return (x, at, count, init) => round(init + sumLanes(x, at, count, 1, round));
+    return (x, at, count, init) => {
+      let result = init;
+      for (let i = 0; i < count; i++) result = round(f(result, x[at + i]));
+      return result;
+    };
   }
   // The cell wraps integers as the array of the type does.
   const cell = hostArray(element, 1) as NumberArray;
-  return (x: NumberArray, at: number, count: number, init: number) => {
+  const round = storeRounding(element) ?? ((value: number) => value);
+  return (x, at, count, init) => {
     cell[0] = init;
-    for (let i = 0; i < count; i++) {
-      const value = f(cell[0], x[at + i]);
-      cell[0] = round === undefined ? value : round(value);
-    }
+    for (let i = 0; i < count; i++) cell[0] = round(f(cell[0], x[at + i]));
     return cell[0];
   };
 }

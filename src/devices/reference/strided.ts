@@ -87,6 +87,9 @@ function mergeAxes(axes: readonly Axis[]): Axis[] {
   return merged;
 }
 
+/** Words from which on the engine's own copy is faster than a loop: it costs a view each time. */
+const setLength = 192;
+
 function copyLine(
   out: Words,
   outAt: number,
@@ -96,7 +99,7 @@ function copyLine(
   fromStride: number,
   count: number,
 ): void {
-  if (outStride === 1 && fromStride === 1 && count >= 32) {
+  if (outStride === 1 && fromStride === 1 && count >= setLength) {
     out.set(from.subarray(fromAt, fromAt + count), outAt);
   } else if (outStride === 1 && fromStride === 0) {
     out.fill(from[fromAt], outAt, outAt + count);
