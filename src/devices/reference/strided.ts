@@ -4,6 +4,7 @@
  */
 import type { ElementType } from '../../numerics/element-types.ts';
 import { type HostArray, hostArray, numbersPerElement } from '../../numerics/host-array.ts';
+import { elementCount, stridesOf } from './kernel.ts';
 
 type Words = Uint8Array | Uint16Array | Int32Array;
 
@@ -110,6 +111,32 @@ function copyLine(
       fromAt += fromStride;
     }
   }
+}
+
+/** A tensor with its dimensions in another order. */
+export interface Reordering {
+  /** The array itself if the order in memory is the same. */
+  apply(array: HostArray): HostArray;
+  /** Bytes of the copy. */
+  readonly bytes: number;
+}
+
+export function reorder(element: ElementType, shape: readonly number[], order: readonly number[]): Reordering {
+  const moving = order.filter((d) => shape[d] !== 1);
+  if (moving.every((d, i) => i === 0 || d > moving[i - 1])) return { apply: (array) => array, bytes: 0 };
+  const target = order.map((d) => shape[d]);
+  const strides = stridesOf(shape);
+  const fromStrides = order.map((d) => strides[d]);
+  const copy = stridedCopy(element, target, stridesOf(target), fromStrides);
+  const count = elementCount(shape);
+  return {
+    apply(array) {
+      const copied = hostArray(element, count);
+      copy(copied, 0, array, 0);
+      return copied;
+    },
+    bytes: hostArray(element, 1).byteLength * count,
+  };
 }
 
 /** Element `at` of `from` to element `outAt` of `out`, for single elements of any type. */
