@@ -34,11 +34,11 @@ export function addRun(program: Command): void {
     .command('run')
     .summary('continue a text')
     .description(
-      'Continues PROMPT and streams the text to standard output; the last line on standard error is what it cost.\n' +
-        'MODEL is a GGUF file or a Hugging Face folder. Without it the bundled story model is used; without PROMPT it begins a story of its own.',
+      'Continues a prompt and streams the text to standard output; the last line on standard error says what it cost.\n' +
+        'One word is a prompt for the bundled story model, two are a model and a prompt; without either a story begins by itself.',
     )
-    .usage('[options] [MODEL] [PROMPT]')
-    .argument('[words...]', 'a model and a prompt, or a prompt alone')
+    .argument('[model]', 'a GGUF file or a Hugging Face folder')
+    .argument('[prompt]', 'the text to continue, in quotes')
     .option('--temperature <t>', 'randomness; 0 always takes the likeliest token', numberIn(0, 100), 0.8)
     .option('--top-k <k>', 'choose among the k likeliest tokens; 0 = all', wholeNumber(0, 2 ** 31 - 1), 40)
     .option('--top-p <p>', 'choose among the likeliest tokens that together reach p; 1 = all', numberIn(0, 1), 0.95)
@@ -50,8 +50,8 @@ export function addRun(program: Command): void {
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
-    .action(async (words: string[], options: RunOptions) => {
-      const task = readWords(words);
+    .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
+      const task = readTask(first, second);
       noteThreads(options.threads);
       await withInterrupt((signal) => run(task, options, signal));
     });
@@ -67,13 +67,11 @@ interface Task {
   readonly shown: string;
 }
 
-function readWords(words: readonly string[]): Task {
-  if (words.length > 2) {
-    throw usageError(`run takes a model and a prompt, not ${words.length} words`, 'Put the prompt in quotes.');
-  }
-  if (words.length === 2) return { path: words[0], prompt: words[1], shown: '' };
-  const [prompt] = words;
-  if (prompt === undefined) return { path: bundledModel, prompt: opening, shown: opening };
+/** One word is a prompt, two are a model and a prompt. */
+function readTask(first: string | undefined, second: string | undefined): Task {
+  if (first === undefined) return { path: bundledModel, prompt: opening, shown: opening };
+  if (second !== undefined) return { path: first, prompt: second, shown: '' };
+  const prompt = first;
   if (/\.(gguf|safetensors|bin)$/.test(prompt) && existsSync(prompt)) {
     throw usageError(`${prompt} is a model; a prompt is missing`, `Give one: ingot run ${prompt} "Once upon a time"`);
   }

@@ -194,10 +194,9 @@ function trace(func: Func, buffers: Buffers, inPlace: InPlace) {
     region.results.forEach((value, i) => {
       buffers.use(value, now);
       const buffer = buffers.get(value);
-      const result = op.results[i];
-      if (buffer === undefined || before.has(buffer) || inPlace.has(result)) return;
-      // Two results never share memory, though one branch may return one value for both.
-      if (!op.results.some((other) => buffers.get(other) === buffer)) buffers.merge(result, value);
+      // A second result of the same value is found in `before`, merged with the first; it is a copy.
+      if (buffer !== undefined && !before.has(buffer) && !inPlace.has(op.results[i]))
+        buffers.merge(op.results[i], value);
     });
   };
 

@@ -56,13 +56,15 @@ interface CallSite {
   readonly results: readonly (Cell | undefined)[];
 }
 
-/** Results in a region that must lie in a cell. */
-interface Chain {
-  /** Those that take over memory which already holds the state. */
-  readonly updates: ReadonlyMap<Value, Cell>;
-  /** Those that do not: they overwrite it. */
-  readonly overwrites: ReadonlyMap<Value, Cell>;
+/** Where the memory of a result comes from. */
+interface Origin {
+  readonly source: Value;
+  /** Its content is another by then; otherwise the result is only a new name. */
+  readonly updated: boolean;
 }
+
+/** One a result of an op; `from` is absent where the result overwrites the cell whole. */
+type Targets = readonly ({ readonly cell: Cell; readonly from?: Origin } | undefined)[];
 
 class StateProof {
   readonly inPlace = new Map<Value, Value>();
@@ -70,9 +72,11 @@ class StateProof {
   readonly #regionOf = new Map<Op, Region>();
   readonly #useCount = new Map<Value, number>();
   readonly #contracts = new Map<Func, Contract>();
-  readonly #roots = new Map<Func, readonly (number | undefined)[]>();
+  readonly #origins = new Map<Func, readonly Origin[]>();
   /** Values that lie in the memory of a cell, and which version of it they are. */
   readonly #homes = new Map<Value, { readonly cell: Cell; readonly version: number }>();
+  /** Cells that a result of the region at hand will be. */
+  #writable: ReadonlySet<Cell> = new Set();
 
   constructor(program: Program) {
     this.#program = program;
@@ -106,30 +110,38 @@ class StateProof {
     return contract;
   }
 
-  // ── where a value's memory must come from ──
+  // ── where a value's memory comes from ──
 
   /** The value whose memory this result updates, renames or passes on; undefined if the op makes it anew. */
-  #source(value: Value): Value | undefined {
+  #step(value: Value): Origin | undefined {
     const op = value.owner;
     if (op.kind !== 'op') return undefined;
     switch (op.name) {
       case 'reshape':
       case 'optimization_barrier':
+        return { source: op.operands[value.index], updated: false };
       case 'dynamic_update_slice':
       case 'scatter':
-      case 'while':
-        return op.operands[value.index];
+        return { source: op.operands[value.index], updated: true };
+      case 'while': {
+        const [, body] = op.regions;
+        return {
+          source: op.operands[value.index],
+          updated: body.results[value.index] !== body.parameters[value.index],
+        };
+      }
       case 'if':
-      case 'case':
-        for (const region of op.regions) {
-          const root = this.#root(region.results[value.index], region);
-          if (!this.#isInside(root, region)) return root;
-        }
-        return undefined;
+      case 'case': {
+        const origins = op.regions.map((region) => this.#origin(region.results[value.index], region));
+        const outside = origins.filter(({ source }, i) => !this.#isInside(source, op.regions[i]));
+        if (outside.length === 0) return undefined;
+        const updated = origins.some((origin) => origin.updated || origin.source !== outside[0].source);
+        return { source: outside[0].source, updated };
+      }
       case 'call':
       case 'composite': {
-        const parameter = this.#rootParameter(op, value.index);
-        return parameter === undefined ? undefined : op.operands[parameter];
+        const parameter = this.#parameterOf(op, value.index);
+        return parameter && { source: op.operands[parameter.index], updated: parameter.updated };
       }
       default:
         return undefined;
@@ -140,30 +152,28 @@ class StateProof {
     return value.owner.kind === 'op' ? this.#regionOf.get(value.owner) === region : value.owner === region;
   }
 
-  /** Follows `#source` to where it ends or leaves the region. */
-  #root(value: Value, region: Region): Value {
-    let root = value;
-    while (this.#isInside(root, region)) {
-      const source = this.#source(root);
-      if (source === undefined) break;
-      root = source;
+  /** Follows `#step` to where it ends or leaves the region. */
+  #origin(value: Value, region: Region): Origin {
+    let origin: Origin = { source: value, updated: false };
+    while (this.#isInside(origin.source, region)) {
+      const step = this.#step(origin.source);
+      if (step === undefined) break;
+      origin = { source: step.source, updated: origin.updated || step.updated };
     }
-    return root;
+    return origin;
   }
 
   /** The parameter of the callee from which its result gets its memory. */
-  #rootParameter(op: Op, result: number): number | undefined {
+  #parameterOf(op: Op, result: number): { readonly index: number; readonly updated: boolean } | undefined {
     const func = callee(this.#program, op);
     if (func === undefined) return undefined;
-    let roots = this.#roots.get(func);
-    if (roots === undefined) {
-      roots = func.results.map((value) => {
-        const root = this.#root(value, func);
-        return root.owner === func ? root.index : undefined;
-      });
-      this.#roots.set(func, roots);
+    let origins = this.#origins.get(func);
+    if (origins === undefined) {
+      origins = func.results.map((value) => this.#origin(value, func));
+      this.#origins.set(func, origins);
     }
-    return roots[result];
+    const { source, updated } = origins[result];
+    return source.owner === func ? { index: source.index, updated } : undefined;
   }
 
   // ── the walk in program order ──
@@ -188,8 +198,16 @@ class StateProof {
 
   /** `demands`: results of the region that must lie in a cell. */
   #proveRegion(region: Region, demands: ReadonlyMap<number, Cell>): void {
-    const chain = this.#chain(region, demands);
-    for (const op of region.body) this.#proveOp(op, chain);
+    const outer = this.#writable;
+    this.#writable = new Set(demands.values());
+    // Results that do not come out of the memory of the cell overwrite it.
+    const overwrites = new Map<Value, Cell>();
+    for (const [index, cell] of demands) {
+      const result = region.results[index];
+      if (!this.#isInside(result, region) || result.owner.kind !== 'op') continue;
+      if (this.#homes.get(this.#origin(result, region).source)?.cell !== cell) overwrites.set(result, cell);
+    }
+    for (const op of region.body) this.#proveOp(op, overwrites);
     region.results.forEach((value, index) => {
       this.#checkCurrent(value, undefined);
       const cell = demands.get(index);
@@ -198,24 +216,19 @@ class StateProof {
       if (home !== undefined) copies(undefined, cell, `its new value is state ${home.cell.name}`);
       cell.version++;
     });
+    this.#writable = outer;
   }
 
-  #chain(region: Region, demands: ReadonlyMap<number, Cell>): Chain {
-    const updates = new Map<Value, Cell>();
-    const overwrites = new Map<Value, Cell>();
-    for (const [index, cell] of demands) {
-      const result = region.results[index];
-      if (this.#homes.get(this.#root(result, region))?.cell !== cell) {
-        if (result.owner.kind === 'op' && this.#isInside(result, region)) overwrites.set(result, cell);
-        continue;
-      }
-      let value: Value | undefined = result;
-      while (value !== undefined && value.owner.kind === 'op' && this.#isInside(value, region)) {
-        updates.set(value, cell);
-        value = this.#source(value);
-      }
+  /** The cell whose memory the result takes, and whether it changes it. */
+  #target(op: Op, result: Value, overwrites: ReadonlyMap<Value, Cell>): { cell: Cell; from?: Origin } | undefined {
+    const step = this.#step(result);
+    const home = step && this.#homes.get(step.source);
+    const cell = overwrites.get(result);
+    if (home === undefined || (cell !== undefined && !step?.updated)) return cell && { cell };
+    if (cell !== undefined || (step?.updated && !this.#writable.has(home.cell))) {
+      copies(op, home.cell, 'its result is not the state, so it would update a copy');
     }
-    return { updates, overwrites };
+    return { cell: home.cell, ...(step && { from: step }) };
   }
 
   /** No reader of an old version after the writer of the next. */
@@ -242,31 +255,20 @@ class StateProof {
     this.inPlace.set(result, value);
   }
 
-  #proveOp(op: Op, chain: Chain): void {
+  #proveOp(op: Op, overwrites: ReadonlyMap<Value, Cell>): void {
     for (const value of op.operands) this.#checkCurrent(value, op);
+    const targets = op.results.map((result) => this.#target(op, result, overwrites));
     switch (op.name) {
       case 'if':
       case 'case':
-        this.#proveBranches(op, chain);
+        this.#proveBranches(op, targets);
         return;
       case 'call':
       case 'composite':
-        this.#proveCall(op, chain);
+        this.#proveCall(op, targets);
         return;
       case 'while':
-        this.#proveWhile(op, chain);
-        break;
-      case 'reshape':
-      case 'optimization_barrier':
-        op.results.forEach((result, i) => {
-          if (!chain.overwrites.has(result)) this.#rename(result, op.operands[i]);
-        });
-        break;
-      case 'dynamic_update_slice':
-      case 'scatter':
-        op.results.forEach((result, i) => {
-          this.#proveUpdate(op, i, chain.updates.get(result));
-        });
+        this.#proveWhile(op, targets);
         break;
       case 'tuple':
         for (const value of op.operands) {
@@ -275,25 +277,27 @@ class StateProof {
         }
         break;
       default:
+        op.results.forEach((result, i) => {
+          const from = targets[i]?.from;
+          if (from?.updated) this.#proveUpdate(op, i);
+          else if (from !== undefined) this.#rename(result, from.source);
+        });
     }
-    for (const result of op.results) {
-      const cell = chain.overwrites.get(result);
-      if (cell !== undefined) this.#proveOverwrite(op, cell, result);
-    }
+    op.results.forEach((result, i) => {
+      const target = targets[i];
+      if (target !== undefined && target.from === undefined) this.#proveOverwrite(op, target.cell, result);
+    });
   }
 
-  #proveUpdate(op: Op, index: number, cell: Cell | undefined): void {
-    const target = op.operands[index];
-    const home = this.#homes.get(target);
-    if (cell === undefined) {
-      if (home !== undefined) copies(op, home.cell, 'its result is not the state, so it would update a copy');
-      return;
-    }
+  #proveUpdate(op: Op, index: number): void {
+    const updated = op.operands[index];
+    const cell = this.#homes.get(updated)?.cell;
+    if (cell === undefined) return;
     op.operands.forEach((operand, i) => {
-      if (i !== index && this.#homes.get(operand)?.cell === cell)
-        copies(op, cell, 'it reads the memory that it updates');
+      if (i === index || this.#homes.get(operand)?.cell !== cell) return;
+      copies(op, cell, 'it reads the memory that it updates');
     });
-    this.#write(op, cell, op.results[index], target);
+    this.#write(op, cell, op.results[index], updated);
   }
 
   #proveOverwrite(op: Op, cell: Cell, result: Value): void {
@@ -304,12 +308,12 @@ class StateProof {
     this.#write(op, cell, result, cell.current);
   }
 
-  #proveCall(op: OpOf<'call'> | OpOf<'composite'>, chain: Chain): void {
+  #proveCall(op: OpOf<'call'> | OpOf<'composite'>, targets: Targets): void {
     const func = callee(this.#program, op);
     if (func === undefined) return;
     const contract = this.#contract(func);
     const operands = op.operands.map((value) => this.#homes.get(value)?.cell);
-    const results = op.results.map((result) => chain.updates.get(result) ?? chain.overwrites.get(result));
+    const results = targets.map((target) => (target?.from?.updated === false ? undefined : target?.cell));
     contract.sites.push({ op, operands, results });
     operands.forEach((cell, i) => {
       if (cell !== undefined) contract.tracked.set(i, contract.tracked.get(i) ?? cell.name);
@@ -317,8 +321,8 @@ class StateProof {
     op.results.forEach((result, i) => {
       const cell = results[i];
       if (cell === undefined) {
-        const source = this.#rootParameter(op, i);
-        if (source !== undefined) this.#rename(result, op.operands[source]);
+        const source = targets[i]?.from?.source;
+        if (source !== undefined) this.#rename(result, source);
         return;
       }
       const holders = operands.flatMap((held, parameter) => (held === cell ? [parameter] : []));
@@ -359,15 +363,15 @@ class StateProof {
     const { owner } = value;
     if (owner.kind !== 'op' || owner.name === 'constant' || this.#useCount.get(value) !== 1) return false;
     const here = this.#regionOf.get(owner) === this.#regionOf.get(user);
-    return here && (this.#source(value) === undefined || this.inPlace.has(value));
+    return here && (this.#step(value) === undefined || this.inPlace.has(value));
   }
 
-  #proveBranches(op: OpOf<'if'> | OpOf<'case'>, chain: Chain): void {
+  #proveBranches(op: OpOf<'if'> | OpOf<'case'>, targets: Targets): void {
     const demands = new Map<number, Cell>();
-    op.results.forEach((result, i) => {
-      const cell = chain.updates.get(result) ?? chain.overwrites.get(result);
-      if (cell !== undefined) demands.set(i, cell);
+    targets.forEach((target, i) => {
+      if (target !== undefined && target.from?.updated !== false) demands.set(i, target.cell);
     });
+    if (new Set(demands.values()).size < demands.size) copies(op, [...demands.values()][0], 'two results update it');
     const before = new Map([...demands.values()].map((cell) => [cell, { ...cell }]));
     const latest = new Map([...before].map(([cell, { version }]) => [cell, version]));
     for (const region of op.regions) {
@@ -387,31 +391,18 @@ class StateProof {
         this.#homes.set(result, { cell, version: cell.version });
         return;
       }
-      const homes = op.regions.map((region) => this.#homes.get(region.results[i]));
-      const [first] = homes;
-      if (first !== undefined && homes.every((home) => home?.cell === first.cell)) {
-        this.#homes.set(result, first);
-        this.inPlace.set(result, first.cell.current);
-        return;
-      }
-      const held = homes.find((home) => home !== undefined);
-      if (held !== undefined) copies(op, held.cell, 'one branch returns it, another does not');
+      const source = targets[i]?.from?.source;
+      if (source !== undefined) this.#rename(result, source);
     });
   }
 
-  #proveWhile(op: OpOf<'while'>, chain: Chain): void {
-    const [condition, body] = op.regions;
+  #proveWhile(op: OpOf<'while'>, targets: Targets): void {
+    const [condition] = op.regions;
     const carried = op.operands.map((value) => this.#homes.get(value));
     const demands = new Map<number, Cell>();
-    op.results.forEach((result, i) => {
-      const cell = chain.updates.get(result);
-      const home = carried[i];
-      if (cell === undefined) {
-        if (home !== undefined && body.results[i] !== body.parameters[i]) {
-          copies(op, home.cell, 'the loop would carry a copy');
-        }
-        return;
-      }
+    targets.forEach((target, i) => {
+      if (!target?.from?.updated) return;
+      const { cell } = target;
       if (carried.some((other, j) => j !== i && other?.cell === cell)) copies(op, cell, 'the loop carries it twice');
       demands.set(i, cell);
     });
@@ -432,11 +423,12 @@ class StateProof {
     op.results.forEach((result, i) => {
       const cell = demands.get(i);
       if (cell === undefined) {
-        this.#rename(result, op.operands[i]);
+        if (targets[i]?.from !== undefined) this.#rename(result, op.operands[i]);
         return;
       }
       const before = entry.get(cell);
       if (before !== undefined && cell.version === before.version + 1) Object.assign(cell, before);
+      else cell.writer = op;
       cell.current = result;
       this.#homes.set(result, { cell, version: cell.version });
       this.inPlace.set(result, op.operands[i]);

@@ -38,16 +38,23 @@ export function rewriteFunc(func: Func, visit: Visitor, program: ProgramBuilder)
 
   const copyBody = (region: Region, b: Builder): readonly Value[] => {
     for (const op of region.body) {
-      const operands = op.operands.map(map);
-      const inline = (inner: Region, values: readonly Value[]) => {
-        inner.parameters.forEach((parameter, i) => {
-          mapped.set(parameter, values[i]);
-        });
-        return copyBody(inner, b);
+      const site: Site = {
+        b,
+        map,
+        // Not before it is asked for: an op that is dropped may have operands that were.
+        get operands() {
+          return op.operands.map(map);
+        },
+        inline(inner, values) {
+          inner.parameters.forEach((parameter, i) => {
+            mapped.set(parameter, values[i]);
+          });
+          return copyBody(inner, b);
+        },
       };
-      const replaced = visit(op, { operands, b, map, inline });
+      const replaced = visit(op, site);
       if (replaced !== undefined) changed = true;
-      const results = replaced ?? copyOp(op, operands, b);
+      const results = replaced ?? copyOp(op, op.operands.map(map), b);
       results.forEach((value, i) => {
         mapped.set(op.results[i], value);
       });

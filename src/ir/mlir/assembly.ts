@@ -131,7 +131,7 @@ const composite: Row<'composite'> = (op, p) => {
     ['decomposition', printSymbol(decomposition)],
     ['version', `${version} : i32`],
   ];
-  if (Object.keys(inner).length > 0) fields.unshift(['composite_attributes', printAttribute(inner, p.options)]);
+  if (Object.keys(inner).length > 0) fields.push(['composite_attributes', printAttribute(inner, p.options)]);
   const operands = op.operands.length === 0 ? '' : ` ${values(op, p)}`;
   return ` ${printString(name)}${operands} ${printFields(fields)} : ${functional(op, p)}`;
 };

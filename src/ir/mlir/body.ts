@@ -36,6 +36,18 @@ class Scope {
 /** Names of terminators; they become the results of the region. */
 const returns = ['return', 'func.return', 'stablehlo.return'];
 
+const regionOps: readonly OpName[] = [
+  'case',
+  'if',
+  'map',
+  'reduce',
+  'reduce_window',
+  'scatter',
+  'select_and_scatter',
+  'sort',
+  'while',
+];
+
 export class Body implements BodyParser {
   readonly lexer: Lexer;
   readonly types: TypeReader;
@@ -221,6 +233,7 @@ export class Body implements BodyParser {
   #create(name: OpName, { operands, fields, regions, types }: OpText, at: number): readonly Value[] {
     const lexer: Lexer = this.lexer;
     try {
+      if (regions.length > 0 && !regionOps.includes(name)) lexer.fail(`${name} has no regions`, at);
       const attributes = readAttributes(name, fields, operands);
       const { line } = lexer.position(at);
       const location = `${lexer.name ?? 'line'}:${line}`;

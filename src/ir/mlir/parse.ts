@@ -60,6 +60,7 @@ class ModuleParser {
   readonly #functions = new Map<string, Func>();
   readonly #signatures = new Map<string, Signature>();
   readonly #locations = new Map<string, string>();
+  #entered = false;
   #name: string | undefined;
   #moduleAttributes: Fields = {};
 
@@ -125,12 +126,17 @@ class ModuleParser {
 
   #module(at: number): void {
     const lexer: Lexer = this.#lexer;
-    if (this.#functions.size > 0 || this.#name !== undefined) lexer.fail('a text holds one module', at);
+    this.#enter(at);
     this.#name = lexer.acceptSymbol();
     if (lexer.keyword('attributes')) this.#moduleAttributes = this.#attributes.dictionary();
     lexer.expect('{');
     while (!lexer.accept('}')) this.#item(true);
     this.#skipLocation();
+  }
+
+  #enter(at: number): void {
+    if (this.#entered || this.#functions.size > 0) this.#lexer.fail('a text holds one module', at);
+    this.#entered = true;
   }
 
   #function(): void {
@@ -223,7 +229,7 @@ class ModuleParser {
     lexer.expect('(');
     lexer.expect('{');
     if (op === 'builtin.module') {
-      if (this.#functions.size > 0) lexer.fail('a text holds one module', at);
+      this.#enter(at);
       lexer.nested(() => {
         while (!lexer.accept('}')) this.#item(true);
       });

@@ -48,6 +48,8 @@ function valueList(p: BodyParser): Value[] {
   if (p.lexer.peek() !== '%') return values;
   do values.push(p.value());
   while (p.lexer.accept(',') && p.lexer.peek() === '%');
+  // Where a list of indices is empty upstream writes its comma all the same: `%x, , sizes = []`.
+  p.lexer.accept(',');
   return values;
 }
 

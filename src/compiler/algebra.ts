@@ -1,0 +1,178 @@
+/**
+ * Rules that replace an op by something simpler with the same bits, one row an op. Floats are no field: `x + 0` is not
+ * `x` for -0, so only `x + -0` goes; nothing is reassociated. (Which NaN a computation gives is nobody's promise.)
+ */
+import type { OpName } from '../ir/attributes.ts';
+import { literalArray } from '../ir/literal.ts';
+import type { Op, OpOf, Region, Value } from '../ir/program.ts';
+import type { Site } from '../ir/rewrite.ts';
+import { asTensor, maxElements, sameShape, sameType } from '../ir/types.ts';
+import { definedBy } from '../ir/walk.ts';
+import { type ElementType, elementClass, elementTypes } from '../numerics/element-types.ts';
+
+type Rule<N extends OpName> = (op: OpOf<N>, site: Site) => Value | readonly Value[] | undefined;
+type Rules = { readonly [N in OpName]?: Rule<N> };
+
+/** What the op's results may be instead; undefined if no rule knows better. */
+export function simplifyOp(op: Op, site: Site): readonly Value[] | undefined {
+  const found = apply(op, site);
+  return found === undefined || 'length' in found ? found : [found];
+}
+
+function apply<N extends OpName>(op: OpOf<N>, site: Site): Value | readonly Value[] | undefined {
+  const rule: Rule<N> | undefined = (rules as { readonly [K in N]?: Rule<K> })[op.name];
+  return rule?.(op, site);
+}
+
+/** The element that fills the constant; undefined for any other value. */
+function splatOf(value: Value): number | bigint | undefined {
+  const constant = definedBy(value, 'constant')?.attributes.value;
+  if (constant === undefined || !(constant.data instanceof Uint8Array)) return undefined;
+  if (!constant.splat && maxElements(constant.type) !== 1) return undefined;
+  return elementClass(constant.type.element) === 'complex' ? undefined : literalArray(constant, 1)[0];
+}
+
+/** Whether the constant is everywhere the number, -0 and 0 told apart. */
+function isSplat(value: Value, number: number): boolean {
+  const splat = splatOf(value);
+  return typeof splat === 'bigint' ? splat === BigInt(number) : Object.is(splat, number);
+}
+
+function elementOf(value: Value): ElementType {
+  return asTensor(value.type).element;
+}
+
+const isIdentity = (list: readonly number[]): boolean => list.every((d, i) => d === i);
+
+/** Every value of the first type is a value of the second. */
+function isLossless(from: ElementType, to: ElementType): boolean {
+  if (from === to) return true;
+  const [a, b] = [elementTypes[from], elementTypes[to]];
+  if (a.class === 'complex' || b.class === 'complex' || b.class === 'boolean') return false;
+  if (a.class === 'boolean') return true;
+  // Wider floats have both more mantissa and at least as much exponent.
+  if (a.class === 'float') return b.class === 'float' && a.bits < b.bits;
+  if (b.class === 'float') return a.bits <= (mantissa[to] ?? 0);
+  return a.bits < b.bits && (a.class === b.class || a.class === 'unsigned');
+}
+
+/** Whether converting by way of the second type gives what converting at once does. */
+function isDetour(from: ElementType, by: ElementType, to: ElementType): boolean {
+  if (!isLossless(from, by)) return false;
+  // Integers wrap on their way to narrower ones, floats do not.
+  const isInteger = (element: ElementType) => elementClass(element) !== 'float' && elementClass(element) !== 'complex';
+  return !isInteger(from) || isInteger(by) || !isInteger(to) || isLossless(from, to);
+}
+
+/** Bits of an integer that a float type holds exactly. */
+const mantissa: Readonly<Partial<Record<ElementType, number>>> = {
+  f64: 53,
+  f32: 24,
+  f16: 11,
+  bf16: 8,
+  f8E4M3FN: 4,
+  f8E5M2: 3,
+};
+
+/** One of two operands is the neutral element: the other one. */
+function neutral(number: (element: ElementType) => number): Rule<'add' | 'multiply' | 'and' | 'or' | 'xor'> {
+  return (_, { operands: [x, y] }) => {
+    const wanted = number(elementOf(x));
+    if (isSplat(y, wanted)) return x;
+    return isSplat(x, wanted) ? y : undefined;
+  };
+}
+
+const same: Rule<'maximum' | 'minimum'> = (_, { operands: [x, y] }) => (x === y ? x : undefined);
+
+const twice = <N extends 'negate' | 'not'>(op: OpOf<N>, { operands: [x] }: Site): Value | undefined =>
+  definedBy(x, op.name)?.operands[0];
+
+/** All bits set, as the element's own number. */
+function ones(element: ElementType): number {
+  const { class: kind, bits } = elementTypes[element];
+  return kind === 'unsigned' || kind === 'boolean' ? 2 ** bits - 1 : -1;
+}
+
+/** A loop that never turns, whose condition has no effects to lose. */
+function isNever({ body, results: [result] }: Region): boolean {
+  return splatOf(result) === 0 && body.every(({ name }) => name === 'constant');
+}
+
+const rules: Rules = {
+  add: (op, site) => neutral((element) => (elementClass(element) === 'float' ? -0 : 0))(op, site),
+  and: (op, site) => (site.operands[0] === site.operands[1] ? site.operands[0] : neutral(ones)(op, site)),
+  or: (op, site) => (site.operands[0] === site.operands[1] ? site.operands[0] : neutral(() => 0)(op, site)),
+  xor: neutral(() => 0),
+  multiply: neutral(() => 1),
+  subtract: (_, { operands: [x, y] }) => (isSplat(y, 0) ? x : undefined),
+  divide: (_, { operands: [x, y], b }) => {
+    if (isSplat(y, 1)) return x;
+    // A power of two: its inverse is exact, and both ways round the same number.
+    const divisor = splatOf(y);
+    const { element, shape } = asTensor(y.type);
+    if ((element !== 'f32' && element !== 'f64') || typeof divisor !== 'number') return undefined;
+    const exponent = Math.log2(Math.abs(divisor));
+    if (!Number.isInteger(exponent) || Math.abs(exponent) > 100) return undefined;
+    return b.multiply(x, b.full(element, shape, 1 / divisor));
+  },
+  maximum: same,
+  minimum: same,
+  negate: twice,
+  not: twice,
+  select: (_, { operands: [predicate, onTrue, onFalse], b }) => {
+    if (onTrue === onFalse) return onTrue;
+    const known = splatOf(predicate);
+    if (known !== undefined) return known ? onTrue : onFalse;
+    const inverse = definedBy(predicate, 'not');
+    return inverse && b.select(inverse.operands[0], onFalse, onTrue);
+  },
+  convert: (op, { operands: [x], b }) => {
+    const { element } = asTensor(op.results[0].type);
+    if (elementOf(x) === element) return x;
+    const inner = definedBy(x, 'convert')?.operands[0];
+    return inner && isDetour(elementOf(inner), elementOf(x), element) ? b.convert(inner, element) : undefined;
+  },
+  reshape: (op, { operands: [x], b }) => {
+    const { shape } = asTensor(op.results[0].type);
+    if (sameShape(shape, asTensor(x.type).shape)) return x;
+    const inner = definedBy(x, 'reshape')?.operands[0];
+    return inner && b.reshape(inner, shape);
+  },
+  transpose: (op, { operands: [x], b }) => {
+    const { permutation } = op.attributes;
+    if (isIdentity(permutation)) return x;
+    const inner = definedBy(x, 'transpose');
+    if (inner === undefined) return undefined;
+    const composed = permutation.map((d) => inner.attributes.permutation[d]);
+    return isIdentity(composed) ? inner.operands[0] : b.transpose(inner.operands[0], composed);
+  },
+  broadcast_in_dim: (op, { operands: [x], b }) => {
+    const [{ type }] = op.results;
+    const dims = op.attributes.broadcast_dimensions;
+    if (sameType(type, x.type) && isIdentity(dims)) return x;
+    const inner = definedBy(x, 'broadcast_in_dim');
+    if (inner === undefined) return undefined;
+    const composed = inner.attributes.broadcast_dimensions.map((d) => dims[d]);
+    return b.broadcast(inner.operands[0], asTensor(type).shape, composed);
+  },
+  slice: (op, { operands: [x] }) => (sameType(op.results[0].type, x.type) ? x : undefined),
+  reverse: (op, { operands: [x] }) => (op.attributes.dimensions.length === 0 ? x : undefined),
+  pad: (op, { operands: [x] }) => {
+    const { edge_padding_low: low, edge_padding_high: high, interior_padding: interior } = op.attributes;
+    return [...low, ...high, ...interior].every((n) => n === 0) ? x : undefined;
+  },
+  concatenate: (_, { operands }) => (operands.length === 1 ? operands[0] : undefined),
+  get_tuple_element: (op, { operands: [x] }) => definedBy(x, 'tuple')?.operands[op.attributes.index],
+  if: (op, { operands: [predicate], inline }) => {
+    const known = splatOf(predicate);
+    return known === undefined ? undefined : inline(op.regions[known ? 0 : 1], []);
+  },
+  case: (op, { operands: [index], inline }) => {
+    const known = splatOf(index);
+    if (known === undefined) return undefined;
+    const last = op.regions.length - 1;
+    return inline(op.regions[known >= 0 && known <= last ? Number(known) : last], []);
+  },
+  while: (op, { operands }) => (isNever(op.regions[0]) ? operands : undefined),
+};

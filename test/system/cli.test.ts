@@ -1,0 +1,194 @@
+/** The command line as a person meets it: real processes, the bundled model, wrong flags, broken files, Ctrl-C, a closed pipe. */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { repositoryPath } from '../fixtures.ts';
+
+const main = repositoryPath('dist', 'src', 'cli', 'main.js');
+const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
+const folder = mkdtempSync(join(tmpdir(), 'ingot-cli-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+/** Runs `ingot ...`; `onOutput` sees the process with its first output. */
+function ingot(args: readonly string[], onOutput?: (child: ReturnType<typeof spawn>) => void): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
+    let out = '';
+    let err = '';
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      if (out === '') onOutput?.(child);
+      out += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text;
+    });
+    child.on('error', reject);
+    child.on('close', (code, signal) => resolve({ code, signal, out, err }));
+  });
+}
+
+function file(name: string, contents: string | Uint8Array): string {
+  const path = join(folder, name);
+  writeFileSync(path, contents);
+  return path;
+}
+
+test('run streams text to standard output and ends with one line of figures on standard error', async () => {
+  const { code, out, err } = await ingot(['run', '-n', '24', '--seed', '7']);
+  assert.equal(code, 0, err);
+  assert.match(out, /^Once upon a time\S*( \S+){5}/);
+  const lines = err.trim().split('\n');
+  assert.equal(lines.length, 1, err);
+  assert.match(lines[0], /TTFT [\d.]+ m?s \| TBOT [\d.]+ m?s \| [\d.]+ tokens\/s \| peak memory [\d.]+ MiB \| seed 7$/);
+});
+
+test('the same seed gives the same text, another seed another', async () => {
+  const story = async (seed: string) => (await ingot(['run', 'The fox', '-n', '20', '--seed', seed])).out;
+  const first = await story('1');
+  assert.equal(await story('1'), first);
+  assert.notEqual(await story('2'), first);
+});
+
+test('a model and a prompt: the same as the bundled model by its path; --json says it all in one object', async () => {
+  const options = ['--temperature', '0', '-n', '12', '--json'];
+  const byPath = JSON.parse((await ingot(['run', bundled, 'The fox', ...options])).out);
+  const byDefault = JSON.parse((await ingot(['run', 'The fox', ...options])).out);
+  assert.deepEqual(byPath.ids, byDefault.ids);
+  assert.equal(byPath.ids.length, 12);
+  assert.equal(byPath.finishReason, 'length');
+  assert.equal(byPath.statistics.generatedTokens, 12);
+  assert.ok(byPath.statistics.peakBytes > 1e7);
+});
+
+test('--stop ends the text before the stop string', async () => {
+  const { text } = JSON.parse((await ingot(['run', 'The fox', '--temperature', '0', '-n', '40', '--json'])).out);
+  const stop = text.slice(10, 13);
+  const stopped = JSON.parse(
+    (await ingot(['run', 'The fox', '--temperature', '0', '-n', '40', '--json', '--stop', stop])).out,
+  );
+  assert.equal(stopped.text, text.slice(0, text.indexOf(stop)));
+  assert.equal(stopped.finishReason, 'stop');
+});
+
+test('bench prints rows that a program can read', async () => {
+  const rows = JSON.parse(
+    (await ingot(['bench', '-p', '16', '-n', '4', '-d', '8', '-b', '1', '-t', '2', '--json'])).out,
+  );
+  assert.deepEqual(
+    rows.map((row: { test: string }) => row.test),
+    ['pp16', 'tg4@d8'],
+  );
+  for (const row of rows) {
+    const { min, median, max } = row.seconds;
+    assert.ok(row.tokens_per_second > 0 && min > 0 && min <= median && median <= max);
+    assert.ok(row.peak_bytes > 1e7 && row.threads === 1 && row.device === 'reference');
+    assert.match(row.model, /bundled/);
+  }
+  const { out } = await ingot(['bench', '-p', '8', '-n', '2']);
+  assert.match(out, /^test +tokens\/s/);
+});
+
+test('inspect and doctor say what there is', async () => {
+  const seen = JSON.parse((await ingot(['inspect', bundled, '--json'])).out);
+  assert.equal(seen.runs, true);
+  assert.equal(seen.metadata['general.architecture'], 'llama');
+  assert.ok(seen.tensors.length > 20 && seen.memory.totalBytes > seen.memory.weightBytes);
+  assert.match((await ingot(['inspect', bundled])).out, /token_embd\.weight +q8_0/);
+  const found = JSON.parse((await ingot(['doctor', '--json'])).out);
+  assert.deepEqual(found.uses, { device: 'reference', threads: 1 });
+  assert.equal(found.bundledModel, bundled);
+});
+
+test('--dump writes the program before the first pass and after each', async () => {
+  const { code, err } = await ingot(['run', 'Hello', '-n', '1', '--dump', 'dumped']);
+  assert.equal(code, 0, err);
+  const names = readdirSync(join(folder, 'dumped'));
+  assert.ok(names.length >= 2, names.join());
+});
+
+mkdirSync(join(folder, 'empty'));
+const mistakes: readonly { what: string; args: string[]; code: number; says: RegExp }[] = [
+  {
+    what: 'an unknown flag',
+    args: ['run', '--temprature', '1', 'x'],
+    code: 2,
+    says: /unknown option.*\n.*--temperature/s,
+  },
+  { what: 'an unknown command', args: ['rnu'], code: 2, says: /unknown command/ },
+  { what: 'a wrong number', args: ['run', '--top-p', '2', 'x'], code: 2, says: /from 0 to 1/ },
+  { what: 'too many words', args: ['run', 'a', 'b', 'c'], code: 2, says: /too many arguments/ },
+  {
+    what: 'an unknown device',
+    args: ['run', 'x', '--device', 'gpu'],
+    code: 2,
+    says: /no device "gpu".*\n.*reference/s,
+  },
+  { what: 'a batch', args: ['bench', '-b', '2'], code: 2, says: /one sequence at a time/ },
+  { what: 'a model without a prompt', args: ['run', bundled], code: 2, says: /a prompt is missing/ },
+  { what: 'a missing file', args: ['run', 'gone.gguf', 'x'], code: 1, says: /FileNotFound.*gone\.gguf/ },
+  { what: 'an empty folder', args: ['run', 'empty', 'x'], code: 1, says: /is empty/ },
+  {
+    what: 'a file of no model',
+    args: ['run', file('note.txt', 'hello, world'), 'x'],
+    code: 1,
+    says: /UnsupportedFile/,
+  },
+  { what: 'an empty file', args: ['inspect', file('zero.gguf', '')], code: 1, says: /empty file/ },
+  {
+    what: 'a file cut short',
+    args: ['run', file('cut.gguf', Uint8Array.of(0x47, 0x47, 0x55, 0x46, 3, 0, 0, 0, 9)), 'x'],
+    code: 1,
+    says: /InvalidFile/,
+  },
+  { what: 'a prompt beyond the context', args: ['run', 'word '.repeat(900)], code: 1, says: /ContextOverflow/ },
+  { what: 'a test beyond the context', args: ['bench', '-p', '100000'], code: 1, says: /ContextOverflow/ },
+];
+for (const { what, args, code, says } of mistakes) {
+  test(`${what} is told in a few lines without a stack`, async () => {
+    const ended = await ingot(args);
+    assert.equal(ended.code, code, ended.err);
+    assert.match(ended.err, says);
+    assert.doesNotMatch(ended.err, /\n\s+at /);
+    assert.equal(ended.out, '');
+  });
+}
+
+test('--debug shows where an error came from', async () => {
+  const { err } = await ingot(['--debug', 'run', 'gone.gguf', 'x']);
+  assert.match(err, /\n\s+at /);
+});
+
+test('Ctrl-C ends the text, the figures still come, and the exit code says so', {
+  skip: process.platform === 'win32',
+}, async () => {
+  const { code, out, err } = await ingot(['run', '-n', '400', '--seed', '1'], (child) => child.kill('SIGINT'));
+  assert.equal(code, 130, err);
+  assert.ok(out.length > 0 && out.length < 1500, `${out.length} characters`);
+  assert.match(err, /TTFT|no token/);
+});
+
+test('a reader that stops listening ends the work quietly', async () => {
+  const { code, err } = await ingot(['run', '-n', '400'], (child) => child.stdout?.destroy());
+  assert.equal(code, 0, err);
+  assert.equal(err, '');
+});
+
+test('help names every command and option', async () => {
+  const { out } = await ingot(['--help']);
+  for (const command of ['run', 'bench', 'inspect', 'convert', 'doctor'])
+    assert.match(out, new RegExp(`\\n  ${command} `));
+  const run = (await ingot(['run', '--help'])).out;
+  for (const option of 'temperature top-k top-p min-p seed stop device threads'.split(' ')) {
+    assert.match(run, new RegExp(`--${option} `));
+  }
+});
