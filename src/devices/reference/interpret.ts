@@ -158,8 +158,13 @@ export class Specialised {
     return code;
   }
 
-  #region(region: Region, slots: Slots, owned: readonly boolean[]): RegionCode {
-    const uses = new RegionUses(region, this.#aliases, owned);
+  #region(
+    region: Region,
+    slots: Slots,
+    owned: readonly boolean[],
+    captured: (root: Value) => boolean = () => false,
+  ): RegionCode {
+    const uses = new RegionUses(region, this.#aliases, owned, captured);
     const live = new LiveBytes(this.#aliases);
     const steps = region.body.map((op, index): Step => {
       const { exec, sources, inside = 0 } = this.#step(op, slots, uses, index);
@@ -246,7 +251,7 @@ export class Specialised {
       }
       case 'if':
       case 'case': {
-        const branches = op.regions.map((region) => this.#region(region, slots, []));
+        const branches = op.regions.map((region) => this.#region(region, slots, [], uses.capturable(index)));
         const choose =
           op.name === 'if'
             ? (value: number) => (value !== 0 ? 0 : 1)
