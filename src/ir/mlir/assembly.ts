@@ -43,7 +43,7 @@ function types(of: readonly Value[], p: BodyPrinter): string {
 }
 
 /** `(A, B) -> C`. */
-export function functional(
+function functional(
   op: { readonly operands: readonly Value[]; readonly results: readonly Value[] },
   p: BodyPrinter,
 ) {
