@@ -6,6 +6,7 @@
 import type { DotNumerics } from '../composites/quantized_dot.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
+import type { GgufContents } from '../formats/gguf-write.ts';
 import type { Program } from '../ir/program.ts';
 
 export type KvElement = 'f32' | 'f16' | 'bf16';
@@ -36,6 +37,12 @@ export interface Model {
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
   build(options: BuildOptions): Program;
+  /**
+   * The model as a GGUF file says it: everything but a name and a vocabulary. Tensors stay lazy.
+   * @param format a row of `numerics/quant/formats.ts` for all matrices; without one each keeps its own. Vectors are f32.
+   * @throws IngotError 'UnsupportedFile' for what GGUF cannot say, 'InvalidArgument' for matrices that the format cannot hold.
+   */
+  toGguf(format?: string): GgufContents;
 }
 
 export interface Architecture {
