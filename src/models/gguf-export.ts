@@ -4,14 +4,12 @@
  */
 import { IngotError } from '../base/errors.ts';
 import { ropeFrequencies, yarnAttentionFactor } from '../composites/rope_frequencies.ts';
-import type { Checkpoint, Metadata, MetadataValue, StoredTensor } from '../formats/checkpoint.ts';
-import { isGguf } from '../formats/gguf.ts';
+import type { MetadataValue, StoredTensor } from '../formats/checkpoint.ts';
+import { convertTensor } from '../formats/convert-tensor.ts';
 import type { GgufType } from '../formats/gguf-types.ts';
 import type { GgufContents } from '../formats/gguf-write.ts';
 import type { TensorToWrite } from '../formats/tensor-stream.ts';
-import { convertTensor } from './convert-tensor.ts';
 import { type DecoderConfig, ggufAttentionFactor } from './decoder-config.ts';
-import type { Model } from './model.ts';
 
 /** llama.cpp's numbers (`llama_ftype`) for files whose matrices are mostly of a format. */
 const fileTypes: ReadonlyMap<string, number> = new Map([
@@ -41,32 +39,6 @@ export function exportDecoder(
   );
   tensors.push(...ropeFactors(config));
   return { ...decoderMetadata(config, mostlyFormat(tensors)), tensors };
-}
-
-/**
- * A model as a GGUF file with a name and a vocabulary (`tokenizer.*` keys). What comes from a GGUF file keeps what that
- * file says, and its own vocabulary.
- * @throws IngotError as `Model.toGguf` does.
- */
-export function exportGguf(
-  checkpoint: Checkpoint,
-  model: Model,
-  options: { readonly name: string; readonly tokenizer: Metadata; readonly format?: string },
-): GgufContents {
-  const made = model.toGguf(options.format);
-  if (!isGguf(checkpoint)) {
-    const metadata = new Map([...made.metadata, ['general.name', options.name], ...options.tokenizer]);
-    return { ...made, metadata };
-  }
-  const types = new Map(checkpoint.metadataTypes);
-  const metadata = new Map(checkpoint.metadata);
-  for (const key of ['general.file_type', 'general.quantization_version']) {
-    const value = made.metadata.get(key);
-    if (options.format === undefined || value === undefined) continue;
-    metadata.set(key, value);
-    types.set(key, 'uint32');
-  }
-  return { metadata, types, tensors: made.tensors };
 }
 
 /** Metadata of a decoder whose matrices are mostly of this format. */
