@@ -111,7 +111,7 @@ export function ggufScalarById(id: number): GgufScalar | undefined {
   return undefined;
 }
 
-export function isGgufScalar(name: string): name is GgufScalar {
+function isGgufScalar(name: string): name is GgufScalar {
   return Object.hasOwn(ggufScalars, name);
 }
 
