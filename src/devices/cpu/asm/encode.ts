@@ -156,8 +156,8 @@ function pushMemory(bytes: number[], form: Form, reg: number, mem: Mem, unit: nu
 }
 
 function pushLegacy(bytes: number[], form: Form, r: number, x: number, b: number, found: Roles): void {
-  if (form.lock) bytes.push(0xf0);
   if (form.prefix !== 0) bytes.push(form.prefix);
+  if (form.lock) bytes.push(0xf0);
   const rex = (form.w ? 8 : 0) | ((r & 8) >> 1) | ((x & 8) >> 2) | ((b & 8) >> 3);
   if (rex !== 0 || found.low) {
     if (found.high) throw refuse(form, 'ah, bh, ch and dh cannot be used in an instruction with a REX prefix');
@@ -200,10 +200,24 @@ function displacementUnit(form: Form, operands: readonly Operand[], mem: Mem): n
   return ((mem.broadcast ? slot.bcst : slot.mem) ?? 8) / 8;
 }
 
+/** A gather needs destination, index and mask, an AMX product its three tiles, to be different registers. */
+function checkDistinct(form: Form, operands: readonly Operand[]): void {
+  const gather = form.order[0] === 'R' && form.slots.some((slot) => slot.vsib !== undefined);
+  const tiles = form.slots.length === 3 && form.slots[0].tile === true;
+  if (!gather && !tiles) return;
+  const ids = operands.flatMap((operand) => {
+    if (typeof operand !== 'object') return [];
+    if (operand.kind === 'vec' || operand.kind === 'tmm') return [operand.id];
+    return operand.kind === 'mem' && operand.index !== undefined ? [operand.index.id] : [];
+  });
+  if (new Set(ids).size < ids.length) throw refuse(form, 'its registers must be distinct');
+}
+
 /**
  * @throws IngotError 'InvalidArgument' for operands that fit the form one by one but not together.
  */
 export function encode(form: Form, operands: readonly Operand[]): Encoded {
+  checkDistinct(form, operands);
   const found = roles(form, operands);
   const bytes: number[] = [];
   const { rm } = found;

@@ -3,7 +3,7 @@
  */
 import { IngotError } from '../../../base/errors.ts';
 import { type Form, formText, readRow, type Slot } from './forms.ts';
-import type { Mem, Operand } from './operands.ts';
+import type { K, Mem, Operand } from './operands.ts';
 import { operandText } from './print.ts';
 import { type Mnemonic, ROWS } from './tables.ts';
 
@@ -58,7 +58,7 @@ function immediateFits(imm: Slot['imm'], operand: number | bigint): boolean {
 }
 
 function memFits(slot: Slot, mem: Mem, evex: boolean): boolean {
-  if (mem.mask !== undefined && slot.mask === undefined) return false;
+  if (!maskFits(slot, mem.mask)) return false;
   const gathers = mem.index?.kind === 'vec';
   if (gathers !== (slot.vsib !== undefined)) return false;
   if (mem.index?.kind === 'vec') return mem.index.bits === slot.vsib && (evex || mem.index.id < 16);
@@ -68,17 +68,20 @@ function memFits(slot: Slot, mem: Mem, evex: boolean): boolean {
   return mem.bits === 0 || slot.mem === 0 || mem.bits === slot.mem;
 }
 
+function maskFits(slot: Slot, mask: K | undefined, zeroing = false): boolean {
+  if (mask === undefined) return slot.mask !== 'needed';
+  return mask.id !== 0 && (zeroing ? slot.mask === 'zero' : slot.mask !== undefined);
+}
+
 function fits(slot: Slot, operand: Operand, evex: boolean): boolean {
   if (typeof operand === 'number' || typeof operand === 'bigint') return immediateFits(slot.imm, operand);
   switch (operand.kind) {
     case 'gp':
       return slot.gp === operand.bits && (slot.fixed === undefined || (slot.fixed === operand.id && !operand.high));
     case 'vec':
-      if (slot.vec !== operand.bits || (!evex && operand.id > 15)) return false;
-      if (operand.zeroing && slot.mask !== 'zero') return false;
-      return operand.mask === undefined || slot.mask !== undefined;
+      return slot.vec === operand.bits && (evex || operand.id < 16) && maskFits(slot, operand.mask, operand.zeroing);
     case 'k':
-      return slot.k === true && (operand.mask === undefined || slot.mask !== undefined);
+      return slot.k === true && maskFits(slot, operand.mask);
     case 'tmm':
       return slot.tile === true;
     case 'mem':
@@ -119,13 +122,30 @@ function ambiguous(form: Form, other: Form, operands: readonly Operand[]): boole
 }
 
 /**
+ * The VEX prefix has two bytes only where ModRM.rm is one of the low eight registers: the form that stores instead of
+ * loading puts the other register there.
+ */
+function shorterVex(form: Form, forms: readonly Form[], operands: readonly Operand[]): Form | undefined {
+  if (form.space !== 'vex' || form.map !== 1 || form.w) return undefined;
+  const high = (other: Form, role: 'R' | 'M') => {
+    const operand = operands[other.order.indexOf(role)];
+    return typeof operand === 'object' && operand.kind === 'vec' && operand.id > 7;
+  };
+  if (!high(form, 'M') || high(form, 'R')) return undefined;
+  return forms.find(
+    (other) => other.space === 'vex' && high(other, 'R') && !high(other, 'M') && formFits(other, operands),
+  );
+}
+
+/**
  * @throws IngotError 'InvalidArgument': no such form (the hint names those there are), an immediate out of range, or a
  * memory operand whose width must be said.
  */
 export function findForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form {
   const forms = formsOf(mnemonic);
-  const form = forms.find((candidate) => formFits(candidate, operands));
-  if (form === undefined) throw noForm(mnemonic, forms, operands);
+  const first = forms.find((candidate) => formFits(candidate, operands));
+  if (first === undefined) throw noForm(mnemonic, forms, operands);
+  const form = shorterVex(first, forms, operands) ?? first;
   if (operands.some((operand) => typeof operand === 'object' && operand.kind === 'mem' && operand.bits === 0)) {
     const other = forms.find((candidate) => formFits(candidate, operands) && ambiguous(form, candidate, operands));
     if (other !== undefined) {
