@@ -148,7 +148,7 @@ export function drawOperands(draw: Draw, form: Form, next: Label): Operand[] {
     };
     const kind = draw.of(alternatives(slot));
     if (kind === 'memory') return memory();
-    if (kind === 'broadcast') return broadcast(drawMemory(draw, slot, evex, next));
+    if (kind === 'broadcast') return sized(broadcast(drawMemory(draw, slot, evex, next)), slot.mem ?? 0);
     if (kind === 'immediate' && slot.imm !== undefined) return drawImmediate(draw, slot.imm);
     return drawRegister(draw, slot, evex);
   });

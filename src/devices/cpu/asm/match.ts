@@ -62,7 +62,7 @@ function memFits(slot: Slot, mem: Mem, evex: boolean): boolean {
   const gathers = mem.index?.kind === 'vec';
   if (gathers !== (slot.vsib !== undefined)) return false;
   if (mem.index?.kind === 'vec') return mem.index.bits === slot.vsib && (evex || mem.index.id < 16);
-  if (mem.broadcast) return slot.bcst !== undefined && (mem.bits === 0 || mem.bits === slot.bcst);
+  if (mem.broadcast) return slot.bcst !== undefined && (mem.bits === 0 || mem.bits === slot.mem);
   if (slot.mem === undefined) return false;
   if (slot.sib && mem.label !== undefined) return false;
   return mem.bits === 0 || slot.mem === 0 || mem.bits === slot.mem;
@@ -112,14 +112,10 @@ function formFits(form: Form, operands: readonly Operand[]): boolean {
 
 /** Whether a memory operand without a width could mean another one: `inc [rax]`. */
 function ambiguous(form: Form, other: Form, operands: readonly Operand[]): boolean {
-  const width = (slot: Slot, mem: Mem) => (mem.broadcast ? form.length : slot.mem);
-  return operands.some((operand, index) => {
-    if (typeof operand !== 'object' || operand.kind !== 'mem' || operand.bits !== 0) return false;
-    const [one, two] = [form.slots[index], other.slots[index]];
-    if (operand.broadcast) return false;
-    return width(one, operand) !== width(two, operand);
-  });
+  return operands.some((operand, index) => isUnsized(operand) && form.slots[index].mem !== other.slots[index].mem);
 }
+
+const isUnsized = (operand: Operand) => typeof operand === 'object' && operand.kind === 'mem' && operand.bits === 0;
 
 /**
  * The VEX prefix has two bytes only where ModRM.rm is one of the low eight registers: the form that stores instead of
@@ -146,7 +142,7 @@ export function findForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form
   const first = forms.find((candidate) => formFits(candidate, operands));
   if (first === undefined) throw noForm(mnemonic, forms, operands);
   const form = shorterVex(first, forms, operands) ?? first;
-  if (operands.some((operand) => typeof operand === 'object' && operand.kind === 'mem' && operand.bits === 0)) {
+  if (operands.some(isUnsized)) {
     const other = forms.find((candidate) => formFits(candidate, operands) && ambiguous(form, candidate, operands));
     if (other !== undefined) {
       throw new IngotError(
@@ -170,17 +166,14 @@ function noForm(mnemonic: string, forms: readonly Form[], operands: readonly Ope
   const text = instructionText(mnemonic, operands);
   const place = { op: mnemonic };
   if (forms.length === 0) return new IngotError('InvalidArgument', `no instruction is called ${mnemonic}`, place);
-  const isNumber = (operand: Operand) => typeof operand === 'number' || typeof operand === 'bigint';
-  // The widest value that each immediate slot takes stands for one that is out of range.
-  const relaxed = operands.map((operand) => (isNumber(operand) ? 1 : operand));
-  if (operands.some(isNumber) && forms.some((form) => formFits(form, relaxed))) {
-    return new IngotError('InvalidArgument', `${text}: the immediate is out of range`, {
-      ...place,
-      hint: `forms: ${forms.map(formText).join('; ')}`,
-    });
-  }
-  return new IngotError('InvalidArgument', `no form of ${mnemonic} takes these operands: ${text}`, {
+  // With 1, which every immediate can hold, in place of the numbers: are they what is wrong?
+  const relaxed = operands.map((operand) => (typeof operand === 'object' ? operand : 1));
+  const fitting = forms.filter((form) => formFits(form, relaxed));
+  const problem = fitting.length > 0 ? 'the immediate is out of range' : 'there is no such form';
+  const alike = forms.filter((form) => form.slots.length === operands.length);
+  const shown = fitting.length > 0 ? fitting : alike.length > 0 ? alike : forms;
+  return new IngotError('InvalidArgument', `${text}: ${problem}`, {
     ...place,
-    hint: `forms: ${forms.map(formText).join('; ')}`,
+    hint: `the forms are ${shown.map(formText).join('; ')}`,
   });
 }

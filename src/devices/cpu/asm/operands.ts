@@ -49,7 +49,7 @@ export interface Mem {
   readonly scale: 1 | 2 | 4 | 8;
   readonly disp: number;
   readonly label?: Label;
-  /** Bits accessed; 0 leaves it to the other operands. */
+  /** Bits accessed, or that a broadcast fills; 0 leaves it to the other operands. */
   readonly bits: number;
   /** One element, repeated in every lane (EVEX). */
   readonly broadcast: boolean;
