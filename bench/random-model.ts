@@ -6,9 +6,10 @@
  * each value is normally distributed, rows of a matrix all differ and have full rank, and only runs of 256 values, at
  * multiples of 256, occur again.
  */
-import type { MetadataValue } from '../src/formats/checkpoint.ts';
+import { ggufContents } from '../src/cli/gguf-file.ts';
+import type { Metadata, MetadataValue } from '../src/formats/checkpoint.ts';
 import type { GgufContents } from '../src/formats/gguf-write.ts';
-import type { TensorToWrite } from '../src/formats/tensor-stream.ts';
+import { copyTensor, type TensorToWrite } from '../src/formats/tensor-stream.ts';
 import type { DecoderConfig } from '../src/models/decoder-config.ts';
 import { decoderShapes } from '../src/models/decoder-weights.ts';
 import { decoderMetadata, ropeFactors } from '../src/models/gguf-export.ts';
@@ -104,16 +105,11 @@ export function randomModel(name: ShapeName, type: (typeof weightTypes)[number],
     if (shape.length === 1) return ones(tensor, shape);
     return { name: tensor, format: type, shape, chunks: () => drawn(shape, pool, random) };
   });
-  const { metadata, types } = decoderMetadata(config, type);
-  return {
-    metadata: new Map<string, MetadataValue>([
-      ...metadata,
-      ['general.name', `${name} with random weights, seed ${seed}`],
-      ...vocabulary(config.vocabularySize, pre),
-    ]),
-    ...(types !== undefined && { types }),
-    tensors: [...tensors, ...ropeFactors(config)],
-  };
+  tensors.push(...ropeFactors(config).map(copyTensor));
+  return ggufContents(decoderMetadata(config), tensors, [
+    ['general.name', `${name} with random weights, seed ${seed}`],
+    ...vocabulary(config.vocabularySize, pre),
+  ]);
 }
 
 function encodedPool(format: BlockFormat, random: Random): Uint8Array {
@@ -142,7 +138,7 @@ function* drawn(shape: readonly number[], pool: Uint8Array, random: Random): Ite
 }
 
 /** A token for every byte, fillers, and two that begin and end a text; nothing merges, so any text can be encoded. */
-function vocabulary(size: number, pre: string): GgufContents['metadata'] {
+function vocabulary(size: number, pre: string): Metadata {
   const bytes = Array.from({ length: 256 }, (_, byte) => spellBytes(Uint8Array.of(byte)));
   const fillers = Array.from({ length: size - bytes.length - 2 }, (_, i) => `<filler_${i}>`);
   const types = new Int32Array(size).fill(1 + tokenKinds.indexOf('normal'));

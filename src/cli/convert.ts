@@ -10,10 +10,10 @@ import { layoutGguf } from '../formats/gguf-write.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import type { ByteSink } from '../formats/tensor-stream.ts';
 import { openModel } from '../models/architectures.ts';
-import { exportGguf } from '../models/gguf-export.ts';
 import { blockFormats } from '../numerics/quant/formats.ts';
 import { exportTokenizer } from '../tokenizer/gguf-export.ts';
 import { usageError } from './failure.ts';
+import { exportGguf } from './gguf-file.ts';
 import { withInterrupt } from './interrupt.ts';
 import { type Progress, showProgress } from './progress.ts';
 import { formatBytes } from './report.ts';
@@ -42,13 +42,14 @@ export function addConvert(program: Command): void {
     .option('--tokenizer <file>', 'the tokenizer of a llama2.c checkpoint (tokenizer.bin)')
     .addOption(new Option('--type <type>', 'format of the weights').choices(blockFormats.map((format) => format.name)))
     .option('--force', 'replace a file of this name')
-    .action((input: string, output: string, options: ConvertOptions) =>
-      withInterrupt((signal) => convert(input, output, options, signal)),
-    );
+    .action(async (input: string, output: string, options: ConvertOptions) => {
+      const bytes = await withInterrupt((signal) => convert(input, output, options, signal));
+      console.error(`${output}: ${formatBytes(bytes)}`);
+    });
 }
 
 /**
- * Writes `output`, whole or not at all.
+ * Writes `output`, whole or not at all; its length in bytes.
  * @throws IngotError 'Usage', 'Aborted', and whatever the files do wrong.
  */
 export async function convert(
@@ -56,7 +57,7 @@ export async function convert(
   output: string,
   options: ConvertOptions,
   signal?: AbortSignal,
-): Promise<void> {
+): Promise<number> {
   for (const path of [input, options.tokenizer]) {
     if (path !== undefined && (await isSameFile(path, output))) {
       throw usageError(`${output} is what would be read`, 'Choose another name for the result.');
@@ -72,7 +73,7 @@ export async function convert(
   using progress = showProgress('Converting');
   await layout.writeTo(counted(file, layout.length, progress), signal);
   await file.commit();
-  console.error(`${output}: ${formatBytes(layout.length)}`);
+  return layout.length;
 }
 
 /** By what the names lead to: links lead to their files. */

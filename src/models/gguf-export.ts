@@ -2,90 +2,37 @@
  * A decoder as a GGUF file: metadata under the keys that llama.cpp reads (its `gguf-py` and `llama-arch.cpp` define
  * them), tensors under GGUF's names in the order of rotary pairs that GGUF files of the architecture have.
  */
+import { memoryBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import { ropeFrequencies, yarnAttentionFactor } from '../composites/rope_frequencies.ts';
-import type { Checkpoint, Metadata, MetadataValue, StoredTensor } from '../formats/checkpoint.ts';
-import { isGguf } from '../formats/gguf.ts';
-import type { GgufType } from '../formats/gguf-types.ts';
-import type { GgufContents } from '../formats/gguf-write.ts';
-import type { TensorToWrite } from '../formats/tensor-stream.ts';
-import { convertTensor } from './convert-tensor.ts';
+import type { MetadataValue, StoredTensor } from '../formats/checkpoint.ts';
 import { type DecoderConfig, ggufAttentionFactor } from './decoder-config.ts';
-import type { Model } from './model.ts';
-
-/** llama.cpp's numbers (`llama_ftype`) for files whose matrices are mostly of a format. */
-const fileTypes: ReadonlyMap<string, number> = new Map([
-  ['f32', 0],
-  ['f16', 1],
-  ['q4_0', 2],
-  ['q8_0', 7],
-  ['q4_K', 14],
-  ['q6_K', 18],
-  ['bf16', 32],
-]);
-const quantizationVersion = 2;
+import type { GgufDescription } from './model.ts';
 
 /** `Model.toGguf` of decoders. */
-export function exportDecoder(
-  config: DecoderConfig,
-  weights: ReadonlyMap<string, StoredTensor>,
-  format?: string,
-): GgufContents {
+export function exportDecoder(config: DecoderConfig, weights: ReadonlyMap<string, StoredTensor>): GgufDescription {
   const moves = config.rope.layout === 'half' && config.ggufRopeLayout === 'interleaved';
-  const tensors = [...weights].map(([name, stored]) =>
-    convertTensor(stored, {
-      name,
-      format: stored.shape.length === 1 ? 'f32' : (format ?? stored.format),
-      ...(moves && /\.attn_[qk]\.(weight|bias)$/.test(name) && { interleaveHeads: config.headDim }),
-    }),
-  );
-  tensors.push(...ropeFactors(config));
-  return { ...decoderMetadata(config, mostlyFormat(tensors)), tensors };
+  const described = [...weights].map(([name, stored]) => {
+    const turns = moves && /\.attn_[qk]\.(weight|bias)$/.test(name);
+    return { name, stored, ...(turns && { interleaveHeads: config.headDim }) };
+  });
+  const factors = ropeFactors(config).map((stored) => ({ name: stored.name, stored }));
+  return { ...decoderMetadata(config), weights: [...described, ...factors] };
 }
 
-/**
- * A model as a GGUF file with a name and a vocabulary (`tokenizer.*` keys). What comes from a GGUF file keeps what that
- * file says, and its own vocabulary.
- * @throws IngotError as `Model.toGguf` does.
- */
-export function exportGguf(
-  checkpoint: Checkpoint,
-  model: Model,
-  options: { readonly name: string; readonly tokenizer: Metadata; readonly format?: string },
-): GgufContents {
-  const made = model.toGguf(options.format);
-  if (!isGguf(checkpoint)) {
-    const metadata = new Map([...made.metadata, ['general.name', options.name], ...options.tokenizer]);
-    return { ...made, metadata };
-  }
-  const types = new Map(checkpoint.metadataTypes);
-  const metadata = new Map(checkpoint.metadata);
-  for (const key of ['general.file_type', 'general.quantization_version']) {
-    const value = made.metadata.get(key);
-    if (options.format === undefined || value === undefined) continue;
-    metadata.set(key, value);
-    types.set(key, 'uint32');
-  }
-  return { metadata, types, tensors: made.tensors };
-}
-
-/** Metadata of a decoder whose matrices are mostly of this format. */
-export function decoderMetadata(config: DecoderConfig, format: string): Pick<GgufContents, 'metadata' | 'types'> {
+export function decoderMetadata(config: DecoderConfig): Pick<GgufDescription, 'metadata' | 'floats'> {
   const { architecture, rope } = config;
   const metadata = new Map<string, MetadataValue>([
     ['general.architecture', architecture],
     ['general.type', 'model'],
   ]);
-  const types = new Map<string, GgufType>();
+  const floats = new Set<string>();
   const set = (key: string, value: MetadataValue) => metadata.set(`${architecture}.${key}`, value);
   const setFloat = (key: string, value: number) => {
     set(key, value);
-    types.set(`${architecture}.${key}`, 'float32');
+    floats.add(`${architecture}.${key}`);
   };
 
-  const fileType = fileTypes.get(format);
-  if (fileType !== undefined) metadata.set('general.file_type', fileType);
-  if (format.startsWith('q')) metadata.set('general.quantization_version', quantizationVersion);
   set('vocab_size', config.vocabularySize);
   set('context_length', config.contextLength);
   set('embedding_length', config.hiddenSize);
@@ -100,7 +47,7 @@ export function decoderMetadata(config: DecoderConfig, format: string): Pick<Ggu
   setFloat('rope.freq_base', rope.base);
   setWindows(config, set);
   setScaling(config, set, setFloat);
-  return { metadata, types };
+  return { metadata, floats };
 }
 
 function setWindows(config: DecoderConfig, set: (key: string, value: MetadataValue) => void): void {
@@ -143,23 +90,12 @@ function setScaling(
   }
 }
 
-/** Llama 3's scaling: what each frequency is divided by. */
-export function ropeFactors({ rope: { base, dimensions, scaling } }: DecoderConfig): TensorToWrite[] {
+/** Llama 3's scaling as a tensor: what each frequency is divided by. */
+export function ropeFactors({ rope: { base, dimensions, scaling } }: DecoderConfig): StoredTensor[] {
   if (scaling.kind !== 'llama3') return [];
   const scaled = ropeFrequencies(base, dimensions, scaling).inverse;
   const plain = ropeFrequencies(base, dimensions, { kind: 'none' }).inverse;
   const factors = Float32Array.from(plain, (frequency, i) => frequency / (scaled[i] ?? frequency));
-  const chunks = () => [new Uint8Array(factors.buffer)];
-  return [{ name: 'rope_freqs.weight', format: 'f32', shape: [factors.length], chunks }];
-}
-
-/** The format of most matrix elements. */
-function mostlyFormat(tensors: readonly TensorToWrite[]): string {
-  const elements = new Map<string, number>();
-  for (const { format, shape } of tensors) {
-    const size = shape.length === 1 ? 0 : shape.reduce((product, length) => product * length, 1);
-    elements.set(format, (elements.get(format) ?? 0) + size);
-  }
-  const [most] = [...elements].sort(([, a], [, b]) => b - a);
-  return most?.[0] ?? 'f32';
+  const name = 'rope_freqs.weight';
+  return [{ name, format: 'f32', shape: [factors.length], bytes: memoryBytes(new Uint8Array(factors.buffer), name) }];
 }

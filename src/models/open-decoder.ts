@@ -21,6 +21,6 @@ export function openDecoder(checkpoint: Checkpoint, config: DecoderConfig): Mode
     parameterCount,
     weights,
     build: (options) => buildDecoder(config, weights, options),
-    toGguf: (format) => exportDecoder(config, weights, format),
+    toGguf: () => exportDecoder(config, weights),
   };
 }

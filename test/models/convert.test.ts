@@ -5,12 +5,18 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
 import { convert } from '../../src/cli/convert.ts';
+import { exportGguf } from '../../src/cli/gguf-file.ts';
+import type { StepLimits } from '../../src/composites/step.ts';
+import { createReferenceDevice } from '../../src/devices/reference/device.ts';
+import { BlockManager } from '../../src/engine/blocks.ts';
+import { Runner } from '../../src/engine/runner.ts';
+import type { Sequence } from '../../src/engine/scheduler.ts';
 import type { Checkpoint } from '../../src/formats/checkpoint.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
-import { exportGguf } from '../../src/models/gguf-export.ts';
+import type { Model } from '../../src/models/model.ts';
 import { exportTokenizer } from '../../src/tokenizer/gguf-export.ts';
 import { loadTokenizer, type TokenizerSource } from '../../src/tokenizer/load.ts';
 import { readSentencePieceFile } from '../../src/tokenizer/sentencepiece-file.ts';
@@ -67,6 +73,27 @@ test('converting again changes nothing; another type changes the matrices alone'
     assert.equal(format, shape.length === 1 ? 'f32' : 'f16', name);
 });
 
+/** Of 40 tokens at once: longer than the windows and original contexts of these models. */
+async function logitsOf(model: Model): Promise<Float32Array> {
+  await using device = createReferenceDevice();
+  await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
+  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const tokens = Array.from({ length: limits.maxTokens }, (_, i) => (i * 37 + 5) % model.vocabularySize);
+  const sequence: Sequence = { row: 0, tokens, computed: 0, blocks: [] };
+  blocks.grow(sequence.blocks, tokens.length);
+  return (await runner.score({ sequence, start: 0, count: tokens.length, samples: false })).slice();
+}
+
+const limits: StepLimits = {
+  maxTokens: 40,
+  maxSequences: 1,
+  maxRows: 40,
+  blockSize: 8,
+  blockCount: 8,
+  blocksPerSequence: 6,
+  maxBias: 8,
+};
+
 const entries = await readdir(fixtures('models'), { withFileTypes: true });
 for (const { name } of entries.filter((entry) => entry.isDirectory())) {
   test(`${name}: the folder as GGUF is the same model`, async () => {
@@ -83,6 +110,12 @@ for (const { name } of entries.filter((entry) => entry.isDirectory())) {
     const { 'rope_freqs.weight': factors, ...rest } = shapes(again.weights);
     assert.deepEqual(rest, shapes(model.weights));
     assert.deepEqual(factors, name === 'llama3' ? [model.headDim / 2] : undefined);
+
+    const [expected, logits] = [await logitsOf(model), await logitsOf(again)];
+    const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+    const worst = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - (logits[i] ?? 0))), 0);
+    // Sums over a head run in another order.
+    assert.ok(largest > 0 && worst <= 1e-5 * largest, `largest difference ${worst} of ${largest}`);
   });
 }
 

@@ -3,15 +3,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { randomModel } from '../../bench/random-model.ts';
 import { type ByteSource, memoryBytes } from '../../src/base/bytes.ts';
+import { exportGguf } from '../../src/cli/gguf-file.ts';
 import { ropeFrequencies } from '../../src/composites/rope_frequencies.ts';
 import type { Checkpoint, MetadataValue, StoredTensor } from '../../src/formats/checkpoint.ts';
+import { convertTensor } from '../../src/formats/convert-tensor.ts';
 import { type GgufCheckpoint, readGguf } from '../../src/formats/gguf.ts';
 import { type GgufContents, layoutGguf } from '../../src/formats/gguf-write.ts';
 import type { TensorToWrite } from '../../src/formats/tensor-stream.ts';
 import { openModel } from '../../src/models/architectures.ts';
-import { convertTensor } from '../../src/models/convert-tensor.ts';
 import { readDecoderConfig } from '../../src/models/decoder-config.ts';
-import { exportGguf } from '../../src/models/gguf-export.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { bytesOf, concat, ingot } from './formats-support.ts';
@@ -84,7 +84,10 @@ async function written(contents: GgufContents): Promise<GgufCheckpoint> {
   return readGguf(memoryBytes(await bytesOf(layoutGguf(contents))));
 }
 
-const exported = (checkpoint: Checkpoint, format?: string) => openModel(checkpoint).toGguf(format);
+function exported(checkpoint: Checkpoint, format?: string): GgufContents {
+  const options = { name: 'made up', tokenizer: new Map(), ...(format !== undefined && { format }) };
+  return exportGguf(checkpoint, openModel(checkpoint), options);
+}
 
 async function valuesOf(file: Checkpoint, name: string): Promise<Float32Array> {
   const tensor = file.tensors.get(name);

@@ -1,9 +1,9 @@
 /** A stored tensor on its way into a file of another format: other blocks, other order of rows, a slice at a time. */
 import { IngotError } from '../base/errors.ts';
-import type { StoredTensor } from '../formats/checkpoint.ts';
-import { copyTensor, type TensorToWrite } from '../formats/tensor-stream.ts';
 import type { BlockFormat } from '../numerics/quant/format.ts';
 import { blockFormats } from '../numerics/quant/formats.ts';
+import type { StoredTensor } from './checkpoint.ts';
+import { copyTensor, type TensorToWrite } from './tensor-stream.ts';
 
 export interface Conversion {
   readonly name: string;
