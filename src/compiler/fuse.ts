@@ -11,12 +11,12 @@ import { quantizedDotComposite } from '../composites/quantized_dot.ts';
 import { elementwise } from '../ir/ops/elementwise.ts';
 import type { Op, Program, Region, Value } from '../ir/program.ts';
 import { asTensor, type Dim, sameShape } from '../ir/types.ts';
-import { reachable, reads, uses } from '../ir/walk.ts';
+import { reachable, reads } from '../ir/walk.ts';
 import { opOperations, valueBytes } from './cost.ts';
 import { type InPlace, planState } from './state.ts';
 
-/** `single`: one op of any other kind. Constants are data of the program. */
-export type GroupKind = 'constant' | 'elementwise' | 'reduce' | 'dot' | 'single';
+/** `data`: a constant, or a new name of state; nothing to compute. `single`: one op of any other kind. */
+export type GroupKind = 'data' | 'elementwise' | 'reduce' | 'dot' | 'single';
 
 export interface Group {
   readonly kind: GroupKind;
@@ -58,6 +58,7 @@ class Fusion {
   readonly #region: Region;
   readonly #inPlace: InPlace;
   readonly #users = new Map<Value, ReadonlySet<Op | undefined>>();
+  readonly #order: ReadonlyMap<Op, number>;
   readonly #groupOf = new Map<Op, Draft>();
   /** Groups since the last barrier; those before it are done. */
   #open = new Set<Draft>();
@@ -66,6 +67,7 @@ class Fusion {
   constructor(region: Region, inPlace: InPlace) {
     this.#region = region;
     this.#inPlace = inPlace;
+    this.#order = new Map(region.body.map((op, i) => [op, i]));
     // A nested use is one of the op of this region that holds it.
     for (const op of region.body) for (const value of reads(op)) this.#use(value, op);
     for (const value of region.results) this.#use(value, undefined);
@@ -84,6 +86,10 @@ class Fusion {
     }
     this.#close();
     return this.#done.map((draft) => this.#describe(draft));
+  }
+
+  #kind(op: Op): GroupKind {
+    return op.name === 'reshape' && this.#inPlace.has(op.results[0]) ? 'data' : kindOf(op);
   }
 
   #isBarrier(op: Op): boolean {
@@ -105,7 +111,7 @@ class Fusion {
   }
 
   #place(op: Op): void {
-    const draft: Draft = { kind: kindOf(op), ops: [op], shape: shapeOf(op.results.at(0)), before: new Set() };
+    const draft: Draft = { kind: this.#kind(op), ops: [op], shape: shapeOf(op.results.at(0)), before: new Set() };
     for (const value of reads(op)) {
       const maker = this.#maker(value);
       if (maker === undefined) continue;
@@ -147,7 +153,7 @@ class Fusion {
           return plain && sameShape(own.shape, maker.shape) ? { kind: 'dot', shape: maker.shape } : undefined;
         }
         if (maker.kind !== 'elementwise' || !sameShape(made, maker.shape)) return undefined;
-        return sameShape(own.shape, maker.shape) || extends_(op, made) ? own : undefined;
+        return sameShape(own.shape, maker.shape) || continues(op, made) ? own : undefined;
       case 'dot':
         // Before a product: what computes its activations for nobody else.
         if (maker.kind === 'elementwise' && own.ops.length === 1 && operand === op.operands[0]) {
@@ -159,7 +165,7 @@ class Fusion {
         return maker.kind === 'elementwise' && operand === op.operands[0] && sameShape(made, maker.shape)
           ? own
           : undefined;
-      case 'constant':
+      case 'data':
       case 'single':
         return undefined;
       default:
@@ -195,14 +201,13 @@ class Fusion {
   }
 
   #describe({ kind, ops }: Draft): Group {
-    const order = new Map(this.#region.body.map((op, i) => [op, i]));
-    const sorted = ops.toSorted((a, b) => (order.get(a) ?? 0) - (order.get(b) ?? 0));
+    const sorted = ops.toSorted((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0));
     const inside = new Set(sorted.flatMap((op) => op.results));
     const inputs = [...new Set(sorted.flatMap((op) => [...reads(op)]))].filter((value) => !inside.has(value));
     const outputs = [...inside].filter((value) =>
       [...(this.#users.get(value) ?? [])].some((user) => user === undefined || !sorted.includes(user)),
     );
-    const bytes = kind === 'constant' ? 0 : [...inputs, ...outputs].reduce((sum, value) => sum + valueBytes(value), 0);
+    const bytes = kind === 'data' ? 0 : [...inputs, ...outputs].reduce((sum, value) => sum + valueBytes(value), 0);
     return {
       kind,
       ops: sorted,
@@ -217,7 +222,7 @@ class Fusion {
 function kindOf(op: Op): GroupKind {
   switch (op.name) {
     case 'constant':
-      return 'constant';
+      return 'data';
     case 'dot_general':
       return 'dot';
     case 'composite':
@@ -241,7 +246,7 @@ function shapeOf(value: Value | undefined): readonly Dim[] {
 }
 
 /** The op repeats what has been computed inside of more loops, or counts the same elements in others. */
-function extends_(op: Op, from: readonly Dim[]): boolean {
+function continues(op: Op, from: readonly Dim[]): boolean {
   if (op.name === 'reshape') return true;
   if (op.name !== 'broadcast_in_dim') return false;
   const { shape } = asTensor(op.results[0].type);
