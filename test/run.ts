@@ -2,7 +2,7 @@
  * Runs every compiled test file below dist/test (or those whose path contains an argument) and ends with one line that
  * counts tests, not files: `N passed, N failed, N skipped`.
  */
-import { readdirSync } from 'node:fs';
+import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -19,6 +19,10 @@ if (files.length === 0) {
   console.error(`no test file matches ${wanted.join(' ')}`);
   process.exit(2);
 }
+
+// What scripts/setup-tests.sh made.
+const python = fileURLToPath(new URL('../../.venv/bin/python', import.meta.url));
+if (process.env.INGOT_PYTHON === undefined && existsSync(python)) process.env.INGOT_PYTHON = python;
 
 const count = { passed: 0, failed: 0, skipped: 0 };
 const stream = run({ files, concurrency: 2 });

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from words import GOOD, Setting
+from words import GOOD, Setting, article
 
 if TYPE_CHECKING:
     from text import Plot, Teller
@@ -31,12 +31,14 @@ def machine(t: Teller) -> None:
     name = t.h.name
     t.setting = Setting(home, "", (), False)
     t.slots.update(n=name, what=what, look=look, home=home, work=work, rival=rival, trouble=trouble, why=why, deed=deed)
-    t.about("that saved the day\nthat was very small\nand a {rival}", f"a {{rival}}\na {look} {what}", f"a little {what}\na {what} that saved the day\nbeing small")
+    t.slots["intro"] = t.expand(article(f"{t.h.trait} {look} {what} [named|called] {name}"))
+    t.about("that saved the day | that was very small | and a {rival}", f"a {{rival}} | a {look} {what}", f"a little {what} | a {what} that saved the day | being small")
     t.say("""
-        Once upon a time there was a {h.trait} {look} {what} named {n}. Its home was {home}.
-        In {home} lived a {h.trait} {look} {what} called {n}.
-        Once there was a {look} {what} named {n}, and it was very {h.trait}. It lived in {home}.
-    """.replace("In {home}", "There was {home}, and there").replace("there lived a", "lived a").replace("It lived in {home}.", "Its home was {home}."))
+        Once upon a time there was {intro}. Its home was {home}.
+        There was once {intro}, and its home was {home}.
+        Once there was {intro}. It lived in {home}.
+        Long ago, in {home}, there lived {intro}.
+    """)
     t.say("""
         Every day it {work}. It liked its work.
         From morning to evening it {work}.
@@ -62,8 +64,8 @@ def machine(t: Teller) -> None:
     t.par()
     t.say("""
         And so {n} {deed}. It was slow and it was hard. "I can do it, I can do it," {n} hummed all the way.
-        {n} {deed}. The wind blew and its wheels hurt, but it did not stop.
-    """.replace("and its wheels hurt", "and the way was long"))
+        {n} {deed}. The wind blew and the way was long, but it did not stop.
+    """)
     t.say("""
         When {n} came home, everybody cheered. Even the {rival} was quiet. "I was wrong," it said. "You are small, but you have a big heart."
         In the evening {n} got a crown of flowers. "Well done, little friend," said the {rival}.
@@ -80,20 +82,19 @@ FLAWS = (
     ("very big feet", "Here comes Bigfoot", "The pond froze, and then the ice began to crack under the little ones. It would not carry anyone who ran", "spread {h.his} big feet wide and walked over the thin ice as if on snowshoes, and brought the little ones back"),
     ("a very loud voice", "Not so loud", "A thick fog came up, and half of the neighbors were lost in it", "called as loud as {h.he} could, and all of them followed the voice home"),
     ("very big ears", "Are you going to fly away", "One night, while all the others slept, the river began to rise", "heard the water from far away and woke everybody in time"),
-    ("a crooked tail of a nose", "What a funny nose", "Smoke was in the air one night, so thin that nobody noticed it", "smelled it at once and led everybody out of the dry grass before the fire came"),
     ("a laugh like a rusty door", "Please do not laugh", "A dark cloud of sadness lay over everything, because it had rained for forty days", "began to laugh {h.his} funny laugh, and one after the other all of them laughed until the sun came out"),
-    ("spots in every color", "You look like a paint box", "In the great snow a search party could not find the lost lamb's hole, and the helpers could not find each other", "stood on the hill, bright as a flag, and everybody could see which way to go"),
+    ("spots in every color", "You look like a paint box", "One winter day the snow fell so thick that the others lost their way in all that white", "stood on the hill, bright as a flag, and everybody could see which way to go"),
     ("very long arms and legs", "Tangle, tangle", "The smallest one of all fell into a deep hole and could not get out", "reached down, farther than anyone else could, and pulled the little one up"),
-    ("such a slow walk", "Hurry up, slowpoke", "Everybody ran to the fair so fast that they lost the basket with all the food on the way", "came along slowly, saw the basket in the grass and brought it to the fair"),
+    ("a very slow walk", "Hurry up, slowpoke", "Everybody ran to the fair so fast that they lost the basket with all the food on the way", "came along slowly, saw the basket in the grass and brought it to the fair"),
 )
 
 
 def flaw(t: Teller) -> None:
     t.cast(traits=("shy", "kind", "gentle", "quiet", "cheerful", "lonely"))
     f = t.friend()
-    has, tease, danger, saved = t.rng.choice([x for x in FLAWS if "nose" not in x[0]])
+    has, tease, danger, saved = t.rng.choice(FLAWS)
     t.slots.update(has=has, tease=tease, danger=danger, saved=t.expand(saved))
-    t.about("with {has}\nwho was different\nwho had {has}", "a {f.noun}\n{has}", "being different\n{has}\nlaughing at others")
+    t.about("with {has} | who was different | who had {has}", "a {f.noun}", "being different | {has} | laughing at others")
     t.begin()
     t.say("""
         {h} had {has}.
@@ -134,15 +135,15 @@ def flaw(t: Teller) -> None:
 def three_wishes(t: Teller) -> None:
     t.cast(traits=(*GOOD, "greedy", "impatient", "lonely"))
     f = t.friend()
-    giver = t.pick("giver", "fairy", "golden fish", "little wizard", "old genie", "silver bird")
-    trap = {"fairy": "caught in a spider web", "golden fish": "lying on the dry sand", "little wizard": "stuck in a hollow tree", "old genie": "shut up in a bottle", "silver bird": "caught in a net"}[str(giver)]
+    giver = t.pick("giver", "fairy", "golden fish", "little wizard", "genie", "silver bird")
+    trap = {"fairy": "caught in a spider web", "golden fish": "lying on the dry sand", "little wizard": "stuck in a hollow tree", "genie": "shut up in a bottle", "silver bird": "caught in a net"}[str(giver)]
     t.slots["trap"] = trap
     t.food()
     w2, undo = t.rng.choice((("to be as tall as a tree", "bumped into the clouds and could not get through any door"), ("that it would always be summer", "saw how the brook dried up and the flowers hung their heads"),
         ("that nobody would ever bother {h.him}", "sat in such a silence that {h.he} could hear the grass grow, and was very lonely"), ("that everything {h.he} touched would turn into cake", "could not even pick up a cup, because it turned into cake"),
         ("to have a mountain of toys", "could not find the way out between all the toys")))
     t.slots.update(w2=t.expand(w2), undo=t.expand(undo))
-    t.about("who had three wishes\nand three wishes\nwho helped a {giver}\nwho met a {giver}", "a {giver}\na {f.noun}\nthree wishes", "three wishes\nmagic wishes\na {giver}\nwishing")
+    t.about("who had three wishes | and three wishes | who helped a {giver} | who met a {giver}", "a {giver} | a {f.noun} | three wishes", "three wishes | magic wishes | a {giver} | wishing")
     t.begin()
     t.par()
     t.say("""
@@ -178,9 +179,9 @@ def three_wishes(t: Teller) -> None:
     """)
     t.say("""
         And the two of them played until the evening.
-        A wish for somebody else makes two people happy.
+        A wish for somebody else makes two hearts happy.
         {h} and {f.name} became the best of friends.
-    """.replace("makes two people happy", "makes two hearts happy"))
+    """)
 
 
 INSTRUMENTS = ("drum", "flute", "fiddle", "trumpet", "guitar", "bell", "harp", "whistle", "banjo")
@@ -191,7 +192,7 @@ def band(t: Teller) -> None:
     f, g = t.friend("f"), t.friend("g")
     one, two, three = t.rng.sample(INSTRUMENTS, 3)
     t.slots.update(one=one, two=two, three=three)
-    t.about("who played the {one}\nwho started a band\nand a band\nwho loved music", f"a {one}\na {{f.noun}}\na {{g.noun}}\na band", "music\na band\nplaying music together\na concert")
+    t.about("who played the {one} | who started a band | and a band | who loved music", f"a {one} | a {{f.noun}} | a {{g.noun}} | a band", "music | a band | playing music together | a concert")
     t.begin()
     t.say("""
         {h} had a {one} and played it all day long.
@@ -211,14 +212,14 @@ def band(t: Teller) -> None:
         "Shall we play together?" asked {h}. The first try was terrible. The second one was not.
     """)
     t.say("""
-        Then something rang behind them. It was {g.name}, a {g.noun}, with a {three}. "May I join you?" asked {g.name}.
+        Then there was a sound behind them. It was {g.name}, a {g.noun}, with a {three}. "May I join you?" asked {g.name}.
         "There is something missing," said {f.name}. "Yes," called a voice. "Me!" It was {g.name}, a {g.noun}, with a {three}.
-    """.replace("something rang", "there was a sound"))
+    """)
     t.par()
     t.say("""
-        From then on they met every day. When {h} was too fast, {f.name} nodded slowly. When {g.name} was too loud, {h} put a finger to {h.his} lips. They learned to listen to each other.
+        From then on they met every day. When {h} was too fast, {f.name} nodded slowly. When {g.name} was too loud, {h} smiled and shook {h.his} head. They learned to listen to each other.
         They practiced for many weeks. At first each of them wanted to be the loudest. Then they understood: you have to listen, too.
-    """.replace("put a finger to {h.his} lips", "smiled and shook {h.his} head"))
+    """)
     t.say("""
         On midsummer night there was a great feast. "We need music!" somebody called. The three friends looked at each other and stepped forward.
         Then came the day of the summer feast, but the musicians were ill. "We can play," said {h} in a small voice.
@@ -240,7 +241,7 @@ def sick_friend(t: Teller) -> None:
     f = t.friend()
     t.food()
     t.item("o", tuple(x for x in t.things if x.noun in ("book", "music box", "puppet", "flute", "drum", "bell", "teddy bear")))
-    t.about("with a sick friend\nwho cheered up a sick friend\nwho visited a sick {f.noun}\nand a sick {f.noun}", "a sick {f.noun}\n{o.a}\n{food.a}", "a sick friend\ncaring for a friend\nbeing ill\ncheering somebody up")
+    t.about("with a sick friend | who cheered up a sick friend | who visited a sick {f.noun} | and a sick {f.noun}", "a sick {f.noun} | {o.a} | {food.a}", "a sick friend | caring for a friend | being ill | cheering somebody up")
     t.begin()
     t.say("""
         {h.His} best friend was {f.name}, a {f.noun}. They met every day {p.at}.
@@ -253,9 +254,9 @@ def sick_friend(t: Teller) -> None:
         One morning {h} waited {p.at}, but {f.name} was not there. So {h} went to look for {f.him}.
     """)
     t.say("""
-        {f.name} was in bed with a red nose and hot cheeks. "I have a cold," {f.he} said. "It is so boring to lie here."
+        {f.name} was in bed and sneezed three times. "I have a cold," {f.he} said. "It is so boring to lie here."
         {f.name} lay under three blankets. "My head hurts," {f.he} said in a thin voice, "and I must not get up for a week."
-    """.replace("with a red nose and hot cheeks", "and sneezed three times"))
+    """)
     t.par()
     t.say("""
         "I will make you well," said {h}. First {h.he} brought {food.a}. But {f.name} was not hungry.
@@ -267,9 +268,9 @@ def sick_friend(t: Teller) -> None:
         Then {h} sang a song, but {f.name} put a pillow over {f.his} ears.
     """)
     t.say("""
-        At last {h} had an idea. {h.He} {h.ran} home and brought {o.a}. "This is for you, until you are well," {h.he} said. "And I will stay here, and we will look out of the window together."
+        At last {h} had an idea. {h.He} {h.ran} home and brought {o.a}. "This is for you, until you are well," {h.he} said. "And I will stay here, and we will be bored together."
         So {h} went home and came back with {o.a}. "We do not have to do anything," {h.he} said. "I will just sit here with you."
-    """.replace("and we will look out of the window together", "and we will be bored together"))
+    """)
     t.par()
     t.say("""
         And that was the best medicine. {f.name} smiled for the first time that day. They talked a little, and they were silent a little, and soon {f.name} fell asleep.
@@ -290,9 +291,9 @@ def new_baby(t: Teller) -> None:
     t.cast(traits=("playful", "proud", "impatient", "cheerful", "lonely", "quiet", "curious", "funny"))
     she = t.rng.random() < 0.5
     t.slots.update(sib="sister" if she else "brother", she="she" if she else "he", Her="Her" if she else "His", her_="her" if she else "him")
-    t.slots["b"] = t.actor(["Lulu", "Mimi", "Bean", "Nell", "Bo", "Tip", "Lola", "Jo"], "baby", she, "", "little", "house", "ran").name
+    t.slots["b"] = t.actor(["Lulu", "Mimi", "Nell", "Lola", "Tess"] if she else ["Bean", "Bo", "Tip", "Joe", "Ted"], "baby", she, "", "little", "house", "ran").name
     t.item("o", tuple(x for x in t.things if x.noun in ("teddy bear", "blanket", "music box", "bell", "puppet", "doll", "ball")))
-    t.about("with a new baby {sib}\nwho got a baby {sib}\nand a new baby {sib}\nwho was jealous", "a baby {sib}\n{o.a}", "a new baby {sib}\na baby {sib}\nbeing jealous\na new baby")
+    t.about("with a new baby {sib} | who got a baby {sib} | and a new baby {sib} | who was jealous", "a baby {sib} | {o.a}", "a new baby {sib} | a baby {sib} | being jealous | a new baby")
     t.begin()
     t.par()
     t.say("""
@@ -322,9 +323,9 @@ def new_baby(t: Teller) -> None:
     """)
     t.par()
     t.say("""
-        "{b} likes you best of all," said {h.his} mother, and put her arm around {h}. "You will always be my first one."
+        "{b} likes you best of all," said {h.his} mother, and held {h} close. "You will always be my first one."
         "That only you could do," said {h.his} father. "A baby needs somebody like you."
-    """.replace("put her arm around {h}", "held {h} close"))
+    """)
     t.say("""
         {h} looked at {b} again. The little one was really not so bad.
         From then on {h} sang for {b} every evening.
@@ -352,7 +353,7 @@ def magic_thing(t: Teller) -> None:
     what, does, go, stop, mess, price = t.rng.choice(MAGIC)
     giver = t.pick("giver", "an old woman", "an old man", "a wizard", "a fairy", "a stranger with a green hat")
     t.slots.update(what=what, does=does, go=go, stop=stop, mess=mess, price=price, theg="the " + str(giver).split(" ", 1)[1].removesuffix(" with a green hat"))
-    t.about("who had a magic {what}\nand a magic {what}\nwho did not listen", "a magic {what}\n{giver}", "a magic {what}\nmagic\nlistening well")
+    t.about("who had a magic {what} | and a magic {what} | who did not listen", "a magic {what} | {giver}", "a magic {what} | magic | listening well")
     t.begin()
     t.par()
     t.say("""
@@ -378,9 +379,9 @@ def magic_thing(t: Teller) -> None:
     """)
     t.par()
     t.say("""
-        "I wanted to tell you," said {theg}, "but you had no time. You must say, \"{stop}.\"" {h} {h.ran} back and said it, and everything was still.
-        "\"{stop},\"" said {theg} with a smile. "It is easy, if you listen to the end." {h} {h.ran} home and said it. At once it was over.
-    """.replace('\\"{stop}.\\""', "'{stop}.'\"").replace('"{stop}."" {h}', "'{stop}.'\" {h}").replace('""{stop},""', '"{stop},"'))
+        "I wanted to tell you," said {theg}, "but you had no time. You must say, '{stop}.'" {h} {h.ran} back and said it, and everything was still.
+        "{stop}," said {theg} with a smile. "It is easy, if you listen to the end." {h} {h.ran} home and said it. At once it was over.
+    """)
     t.say("""
         But {h} {price}.
         The magic had stopped, but the work had not. {h} {price}.
@@ -398,9 +399,9 @@ def jobs(t: Teller) -> None:
     while v.noun == w.noun:
         v = t.helper("v")
     talent, lead = t.rng.choice((("telling stories", "told them a story, to cheer them up"), ("singing", "sang a little song, because the work had been long"), ("making people laugh", "made a face and a joke about the whole thing"),
-        ("drawing", "drew a picture of it all with a bit of coal"), ("finding lost things", "saw at once where the lost spoon and the lost keys were lying")))
+        ("drawing", "drew a picture of it all with a bit of coal"), ("dancing", "danced a funny little dance, just to cheer them up")))
     t.slots.update(talent=talent, lead=lead)
-    t.about("who looked for the right work\nwho was good at {talent}\nwho wanted to know what {h.he} was good at\nand {w.a}", "{w.a}\n{v.a}\na {w.noun} and a {v.noun}", "finding your talent\n{talent}\nwhat one is good at")
+    t.about("who looked for the right work | who was good at {talent} | who wanted to know what {h.he} was good at | and {w.a}", "{w.a} | {v.a} | a {w.noun} and a {v.noun}", "finding your talent | {talent} | what one is good at")
     t.begin()
     t.say("""
         "Everybody is good at something," {h} often thought. "What am I good at?"
@@ -412,7 +413,7 @@ def jobs(t: Teller) -> None:
         So {h} went to {w.work}. "May I help?" {h.he} asked {w.a}. By evening everything was upside down. "Maybe this is not for you," said {w} @kindly.
     """)
     t.say("""
-        Then {h} went to {v.work}, to {v.a}. But to {v.skill} was not easy, either. After one day {v} had to do everything again.
+        Then {h} went to {v.work}, to {v.a}. But it was not easy to {v.skill}. After one day {v} had to do everything again.
         The next day {h} tried to {v.skill}. {v.a} showed {h.him} how. But {h} was thinking of something else, and it all went wrong.
     """)
     t.say("""
@@ -430,14 +431,14 @@ def jobs(t: Teller) -> None:
     """)
     t.par()
     t.say("""
-        Now {h} knew it: {h.he} was good at {talent}. From then on people came to {h.him} every evening after work.
+        Now {h} knew it: {h.he} was good at {talent}. From then on everybody came to {h.him} every evening after work.
         So that was it. {h} was good at {talent}! And soon everybody in {s} knew it.
-    """.replace("people came", "everybody came"))
+    """)
     t.say("""
         There is something for each of us. You only have to look long enough.
-        And {w} still laughs when {h.he} thinks of that first day.
+        And {w} still laughs about that first day.
         "And I thought that I was good at nothing," said {h}, and laughed.
-    """.replace("when {h.he} thinks of", "about"))
+    """)
 
 
 PLOTS: tuple[Plot, ...] = (machine, flaw, three_wishes, band, sick_friend, new_baby, magic_thing, jobs)

@@ -1,9 +1,10 @@
 """Tells stories by the thousand: the text that the bundled model learns from. Seeded: the same seed tells the same stories.
 
-A story is a plot (`plots.py`) told with a cast, a place and things from the tables of `words.py`. This file holds the teller: it
+A story is a plot (`plots_*.py`) told with a cast, a place and things from the tables of `words.py`. This file holds the teller: it
 casts a story, expands templates, keeps names and pronouns straight, and writes the request that a story answers.
 
-Templates: one alternative a line; `[a|b]` picks inside a line (may nest); `@name` is a phrase of MACROS; `{h.he}` are slots.
+Templates: one alternative a line; `[a|b]` picks inside a line (may nest); `@name` is a phrase of MACROS; `{h.he}` are slots: h hero,
+f and g friends, w and v workers, o a thing, p q r places (`{p}` the place, `{p.at}` where in it), s the setting, food.
 
     python models/tales/text.py --seed 7 --count 3 [--chat]
 """
@@ -16,20 +17,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from words import ANIMALS, BOYS, FANTASY, FOODS, GIRLS, GOOD, ONLY, OTHER_TRAITS, PET_BOYS, PET_GIRLS, SETTINGS, THINGS
-from words import TRAITS, WORKER_TRAITS, WORKERS, Food, Kind, Setting, Thing, Worker
-
-
-def article(phrase: str) -> str:
-    """`phrase` with its indefinite article; the exceptions are words that sound otherwise than they are spelled."""
-    sounds_like_consonant = phrase.startswith(("uni", "use", "one"))
-    sounds_like_vowel = phrase.startswith(("honest", "hour"))
-    return ("an " if (phrase[0] in "aeiou" and not sounds_like_consonant) or sounds_like_vowel else "a ") + phrase
+from words import ANIMALS, BOYS, DETAILS, FANTASY, FOODS, GIRLS, GOOD, ONLY, OTHER_TRAITS, PET_BOYS, PET_GIRLS, SETTINGS, THINGS
+from words import TRAITS, WORKER_TRAITS, WORKERS, Food, Kind, Setting, Thing, Worker, article
 
 
 def invented_name(rng: random.Random) -> str:
     """A name from syllables: names that the model has never seen teach it to copy."""
-    onsets, vowels, ends = "B D F G H J K L M N P R S T V W Z Br Fl Gr Ch Sh".split(), "a e i o u ee oo".split(), "n l r m x s k by la na lo no ra ta zi mo do ri ko bert ly".split()
+    onsets = "B D F G H J K L M N P R S T V W Z Br Fl Gr Ch Sh".split()
+    vowels = "a e i o u ee oo".split()
+    ends = "n l r m x s k by la na lo no ra ta zi mo do ri ko bert ly".split()
     middle = rng.choice("b d f g l m n p r s t v z".split()) + rng.choice("aeiou") if rng.random() < 0.4 else ""
     return rng.choice(onsets) + rng.choice(vowels) + middle + rng.choice(ends)
 
@@ -39,7 +35,7 @@ class Actor:
 
     def __init__(self, rng: random.Random, name: str, noun: str, she: bool, trait: str, look: str, home: str, ran: str) -> None:
         self.rng, self.name, self.noun, self.trait, self.look, self.home, self.ran = rng, name, noun, trait, look, home, ran
-        self.he, self.him, self.his, self.himself = ("she", "her", "her", "herself") if she else ("he", "him", "his", "himself")
+        self.he, self.him, self.his = ("she", "her", "her") if she else ("he", "him", "his")
         self.He, self.His = self.he.capitalize(), self.his.capitalize()
         self.known = False
 
@@ -69,7 +65,9 @@ class Actor:
 
 
 class Helper:
-    """A grown-up known by their work: `the baker`."""
+    """A grown-up known by their work: `the baker`; always called so."""
+
+    known = False
 
     def __init__(self, worker: Worker, she: bool, trait: str) -> None:
         self.worker, self.trait, self.noun = worker, trait, worker.noun
@@ -98,6 +96,8 @@ class Item:
 
 
 class Spot:
+    """A place of the setting: `{p}` is its name, `{p.at}` where in it something is."""
+
     def __init__(self, place: tuple[str, str]) -> None:
         self.at = place[1]
         self.name = place[0]
@@ -119,6 +119,8 @@ MACROS = {
 }
 _CHOICE = re.compile(r"\[([^\[\]]*)\]")
 _MACRO = re.compile(r"@([a-z]+)")
+# `a owl` from `a {f.noun}` becomes `an owl`.
+_VOWEL = re.compile(r"\b([Aa]) (?=(?!uni|use|one\b)[aeiou])")
 # A sentence starts after . ! ? (and a closing quote, but not after !" or ?", where `said Tom` may follow).
 _START = re.compile(r"(^|\n\n|[.!?] |\.\" )([a-z])")
 
@@ -235,7 +237,7 @@ class Teller:
             who = self.slots.get(slot)
             if isinstance(who, Actor) and who.known and template.count("{%s}" % slot) == 1 and self.rng.random() < 0.2:
                 template = template.replace("{%s}" % slot, who.the)
-        return template.format(**self.slots)
+        return _VOWEL.sub(r"\1n ", template.format(**self.slots))
 
     def say(self, alternatives: str, chance: float = 1.0) -> None:
         """Adds one of the lines to the current paragraph (or nothing, by chance)."""
@@ -246,9 +248,9 @@ class Teller:
         self.paragraphs.append([])
 
     def about(self, clauses: str = "", others: str = "", themes: str = "") -> None:
-        """Records what the story is about, one phrase a line."""
+        """Records what the story is about; phrases are separated by ` | `."""
         for target, text in ((self.clauses, clauses), (self.others, others), (self.themes, themes)):
-            target.extend(self.expand(line.strip()) for line in text.strip().split("\n") if line.strip())
+            target.extend(self.expand(phrase) for phrase in text.split(" | ") if phrase)
 
     def begin(self) -> None:
         """The opening: who, where, and what the hero is like."""
@@ -266,10 +268,30 @@ class Teller:
             {place} there lived {intro}.
             Far away, {place}, there was {intro}.
             {h.name} was {h.a} who lived {place}.
+            This is the story of {intro}, who lived {place}.
+            Many years ago there lived {intro} {place}.
+            Not so long ago, {place}, there was {intro}.
+            {h.name} the {h.noun} lived {place}. Everybody knew how {h.trait} {h.he} was.
+            {place} there was {intro}.
         """)
+        self.say("\n".join(DETAILS[self.setting.short]), 0.3)
         self.h.known = True
         if self.h.trait in TRAITS and self.rng.random() < 0.75:
             self.say("\n".join(TRAITS[self.h.trait]))
+
+    def cosy(self, chance: float = 1.0) -> None:
+        """By chance, a last sentence that fits every story."""
+        self.say("""
+            That night {h} slept better than ever before.
+            In the evening the stars came out over {s}, and {h} fell asleep with a smile.
+            And when the moon rose, {h} was already fast asleep.
+            From that day on, {h} had a new story to tell.
+            It was the best day that {h} could remember.
+            And {h} never forgot that day.
+            {h} went home to {h.his} {h.home}, tired and happy.
+            And that is how it has been ever since.
+            The sun went down behind {s}, and everything was quiet and good.
+        """, chance)
 
     def finish(self) -> Story:
         text = "\n\n".join(" ".join(p) for p in self.paragraphs if p)
@@ -281,11 +303,15 @@ Plot = Callable[[Teller], None]
 
 
 def tell(rng: random.Random) -> Story:
-    import plots  # plots name this module's Teller
-    import plots_talents
+    # Imported here, because the plots name this module's Teller.
+    from plots_days import PLOTS as days
+    from plots_friends import PLOTS as friends
+    from plots_growing import PLOTS as growing
+    from plots_quests import PLOTS as quests
+    from plots_talents import PLOTS as talents
 
     teller = Teller(rng)
-    rng.choice(plots.PLOTS + plots_talents.PLOTS)(teller)
+    rng.choice(days + friends + growing + quests + talents)(teller)
     return teller.finish()
 
 
@@ -354,7 +380,9 @@ def document(rng: random.Random) -> str:
     roll = rng.random()
     story = tell(rng)
     if roll < 0.38:
-        return f"{BEGIN}{story.text}{END}"
+        # A few begin in the middle, so that a prompt may begin with `One day`.
+        text = story.text.split("\n\n", 1)[1] if roll < 0.03 else story.text
+        return f"{BEGIN}{text}{END}"
     asked = f"{USER}{request(rng, story)}{TELL}{story.text}{END}"
     if roll < 0.90:
         return BEGIN + asked

@@ -100,7 +100,7 @@ def loss_of(model: Tales, inputs: Tensor, targets: Tensor) -> Tensor:
 # Optimizer
 
 
-def orthogonalize(g: Tensor, steps: int = 5) -> Tensor:
+def orthogonalize(g: Tensor, steps: int = 4) -> Tensor:
     """The nearest (semi-)orthogonal matrix, roughly, by the Newton-Schulz iteration of the Muon optimizer."""
     a, b, c = 3.4445, -4.7750, 2.0315
     x = g.T if g.shape[0] > g.shape[1] else g
@@ -154,8 +154,8 @@ def train(args: argparse.Namespace) -> None:
     start = saved = time.monotonic()
     seen, step, average = 0, 0, 0.0
     while (progress := (time.monotonic() - start) / (60 * args.minutes)) < 1:
-        # Warm-up over the first 60 steps, then a cosine over the wall clock down to 2 %.
-        scale = min(1.0, (step + 1) / 60) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
+        # Warm-up over the first 40 steps, then a cosine over the wall clock down to 2 %.
+        scale = min(1.0, (step + 1) / 40) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
         for optimizer, peak in zip(optimizers, peaks):
             for group, lr in zip(optimizer.param_groups, peak):
                 group["lr"] = lr * scale
@@ -257,7 +257,7 @@ def load(path: Path) -> tuple[Tales, Tokenizer]:
         vocab=int(str(value("llama.vocab_size"))), dim=int(str(value("llama.embedding_length"))), layers=int(str(value("llama.block_count"))),
         heads=int(str(value("llama.attention.head_count"))), kv_heads=int(str(value("llama.attention.head_count_kv"))),
         ffn=int(str(value("llama.feed_forward_length"))), context=int(str(value("llama.context_length"))),
-        rope_base=float(str(value("llama.rope.freq_base"))), epsilon=1e-5,
+        rope_base=float(str(value("llama.rope.freq_base"))), epsilon=float(str(value("llama.attention.layer_norm_rms_epsilon"))),
     )
     model = Tales(config)
     weights = {t.name: torch.from_numpy(np.array(gguf.dequantize(t.data, t.tensor_type), dtype=np.float32)) for t in reader.tensors}
@@ -332,7 +332,8 @@ def golden(args: argparse.Namespace) -> None:
             if greedy[-1] == end:
                 break
         logits = model(torch.tensor([ids + greedy]))[0]
-        positions = sorted({0, len(ids) // 2, len(ids) - 1, len(ids) + 15, len(ids) + len(greedy) - 1})
+        last = len(ids) + len(greedy) - 2  # the position that gives the last greedy id
+        positions = sorted({0, len(ids) // 2, len(ids) - 1, min(len(ids) + 15, last), last})
         cases.append({
             "kind": kind, "prompt": prompt, "rendered": text, "ids": ids,
             "logits": [
@@ -356,7 +357,7 @@ def golden(args: argparse.Namespace) -> None:
 
 
 def plain_ids(tokenizer: Tokenizer, text: str) -> list[int]:
-    """Ids of text in which special tokens are text: they are hidden from the splitter by encoding their first character alone."""
+    """Ids of a text in which special tokens are only text: the splitter and the merges, without the special tokens' own matching."""
     ids: list[int] = []
     pieces = tokenizer.pre_tokenizer.pre_tokenize_str(text) if text else []
     for piece, _ in pieces:
@@ -374,8 +375,8 @@ def main() -> None:
     parser.add_argument("--vocab", type=int, default=2048)
     parser.add_argument("--documents", type=int, default=20000, help="tokenizer: documents to learn from")
     parser.add_argument("--minutes", type=float, default=60, help="train: wall clock")
-    parser.add_argument("--batch", type=int, default=4096, help="train: ids a step, about")
-    parser.add_argument("--lr", type=float, default=3e-3, help="train: peak rate of AdamW")
+    parser.add_argument("--batch", type=int, default=1024, help="train: ids a step, about")
+    parser.add_argument("--lr", type=float, default=3e-3, help="train: peak rate of AdamW (embeddings and norms)")
     parser.add_argument("--muon", action=argparse.BooleanOptionalAction, default=True, help="train: Muon for hidden matrices")
     parser.add_argument("--muon-lr", type=float, default=0.02)
     parser.add_argument("--prompt", default="Tell me a story about a brave fox.")

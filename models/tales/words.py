@@ -1,8 +1,15 @@
-"""The words of the stories: who, where, what, when. Plain tables; `text.py` tells stories with them."""
+"""The words of the stories: who, where, what. Plain tables; `text.py` tells stories with them."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+
+def article(phrase: str) -> str:
+    """`phrase` with its indefinite article; the exceptions are words that sound otherwise than they are spelled."""
+    sounds_like_consonant = phrase.startswith(("uni", "use", "one"))
+    sounds_like_vowel = phrase.startswith(("honest", "hour"))
+    return ("an " if (phrase[0] in "aeiou" and not sounds_like_consonant) or sounds_like_vowel else "a ") + phrase
+
 
 GIRLS = (
     "Lily Mia Anna Rose Ella Nora Ruby Clara Lucy Emma Sara Ivy Molly Daisy Alice Hana Zoe Maya Tilly Grace Nina Elsie "
@@ -48,7 +55,7 @@ SETTINGS: dict[str, Setting] = {
         ("the barn", "behind the barn"), ("the hen house", "behind the hen house"), ("the pond", "at the edge of the pond"),
         ("the apple trees", "under the apple trees"), ("the vegetable garden", "between the rows of cabbages"),
         ("the haystack", "on top of the haystack"), ("the gate", "beside the gate")), True),
-    "mountain": Setting("a tiny town high in the mountains", "the town", (
+    "mountain": Setting("a tiny town high in the mountains", "the mountain town", (
         ("the waterfall", "near the waterfall"), ("the pine trees", "under the pine trees"), ("the goat path", "beside the goat path"),
         ("the stone bridge", "under the stone bridge"), ("the bell tower", "on the stairs of the bell tower"), ("the cave", "inside the cave")), True),
     "island": Setting("a small green island", "the island", (
@@ -172,8 +179,8 @@ FANTASY: tuple[Kind, ...] = (
     Kind("princess", ("castle",), "room in the tower", looks=("young", "little")),
     Kind("prince", ("castle",), "room in the tower", looks=("young", "little")),
     Kind("knight", ("castle",), "room by the stables", looks=("young", "tall", "small")),
-    Kind("king", ("castle",), "castle", "hurried", ("old", "young")),
-    Kind("queen", ("castle",), "castle", "hurried", ("old", "young")),
+    Kind("king", ("castle",), "little castle", "hurried", ("old", "young")),
+    Kind("queen", ("castle",), "little castle", "hurried", ("old", "young")),
     Kind("pirate", ("island", "seaside"), "ship", "hurried", ("young", "old", "small")),
     Kind("ghost", ("castle", "village"), "attic", "flew", ("little", "white", "young")),
     Kind("sailor", ("island", "seaside"), "boat", "hurried", ("young", "old")),
@@ -339,3 +346,25 @@ OTHER_TRAITS = (
     "happy", "hungry", "friendly", "helpful", "polite", "silly", "bold", "forgetful", "noisy", "lucky", "strong", "wise", "nervous", "stubborn", "jolly", "busy",
     "merry", "clumsy", "hopeful", "magic", "purple", "pink", "thoughtful", "loyal", "restless", "fearless", "calm", "fluffy", "golden", "daring", "messy", "tidy",
 )
+
+# What a place is like, at any time of the year; by the short name of its setting.
+DETAILS: dict[str, tuple[str, ...]] = {
+    "the village": ("The houses there were small and white.", "Everybody there knew everybody else.", "In the evening one could smell fresh bread in all the streets.", "The roofs were red, and there was always a bird singing."),
+    "the town": ("The streets there were loud and full of people.", "There was a clock tower, and its bell could be heard everywhere.", "There were shops on every corner.", "From early morning the streets were full of carts and bicycles."),
+    "the mountain town": ("The houses there had steep roofs and green doors.", "In winter the snow reached up to the windows.", "The mountains stood all around like silent giants."),
+    "the farm": ("It smelled of hay and warm milk.", "The rooster was always the first to wake up.", "All around lay golden fields."),
+    "the island": ("The waves sang all day and all night.", "All around there was nothing but blue water.", "The wind there always tasted of salt."),
+    "the forest": ("The trees there were so tall that their tops touched the clouds.", "Soft moss covered the ground like a carpet.", "The light there was green and gold.", "There was always something rustling in the leaves."),
+    "the meadow": ("It was full of flowers in every color.", "Bees hummed there from flower to flower.", "The grass moved in the wind like the sea."),
+    "the woods": ("The water was as still as a mirror.", "Dragonflies danced over the water.", "In the evening the frogs gave a concert."),
+    "the garden": ("Nobody had cut the grass there for years.", "There were roses, beans and one old apple tree.", "It was a whole world, if you were small."),
+    "the hills": ("The wind there was never still.", "From up there one could see as far as the sea.", "Purple flowers grew between the stones."),
+    "the jungle": ("Bright birds called from the treetops.", "The leaves there were as big as umbrellas.", "It was never quite silent there."),
+    "the land of snow": ("Everything there was white and blue.", "At night green lights danced in the sky.", "The snow glittered like a million stars."),
+    "the castle": ("It had seven towers and a hundred stairs.", "Its walls were as thick as a tree is tall.", "Flags of red and gold waved from the towers."),
+}
+
+# Kinds of things that some plots need.
+CARRIED = tuple(t for t in THINGS if t.noun not in ("sled", "wagon", "clock", "mirror"))
+GIFTS = tuple(t for t in THINGS if t.noun in ("scarf", "cup", "spoon", "basket", "puppet", "spinning top", "toy boat", "blanket", "hat", "flute", "wagon"))
+TOYS = tuple(t for t in THINGS if t.noun in ("kite", "ball", "toy boat", "wagon", "sled", "spinning top", "drum", "toy train", "doll", "puppet"))

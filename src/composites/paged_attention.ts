@@ -216,6 +216,7 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
       b.full('f32', [tokens, heads], 0),
       b.full('f32', [tokens, heads, valueDim], 0),
     ];
+    // Sequence by sequence, each for all tokens of the step: its keys are gathered once, not once a token.
     const [, ...merged] = b.while(
       [b.scalar('i32', 0), ...empty],
       (c, s) => c.compare('LE', s, last),

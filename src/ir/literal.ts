@@ -9,7 +9,7 @@ import {
   numbersPerElement,
 } from '../numerics/host-array.ts';
 import type { Literal } from './program.ts';
-import { maxElements, type TensorType } from './types.ts';
+import { isStatic, maxElements, type TensorType } from './types.ts';
 
 /** Numbers are rounded to the element type; complex elements are (real, imaginary) pairs. */
 export function literal(type: TensorType, values: ArrayLike<number | bigint | boolean>): Literal {
@@ -20,7 +20,7 @@ export function literal(type: TensorType, values: ArrayLike<number | bigint | bo
   } else {
     for (let i = 0; i < array.length; i++) array[i] = Number(values[i]);
   }
-  const splat = values.length === width && maxElements(type) !== 1;
+  const splat = values.length === width && !(isStatic(type) && maxElements(type) === 1);
   return { type, data: encodeElements(type.element, array), splat };
 }
 

@@ -1,10 +1,13 @@
-/** Vocabularies in GGUF's `tokenizer.ggml.*` keys (llama.cpp's `gguf-py` and `llama-vocab.cpp` define them). */
+/**
+ * Vocabularies in GGUF's `tokenizer.ggml.*` keys (llama.cpp's `gguf-py` and `llama-vocab.cpp` define them). What those
+ * cannot say of a Hugging Face tokenizer is in two keys of our own, `tokenizer.ingot.*`, which other readers pass over.
+ */
 import { IngotError } from '../base/errors.ts';
 import type { Metadata } from '../formats/checkpoint.ts';
 import { ByteLevelModel } from './bpe.ts';
 import { mergesByName, spellingIds } from './byte-level-vocabulary.ts';
 import { preTokenizer } from './pre-tokenizers.ts';
-import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
+import { prefixAll, SentencePieceModel, type SpacePrefix, scoredPairs } from './sentencepiece.ts';
 import { type Encoding, makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
 
 /** @throws IngotError 'InvalidFile' for missing or malformed keys, 'UnsupportedFile' for kinds of vocabulary not known. */
@@ -33,7 +36,11 @@ export function ggufEncoding(metadata: Metadata): Encoding {
       const vocabulary = makeVocabulary({ ...common, addBos: keys.boolean('add_bos_token') ?? cut.addBos });
       const ids = spellingIds(vocabulary);
       const pairs = mergesByName(keys.strings('merges') ?? [], ids);
-      return { vocabulary, model: new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut }) };
+      const form = keys.string('normalization', 'ingot');
+      if (form !== undefined && form !== 'NFC')
+        throw keys.wrong('normalization', `is '${form}'; known is NFC`, 'ingot');
+      const normalized = form === undefined ? {} : ({ normalization: form } as const);
+      return { vocabulary, model: new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut, ...normalized }) };
     }
     case 'llama': {
       const vocabulary = makeVocabulary({
@@ -49,7 +56,7 @@ export function ggufEncoding(metadata: Metadata): Encoding {
         model: new SentencePieceModel({
           vocabulary,
           ...scoredPairs(vocabulary, scores),
-          spacePrefix: (keys.boolean('add_space_prefix') ?? true) ? prefixAll : { at: 'nowhere' },
+          spacePrefix: readSpacePrefix(keys),
         }),
       };
     }
@@ -58,6 +65,15 @@ export function ggufEncoding(metadata: Metadata): Encoding {
         hint: "known are 'gpt2' (byte-level BPE) and 'llama' (SentencePiece BPE)",
       });
   }
+}
+
+function readSpacePrefix(keys: Keys): SpacePrefix {
+  if (!(keys.boolean('add_space_prefix') ?? true)) return { at: 'nowhere' };
+  // Hugging Face's Metaspace: no space where one is already.
+  const at = keys.string('space_prefix', 'ingot');
+  if (at === undefined) return prefixAll;
+  if (at === 'start' || at === 'stretches') return { at, besideSpace: false };
+  throw keys.wrong('space_prefix', `is '${at}'; known are start and stretches`, 'ingot');
 }
 
 function readKinds(keys: Keys, size: number): TokenKind[] {
@@ -70,7 +86,9 @@ function readKinds(keys: Keys, size: number): TokenKind[] {
   });
 }
 
-/** Typed access to `tokenizer.ggml.*`; a key of another type is an 'InvalidFile'. */
+type Family = 'ggml' | 'ingot';
+
+/** Typed access to `tokenizer.ggml.*` (and `tokenizer.ingot.*`); a key of another type is an 'InvalidFile'. */
 class Keys {
   readonly #metadata: Metadata;
 
@@ -78,14 +96,14 @@ class Keys {
     this.#metadata = metadata;
   }
 
-  wrong(key: string, what: string): IngotError {
-    return new IngotError('InvalidFile', `tokenizer.ggml.${key} ${what}`);
+  wrong(key: string, what: string, family: Family = 'ggml'): IngotError {
+    return new IngotError('InvalidFile', `tokenizer.${family}.${key} ${what}`);
   }
 
-  string(key: string): string | undefined {
-    const value = this.#get(key);
+  string(key: string, family: Family = 'ggml'): string | undefined {
+    const value = this.#get(key, family);
     if (value === undefined || typeof value === 'string') return value;
-    throw this.wrong(key, 'is not a string');
+    throw this.wrong(key, 'is not a string', family);
   }
 
   boolean(key: string): boolean | undefined {
@@ -129,8 +147,8 @@ class Keys {
     return value;
   }
 
-  #get(key: string): unknown {
-    return this.#metadata.get(`tokenizer.ggml.${key}`);
+  #get(key: string, family: Family = 'ggml'): unknown {
+    return this.#metadata.get(`tokenizer.${family}.${key}`);
   }
 }
 

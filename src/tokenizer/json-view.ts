@@ -1,23 +1,19 @@
 /** JSON that somebody else wrote, read with its types checked: a wrong one is an error that names the place. */
 import type { ByteSource } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
+import { readJsonObject } from '../formats/json.ts';
 
-/** Past this a string of JavaScript would not hold the text. */
-const MAX_BYTES = 2 ** 28;
+/** The largest vocabularies (262,144 tokens) take some 35 MB. */
+const MAX_BYTES = 128 << 20;
 
-/** @throws IngotError 'InvalidFile' if the bytes are no JSON. */
+/** @throws IngotError 'InvalidFile' if the source holds no JSON object. */
 export async function readJson(source: ByteSource): Promise<JsonView> {
-  const text = await readText(source);
-  try {
-    return new JsonView(JSON.parse(text), source.name);
-  } catch (cause) {
-    throw new IngotError('InvalidFile', `${source.name} is not valid JSON`, { path: source.name, cause });
-  }
+  return new JsonView(await readJsonObject(source, { limit: MAX_BYTES }), source.name);
 }
 
 export async function readText(source: ByteSource): Promise<string> {
   if (source.length > MAX_BYTES) {
-    throw new IngotError('InvalidFile', `${source.name} is ${source.length} bytes long, more than any tokenizer`, {
+    throw new IngotError('InvalidFile', `${source.length} bytes of text; at most ${MAX_BYTES} are allowed`, {
       path: source.name,
     });
   }

@@ -13,9 +13,9 @@ const skip = data === undefined ? 'INGOT_TEST_DATA is not set' : false;
 const path = (name: string) => `${data}/tokenizers/${name}`;
 const bytes = (name: string) => new Uint8Array(readFileSync(path(`models/${name}`)));
 
-async function gguf(name: string): Promise<TokenizerSource> {
+async function gguf(name: string) {
   await using checkpoint = await readGguf(await openFile(path(`ggml-vocab/ggml-vocab-${name}.gguf`)));
-  return { kind: 'gguf', metadata: checkpoint.metadata };
+  return { kind: 'gguf', metadata: checkpoint.metadata } as const;
 }
 
 function gpt2Files(): TokenizerSource {
@@ -80,7 +80,53 @@ test("GPT-2's vocab.json and merges.txt give the golden tokens", { skip }, async
   }
 });
 
+test('special tokens follow the ranks with the ids that the models know', { skip }, async () => {
+  const expected = [
+    [
+      'llama3',
+      'llama3.tokenizer.model',
+      128_256,
+      { '<|begin_of_text|>': 128_000, '<|start_header_id|>': 128_006, '<|eot_id|>': 128_009 },
+    ],
+    ['qwen2', 'qwen.tiktoken', 151_646, { '<|endoftext|>': 151_643, '<|im_start|>': 151_644, '<|im_end|>': 151_645 }],
+  ] as const;
+  for (const [model, file, size, ids] of expected) {
+    const tokenizer = await loadTokenizer({ kind: 'tiktoken', bytes: bytes(file), model: tiktokenModels[model] });
+    assert.equal(tokenizer.vocabularySize, size);
+    for (const [text, id] of Object.entries(ids)) {
+      assert.deepEqual(tokenizer.encode(text, { parseSpecial: true, addSpecial: false }), [id]);
+      assert.ok(tokenizer.encode(text, { addSpecial: false }).length > 1);
+    }
+  }
+});
+
 test('a SentencePiece Unigram file is refused by name', { skip }, async () => {
   const source = { kind: 'sentencepiece', bytes: bytes('sentencepiece.test_model.model') } as const;
   await assert.rejects(loadTokenizer(source), { code: 'UnsupportedFile' });
+});
+
+test("stories260K's tokenizer gives as many tokens as the published sentence has", { skip }, async () => {
+  const folder = `${data}/models/stories260K`;
+  const golden: { sentence: string; n_tokens: number } = JSON.parse(
+    readFileSync(`${folder}/bennyz-golden.json`, 'utf8'),
+  );
+  const file = new Uint8Array(readFileSync(`${folder}/tok512.bin`));
+  const tokenizer = await loadTokenizer({ kind: 'llama2c', bytes: file, vocabularySize: 512 });
+  const ids = tokenizer.encode(golden.sentence);
+  assert.equal(ids.length, golden.n_tokens);
+  assert.equal(tokenizer.decode(ids), golden.sentence);
+});
+
+test('a pipeline of tokenizer.json gives the golden ids', { skip }, async () => {
+  const { metadata } = await gguf('gpt-2');
+  const [tokens, merges] = [metadata.get('tokenizer.ggml.tokens'), metadata.get('tokenizer.ggml.merges')];
+  assert.ok(Array.isArray(tokens) && Array.isArray(merges));
+  const pipeline = {
+    model: { type: 'BPE', vocab: Object.fromEntries(tokens.map((token, id) => [token, id])), merges },
+    pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
+    decoder: { type: 'ByteLevel' },
+  };
+  const source = memoryBytes(new TextEncoder().encode(JSON.stringify(pipeline)));
+  const tokenizer = await loadTokenizer({ kind: 'huggingface', companions: new Map([['tokenizer.json', source]]) });
+  for (const { text, ids } of goldens('gpt-2')) assert.deepEqual(tokenizer.encode(text), ids, JSON.stringify(text));
 });

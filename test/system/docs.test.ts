@@ -108,10 +108,15 @@ interface Outcome {
 }
 
 /** Runs a program with all that it starts; whatever still runs after `blockTimeout` is ended, and `code` is null. */
-function execute(command: string, args: readonly string[], cwd: string): Promise<Outcome> {
+function execute(
+  command: string,
+  args: readonly string[],
+  cwd: string,
+  more: NodeJS.ProcessEnv = {},
+): Promise<Outcome> {
   return new Promise((resolve, reject) => {
     const path = process.env.PATH ?? '';
-    const env = { ...process.env, PATH: `${bin}${delimiter}${path}`, READER_PATH: path };
+    const env = { ...process.env, PATH: `${bin}${delimiter}${path}`, READER_PATH: path, ...more };
     const child = spawn(command, args, { cwd, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
     let output = '';
     const collect = (data: Buffer) => {
@@ -179,6 +184,13 @@ for (const path of documents) {
     });
   }
 }
+
+test('npx finds the command line in a copy of the repository', { skip }, async () => {
+  const env = { npm_config_cache: join(scratch, 'npm-cache'), npm_config_offline: 'true', PATH: process.env.PATH };
+  const { code, output } = await execute('npx', ['ingot', '--version'], root, env);
+  assert.equal(code, 0, output);
+  assert.match(output, /^\d+\.\d+\.\d+$/m);
+});
 
 test('a block that does not work is found', { skip }, async () => {
   const shell = codeBlocks('x.md', 'Text.\n\n```sh\nfalse\ntrue\n```\n\n```text\nfalse\n```\n');

@@ -37,3 +37,14 @@ test('an op that does not fit its operands is refused by name', () => {
     (error) => isIngotError(error, 'InvalidProgram') && error.place.op === 'add',
   );
 });
+
+test('a constant fills a symbolic dimension, also one of at most 1', () => {
+  for (const max of [1, 8]) {
+    new ProgramBuilder().program(
+      [{ name: 'x', type: tensor('f32', [{ sym: 'T', max }]), role: 'input' }],
+      (b, { x }) => ({
+        y: b.add(x, b.full('f32', [{ sym: 'T', max }], 1)),
+      }),
+    );
+  }
+});

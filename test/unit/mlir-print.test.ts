@@ -90,7 +90,7 @@ test('the text of a program is what people expect to read', () => {
   assert.equal(
     printProgram(modelLike(), { dims: { T: 2 } }),
     `module {
-  func.func public @main(%arg0: tensor<2x4xf32> {ingot.name = "tokens"}, %arg1: tensor<4xf32> {ingot.name = "norm \\22weight\\22", ingot.role = "weight", ingot.format = "q8_0"}, %arg2: tensor<16x4xf32> {ingot.name = "cache", ingot.role = "state", tf.aliasing_output = 2 : i32}, %arg3: tensor<4xi32> {ingot.name = "counts", ingot.role = "state", tf.aliasing_output = 1 : i32}) -> (tensor<2x4xf32> {ingot.name = "y"}, tensor<4xi32> {ingot.name = "counts"}, tensor<16x4xf32> {ingot.name = "cache"}) {
+  func.func public @main(%arg0: tensor<2x4xf32> {ingot.name = "tokens"}, %arg1: tensor<4xf32> {ingot.format = "q8_0", ingot.name = "norm \\22weight\\22", ingot.role = "weight"}, %arg2: tensor<16x4xf32> {ingot.name = "cache", ingot.role = "state", tf.aliasing_output = 2 : i32}, %arg3: tensor<4xi32> {ingot.name = "counts", ingot.role = "state", tf.aliasing_output = 1 : i32}) -> (tensor<2x4xf32> {ingot.name = "y"}, tensor<4xi32> {ingot.name = "counts"}, tensor<16x4xf32> {ingot.name = "cache"}) {
     %0 = stablehlo.composite "ingot.rms_norm" %arg0, %arg1 {composite_attributes = {epsilon = 0.00001 : f64}, decomposition = @rms_norm.impl, version = 1 : i32} : (tensor<2x4xf32>, tensor<4xf32>) -> tensor<2x4xf32>
     %1 = stablehlo.add %arg3, %arg3 : tensor<4xi32>
     %2 = stablehlo.negate %arg2 : tensor<16x4xf32>

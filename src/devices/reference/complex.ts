@@ -118,6 +118,14 @@ const power: Binary = (a, b, c, d, out) => {
   exp(c * size - d * angle, c * angle + d * size, out);
 };
 
+/** atan2(y, x) = -i log((x + iy) / sqrt(x^2 + y^2)). */
+const atan2: Binary = (a, b, c, d, out) => {
+  sqrt(c * c - d * d + (a * a - b * b), 2 * c * d + 2 * a * b, out);
+  divide(c - b, d + a, out.re, out.im, out);
+  log(out.re, out.im, out);
+  set(out, out.im, -out.re);
+};
+
 const reciprocal =
   (f: Unary): Unary =>
   (re, im, out) => {
@@ -163,6 +171,7 @@ const larger = (a: number, b: number, c: number, d: number) => (a === c ? b > d 
 function binaries(round: (x: number) => number): Partial<Record<BinaryOp, Binary>> {
   return {
     add: (a, b, c, d, out) => set(out, a + c, b + d),
+    atan2,
     divide,
     maximum: (a, b, c, d, out) => (larger(a, b, c, d) ? set(out, a, b) : set(out, c, d)),
     minimum: (a, b, c, d, out) => (larger(c, d, a, b) ? set(out, a, b) : set(out, c, d)),
@@ -170,10 +179,6 @@ function binaries(round: (x: number) => number): Partial<Record<BinaryOp, Binary
     power,
     subtract: (a, b, c, d, out) => set(out, a - c, b - d),
   };
-}
-
-export function complexBinaryFunction(name: BinaryOp, element: ElementType): Binary | undefined {
-  return binaries(element === 'complex<f32>' ? Math.fround : (x) => x)[name];
 }
 
 export function complexUnary(op: OpOf<UnaryOp>): Kernel['run'] {
@@ -199,7 +204,7 @@ export function complexUnary(op: OpOf<UnaryOp>): Kernel['run'] {
 }
 
 export function complexBinary(op: OpOf<BinaryOp>, element: ElementType): Kernel['run'] {
-  const f = complexBinaryFunction(op.name, element);
+  const f = binaries(element === 'complex<f32>' ? Math.fround : (x) => x)[op.name];
   if (f === undefined) throw unsupported(op, element);
   const cell: Complex = { re: 0, im: 0 };
   return ([a, b], [o]) => {

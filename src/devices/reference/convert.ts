@@ -77,33 +77,33 @@ export const convert: KernelMaker<'convert'> = ({ inputs: [{ element: from }], o
 
 // ── bits ──
 
-/** 4-bit elements lie two to a byte, the first in the low half, when their bits are seen as another type. */
+/** As other types see them, elements of 1 and 4 bits lie 8 and 2 to a byte, the first in the lowest bits. */
 function toBytes(element: ElementType, array: HostArray): Uint8Array {
+  const { bits } = elementTypes[element];
   const bytes = encodeElements(element, array);
-  if (elementTypes[element].bits !== 4) return bytes;
-  const packed = new Uint8Array(bytes.length >> 1);
-  for (let i = 0; i < packed.length; i++) packed[i] = (bytes[2 * i] & 15) | (bytes[2 * i + 1] << 4);
+  if (bits >= 8) return bytes;
+  const perByte = 8 / bits;
+  const packed = new Uint8Array(Math.ceil(bytes.length / perByte));
+  const mask = (1 << bits) - 1;
+  for (let i = 0; i < bytes.length; i++) packed[Math.floor(i / perByte)] |= (bytes[i] & mask) << ((i % perByte) * bits);
   return packed;
 }
 
-function fromBytes(element: ElementType, bytes: Uint8Array): HostArray {
-  if (elementTypes[element].bits !== 4) return decodeElements(element, bytes);
-  const spread = new Uint8Array(2 * bytes.length);
-  for (let i = 0; i < bytes.length; i++) {
-    spread[2 * i] = bytes[i] & 15;
-    spread[2 * i + 1] = bytes[i] >> 4;
-  }
+function fromBytes(element: ElementType, bytes: Uint8Array, count: number): HostArray {
+  const { bits } = elementTypes[element];
+  if (bits >= 8) return decodeElements(element, bytes);
+  const perByte = 8 / bits;
+  const spread = new Uint8Array(count);
+  const mask = (1 << bits) - 1;
+  for (let i = 0; i < count; i++) spread[i] = (bytes[Math.floor(i / perByte)] >> ((i % perByte) * bits)) & mask;
   return decodeElements(element, spread);
 }
 
-export const bitcastConvert: KernelMaker<'bitcast_convert'> = ({ inputs: [from], outputs: [to] }) => {
-  if (elementTypes[from.element].bits === elementTypes[to.element].bits && elementTypes[to.element].bits < 8) {
-    return {
-      run: ([a], [out]) => wordsOf(out).set(wordsOf(decodeElements(to.element, encodeElements(from.element, a)))),
-    };
-  }
-  return { run: ([a], [out]) => wordsOf(out).set(wordsOf(fromBytes(to.element, toBytes(from.element, a)))) };
-};
+export const bitcastConvert: KernelMaker<'bitcast_convert'> = ({ inputs: [from], outputs: [to] }) => ({
+  run([a], [out]) {
+    wordsOf(out).set(wordsOf(fromBytes(to.element, toBytes(from.element, a), to.count)));
+  },
+});
 
 const doubleCell = new Float64Array(1);
 const doubleBits = new BigUint64Array(doubleCell.buffer);

@@ -3,6 +3,7 @@
  * tested against. Memory is host arrays of decoded elements; runs happen inside `wait`, in the order of submission.
  */
 import { IngotError } from '../../base/errors.ts';
+import { planState } from '../../compiler/state.ts';
 import type { OpName } from '../../ir/attributes.ts';
 import { literalArray } from '../../ir/literal.ts';
 import type { Literal, Parameter, Program, Region } from '../../ir/program.ts';
@@ -78,8 +79,7 @@ class Memory {
     try {
       made = make();
     } catch (error) {
-      if (error instanceof RangeError) throw outOfMemory(what, bytes, 'the system has no such block', error);
-      throw error;
+      throw isAllocationFailure(error) ? outOfMemory(what, bytes, 'the system has no such block', error) : error;
     }
     this.add(kind, bytes);
     return made;
@@ -105,6 +105,11 @@ function outOfMemory(what: string, bytes: number, left: string, cause?: unknown)
   });
 }
 
+/** What engines throw when a typed array cannot be had. */
+function isAllocationFailure(error: unknown): boolean {
+  return error instanceof RangeError && /allocation|array length/i.test(error.message);
+}
+
 /** Host arrays of a typed array are made in one piece: its bytes. */
 function hostBytes(type: TensorType): number {
   return maxElements(type) * hostArray(type.element, 0).BYTES_PER_ELEMENT * numbersPerElement(type.element);
@@ -114,7 +119,7 @@ class ReferenceBuffer implements DeviceBuffer {
   readonly type: TensorType;
   readonly kind: MemoryKind;
   readonly bytes: number;
-  readonly #memory: Memory;
+  readonly memory: Memory;
   #array: HostArray | undefined;
   #disposed = false;
   #users = 0;
@@ -123,7 +128,7 @@ class ReferenceBuffer implements DeviceBuffer {
     this.type = type;
     this.kind = kind;
     this.bytes = hostBytes(type);
-    this.#memory = memory;
+    this.memory = memory;
     this.#array = memory.take(kind, this.bytes, what, () => hostArray(type.element, maxElements(type)));
   }
 
@@ -155,7 +160,7 @@ class ReferenceBuffer implements DeviceBuffer {
   #freeIfUnused(): void {
     if (!this.#disposed || this.#users > 0 || this.#array === undefined) return;
     this.#array = undefined;
-    this.#memory.add(this.kind, -this.bytes);
+    this.memory.add(this.kind, -this.bytes);
   }
 }
 
@@ -272,6 +277,7 @@ class ReferenceDevice implements Device {
         throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });
       }
     }
+    planState(program);
     return new ReferenceExecutable(program, await readConstants(program));
   }
 
@@ -324,7 +330,7 @@ class ReferenceDevice implements Device {
       if (role === 'input') return undefined;
       const buffer = (role === 'weight' ? weights : state).get(name);
       if (buffer === undefined) throw invalid(`${role} ${name} is missing`);
-      const own = ownBuffer(buffer, `${role} ${name}`);
+      const own = this.#own(buffer, `${role} ${name}`);
       if (!sameType(own.type, type)) {
         throw invalid(`${role} ${name} is ${formatType(own.type)}, the program takes ${formatType(type)}`);
       }
@@ -340,7 +346,7 @@ class ReferenceDevice implements Device {
     if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
     const { parameters } = bound.executable.program;
     bound.buffers.forEach((buffer, i) => {
-      if (buffer !== undefined) ownBuffer(buffer, `${parameters[i].role} ${parameters[i].name}`);
+      if (buffer !== undefined) this.#own(buffer, `${parameters[i].role} ${parameters[i].name}`);
     });
     const values = parameters.map((parameter) => {
       return parameter.role === 'input' ? decodeInput(parameter, inputs.get(parameter.name), dims) : undefined;
@@ -394,7 +400,6 @@ class ReferenceDevice implements Device {
       return { results: named, bytes };
     } catch (error) {
       if (error instanceof IngotError) return { error };
-      if (error instanceof RangeError) return { error: outOfMemory('the run', peakBytes, 'the system is out', error) };
       return { error: new IngotError('DeviceFault', `a run failed: ${error}`, { device: this.name, cause: error }) };
     }
   }
@@ -418,6 +423,14 @@ class ReferenceDevice implements Device {
     return outcome.results;
   }
 
+  #own(buffer: DeviceBuffer, what: string): ReferenceBuffer {
+    if (!(buffer instanceof ReferenceBuffer && buffer.memory === this.#memory)) {
+      throw invalid(`${what} is memory of another device`);
+    }
+    if (buffer.disposed) throw invalid(`${what} was disposed`);
+    return buffer;
+  }
+
   /** The oldest job. */
   #perform(deadline: number): void {
     const job = this.#jobs.shift();
@@ -429,7 +442,7 @@ class ReferenceDevice implements Device {
   }
 
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
-    const own = ownBuffer(buffer, 'the buffer');
+    const own = this.#own(buffer, 'the buffer');
     const { element } = own.type;
     const size = elementBytes(element);
     checkRange(own, offset, bytes.byteLength);
@@ -439,7 +452,7 @@ class ReferenceDevice implements Device {
   }
 
   async read(buffer: DeviceBuffer, offset = 0, length?: number): Promise<Uint8Array> {
-    const own = ownBuffer(buffer, 'the buffer');
+    const own = this.#own(buffer, 'the buffer');
     const { element } = own.type;
     const size = elementBytes(element);
     const count = length ?? maxElements(own.type) * size - offset;
@@ -467,12 +480,6 @@ class ReferenceDevice implements Device {
 
 function invalid(message: string): IngotError {
   return new IngotError('InvalidArgument', message, { device: 'reference' });
-}
-
-function ownBuffer(buffer: DeviceBuffer, what: string): ReferenceBuffer {
-  if (!(buffer instanceof ReferenceBuffer)) throw invalid(`${what} is memory of another device`);
-  if (buffer.disposed) throw invalid(`${what} was disposed`);
-  return buffer;
 }
 
 function checkRange({ type }: ReferenceBuffer, offset: number, length: number): void {

@@ -43,10 +43,7 @@ function types(of: readonly Value[], p: BodyPrinter): string {
 }
 
 /** `(A, B) -> C`. */
-export function functional(
-  op: { readonly operands: readonly Value[]; readonly results: readonly Value[] },
-  p: BodyPrinter,
-) {
+function functional(op: { readonly operands: readonly Value[]; readonly results: readonly Value[] }, p: BodyPrinter) {
   const results = types(op.results, p);
   return `(${types(op.operands, p)}) -> ${op.results.length === 1 ? results : `(${results})`}`;
 }
@@ -131,7 +128,7 @@ const composite: Row<'composite'> = (op, p) => {
     ['decomposition', printSymbol(decomposition)],
     ['version', `${version} : i32`],
   ];
-  if (Object.keys(inner).length > 0) fields.unshift(['composite_attributes', printAttribute(inner, p.options)]);
+  if (Object.keys(inner).length > 0) fields.push(['composite_attributes', printAttribute(inner, p.options)]);
   const operands = op.operands.length === 0 ? '' : ` ${values(op, p)}`;
   return ` ${printString(name)}${operands} ${printFields(fields)} : ${functional(op, p)}`;
 };

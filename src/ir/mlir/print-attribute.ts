@@ -46,11 +46,14 @@ function printNumber(value: number): string {
   return `0x${printHex(bytes)} : f64`;
 }
 
-/** `{a = 1 : i64, "b c" = "text"}`. */
+/** `{a = 1 : i64, "b c" = "text"}`, in the order of the keys: to MLIR a dictionary is a set. */
 export function printFields(fields: readonly (readonly [string, string])[]): string {
-  const spelled = fields.map(([key, value]) => `${/^[A-Za-z_][\w$.]*$/.test(key) ? key : printString(key)} = ${value}`);
+  const sorted = [...fields].sort(([a], [b]) => (a < b ? -1 : 1));
+  const spelled = sorted.map(([key, value]) => `${bareWord.test(key) ? key : printString(key)} = ${value}`);
   return `{${spelled.join(', ')}}`;
 }
+
+const bareWord = /^[A-Za-z_][\w$.]*$/;
 
 /** In quotes; all but printable ASCII as bytes of UTF-8. */
 export function printString(text: string): string {
@@ -63,7 +66,7 @@ export function printString(text: string): string {
 }
 
 export function printSymbol(name: string): string {
-  return /^[A-Za-z_][\w$.]*$/.test(name) ? `@${name}` : `@${printString(name)}`;
+  return bareWord.test(name) ? `@${name}` : `@${printString(name)}`;
 }
 
 /** `dense<...> : type`. @throws IngotError 'InvalidArgument' if the data has not been read and is not elided. */

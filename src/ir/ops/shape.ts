@@ -147,6 +147,7 @@ function checkStartIndices<N extends OpName>(site: OpSite<N>, starts: readonly T
 const dynamicSlice: OpRow<'dynamic_slice'> = {
   infer(site) {
     const [type, ...starts] = tensorOperands(site);
+    check(site, type !== undefined, () => 'needs an operand');
     checkStartIndices(site, starts, type.shape.length);
     const sizes = site.attributes.slice_sizes;
     check(
@@ -167,6 +168,7 @@ function fits(size: Dim, dim: Dim): boolean {
 const dynamicUpdateSlice: OpRow<'dynamic_update_slice'> = {
   infer(site) {
     const [type, update, ...starts] = tensorOperands(site);
+    check(site, update !== undefined, () => 'needs an operand and its update');
     checkStartIndices(site, starts, type.shape.length);
     check(
       site,
