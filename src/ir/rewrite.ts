@@ -96,7 +96,7 @@ function fill(
 }
 
 /** The function with every op visited, nested ones included; the same object if the visitor left every op alone. */
-function rewriteFunc(func: Func, visit: Visitor, program: ProgramBuilder): Func {
+export function rewriteFunc(func: Func, visit: Visitor, program: ProgramBuilder): Func {
   let changed = false;
   const watched: Visitor = (op, site) => {
     const replaced = visit(op, site);

@@ -22,8 +22,7 @@ interface Ended {
 /** Runs `ingot ...`; `onOutput` sees the process with its first output. */
 function ingot(args: readonly string[], onOutput?: (child: ReturnType<typeof spawn>) => void): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const env = { ...process.env, NO_COLOR: '1' }; // CI machines ask for colours, terminal or not
-    const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [main, ...args], { cwd: folder, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
