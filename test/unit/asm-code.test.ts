@@ -15,6 +15,7 @@ import {
   edx,
   indexed,
   k,
+  lanes,
   masked,
   type Operand,
   offset,
@@ -169,6 +170,7 @@ test('instructions have their bytes and their text', () => {
 });
 
 test('names of registers say what they hold', () => {
+  assert.equal(lanes(xmm(17), 512), zmm(17));
   assert.deepEqual([r16w(rax).bits, r32d(rax).bits, r64q(r9d).id, offset(ptr(rax, 8), 8).disp], [16, 32, 9, 16]);
   const asm = new Assembler();
   asm.emit('shl', al, cl);
