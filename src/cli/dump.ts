@@ -12,6 +12,6 @@ export async function dumpTo(folder: string): Promise<(pass: string, program: Pr
   let count = 0;
   return (pass, program) => {
     const name = `${String(count++).padStart(2, '0')}-${pass}.mlir`;
-    writeFileSync(join(folder, name), printProgram(program));
+    writeFileSync(join(folder, name), printProgram(program, { elide: true }));
   };
 }

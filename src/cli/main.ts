@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { addBench } from './bench.ts';
+import { addConvert } from './convert.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { addInspect } from './inspect.ts';
@@ -20,6 +21,7 @@ const program = new Command('ingot')
 addRun(program);
 addBench(program);
 addInspect(program);
+addConvert(program);
 addDoctor(program);
 
 // A reader that stops listening (`ingot run ... | head`) ends the work, and is no failure.

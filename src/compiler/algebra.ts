@@ -9,6 +9,7 @@ import type { Site } from '../ir/rewrite.ts';
 import { asTensor, maxElements, sameShape, sameType } from '../ir/types.ts';
 import { definedBy } from '../ir/walk.ts';
 import { type ElementType, elementClass, elementTypes } from '../numerics/element-types.ts';
+import { isDetour } from './conversions.ts';
 
 type Rule<N extends OpName> = (op: OpOf<N>, site: Site) => Value | readonly Value[] | undefined;
 type Rules = { readonly [N in OpName]?: Rule<N> };
@@ -43,36 +44,6 @@ function elementOf(value: Value): ElementType {
 }
 
 const isIdentity = (list: readonly number[]): boolean => list.every((d, i) => d === i);
-
-/** Every value of the first type is a value of the second. */
-function isLossless(from: ElementType, to: ElementType): boolean {
-  if (from === to) return true;
-  const [a, b] = [elementTypes[from], elementTypes[to]];
-  if (a.class === 'complex' || b.class === 'complex' || b.class === 'boolean') return false;
-  if (a.class === 'boolean') return true;
-  // Wider floats have both more mantissa and at least as much exponent.
-  if (a.class === 'float') return b.class === 'float' && a.bits < b.bits;
-  if (b.class === 'float') return a.bits <= (mantissa[to] ?? 0);
-  return a.bits < b.bits && (a.class === b.class || a.class === 'unsigned');
-}
-
-/** Whether converting by way of the second type gives what converting at once does. */
-function isDetour(from: ElementType, by: ElementType, to: ElementType): boolean {
-  if (!isLossless(from, by)) return false;
-  // Integers wrap on their way to narrower ones, floats do not.
-  const isInteger = (element: ElementType) => elementClass(element) !== 'float' && elementClass(element) !== 'complex';
-  return !isInteger(from) || isInteger(by) || !isInteger(to) || isLossless(from, to);
-}
-
-/** Bits of an integer that a float type holds exactly. */
-const mantissa: Readonly<Partial<Record<ElementType, number>>> = {
-  f64: 53,
-  f32: 24,
-  f16: 11,
-  bf16: 8,
-  f8E4M3FN: 4,
-  f8E5M2: 3,
-};
 
 /** One of two operands is the neutral element: the other one. */
 function neutral(number: (element: ElementType) => number): Rule<'add' | 'multiply' | 'and' | 'or' | 'xor'> {

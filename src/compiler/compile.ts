@@ -2,6 +2,7 @@
 import { IngotError } from '../base/errors.ts';
 import type { Pass, Program } from '../ir/program.ts';
 import { verify } from '../ir/verify.ts';
+import { raise } from './raise.ts';
 import { simplify } from './simplify.ts';
 import { planState } from './state.ts';
 
@@ -12,7 +13,10 @@ export interface CompileOptions {
   readonly dump?: ((pass: string, program: Program) => void) | undefined;
 }
 
-const passes: readonly { readonly name: string; readonly run: Pass }[] = [{ name: 'simplify', run: simplify }];
+const passes: readonly { readonly name: string; readonly run: Pass }[] = [
+  { name: 'simplify', run: simplify },
+  { name: 'raise', run: raise },
+];
 
 /** @throws IngotError 'InvalidProgram' (with `verify`), 'StateWouldCopy'. */
 export function compile(program: Program, options: CompileOptions = {}): Program {

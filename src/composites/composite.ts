@@ -16,7 +16,7 @@ export interface Composite<A extends { readonly [key: string]: Attribute }> {
   decompose(b: Builder, operands: readonly Value[], attributes: A): readonly Value[];
 }
 
-const compositePrefix = 'ingot.';
+export const compositePrefix = 'ingot.';
 
 /** Appends the composite; its decomposition becomes a function once for each distinct use. */
 export function emit<A extends { readonly [key: string]: Attribute }>(

@@ -86,7 +86,8 @@ export function ropeFrequencies(base: number, dimensions: number, scaling: RopeS
   }
 }
 
-function yarnAttentionFactor({
+/** YaRN's factor on cos and sin: as given, else what follows from the other settings. */
+export function yarnAttentionFactor({
   factor,
   attentionFactor,
   mscale,

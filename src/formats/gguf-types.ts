@@ -73,6 +73,17 @@ export const removedGgmlTypes: ReadonlyMap<number, string> = new Map([
   [38, 'iq4_nl_8_8'],
 ]);
 
+/** llama.cpp's numbers (`llama_ftype`, the key `general.file_type`) for files whose matrices are mostly of a format. */
+export const ggufFileTypes: ReadonlyMap<string, number> = new Map([
+  ['f32', 0],
+  ['f16', 1],
+  ['q4_0', 2],
+  ['q8_0', 7],
+  ['q4_K', 14],
+  ['q6_K', 18],
+  ['bf16', 32],
+]);
+
 /** Metadata value types other than arrays: id in the file, and the least bytes of one value. */
 export const ggufScalars = {
   uint8: { id: 0, bytes: 1 },
@@ -100,7 +111,7 @@ export function ggufScalarById(id: number): GgufScalar | undefined {
   return undefined;
 }
 
-export function isGgufScalar(name: string): name is GgufScalar {
+function isGgufScalar(name: string): name is GgufScalar {
   return Object.hasOwn(ggufScalars, name);
 }
 

@@ -41,6 +41,10 @@ export interface GgufCheckpoint extends Checkpoint {
   readonly metadataTypes: ReadonlyMap<string, GgufType>;
 }
 
+export function isGguf(checkpoint: Checkpoint): checkpoint is GgufCheckpoint {
+  return checkpoint.kind === 'gguf' && 'metadataTypes' in checkpoint;
+}
+
 /**
  * Reads the header. The checkpoint owns the source from then on: disposing of it disposes of the source. Where this
  * throws, the source is still the caller's.

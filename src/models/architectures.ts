@@ -8,7 +8,7 @@ import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
 import { Settings } from './settings.ts';
 
-export const architectures: readonly Architecture[] = [llama, mistral, qwen2, qwen3];
+const architectures: readonly Architecture[] = [llama, mistral, qwen2, qwen3];
 
 /** @throws IngotError 'UnknownArchitecture' naming what was found and what is known, and whatever `open` throws. */
 export function openModel(checkpoint: Checkpoint): Model {

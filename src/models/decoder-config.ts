@@ -4,8 +4,8 @@
  */
 
 import { IngotError } from '../base/errors.ts';
-import type { RopeScaling } from '../composites/rope_frequencies.ts';
-import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
+import { type RopeScaling, yarnAttentionFactor } from '../composites/rope_frequencies.ts';
+import type { Checkpoint } from '../formats/checkpoint.ts';
 import { Settings } from './settings.ts';
 
 export interface DecoderConfig {
@@ -26,16 +26,15 @@ export interface DecoderConfig {
     readonly layout: 'interleaved' | 'half';
     readonly scaling: RopeScaling;
   };
+  /** As `rope.layout`, of this architecture's GGUF files; Hugging Face's layout is always 'half'. */
+  readonly ggufRopeLayout: 'interleaved' | 'half';
   /** Normalize each head of queries and keys (Qwen3). */
   readonly headNorm: boolean;
   /** Tokens that layer i sees back, itself included; undefined = all. */
   slidingWindow(layer: number): number | undefined;
 }
 
-type Special = Pick<DecoderConfig, 'architecture' | 'headNorm'> & {
-  /** Pair layout of the weights in GGUF files; Hugging Face's is always 'half'. */
-  readonly ggufRopeLayout: 'interleaved' | 'half';
-};
+type Special = Pick<DecoderConfig, 'architecture' | 'headNorm' | 'ggufRopeLayout'>;
 
 export function readDecoderConfig(checkpoint: Checkpoint, special: Special): DecoderConfig {
   switch (checkpoint.kind) {
@@ -54,15 +53,13 @@ export function readDecoderConfig(checkpoint: Checkpoint, special: Special): Dec
   }
 }
 
-function readGguf(checkpoint: Checkpoint, { architecture, headNorm, ggufRopeLayout }: Special): DecoderConfig {
-  const s = new Settings(checkpoint, `${architecture}.`);
+function readGguf(checkpoint: Checkpoint, special: Special): DecoderConfig {
+  const s = new Settings(checkpoint, `${special.architecture}.`);
   const hiddenSize = s.count('embedding_length');
   const heads = s.count('attention.head_count');
   const headDim = s.count('attention.key_length', hiddenSize / heads);
-  const window = s.get('attention.sliding_window') === undefined ? undefined : s.count('attention.sliding_window');
   return {
-    architecture,
-    headNorm,
+    ...special,
     hiddenSize,
     heads,
     headDim,
@@ -75,12 +72,22 @@ function readGguf(checkpoint: Checkpoint, { architecture, headNorm, ggufRopeLayo
     rope: {
       base: s.number('rope.freq_base', 10000),
       dimensions: s.count('rope.dimension_count', headDim),
-      layout: ggufRopeLayout,
+      layout: special.ggufRopeLayout,
       scaling: readGgufScaling(s),
     },
-    slidingWindow: () => window,
+    slidingWindow: readGgufWindow(s),
   };
 }
+
+function readGgufWindow(s: Settings): (layer: number) => number | undefined {
+  if (s.get('attention.sliding_window') === undefined) return () => undefined;
+  const window = s.count('attention.sliding_window');
+  const pattern = s.booleans('attention.sliding_window_pattern');
+  return (layer) => (pattern === undefined || pattern[layer] === true ? window : undefined);
+}
+
+/** ggml multiplies this into YaRN's own factor on cos and sin; Hugging Face's `attention_factor` replaces that one. */
+export const ggufAttentionFactor = 'rope.scaling.yarn_attn_factor';
 
 function readGgufScaling(s: Settings): RopeScaling {
   const linear = s.get('rope.scale_linear');
@@ -91,20 +98,23 @@ function readGgufScaling(s: Settings): RopeScaling {
       return { kind: 'none' };
     case 'linear':
       return { kind: 'linear', factor: s.number('rope.scaling.factor') };
-    case 'yarn':
-      return {
-        kind: 'yarn',
+    case 'yarn': {
+      const yarn = {
+        kind,
         factor: s.number('rope.scaling.factor'),
         originalContextLength: s.count('rope.scaling.original_context_length'),
         betaFast: s.number('rope.scaling.yarn_beta_fast', 32),
         betaSlow: s.number('rope.scaling.yarn_beta_slow', 1),
-      };
+      } as const;
+      if (s.get(ggufAttentionFactor) === undefined) return yarn;
+      return { ...yarn, attentionFactor: s.number(ggufAttentionFactor) * yarnAttentionFactor(yarn) };
+    }
     default:
       return s.unsupported('rope.scaling.type', 'none, linear and yarn');
   }
 }
 
-function readHuggingFace(checkpoint: Checkpoint, { architecture, headNorm }: Special): DecoderConfig {
+function readHuggingFace(checkpoint: Checkpoint, special: Special): DecoderConfig {
   const s = new Settings(checkpoint);
   const activation = s.string('hidden_act', 'silu');
   if (activation !== 'silu') s.unsupported('hidden_act', 'silu');
@@ -113,8 +123,7 @@ function readHuggingFace(checkpoint: Checkpoint, { architecture, headNorm }: Spe
   const headDim = s.count('head_dim', hiddenSize / heads);
   const contextLength = s.count('max_position_embeddings');
   return {
-    architecture,
-    headNorm,
+    ...special,
     hiddenSize,
     heads,
     headDim,
@@ -176,14 +185,13 @@ function readHuggingFaceWindow(s: Settings): (layer: number) => number | undefin
   return (layer) => (layer >= first ? window : undefined);
 }
 
-function readLlama2c(checkpoint: Checkpoint, { architecture, headNorm }: Special): DecoderConfig {
+function readLlama2c(checkpoint: Checkpoint, special: Special): DecoderConfig {
   const s = new Settings(checkpoint);
   const hiddenSize = s.count('dim');
   const heads = s.count('n_heads');
   const headDim = hiddenSize / heads;
   return {
-    architecture,
-    headNorm,
+    ...special,
     hiddenSize,
     heads,
     headDim,
@@ -196,41 +204,4 @@ function readLlama2c(checkpoint: Checkpoint, { architecture, headNorm }: Special
     rope: { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } },
     slidingWindow: () => undefined,
   };
-}
-
-/** GGUF metadata that says the same; keys whose values are floats are named in `floats`. */
-export function ggufMetadata(config: DecoderConfig): {
-  readonly metadata: ReadonlyMap<string, MetadataValue>;
-  readonly floats: ReadonlySet<string>;
-} {
-  const { architecture, rope } = config;
-  const integers = {
-    block_count: config.layers,
-    context_length: config.contextLength,
-    embedding_length: config.hiddenSize,
-    feed_forward_length: config.feedForwardSize,
-    'attention.head_count': config.heads,
-    'attention.head_count_kv': config.kvHeads,
-    'attention.key_length': config.headDim,
-    'attention.value_length': config.headDim,
-    'rope.dimension_count': rope.dimensions,
-    vocab_size: config.vocabularySize,
-  };
-  const floats: Record<string, number> = {
-    'attention.layer_norm_rms_epsilon': config.normEpsilon,
-    'rope.freq_base': rope.base,
-  };
-  const metadata = new Map<string, MetadataValue>([['general.architecture', architecture]]);
-  for (const [key, value] of Object.entries(integers)) metadata.set(`${architecture}.${key}`, value);
-  const window = config.slidingWindow(0);
-  if (window !== undefined) metadata.set(`${architecture}.attention.sliding_window`, window);
-  if (rope.scaling.kind === 'linear' || rope.scaling.kind === 'yarn') {
-    metadata.set(`${architecture}.rope.scaling.type`, rope.scaling.kind);
-    floats['rope.scaling.factor'] = rope.scaling.factor;
-  }
-  if (rope.scaling.kind === 'yarn') {
-    metadata.set(`${architecture}.rope.scaling.original_context_length`, rope.scaling.originalContextLength);
-  }
-  for (const [key, value] of Object.entries(floats)) metadata.set(`${architecture}.${key}`, value);
-  return { metadata, floats: new Set(Object.keys(floats).map((key) => `${architecture}.${key}`)) };
 }

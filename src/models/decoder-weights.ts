@@ -53,6 +53,17 @@ function row(
   return { gguf, huggingface, shape, presence };
 }
 
+/** Names and shapes of the tensors that every decoder of this configuration has. */
+export function decoderShapes(config: DecoderConfig): ReadonlyMap<string, readonly number[]> {
+  const needed = (rows: readonly TensorRow[]) =>
+    rows.filter(({ presence }) => presence === 'always' || (presence === 'headNorm' && config.headNorm));
+  const shapes = new Map(needed(global).map(({ gguf, shape }) => [gguf, shape(config)]));
+  for (let layer = 0; layer < config.layers; layer++) {
+    for (const { gguf, shape } of needed(perLayer)) shapes.set(`blk.${layer}.${gguf}`, shape(config));
+  }
+  return shapes;
+}
+
 /** Tensors that files carry and nobody needs. */
 const idle = /rotary_emb\.inv_freq$|attn_rot_embd/;
 

@@ -5,7 +5,7 @@
 
 import type { DotNumerics } from '../composites/quantized_dot.ts';
 import type { StepLimits } from '../composites/step.ts';
-import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
+import type { Checkpoint, Metadata, StoredTensor } from '../formats/checkpoint.ts';
 import type { Program } from '../ir/program.ts';
 
 export type KvElement = 'f32' | 'f16' | 'bf16';
@@ -36,6 +36,21 @@ export interface Model {
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
   build(options: BuildOptions): Program;
+  /** The model in GGUF's terms. @throws IngotError 'UnsupportedFile' for what GGUF cannot say. */
+  toGguf(): GgufDescription;
+}
+
+/** A model as a GGUF file says it: everything but a name, a vocabulary, and the formats of the weights. */
+export interface GgufDescription {
+  readonly metadata: Metadata;
+  /** Keys whose values are floats, even where they are whole. */
+  readonly floats: ReadonlySet<string>;
+  readonly weights: readonly {
+    readonly name: string;
+    readonly stored: StoredTensor;
+    /** Rows are heads of so many dimensions, to be brought from rotary pairs (i, i + half) to (2i, 2i + 1). */
+    readonly interleaveHeads?: number;
+  }[];
 }
 
 export interface Architecture {

@@ -3,6 +3,7 @@ import type { Checkpoint } from '../formats/checkpoint.ts';
 import { buildDecoder } from './decoder.ts';
 import type { DecoderConfig } from './decoder-config.ts';
 import { decoderWeights } from './decoder-weights.ts';
+import { exportDecoder } from './gguf-export.ts';
 import type { Model } from './model.ts';
 
 /** @throws IngotError 'InvalidFile', 'UnsupportedFile': see `decoderWeights`. */
@@ -20,5 +21,6 @@ export function openDecoder(checkpoint: Checkpoint, config: DecoderConfig): Mode
     parameterCount,
     weights,
     build: (options) => buildDecoder(config, weights, options),
+    toGguf: () => exportDecoder(config, weights),
   };
 }

@@ -56,6 +56,13 @@ export class Settings {
     return ok ? value : this.#wrong(key, 'a list of strings');
   }
 
+  booleans(key: string): readonly boolean[] | undefined {
+    const value = this.get(key);
+    if (value === undefined) return undefined;
+    const ok = Array.isArray(value) && value.every((item): item is boolean => typeof item === 'boolean');
+    return ok ? value : this.#wrong(key, 'a list of true and false');
+  }
+
   /** An object's own settings; undefined where the key is absent. */
   section(key: string): Settings | undefined {
     const value = this.get(key);

@@ -13,19 +13,24 @@ export function spellingIds(vocabulary: Vocabulary): Map<string, number> {
   return ids;
 }
 
+/** 'left right', or the two. */
+export type Merge = string | readonly string[];
+
+export function mergeParts(merge: Merge): readonly [left: string, right: string] {
+  if (typeof merge !== 'string') return [merge[0] ?? '', merge[1] ?? ''];
+  // A space may itself be the left symbol, so the separator is looked for after the first character.
+  const space = merge.indexOf(' ', 1);
+  return [merge.slice(0, space), merge.slice(space + 1)];
+}
+
 /**
- * Merges as 'left right' or as pairs; their order is their rank.
+ * The order of merges is their rank.
  * @throws IngotError 'InvalidFile' for a merge of or into a token that the vocabulary lacks.
  */
-export function mergesByName(
-  merges: readonly (string | readonly string[])[],
-  ids: ReadonlyMap<string, number>,
-): PairTable {
+export function mergesByName(merges: readonly Merge[], ids: ReadonlyMap<string, number>): PairTable {
   const pairs = new PairTable(merges.length);
   merges.forEach((merge, rank) => {
-    // A space may itself be the left symbol, so the separator is looked for after the first character.
-    const space = typeof merge === 'string' ? merge.indexOf(' ', 1) : -1;
-    const [left = '', right = ''] = typeof merge === 'string' ? [merge.slice(0, space), merge.slice(space + 1)] : merge;
+    const [left, right] = mergeParts(merge);
     const [leftId, rightId, merged] = [ids.get(left), ids.get(right), ids.get(left + right)];
     if (leftId === undefined || rightId === undefined || merged === undefined) {
       const missing = leftId === undefined ? left : rightId === undefined ? right : left + right;

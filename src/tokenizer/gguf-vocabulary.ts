@@ -1,11 +1,14 @@
-/** Vocabularies in GGUF's `tokenizer.ggml.*` keys (llama.cpp's `gguf-py` and `llama-vocab.cpp` define them). */
+/**
+ * Vocabularies in GGUF's `tokenizer.ggml.*` keys (llama.cpp's `gguf-py` and `llama-vocab.cpp` define them). What those
+ * cannot say of a Hugging Face tokenizer is in two keys of our own, `tokenizer.ingot.*`, which other readers pass over.
+ */
 import { IngotError } from '../base/errors.ts';
-import type { Metadata, MetadataValue } from '../formats/checkpoint.ts';
+import type { Metadata } from '../formats/checkpoint.ts';
 import { ByteLevelModel } from './bpe.ts';
 import { mergesByName, spellingIds } from './byte-level-vocabulary.ts';
 import { preTokenizer } from './pre-tokenizers.ts';
-import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import { type Encoding, makeVocabulary, type ScoredVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
+import { prefixAll, SentencePieceModel, type SpacePrefix, scoredPairs } from './sentencepiece.ts';
+import { type Encoding, makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
 
 /** @throws IngotError 'InvalidFile' for missing or malformed keys, 'UnsupportedFile' for kinds of vocabulary not known. */
 export function ggufEncoding(metadata: Metadata): Encoding {
@@ -33,7 +36,11 @@ export function ggufEncoding(metadata: Metadata): Encoding {
       const vocabulary = makeVocabulary({ ...common, addBos: keys.boolean('add_bos_token') ?? cut.addBos });
       const ids = spellingIds(vocabulary);
       const pairs = mergesByName(keys.strings('merges') ?? [], ids);
-      return { vocabulary, model: new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut }) };
+      const form = keys.string('normalization', 'ingot');
+      if (form !== undefined && form !== 'NFC')
+        throw keys.wrong('normalization', `is '${form}'; known is NFC`, 'ingot');
+      const normalized = form === undefined ? {} : ({ normalization: form } as const);
+      return { vocabulary, model: new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer: cut, ...normalized }) };
     }
     case 'llama': {
       const vocabulary = makeVocabulary({
@@ -49,7 +56,7 @@ export function ggufEncoding(metadata: Metadata): Encoding {
         model: new SentencePieceModel({
           vocabulary,
           ...scoredPairs(vocabulary, scores),
-          spacePrefix: (keys.boolean('add_space_prefix') ?? true) ? prefixAll : { at: 'nowhere' },
+          spacePrefix: readSpacePrefix(keys),
         }),
       };
     }
@@ -60,28 +67,13 @@ export function ggufEncoding(metadata: Metadata): Encoding {
   }
 }
 
-/** The keys of a SentencePiece vocabulary, for writing it into a GGUF file. `ggufEncoding` reads them to the same encoder. */
-export function sentencePieceMetadata(parts: ScoredVocabulary): Map<string, MetadataValue> {
-  const values: Readonly<Record<string, MetadataValue | undefined>> = {
-    model: 'llama',
-    pre: 'default',
-    tokens: parts.texts,
-    scores: Float32Array.from(parts.scores),
-    token_type: Int32Array.from(parts.kinds, (kind) => tokenKinds.indexOf(kind) + 1),
-    bos_token_id: parts.bos,
-    eos_token_id: parts.eos,
-    // Any further end: this key has room for one.
-    eot_token_id: parts.ends?.find((id) => id !== undefined && id !== parts.eos),
-    unknown_token_id: parts.unknown,
-    add_bos_token: parts.addBos ?? false,
-    add_eos_token: parts.addEos ?? false,
-    add_space_prefix: true,
-  };
-  const metadata = new Map<string, MetadataValue>();
-  for (const [key, value] of Object.entries(values)) {
-    if (value !== undefined) metadata.set(`tokenizer.ggml.${key}`, value);
-  }
-  return metadata;
+function readSpacePrefix(keys: Keys): SpacePrefix {
+  if (!(keys.boolean('add_space_prefix') ?? true)) return { at: 'nowhere' };
+  // Hugging Face's Metaspace: no space where one is already.
+  const at = keys.string('space_prefix', 'ingot');
+  if (at === undefined) return prefixAll;
+  if (at === 'start' || at === 'stretches') return { at, besideSpace: false };
+  throw keys.wrong('space_prefix', `is '${at}'; known are start and stretches`, 'ingot');
 }
 
 function readKinds(keys: Keys, size: number): TokenKind[] {
@@ -94,7 +86,9 @@ function readKinds(keys: Keys, size: number): TokenKind[] {
   });
 }
 
-/** Typed access to `tokenizer.ggml.*`; a key of another type is an 'InvalidFile'. */
+type Family = 'ggml' | 'ingot';
+
+/** Typed access to `tokenizer.ggml.*` (and `tokenizer.ingot.*`); a key of another type is an 'InvalidFile'. */
 class Keys {
   readonly #metadata: Metadata;
 
@@ -102,14 +96,14 @@ class Keys {
     this.#metadata = metadata;
   }
 
-  wrong(key: string, what: string): IngotError {
-    return new IngotError('InvalidFile', `tokenizer.ggml.${key} ${what}`);
+  wrong(key: string, what: string, family: Family = 'ggml'): IngotError {
+    return new IngotError('InvalidFile', `tokenizer.${family}.${key} ${what}`);
   }
 
-  string(key: string): string | undefined {
-    const value = this.#get(key);
+  string(key: string, family: Family = 'ggml'): string | undefined {
+    const value = this.#get(key, family);
     if (value === undefined || typeof value === 'string') return value;
-    throw this.wrong(key, 'is not a string');
+    throw this.wrong(key, 'is not a string', family);
   }
 
   boolean(key: string): boolean | undefined {
@@ -153,8 +147,8 @@ class Keys {
     return value;
   }
 
-  #get(key: string): unknown {
-    return this.#metadata.get(`tokenizer.ggml.${key}`);
+  #get(key: string, family: Family = 'ggml'): unknown {
+    return this.#metadata.get(`tokenizer.${family}.${key}`);
   }
 }
 

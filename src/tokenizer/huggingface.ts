@@ -7,20 +7,50 @@
 import type { ByteSource } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import { ByteLevelModel } from './bpe.ts';
-import { mergesByName, spellingIds } from './byte-level-vocabulary.ts';
+import { type Merge, mergesByName, spellingIds } from './byte-level-vocabulary.ts';
 import { byteLevelPatterns, normalization, sentencePieceSpaces } from './huggingface-pipeline.ts';
 import { JsonView, readJson, readText } from './json-view.ts';
 import { LibraryModel } from './library-model.ts';
 import { MAX_RANK } from './merge.ts';
-import { SentencePieceModel, symbolTables } from './sentencepiece.ts';
+import type { PreTokenizer } from './pre-tokenizers.ts';
+import { SentencePieceModel, type SpacePrefix, symbolTables } from './sentencepiece.ts';
 import { sentencePieceEncoding } from './sentencepiece-file.ts';
 import { type Encoding, makeVocabulary, type TextModel, type TokenKind, type Vocabulary } from './vocabulary.ts';
 
+/** The files of a folder, and what they make of its tokens. */
+export interface HuggingFaceFiles {
+  /** `tokenizer.json`, or what older files mean by it. */
+  readonly tokenizer: JsonView;
+  readonly config: JsonView;
+  readonly vocabulary: Vocabulary;
+}
+
+/** What the pipeline of a `tokenizer.json` does with plain text; 'other' is for the library. */
+export type Pipeline =
+  | {
+      readonly kind: 'byteLevel';
+      readonly preTokenizer: PreTokenizer;
+      readonly normalization: 'NFC' | 'none';
+      readonly merges: readonly Merge[];
+    }
+  | { readonly kind: 'sentencePiece'; readonly spacePrefix: SpacePrefix; readonly merges: readonly Merge[] }
+  | { readonly kind: 'other' };
+
+/** @throws as `readHuggingFaceFiles`; 'UnsupportedFile' for pipelines that cannot be followed. */
+export async function huggingFaceEncoding(companions: ReadonlyMap<string, ByteSource>): Promise<Encoding> {
+  const files = await readHuggingFaceFiles(companions);
+  if (files instanceof Uint8Array) return sentencePieceEncoding(files);
+  return { vocabulary: files.vocabulary, model: textModel(files) };
+}
+
 /**
- * @param companions files by name; `tokenizer.json`, else `vocab.json` with `merges.txt` (GPT-2), else `tokenizer.model`.
+ * @param companions files by name; `tokenizer.json`, else `vocab.json` with `merges.txt` (GPT-2), else `tokenizer.model`,
+ * of which the bytes are given back.
  * @throws IngotError 'FileNotFound' if none is there, 'InvalidFile', 'UnsupportedFile'.
  */
-export async function huggingFaceEncoding(companions: ReadonlyMap<string, ByteSource>): Promise<Encoding> {
+export async function readHuggingFaceFiles(
+  companions: ReadonlyMap<string, ByteSource>,
+): Promise<HuggingFaceFiles | Uint8Array> {
   const optional = async (name: string) => {
     const source = companions.get(name);
     return source === undefined ? new JsonView(undefined, name) : readJson(source);
@@ -30,43 +60,51 @@ export async function huggingFaceEncoding(companions: ReadonlyMap<string, ByteSo
   const [vocab, merges, model] = ['vocab.json', 'merges.txt', 'tokenizer.model'].map((name) => companions.get(name));
   let tokenizer = await optional('tokenizer.json');
   if (tokenizer.missing && vocab !== undefined && merges !== undefined) tokenizer = await gpt2Pipeline(vocab, merges);
-  if (tokenizer.missing && model !== undefined) return sentencePieceEncoding(await model.read(0, model.length));
+  if (tokenizer.missing && model !== undefined) return model.read(0, model.length);
   if (tokenizer.missing) {
     throw new IngotError('FileNotFound', 'the folder holds no tokenizer', {
       hint: 'put its tokenizer.json (or tokenizer.model) beside the weights',
     });
   }
-  const vocabulary = readVocabulary(tokenizer, config, generation);
-  return { vocabulary, model: textModel(tokenizer, config, vocabulary) };
+  return { tokenizer, config, vocabulary: readVocabulary(tokenizer, config, generation) };
 }
 
-function textModel(tokenizer: JsonView, config: JsonView, vocabulary: Vocabulary): TextModel {
+export function readPipeline(tokenizer: JsonView): Pipeline {
   const model = tokenizer.get('model');
   const normalizer = tokenizer.get('normalizer');
   const plain = ['continuing_subword_prefix', 'end_of_word_suffix'].every((key) => !model.get(key).string());
-  if (model.get('type').string() === 'BPE' && plain) {
-    const form = normalization(normalizer);
-    const patterns = byteLevelPatterns(tokenizer.get('pre_tokenizer'));
-    if (patterns !== undefined && form !== undefined) {
-      const ids = spellingIds(vocabulary);
-      const preTokenizer = { patterns, wholeTokens: model.get('ignore_merges').boolean() ?? false, addBos: false };
-      const pairs = mergesByName(readMerges(model), ids);
-      return new ByteLevelModel({
-        vocabulary,
-        ids,
-        pairs,
-        preTokenizer,
-        ...(form === 'none' ? {} : { normalization: form }),
-      });
-    }
-    const spacePrefix = sentencePieceSpaces(normalizer, tokenizer.get('pre_tokenizer'));
-    if (spacePrefix !== undefined) {
-      const { ids, characters, inside } = symbolTables(vocabulary);
-      const pairs = mergesByName(readMerges(model), ids);
-      return new SentencePieceModel({ vocabulary, characters, inside, pairs, spacePrefix });
-    }
+  if (model.get('type').string() !== 'BPE' || !plain) return { kind: 'other' };
+  const form = normalization(normalizer);
+  const patterns = byteLevelPatterns(tokenizer.get('pre_tokenizer'));
+  if (patterns !== undefined && form !== undefined) {
+    const preTokenizer = { patterns, wholeTokens: model.get('ignore_merges').boolean() ?? false, addBos: false };
+    return { kind: 'byteLevel', preTokenizer, normalization: form, merges: readMerges(model) };
   }
-  return new LibraryModel(tokenizer, config, vocabulary);
+  const spacePrefix = sentencePieceSpaces(normalizer, tokenizer.get('pre_tokenizer'));
+  if (spacePrefix === undefined) return { kind: 'other' };
+  return { kind: 'sentencePiece', spacePrefix, merges: readMerges(model) };
+}
+
+function textModel({ tokenizer, config, vocabulary }: HuggingFaceFiles): TextModel {
+  const pipeline = readPipeline(tokenizer);
+  switch (pipeline.kind) {
+    case 'byteLevel': {
+      const { preTokenizer, normalization: form } = pipeline;
+      const ids = spellingIds(vocabulary);
+      const pairs = mergesByName(pipeline.merges, ids);
+      const normalized = form === 'none' ? {} : { normalization: form };
+      return new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer, ...normalized });
+    }
+    case 'sentencePiece': {
+      const { ids, characters, inside } = symbolTables(vocabulary);
+      const pairs = mergesByName(pipeline.merges, ids);
+      return new SentencePieceModel({ vocabulary, characters, inside, pairs, spacePrefix: pipeline.spacePrefix });
+    }
+    case 'other':
+      return new LibraryModel(tokenizer, config, vocabulary);
+    default:
+      return pipeline satisfies never;
+  }
 }
 
 function readVocabulary(tokenizer: JsonView, config: JsonView, generation: JsonView): Vocabulary {
@@ -128,7 +166,7 @@ function unknownToken(model: JsonView, named: ReadonlyMap<string, number>): numb
   return text === undefined ? model.get('unk_id').integer() : named.get(text);
 }
 
-function readMerges(model: JsonView): readonly (string | readonly string[])[] {
+function readMerges(model: JsonView): readonly Merge[] {
   const merges = model.get('merges');
   if (!Array.isArray(merges.value)) throw merges.wrong('is not an array');
   return merges.value.map((merge: unknown, rank) => {

@@ -4,12 +4,16 @@
  */
 import { IngotError } from '../base/errors.ts';
 import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import { type Encoding, makeVocabulary, type ScoredVocabulary, type TokenKind } from './vocabulary.ts';
+import { type Encoding, makeVocabulary, type TokenKind, type VocabularyParts } from './vocabulary.ts';
 
 const FIRST_NORMAL = 3 + 256;
 
+export interface Llama2cVocabulary extends VocabularyParts {
+  readonly scores: Float32Array;
+}
+
 /** @throws IngotError 'InvalidFile' for malformed files, 'TokenizerMismatch' if it does not hold `size` tokens. */
-export function readLlama2cVocabulary(bytes: Uint8Array, size: number): ScoredVocabulary {
+export function readLlama2cVocabulary(bytes: Uint8Array, size: number): Llama2cVocabulary {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
   const texts: string[] = [];
@@ -38,7 +42,7 @@ export function readLlama2cVocabulary(bytes: Uint8Array, size: number): ScoredVo
     return id < FIRST_NORMAL ? 'byte' : 'normal';
   });
   // Stories follow each other with `bos` between them, so it ends one as well.
-  return { texts, kinds, scores, unknown: 0, bos: 1, eos: 2, ends: [1], addBos: true };
+  return { texts, kinds, scores: Float32Array.from(scores), unknown: 0, bos: 1, eos: 2, ends: [1], addBos: true };
 }
 
 export function llama2cEncoding(bytes: Uint8Array, size: number): Encoding {

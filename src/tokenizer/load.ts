@@ -34,12 +34,16 @@ export async function loadTokenizer(
   const encoding = await readEncoding(source);
   const tokens = encoding.vocabulary.texts.length;
   const rows = expected.vocabularySize ?? tokens;
-  if (tokens > rows || tokens + SPARE_ROWS < rows) {
-    throw new IngotError('TokenizerMismatch', `the tokenizer has ${tokens} tokens, the model ${rows}`, {
-      hint: 'take the tokenizer that the model was trained with',
-    });
-  }
+  checkVocabularySize(tokens, rows);
   return new VocabularyTokenizer(encoding, rows);
+}
+
+/** @throws IngotError 'TokenizerMismatch' if a model of so many rows was not trained with so many tokens. */
+export function checkVocabularySize(tokens: number, rows: number): void {
+  if (tokens <= rows && tokens + SPARE_ROWS >= rows) return;
+  throw new IngotError('TokenizerMismatch', `the tokenizer has ${tokens} tokens, the model ${rows}`, {
+    hint: 'take the tokenizer that the model was trained with',
+  });
 }
 
 async function readEncoding(source: TokenizerSource): Promise<Encoding> {

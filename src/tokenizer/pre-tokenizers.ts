@@ -79,6 +79,16 @@ export function preTokenizer(name: string): PreTokenizer {
   });
 }
 
+/** The name of a pre-tokenizer that cuts as this one does, if the table has one. */
+export function preTokenizerName({ patterns, wholeTokens }: PreTokenizer): string | undefined {
+  const written = JSON.stringify(patterns.map((pattern) => pattern.source));
+  for (const [name, known] of names) {
+    const same = JSON.stringify(known.patterns.map((pattern) => pattern.source)) === written;
+    if (same && known.wholeTokens === wholeTokens) return name;
+  }
+  return undefined;
+}
+
 /**
  * Pieces of the text in order; joined, they are the text.
  * @throws IngotError 'InvalidArgument' if some millions of characters are one piece: the engine's matcher has no room.

@@ -3,13 +3,26 @@
  * (`sentencepiece_model.proto` of google/sentencepiece).
  */
 import { IngotError } from '../base/errors.ts';
-import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
-import { type Encoding, makeVocabulary, type TokenKind, tokenKinds } from './vocabulary.ts';
+import { prefixAll, SentencePieceModel, type SpacePrefix, scoredPairs } from './sentencepiece.ts';
+import { type Encoding, makeVocabulary, type TokenKind, tokenKinds, type Vocabulary } from './vocabulary.ts';
 
 const BPE = 2;
 
-/** @throws IngotError 'InvalidFile' for malformed files, 'UnsupportedFile' for models that are no BPE or rewrite text. */
+export interface SentencePieceFile {
+  readonly vocabulary: Vocabulary;
+  readonly scores: readonly number[];
+  readonly spacePrefix: SpacePrefix;
+  readonly removeExtraSpaces: boolean;
+}
+
 export function sentencePieceEncoding(bytes: Uint8Array): Encoding {
+  const { scores, ...file } = readSentencePieceFile(bytes);
+  const model = new SentencePieceModel({ ...file, ...scoredPairs(file.vocabulary, scores) });
+  return { vocabulary: file.vocabulary, model };
+}
+
+/** @throws IngotError 'InvalidFile' for malformed files, 'UnsupportedFile' for models that are no BPE or rewrite text. */
+export function readSentencePieceFile(bytes: Uint8Array): SentencePieceFile {
   const texts: string[] = [];
   const kinds: TokenKind[] = [];
   const scores: number[] = [];
@@ -61,12 +74,9 @@ export function sentencePieceEncoding(bytes: Uint8Array): Encoding {
   });
   return {
     vocabulary,
-    model: new SentencePieceModel({
-      vocabulary,
-      ...scoredPairs(vocabulary, scores),
-      removeExtraSpaces: normalizer.removeExtraSpaces,
-      spacePrefix: normalizer.spacePrefix ? prefixAll : { at: 'nowhere' },
-    }),
+    scores,
+    removeExtraSpaces: normalizer.removeExtraSpaces,
+    spacePrefix: normalizer.spacePrefix ? prefixAll : { at: 'nowhere' },
   };
 }
 

@@ -56,6 +56,11 @@ const ends = new Set([
   '<end_of_utterance>',
 ]);
 
+/** Whether the text alone makes a token the end of a generation. */
+export function isKnownEnd(text: string): boolean {
+  return ends.has(text);
+}
+
 export interface VocabularyParts {
   readonly texts: readonly string[];
   readonly kinds: readonly TokenKind[];
@@ -66,11 +71,6 @@ export interface VocabularyParts {
   readonly ends?: readonly (number | undefined)[];
   readonly addBos?: boolean;
   readonly addEos?: boolean;
-}
-
-/** SentencePiece's: a score for each token. */
-export interface ScoredVocabulary extends VocabularyParts {
-  readonly scores: ArrayLike<number>;
 }
 
 /**
@@ -88,7 +88,7 @@ export function makeVocabulary(parts: VocabularyParts): Vocabulary {
   }
   const kinds = [...parts.kinds];
   texts.forEach((text, id) => {
-    if (!ends.has(text)) return;
+    if (!isKnownEnd(text)) return;
     endOfGeneration.add(id);
     kinds[id] = 'control';
   });

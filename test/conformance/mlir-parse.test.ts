@@ -7,6 +7,7 @@ import { isIngotError } from '../../src/base/errors.ts';
 import { type Module, parseModule, programOf, splitModules } from '../../src/ir/mlir/parse.ts';
 import { printProgram } from '../../src/ir/mlir/print.ts';
 import { isOpName } from '../../src/ir/ops/table.ts';
+import { verify } from '../../src/ir/verify.ts';
 
 const folder = process.env.INGOT_TEST_DATA && join(process.env.INGOT_TEST_DATA, 'stablehlo');
 const skip = !folder && 'INGOT_TEST_DATA is not set';
@@ -30,7 +31,9 @@ test('files parse and print to a fixed point, or are not supported yet', { skip 
         count.parsed++;
         const entry = entryOf(module);
         if (entry === undefined) continue;
-        const printed = printProgram(programOf(module, entry));
+        const program = programOf(module, entry);
+        verify(program);
+        const printed = printProgram(program);
         const again = printProgram(programOf(parseModule(printed, `${name}, printed`), entry));
         if (again !== printed) assert.fail(`${name}: printed, parsed and printed it is another`);
       } catch (error) {

@@ -5,52 +5,39 @@
  * to the result type; f64 in f64; integers modulo 2^bits of the result.
  */
 import { type ElementType, elementClass, elementTypes } from '../../numerics/element-types.ts';
-import { type HostArray, hostArray, numbersPerElement } from '../../numerics/host-array.ts';
+import { type HostArray, numbersPerElement } from '../../numerics/host-array.ts';
 import { rounder, wrapTo } from '../../numerics/rounding.ts';
-import { type BigArray, elementCount, type KernelMaker, type NumberArray, type Shaped, stridesOf } from './kernel.ts';
-import { stridedCopy } from './strided.ts';
+import { type BigArray, elementCount, type KernelMaker, type NumberArray, type Shaped } from './kernel.ts';
+import { reorder } from './strided.ts';
 
-/** An operand as [batch, rows, contracted]; a copy if it does not lie in memory like that. */
-function packer({ element, shape }: Shaped, batch: readonly number[], contract: readonly number[]) {
+/** An operand as [batch, rows, contracted]. */
+function matrices({ element, shape }: Shaped, batch: readonly number[], contract: readonly number[]) {
   const free = shape.map((_, d) => d).filter((d) => !batch.includes(d) && !contract.includes(d));
-  const order = [...batch, ...free, ...contract];
   const extent = (dims: readonly number[]) => elementCount(dims.map((d) => shape[d]));
-  const sizes = { batch: extent(batch), rows: extent(free), contracted: extent(contract) };
-  const moving = order.filter((d) => shape[d] !== 1);
-  if (moving.every((d, i) => i === 0 || d > moving[i - 1])) return { ...sizes, pack: (array: HostArray) => array };
-  const target = order.map((d) => shape[d]);
-  const strides = stridesOf(shape);
-  const copy = stridedCopy(
-    element,
-    target,
-    stridesOf(target),
-    order.map((d) => strides[d]),
-  );
   return {
-    ...sizes,
-    pack(array: HostArray) {
-      const packed = hostArray(element, elementCount(shape));
-      copy(packed, 0, array, 0);
-      return packed;
-    },
+    batch: extent(batch),
+    rows: extent(free),
+    contracted: extent(contract),
+    ordered: reorder(element, shape, [...batch, ...free, ...contract]),
   };
 }
 
 export const dotGeneral: KernelMaker<'dot_general'> = ({ op, inputs: [left, right], outputs: [out] }) => {
   const a = op.attributes;
-  const x = packer(left, a.lhs_batching_dimensions, a.lhs_contracting_dimensions);
-  const y = packer(right, a.rhs_batching_dimensions, a.rhs_contracting_dimensions);
+  const x = matrices(left, a.lhs_batching_dimensions, a.lhs_contracting_dimensions);
+  const y = matrices(right, a.rhs_batching_dimensions, a.rhs_contracting_dimensions);
   const [m, n, k] = [x.rows, y.rows, x.contracted];
   const product = productFor(left.element, right.element, out.element);
   const [leftStep, rightStep, outStep] = [left, right, out].map(({ element }) => numbersPerElement(element));
   return {
     run([l, r], [o]) {
-      const lhs = x.pack(l);
-      const rhs = y.pack(r);
+      const lhs = x.ordered.apply(l);
+      const rhs = y.ordered.apply(r);
       for (let b = 0; b < x.batch; b++) {
         product(lhs, b * m * k * leftStep, rhs, b * n * k * rightStep, o, b * m * n * outStep, m, n, k);
       }
     },
+    scratchBytes: x.ordered.bytes + y.ordered.bytes,
   };
 };
 

@@ -51,14 +51,30 @@ interface RegionCode {
   readonly parameters: readonly number[];
   readonly steps: readonly Step[];
   readonly results: readonly number[];
-  /** Bytes of results alive at once, at most. */
+  /** Bytes that its ops hold at once, at most. */
   readonly peakBytes: number;
+  /** Results whose memory its ops made; the others lie in memory that it was given. */
+  readonly made: readonly boolean[];
+}
+
+/** Where a result lies: memory made for it, that of an operand, or memory that the region was given. */
+type Source = 'made' | 'given' | number;
+
+interface Lowered {
+  readonly exec: Step['exec'];
+  /** Of each result, where it is not just another name for an operand. */
+  readonly sources?: readonly Source[];
+  /** Bytes that are needed only while it runs. */
+  readonly inside?: number;
 }
 
 export interface FunctionCode {
   readonly region: RegionCode;
   readonly slots: number;
 }
+
+/** Splats up to this size are spread once. */
+const keptSplatBytes = 1 << 16;
 
 /** All arrays that constants share, decoded once a program. */
 export type Constants = ReadonlyMap<Literal, (count: number) => HostArray>;
@@ -145,13 +161,20 @@ export class Specialised {
     return code;
   }
 
-  #region(region: Region, slots: Slots, owned: readonly boolean[]): RegionCode {
-    const uses = new RegionUses(region, this.#aliases, owned);
+  #region(
+    region: Region,
+    slots: Slots,
+    owned: readonly boolean[],
+    captured: (root: Value) => boolean = () => false,
+  ): RegionCode {
+    const uses = new RegionUses(region, this.#aliases, owned, captured);
     const live = new LiveBytes(this.#aliases);
     const steps = region.body.map((op, index): Step => {
-      const { exec, taken = [], inside = 0 } = this.#step(op, slots, uses, index);
-      op.results.forEach((value, r) => {
-        live.make(value, this.#bytes(value.type), taken[r] === undefined ? undefined : op.operands[taken[r]]);
+      const { exec, sources, inside = 0 } = this.#step(op, slots, uses, index);
+      sources?.forEach((source, r) => {
+        const value = op.results[r];
+        if (source === 'made') live.make(value, this.#bytes(value.type));
+        else if (source !== 'given') live.move(op.operands[source], value);
       });
       live.inside(inside);
       for (const root of uses.rootsDyingAt(index)) live.free(root);
@@ -162,6 +185,7 @@ export class Specialised {
       steps,
       results: region.results.map((value) => slots.of(value)),
       peakBytes: live.peak,
+      made: region.results.map((value) => live.holds(value)),
     };
   }
 
@@ -179,18 +203,24 @@ export class Specialised {
     return one.byteLength * count;
   }
 
-  #step(
-    op: Op,
-    slots: Slots,
-    uses: RegionUses,
-    index: number,
-  ): { exec: Step['exec']; taken?: readonly (number | undefined)[]; inside?: number } {
+  #step(op: Op, slots: Slots, uses: RegionUses, index: number): Lowered {
     const operands = op.operands.map((value) => slots.of(value));
     const results = op.results.map((value) => slots.of(value));
     switch (op.name) {
       case 'constant': {
-        const data = this.#constant(op.attributes.value);
-        return { exec: (frame) => store(frame, results, [data]) };
+        const { value } = op.attributes;
+        const read = () => this.#constant(value);
+        // A splat as long as the step is made anew each time: kept for every specialisation they would fill the memory.
+        if (value.splat && this.#bytes(value.type) > keptSplatBytes) {
+          return { exec: (frame) => store(frame, results, [read()]), sources: ['made'] };
+        }
+        let data: HostArray | undefined;
+        return {
+          exec: (frame) => {
+            data ??= read();
+            store(frame, results, [data]);
+          },
+        };
       }
       case 'reshape':
       case 'optimization_barrier':
@@ -223,12 +253,13 @@ export class Specialised {
             const values = operands.map((slot) => read(frame, slot));
             store(frame, results, runFunction(code, values, run));
           },
+          sources: code.region.made.map((made) => (made ? 'made' : 'given')),
           inside: code.region.peakBytes,
         };
       }
       case 'if':
       case 'case': {
-        const branches = op.regions.map((region) => this.#region(region, slots, []));
+        const branches = op.regions.map((region) => this.#region(region, slots, [], uses.capturable(index)));
         const choose =
           op.name === 'if'
             ? (value: number) => (value !== 0 ? 0 : 1)
@@ -238,6 +269,7 @@ export class Specialised {
             const branch = branches[choose(Number(array(frame, operands[0])[0]))];
             store(frame, results, runRegion(branch, frame, [], run));
           },
+          sources: results.map((_, i) => (branches.some(({ made }) => made[i]) ? 'made' : 'given')),
           inside: Math.max(...branches.map((branch) => branch.peakBytes)),
         };
       }
@@ -258,6 +290,7 @@ export class Specialised {
             }
             store(frame, results, values);
           },
+          sources: copyIn.map((copied, i) => (copied ? 'made' : i)),
           inside: Math.max(condition.peakBytes, body.peakBytes),
         };
       }
@@ -273,7 +306,7 @@ export class Specialised {
     results: readonly number[],
     uses: RegionUses,
     index: number,
-  ): { exec: Step['exec']; taken: readonly (number | undefined)[] } {
+  ): Lowered {
     const { kernel, outputs } = this.#kernel(op, slots);
     const taken: (number | undefined)[] = [];
     for (let r = 0; r < outputs.length; r++) {
@@ -293,7 +326,7 @@ export class Specialised {
       entry.seconds += (performance.now() - start) / 1000;
       run.profile.set(op.name, entry);
     };
-    return { exec, taken };
+    return { exec, sources: taken.map((operand) => operand ?? 'made'), inside: kernel.scratchBytes ?? 0 };
   }
 
   #kernel(op: Op, slots: Slots): { kernel: Kernel; outputs: readonly Shaped[] } {
@@ -355,7 +388,7 @@ export class Specialised {
   }
 }
 
-/** Bytes of arrays that a region holds: those that its ops made, until their last use. */
+/** Bytes of the arrays that a region's ops made, until their last use; by the root of the values that share one. */
 class LiveBytes {
   readonly #aliases: Aliases;
   readonly #held = new Map<Value, number>();
@@ -366,17 +399,21 @@ class LiveBytes {
     this.#aliases = aliases;
   }
 
-  /** A result, in the memory of an operand if one was taken over. */
-  make(value: Value, bytes: number, operand: Value | undefined): void {
-    if (!this.#aliases.roots(value).has(value) || !this.#aliases.isFresh(value)) return;
-    if (operand !== undefined) {
-      const from = [...this.#aliases.roots(operand)].filter((root) => this.#held.has(root));
-      if (from.length === 0) return;
-      for (const root of from) this.free(root);
-    }
+  make(value: Value, bytes: number): void {
+    if (!this.#aliases.roots(value).has(value)) return;
+    this.free(value);
     this.#held.set(value, bytes);
     this.#now += bytes;
     this.inside(0);
+  }
+
+  /** The memory of an operand, if it was made here, becomes that of a result. */
+  move(operand: Value, value: Value): void {
+    for (const root of this.#aliases.roots(operand)) {
+      const bytes = this.#held.get(root);
+      this.free(root);
+      if (bytes !== undefined) this.make(value, bytes);
+    }
   }
 
   /** What an op needs while it runs. */
@@ -387,6 +424,10 @@ class LiveBytes {
   free(root: Value): void {
     this.#now -= this.#held.get(root) ?? 0;
     this.#held.delete(root);
+  }
+
+  holds(value: Value): boolean {
+    return [...this.#aliases.roots(value)].some((root) => this.#held.has(root));
   }
 }
 

@@ -47,6 +47,8 @@ export interface Kernel {
   run(inputs: readonly HostArray[], outputs: readonly HostArray[], frame: Frame): void;
   /** Per result, the operands whose memory it may be. */
   readonly reuse?: readonly (readonly number[])[];
+  /** Bytes that it takes while it runs. */
+  readonly scratchBytes?: number;
 }
 
 export type KernelMaker<N extends OpName> = (site: KernelSite<N>) => Kernel;

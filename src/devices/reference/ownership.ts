@@ -113,18 +113,30 @@ export class RegionUses {
   readonly #region: Region;
   readonly #aliases: Aliases;
   readonly #owned: readonly boolean[];
+  readonly #captured: (root: Value) => boolean;
+  readonly #defined = new Map<Value, number>();
   readonly #lastUse = new Map<Value, number>();
   readonly #lastRootUse = new Map<Value, number>();
   readonly #values: Value[][];
   readonly #roots: Value[][];
 
-  /** `owned`: the parameters of the region whose memory it may overwrite. */
-  constructor(region: Region, aliases: Aliases, owned: readonly boolean[]) {
+  /** `owned`: the parameters whose memory the region may overwrite; `captured`: roots around it of which the same holds. */
+  constructor(
+    region: Region,
+    aliases: Aliases,
+    owned: readonly boolean[],
+    captured: (root: Value) => boolean = () => false,
+  ) {
     this.#region = region;
     this.#aliases = aliases;
     this.#owned = owned;
+    this.#captured = captured;
+    for (const value of region.parameters) this.#defined.set(value, -1);
     region.body.forEach((op, index) => {
-      for (const value of op.results) this.#use(value, index);
+      for (const value of op.results) {
+        this.#defined.set(value, index);
+        this.#use(value, index);
+      }
       for (const value of usedBy(op)) this.#use(value, index);
     });
     for (const value of region.results) this.#use(value, region.body.length);
@@ -142,9 +154,9 @@ export class RegionUses {
     return this.#values[index];
   }
 
-  /** Arrays that ops of this region made and nothing reads after op `index`. */
+  /** Roots in this region that nothing reads after op `index`. */
   rootsDyingAt(index: number): readonly Value[] {
-    return this.#roots[index].filter((root) => root.owner.kind === 'op' && this.#aliases.isFresh(root));
+    return this.#roots[index];
   }
 
   /** Whether op `index` may overwrite the memory of its operand. */
@@ -159,6 +171,21 @@ export class RegionUses {
     return others.every((other) => [...this.#aliases.roots(other)].every((root) => !roots.has(root)));
   }
 
+  /**
+   * Roots that a branch of op `index` may overwrite: nothing from before the op reads them after it. What the op returns
+   * may still be one of them, overwritten or not.
+   */
+  capturable(index: number): (root: Value) => boolean {
+    return (root) => {
+      if (!this.#isOwned(root)) return false;
+      for (const [value, last] of this.#lastUse) {
+        const before = (this.#defined.get(value) ?? -1) < index;
+        if (before && last > index && this.#aliases.roots(value).has(root)) return false;
+      }
+      return true;
+    };
+  }
+
   /** Whether result `index` of the region is memory that the region owns and returns only once. */
   resultIsOwn(index: number): boolean {
     const roots = [...this.#aliases.roots(this.#region.results[index])];
@@ -171,7 +198,7 @@ export class RegionUses {
   }
 
   #isOwned(root: Value): boolean {
-    if (this.#aliases.home(root) !== this.#region) return false;
+    if (this.#aliases.home(root) !== this.#region) return this.#captured(root);
     return root.owner.kind === 'region' ? this.#owned[root.index] === true : this.#aliases.isFresh(root);
   }
 }

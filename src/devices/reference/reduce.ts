@@ -18,7 +18,7 @@ import {
   type ScalarRegion,
   stridesOf,
 } from './kernel.ts';
-import { copyElement, stridedCopy } from './strided.ts';
+import { copyElement, reorder } from './strided.ts';
 
 const commutative: ReadonlySet<string> = new Set<BinaryOp>([
   'add',
@@ -40,23 +40,27 @@ export function plainFold(region: Region): BinaryOp | undefined {
   return straight || crossed ? (op.name as BinaryOp) : undefined;
 }
 
-/** A fold of contiguous runs of numbers; undefined if the type or op needs the region itself. */
-function numberFold(name: BinaryOp, element: ElementType) {
+/** A fold of `count` numbers from `at`, `stride` apart; undefined if the type or op needs the region itself. */
+type NumberFold = (x: NumberArray, at: number, count: number, stride: number, init: number) => number;
+
+function numberFold(name: BinaryOp, element: ElementType): NumberFold | undefined {
   const f = numberBinary(name, element);
   if (f === undefined) return undefined;
-  const round = storeRounding(element);
-  if (name === 'add' && elementClass(element) === 'float') {
-    const step = rounder(element as FloatType);
-    return (x: NumberArray, at: number, count: number, init: number) => step(init + sumLanes(x, at, count, 1, step));
+  if (elementClass(element) === 'float') {
+    const round = rounder(element as FloatType);
+    if (name === 'add') return (x, at, count, stride, init) => round(init + sumLanes(x, at, count, stride, round));
+    return (x, at, count, stride, init) => {
+      let result = init;
+      for (let i = 0; i < count; i++) result = round(f(result, x[at + i * stride]));
+      return result;
+    };
   }
   // The cell wraps integers as the array of the type does.
   const cell = hostArray(element, 1) as NumberArray;
-  return (x: NumberArray, at: number, count: number, init: number) => {
+  const round = storeRounding(element) ?? ((value: number) => value);
+  return (x, at, count, stride, init) => {
     cell[0] = init;
-    for (let i = 0; i < count; i++) {
-      const value = f(cell[0], x[at + i]);
-      cell[0] = round === undefined ? value : round(value);
-    }
+    for (let i = 0; i < count; i++) cell[0] = round(f(cell[0], x[at + i * stride]));
     return cell[0];
   };
 }
@@ -65,53 +69,43 @@ export const reduce: KernelMaker<'reduce'> = ({ op, inputs, outputs, scalarRegio
   const { dimensions } = op.attributes;
   const arity = outputs.length;
   const { shape } = inputs[0];
-  const kept = shape.map((_, d) => d).filter((d) => !dimensions.includes(d));
-  const reduced = dimensions.toSorted((a, b) => a - b);
-  const order = [...kept, ...reduced];
+  const all = shape.map((_, d) => d);
+  const reduced = all.filter((d) => dimensions.includes(d));
+  // Neighbouring dimensions are folded where they lie, as [outer, count, inner]; others are brought together first.
+  const together = reduced.every((d, i) => i === 0 || d === reduced[i - 1] + 1);
+  const order = together ? all : [...all.filter((d) => !dimensions.includes(d)), ...reduced];
+  const last = order.indexOf(reduced.at(-1) ?? -1);
+  const inner = elementCount(order.slice(last + 1).map((d) => shape[d]));
   const count = elementCount(reduced.map((d) => shape[d]));
-  const target = order.map((d) => shape[d]);
-  const strides = stridesOf(shape);
-  const inPlace = order.every((d, i) => d === i);
-  const packs = inputs.slice(0, arity).map(({ element }) => {
-    if (inPlace) return (array: HostArray) => array;
-    const copy = stridedCopy(
-      element,
-      target,
-      stridesOf(target),
-      order.map((d) => strides[d]),
-    );
-    return (array: HostArray) => {
-      const packed = hostArray(element, elementCount(shape));
-      copy(packed, 0, array, 0);
-      return packed;
-    };
-  });
-  const name = arity === 1 && outputs[0].element === inputs[0].element ? plainFold(op.regions[0]) : undefined;
-  const fold = name === undefined ? undefined : numberFold(name, inputs[0].element);
+  const first = (i: number) => Math.floor(i / inner) * inner * count + (i % inner);
+  const elements = inputs.slice(0, arity).map(({ element }) => element);
+  const ordered = elements.map((element) => reorder(element, shape, order));
+  const scratchBytes = ordered.reduce((sum, { bytes }) => sum + bytes, 0);
+  const name = arity === 1 && outputs[0].element === elements[0] ? plainFold(op.regions[0]) : undefined;
+  const fold = name === undefined ? undefined : numberFold(name, elements[0]);
   if (fold !== undefined) {
     return {
       run([a, init], [o]) {
-        const x = packs[0](a) as NumberArray;
+        const x = ordered[0].apply(a) as NumberArray;
         const out = o as NumberArray;
         const start = (init as NumberArray)[0];
-        for (let i = 0; i < out.length; i++) out[i] = fold(x, i * count, count, start);
+        for (let i = 0; i < out.length; i++) out[i] = fold(x, first(i), count, inner, start);
       },
+      scratchBytes,
     };
   }
-  const folder = regionFold(
-    scalarRegion(0),
-    inputs.slice(0, arity).map(({ element }) => element),
-  );
+  const folder = regionFold(scalarRegion(0), elements);
   return {
     run(arrays, outs, frame) {
-      const packed = packs.map((pack, i) => pack(arrays[i]));
+      const values = ordered.map(({ apply }, i) => apply(arrays[i]));
       folder.enter(frame);
       for (let i = 0; i < outputs[0].count; i++) {
         folder.start(arrays, arity);
-        for (let r = 0; r < count; r++) folder.add(packed, i * count + r);
+        for (let r = 0; r < count; r++) folder.add(values, first(i) + r * inner);
         folder.finish(outs, i);
       }
     },
+    scratchBytes,
   };
 };
 
@@ -121,6 +115,7 @@ function regionFold(region: ScalarRegion, elements: readonly ElementType[]) {
   const widths = elements.map(numbersPerElement);
   const accumulators = region.parameters.slice(0, arity);
   const values = region.parameters.slice(arity);
+  const returned = elements.map((element) => hostArray(element, 1));
   return {
     enter: region.enter,
     /** From the initial values `arrays[at ...]`. */
@@ -134,8 +129,8 @@ function regionFold(region: ScalarRegion, elements: readonly ElementType[]) {
       if (arity === 1) {
         copyElement(widths[0], accumulators[0], 0, region.results[0], 0);
       } else {
-        const results = region.results.map((result) => result.slice());
-        for (let i = 0; i < arity; i++) copyElement(widths[i], accumulators[i], 0, results[i], 0);
+        for (let i = 0; i < arity; i++) copyElement(widths[i], returned[i], 0, region.results[i], 0);
+        for (let i = 0; i < arity; i++) copyElement(widths[i], accumulators[i], 0, returned[i], 0);
       }
     },
     finish(outs: readonly HostArray[], at: number) {

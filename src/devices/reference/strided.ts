@@ -4,6 +4,7 @@
  */
 import type { ElementType } from '../../numerics/element-types.ts';
 import { type HostArray, hostArray, numbersPerElement } from '../../numerics/host-array.ts';
+import { elementCount, stridesOf } from './kernel.ts';
 
 type Words = Uint8Array | Uint16Array | Int32Array;
 
@@ -87,6 +88,9 @@ function mergeAxes(axes: readonly Axis[]): Axis[] {
   return merged;
 }
 
+/** Words from which on the engine's own copy is faster than a loop: it costs a view each time. */
+const setLength = 192;
+
 function copyLine(
   out: Words,
   outAt: number,
@@ -96,7 +100,7 @@ function copyLine(
   fromStride: number,
   count: number,
 ): void {
-  if (outStride === 1 && fromStride === 1 && count >= 32) {
+  if (outStride === 1 && fromStride === 1 && count >= setLength) {
     out.set(from.subarray(fromAt, fromAt + count), outAt);
   } else if (outStride === 1 && fromStride === 0) {
     out.fill(from[fromAt], outAt, outAt + count);
@@ -107,6 +111,32 @@ function copyLine(
       fromAt += fromStride;
     }
   }
+}
+
+/** A tensor with its dimensions in another order. */
+export interface Reordering {
+  /** The array itself if the order in memory is the same. */
+  apply(array: HostArray): HostArray;
+  /** Bytes of the copy. */
+  readonly bytes: number;
+}
+
+export function reorder(element: ElementType, shape: readonly number[], order: readonly number[]): Reordering {
+  const moving = order.filter((d) => shape[d] !== 1);
+  if (moving.every((d, i) => i === 0 || d > moving[i - 1])) return { apply: (array) => array, bytes: 0 };
+  const target = order.map((d) => shape[d]);
+  const strides = stridesOf(shape);
+  const fromStrides = order.map((d) => strides[d]);
+  const copy = stridedCopy(element, target, stridesOf(target), fromStrides);
+  const count = elementCount(shape);
+  return {
+    apply(array) {
+      const copied = hostArray(element, count);
+      copy(copied, 0, array, 0);
+      return copied;
+    },
+    bytes: hostArray(element, 1).byteLength * count,
+  };
 }
 
 /** Element `at` of `from` to element `outAt` of `out`, for single elements of any type. */

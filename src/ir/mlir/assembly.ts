@@ -43,10 +43,7 @@ function types(of: readonly Value[], p: BodyPrinter): string {
 }
 
 /** `(A, B) -> C`. */
-export function functional(
-  op: { readonly operands: readonly Value[]; readonly results: readonly Value[] },
-  p: BodyPrinter,
-) {
+function functional(op: { readonly operands: readonly Value[]; readonly results: readonly Value[] }, p: BodyPrinter) {
   const results = types(op.results, p);
   return `(${types(op.operands, p)}) -> ${op.results.length === 1 ? results : `(${results})`}`;
 }

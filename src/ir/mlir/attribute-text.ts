@@ -3,12 +3,19 @@
  * dictionaries and `#stablehlo.dot<key = ...>` are objects, words of enumerations, types that are no types of values
  * and symbols (with their `@`) are strings. `attributes.ts` makes them the typed attributes of an op.
  */
-import type { Attribute } from '../attributes.ts';
+import { type Attribute, isListAttribute, isLiteralAttribute, isTypeAttribute } from '../attributes.ts';
 import { readDense } from './dense.ts';
 import type { Lexer } from './lexer.ts';
 import { isScalarName, type TypeReader } from './types.ts';
 
 export type Fields = { readonly [key: string]: Attribute };
+
+export function isFields(value: Attribute): value is Fields {
+  return typeof value === 'object' && !isListAttribute(value) && !isTypeAttribute(value) && !isLiteralAttribute(value);
+}
+
+/** JAX's name for an argument whose memory a result takes. There it is a permission; for state of ours it is a must. */
+export const aliasAttribute = 'tf.aliasing_output';
 
 /** In a list of extents: the symbolic dimension that stands at this place. */
 export const symbolicExtent = '?';
@@ -145,8 +152,7 @@ export class AttributeReader {
     const lexer: Lexer = this.#lexer;
     const fields = new Map<string, Attribute>();
     lexer.list(close, () => {
-      lexer.skip();
-      const start = lexer.at;
+      const start = lexer.mark();
       const key = lexer.acceptString() ?? lexer.word('the name of an attribute');
       if (fields.has(key)) lexer.fail(`attribute '${key}' is given twice`, start);
       fields.set(key, lexer.accept('=') ? value() : true);

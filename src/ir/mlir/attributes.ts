@@ -10,15 +10,13 @@ import {
   type AttributedOp,
   type CompareType,
   type ComparisonDirection,
-  isListAttribute,
   isLiteralAttribute,
-  isTypeAttribute,
   type OpAttributes,
   type OpName,
 } from '../attributes.ts';
 import type { Value } from '../program.ts';
 import type { Dim } from '../types.ts';
-import { type Fields, symbolicExtent } from './attribute-text.ts';
+import { type Fields, isFields, symbolicExtent } from './attribute-text.ts';
 
 /** Requests for speed or accuracy that every device of ours meets or may ignore. */
 const imprecise = ['precision_config', 'precision', 'algorithm', 'result_accuracy'];
@@ -127,9 +125,7 @@ class Reading {
 
   fields(name: string): Fields {
     const given = this.get(name);
-    const isFields =
-      typeof given === 'object' && !isListAttribute(given) && !isTypeAttribute(given) && !isLiteralAttribute(given);
-    return this.#must(name, isFields ? (given as Fields) : undefined, 'a dictionary', given);
+    return this.#must(name, given !== undefined && isFields(given) ? given : undefined, 'a dictionary', given);
   }
 
   /** `fields` as a reading of its own, with its own end. */

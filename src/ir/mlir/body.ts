@@ -115,8 +115,8 @@ export class Body implements BodyParser {
     const name = this.name();
     this.lexer.expect(':');
     const type = this.types.type();
-    this.location();
-    return { name, type };
+    const location = this.location();
+    return { name, type, ...(location !== undefined && { location }) };
   }
 
   /** Ops up to the closing brace, which is taken. */
@@ -136,7 +136,7 @@ export class Body implements BodyParser {
 
   /** What a location says, if one comes next. */
   location(): string | undefined {
-    return this.lexer.keyword('loc') ? this.lexer.group('(', ')') : undefined;
+    return this.lexer.keyword('loc') ? this.lexer.group('(', ')').trim() : undefined;
   }
 
   // ── ops ──
@@ -144,11 +144,9 @@ export class Body implements BodyParser {
   /** Appends one op; a terminator is not appended but gives its operands. */
   #operation(): readonly Value[] | undefined {
     const lexer: Lexer = this.lexer;
-    lexer.skip();
-    const at = lexer.at;
+    const at = lexer.mark();
     const names = lexer.peek() === '%' ? this.#resultNames() : [];
-    lexer.skip();
-    const opAt = lexer.at;
+    const opAt = lexer.mark();
     const quoted = lexer.acceptString();
     const name = quoted ?? lexer.word('an op');
     if (returns.includes(name)) {
@@ -191,7 +189,7 @@ export class Body implements BodyParser {
     if (lexer.peek() !== '%') return values;
     do values.push(this.value());
     while (lexer.accept(','));
-    const at = lexer.at;
+    const at = lexer.mark();
     lexer.expect(':');
     const types: Type[] = [];
     do types.push(this.types.type());

@@ -38,7 +38,7 @@ export function readCheck(name: string, p: BodyParser): OpText {
       fields[key] = p.lexer.acceptString() ?? Number(p.lexer.acceptNumber() ?? p.lexer.fail('expected a number'));
     }
   } while (p.lexer.accept(','));
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   if (p.lexer.accept(':')) {
     const types: Type[] = [];
     do types.push(p.types.type());

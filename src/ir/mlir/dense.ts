@@ -150,9 +150,10 @@ function hexElements(lexer: Lexer, type: TensorType): Literal {
   const count = maxElements(type);
   const size = elementBytes(type.element);
   if (type.element === 'i1') {
-    const packed = count > 1 && bytes.length === Math.ceil(count / 8);
-    if (packed && bytes.length !== 1) return { type, data: unpackBits(bytes, count), splat: false };
-    if (packed && bytes[0] !== 0 && bytes[0] !== 255) return { type, data: unpackBits(bytes, count), splat: false };
+    // Older versions of MLIR pack booleans into bits, newer ones give each a byte.
+    if (count > 8 && bytes.length === Math.ceil(count / 8)) {
+      return { type, data: unpackBits(bytes, count), splat: false };
+    }
     for (let i = 0; i < bytes.length; i++) bytes[i] = bytes[i] === 0 ? 0 : 1;
   }
   if (bytes.length !== count * size && bytes.length !== size) {
@@ -173,7 +174,7 @@ function hexDigit(code: number): number {
   return code <= 57 ? code - 48 : (code & 0xdf) - 55;
 }
 
-/** MLIR keeps booleans as bits, the first in the lowest. */
+/** The first in the lowest bit. */
 function unpackBits(bytes: Uint8Array, count: number): Uint8Array {
   return Uint8Array.from({ length: count }, (_, i) => (bytes[i >> 3] >> (i & 7)) & 1);
 }

@@ -79,6 +79,12 @@ export class Lexer {
     this.#match(blank);
   }
 
+  /** Offset of the next token, for messages and to come back to. */
+  mark(): number {
+    this.skip();
+    return this.at;
+  }
+
   /** Next character that is neither white space nor comment; '' at the end. */
   peek(): string {
     this.skip();

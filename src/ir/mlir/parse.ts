@@ -4,12 +4,14 @@
  * `syntax.ts` the ops that have an assembly of their own, `attributes.ts` makes attributes typed.
  */
 import { IngotError } from '../../base/errors.ts';
+import { type Attribute, isListAttribute, isTypeAttribute } from '../attributes.ts';
 import { createFunc } from '../build.ts';
 import type { Func, Parameter, Program, Value } from '../program.ts';
 import { asTensor, formatType, sameType, type Type } from '../types.ts';
-import { AttributeReader, type Fields } from './attribute-text.ts';
+import { AttributeReader, aliasAttribute, type Fields, isFields } from './attribute-text.ts';
 import { Body } from './body.ts';
 import { Lexer } from './lexer.ts';
+import type { Argument } from './syntax.ts';
 import { type FunctionType, TypeReader } from './types.ts';
 
 /** What a text says of a function's border besides the types. */
@@ -46,9 +48,8 @@ export function splitModules(text: string): string[] {
   });
 }
 
-interface Border {
-  readonly name: string;
-  readonly location: string | undefined;
+/** A result of a function as it is declared; with a name and a location, an argument. */
+interface Declared {
   readonly type: Type;
   readonly attributes: Fields;
 }
@@ -98,7 +99,7 @@ class ModuleParser {
   #item(inModule: boolean): void {
     const lexer: Lexer = this.#lexer;
     const char = lexer.peek();
-    const at = lexer.at;
+    const at = lexer.mark();
     if (char === '#' && !inModule) this.#attributeAlias();
     else if (char === '!' && !inModule) {
       lexer.accept('!');
@@ -131,7 +132,7 @@ class ModuleParser {
     if (lexer.keyword('attributes')) this.#moduleAttributes = this.#attributes.dictionary();
     lexer.expect('{');
     while (!lexer.accept('}')) this.#item(true);
-    this.#skipLocation();
+    this.#location();
   }
 
   #enter(at: number): void {
@@ -142,10 +143,10 @@ class ModuleParser {
   #function(): void {
     const lexer: Lexer = this.#lexer;
     for (const visibility of ['public', 'private', 'nested']) if (lexer.keyword(visibility)) break;
-    lexer.skip();
-    const at = lexer.at;
+    const at = lexer.mark();
     const name = lexer.symbol('the name of a function');
     lexer.expect('(');
+    if (lexer.peek() !== '%' && lexer.peek() !== ')') lexer.unsupported('function without a body', at);
     const args = lexer.list(')', () => this.#argument());
     const results = lexer.accept('->') ? this.#results() : [];
     if (lexer.keyword('attributes')) this.#attributes.dictionary();
@@ -157,11 +158,11 @@ class ModuleParser {
       args.map(({ type }) => type),
       (values) => body.block(args, values),
     );
-    this.#skipLocation();
+    this.#location();
     this.#define(func, args, results, at);
   }
 
-  #define(func: Func, args: readonly Border[], results: readonly Border[], at: number): void {
+  #define(func: Func, args: readonly (Argument & Declared)[], results: readonly Declared[], at: number): void {
     const lexer: Lexer = this.#lexer;
     if (this.#functions.has(func.name)) lexer.fail(`function @${func.name} is defined twice`, at);
     const same =
@@ -180,43 +181,37 @@ class ModuleParser {
     });
   }
 
-  #argument(): Border {
+  #argument(): Argument & Declared {
     const lexer: Lexer = this.#lexer;
-    if (lexer.peek() !== '%')
-      return { name: '', location: undefined, type: this.#types.type(), attributes: this.#dictionary() };
     lexer.expect('%');
     const name = lexer.suffix();
     lexer.expect(':');
     const type = this.#types.type();
     const attributes = this.#dictionary();
-    const location = lexer.keyword('loc') ? lexer.group('(', ')').trim() : undefined;
-    return { name, location, type, attributes };
+    const location = this.#location();
+    return { name, type, attributes, ...(location !== undefined && { location }) };
   }
 
-  #results(): Border[] {
+  #results(): Declared[] {
     const lexer: Lexer = this.#lexer;
-    const result = (attributes: () => Fields): Border => ({
-      name: '',
-      location: undefined,
-      type: this.#types.type(),
-      attributes: attributes(),
-    });
     // Without parentheses the brace behind the type opens the body.
-    return lexer.accept('(') ? lexer.list(')', () => result(() => this.#dictionary())) : [result(() => ({}))];
+    if (!lexer.accept('(')) return [{ type: this.#types.type(), attributes: {} }];
+    return lexer.list(')', () => ({ type: this.#types.type(), attributes: this.#dictionary() }));
   }
 
   #dictionary(): Fields {
     return this.#lexer.peek() === '{' ? this.#attributes.dictionary() : {};
   }
 
-  #skipLocation(): void {
-    if (this.#lexer.keyword('loc')) this.#lexer.group('(', ')');
+  /** What a location says, if one comes next. */
+  #location(): string | undefined {
+    return this.#lexer.keyword('loc') ? this.#lexer.group('(', ')').trim() : undefined;
   }
 
   /** `"builtin.module"() <{..}> ({ .. }) : () -> ()` and `"func.func"() <{..}> ({ .. }) : () -> ()`. */
   #genericItem(): void {
     const lexer: Lexer = this.#lexer;
-    const at = lexer.at;
+    const at = lexer.mark();
     const op = lexer.string('an op');
     if (op !== 'builtin.module' && op !== 'func.func') lexer.unsupported(op, at);
     lexer.expect('(');
@@ -238,7 +233,7 @@ class ModuleParser {
     this.#dictionary();
     lexer.expect(':');
     this.#types.functionType();
-    this.#skipLocation();
+    this.#location();
   }
 
   #genericFunction(fields: Fields, at: number): void {
@@ -253,19 +248,23 @@ class ModuleParser {
       args.map((argument) => argument.type),
       (values) => body.block(args, values),
     );
-    const border = (types: readonly Type[], attributes: unknown): Border[] =>
-      types.map((type, i) => ({
-        name: '',
-        location: undefined,
-        type,
-        attributes: Array.isArray(attributes) && typeof attributes[i] === 'object' ? attributes[i] : {},
-      }));
-    this.#define(func, border(type.inputs, argAttributes), border(type.results, resultAttributes), at);
+    const stated = type.inputs.length === args.length && args.every((arg, i) => sameType(arg.type, type.inputs[i]));
+    if (!stated) lexer.fail('function_type and the arguments of the body differ', at);
+    const of = (given: Attribute | undefined, i: number): Fields => {
+      const fields = given !== undefined && isListAttribute(given) ? given[i] : undefined;
+      return fields !== undefined && isFields(fields) ? fields : {};
+    };
+    const declared = type.results.map((result, i) => ({ type: result, attributes: of(resultAttributes, i) }));
+    const borders = args.map((arg, i) => ({ ...arg, attributes: of(argAttributes, i) }));
+    this.#define(func, borders, declared, at);
   }
 }
 
-function isFunctionType(value: unknown): value is FunctionType {
-  return typeof value === 'object' && value !== null && 'inputs' in value && 'results' in value;
+/** The attribute reader gives function types as two lists of types. */
+function isFunctionType(value: Attribute | undefined): value is Attribute & FunctionType {
+  if (value === undefined || !isFields(value)) return false;
+  const { inputs, results }: Fields = value;
+  return [inputs, results].every((list) => list !== undefined && isListAttribute(list) && list.every(isTypeAttribute));
 }
 
 /**
@@ -298,9 +297,6 @@ export function programOf(module: Module, entry = 'main'): Program {
   aliases.sort((a, b) => a.result - b.result);
   return { main, functions, parameters, results, aliases };
 }
-
-/** JAX's name for an argument whose memory a result takes. There it is a permission; for state of ours it is a must. */
-export const aliasAttribute = 'tf.aliasing_output';
 
 function parameterOf(value: Value, index: number, signature: Signature): Parameter {
   const { name, attributes } = signature.arguments[index];

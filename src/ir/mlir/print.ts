@@ -5,7 +5,7 @@
 import type { Func, Program, Region, Value } from '../program.ts';
 import { type Dim, formatType, resolveDim, type Type } from '../types.ts';
 import { type BodyPrinter, printOp } from './assembly.ts';
-import { aliasAttribute } from './parse.ts';
+import { aliasAttribute } from './attribute-text.ts';
 import { type PrintOptions, printFields, printString, printSymbol, resolveType } from './print-attribute.ts';
 
 export type { PrintOptions } from './print-attribute.ts';

@@ -23,6 +23,8 @@ export interface OpText {
 export interface Argument {
   readonly name: string;
   readonly type: Type;
+  /** What its location says, where the text has one. */
+  readonly location?: string;
 }
 
 /** What readers need of the parser of a function's body. */
@@ -34,6 +36,8 @@ export interface BodyParser {
   value(): Value;
   /** `%name`, about to be defined. */
   name(): string;
+  /** `%name: type`, with a location or without. */
+  argument(): Argument;
   /** `{ ... }` with its arguments named outside, or `{ ^bb0(%a: type): ... }`. */
   region(parameters?: readonly Argument[]): Region;
 }
@@ -69,8 +73,7 @@ export function checkTypes(p: BodyParser, values: readonly Value[], types: reado
 /** `: (A, B) -> C`; the types of the results. */
 export function functional(p: BodyParser, operands: readonly Value[]): readonly Type[] {
   p.lexer.expect(':');
-  p.lexer.skip();
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   const { inputs, results } = p.types.functionType();
   checkTypes(p, operands, inputs, at);
   return results;
@@ -82,7 +85,7 @@ function shortened(
   operands: readonly Value[],
   operandTypes: (type: Type) => readonly Type[] = (type) => operands.map(() => type),
 ): readonly Type[] {
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   p.lexer.expect(':');
   if (p.lexer.peek() === '(') {
     p.lexer.at = at;
@@ -138,8 +141,7 @@ const elementwise: Reader = (p) => {
 
 const constant: Reader = (p) => {
   const fields = dictionary(p);
-  p.lexer.skip();
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   const value = p.attributes.attribute();
   if (!isLiteralAttribute(value)) return p.lexer.fail('expected the elements of a constant', at);
   return { operands: [], fields: { ...fields, value }, regions: [], types: [value.type] };
@@ -175,15 +177,16 @@ const complex: Reader = (p) => {
 const select: Reader = (p) => {
   const operands = valueList(p);
   const fields = dictionary(p);
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   p.lexer.expect(':');
   if (p.lexer.peek() === '(') {
     p.lexer.at = at;
     return { operands, fields, regions: [], types: functional(p, operands) };
   }
-  const types = typeList(p);
-  checkTypes(p, operands, [types[0], types[1], types[1]], at);
-  return { operands, fields, regions: [], types: [types[1]] };
+  const [predicate, type, ...more] = typeList(p);
+  if (type === undefined || more.length > 0) p.lexer.fail('expected the types of the predicate and of the result', at);
+  checkTypes(p, operands, [predicate, type, type], at);
+  return { operands, fields, regions: [], types: [type] };
 };
 
 const slice: Reader = (p) => {
@@ -202,7 +205,7 @@ const slice: Reader = (p) => {
 const reducePrecision: Reader = (p) => {
   const operands = valueList(p);
   key(p, 'format');
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   const format = /^e(\d+)m(\d+)$/.exec(p.lexer.word('a format'));
   if (format === null) return p.lexer.fail('expected a format like e5m10', at);
   const fields = { ...dictionary(p), exponent_bits: Number(format[1]), mantissa_bits: Number(format[2]) };
@@ -214,8 +217,7 @@ const dotGeneral: Reader = (p) => {
   const operands = valueList(p);
   const dims: { [key: string]: Attribute } = {};
   do {
-    p.lexer.skip();
-    const at = p.lexer.at;
+    const at = p.lexer.mark();
     const name = p.lexer.word('the dimensions of the product');
     p.lexer.expect('=');
     if (name === 'batching_dims' || name === 'contracting_dims') {
@@ -257,26 +259,17 @@ const reduce: Reader = (p) => {
   const left: Argument[] = [];
   const right: Argument[] = [];
   while (p.lexer.accept('(')) {
-    left.push(argument(p));
+    left.push(p.argument());
     p.lexer.expect(',');
-    right.push(argument(p));
+    right.push(p.argument());
     p.lexer.expect(')');
   }
   return { operands, fields, regions: [p.region([...left, ...right])], types };
 };
 
-function argument(p: BodyParser): Argument {
-  const name = p.name();
-  p.lexer.expect(':');
-  const type = p.types.type();
-  if (p.lexer.keyword('loc')) p.lexer.group('(', ')');
-  return { name, type };
-}
-
 /** The op behind `applies`, as a region over two scalars. */
 function appliedOp(p: BodyParser): (type: Type) => Region {
-  p.lexer.skip();
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   const full = p.lexer.word('an op');
   const name = full.replace(/^stablehlo\./, '');
   if (full === name || !isOpName(name)) return p.lexer.unsupported(full, at);
@@ -297,8 +290,7 @@ const whileLoop: Reader = (p) => {
     p.lexer.expect('=');
     operands.push(p.value());
   });
-  p.lexer.skip();
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   const types = p.lexer.accept(':') ? typeList(p) : [];
   checkTypes(p, operands, types, at);
   const fields = p.lexer.keyword('attributes') ? dictionary(p) : {};
@@ -346,7 +338,7 @@ const barrier: Reader = (p) => {
   if (none) p.lexer.expect(')');
   const operands = valueList(p);
   const fields = dictionary(p);
-  const at = p.lexer.at;
+  const at = p.lexer.mark();
   if (none || !p.lexer.accept(':')) return { operands, fields, regions: [], types: [] };
   if (p.lexer.peek() === '(') {
     p.lexer.at = at;

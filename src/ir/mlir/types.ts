@@ -33,8 +33,7 @@ export class TypeReader {
   /** @throws IngotError 'UnsupportedOp' for types that programs do not have, 'ParseError' for what is no type. */
   type(): Type {
     const lexer: Lexer = this.#lexer;
-    lexer.skip();
-    const start = lexer.at;
+    const start = lexer.mark();
     if (lexer.accept('!')) return this.#dialectType(start);
     const name = lexer.peekWord();
     if (name === 'tensor') return this.tensor();
@@ -111,8 +110,7 @@ export class TypeReader {
 
   #element() {
     const lexer: Lexer = this.#lexer;
-    lexer.skip();
-    const start = lexer.at;
+    const start = lexer.mark();
     if (lexer.accept('!')) {
       const name = lexer.suffix();
       return lexer.unsupported(name.startsWith('quant') ? 'quantized type' : `element type !${name}`, start);
@@ -129,8 +127,7 @@ export class TypeReader {
   /** `#ingot.dim<T, 512>` stands for the dimension written `?`. */
   #encoding(): Dim {
     const lexer: Lexer = this.#lexer;
-    lexer.skip();
-    const start = lexer.at;
+    const start = lexer.mark();
     lexer.expect('#');
     const name = lexer.suffix();
     if (name !== 'ingot.dim') return lexer.unsupported(`tensor encoding #${name}`, start);

@@ -87,7 +87,7 @@ const reduce: OpRow<'reduce'> = {
 };
 
 /** Extent of one dimension after a window has moved over it. */
-export function windowExtent(
+function windowExtent(
   extent: number,
   base: number,
   [low, high]: readonly [number, number],

@@ -7,7 +7,7 @@ import { IngotError } from '../../base/errors.ts';
 import { type ElementClass, type ElementType, elementClass } from '../../numerics/element-types.ts';
 import type { OpAttributes, OpName } from '../attributes.ts';
 import type { Region, Value } from '../program.ts';
-import { formatType, type TensorType, type Type, tensor } from '../types.ts';
+import { formatType, type TensorType, type Type } from '../types.ts';
 
 export interface OpSite<N extends OpName> {
   readonly name: N;
@@ -71,10 +71,6 @@ const letters: Record<ElementClass, string> = { float: 'F', signed: 'S', unsigne
 
 export function checkClass<N extends OpName>(site: OpSite<N>, element: ElementType, allowed: Classes): void {
   check(site, allowed.includes(letters[elementClass(element)]), () => `is not defined for element type ${element}`);
-}
-
-export function scalar(element: ElementType): TensorType {
-  return tensor(element);
 }
 
 export function isScalarOf(type: Type, element: ElementType): boolean {
