@@ -146,6 +146,8 @@ def train(args: argparse.Namespace) -> None:
     tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
     config = Config(vocab=tokenizer.get_vocab_size())
     model = Tales(config)
+    if args.init is not None:
+        model.load_state_dict(torch.load(args.init, weights_only=True)["weights"])
     hidden = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("blk")] if args.muon else []
     inside = {id(p) for p in hidden}
     others = [p for p in model.parameters() if id(p) not in inside]
@@ -159,7 +161,7 @@ def train(args: argparse.Namespace) -> None:
     valid = list(itertools.islice(batches(tokenizer, documents(VALID_SEED), 4096, config.context), 6))
     progress = 0.0
     # Nothing but exercises at first, until names are repeated; they are gone when half of the time is over.
-    lessons = lesson(args.seed, lambda: 1.0 if progress < 0.1 else 0.5 * max(0.0, 1 - progress / 0.5))
+    lessons = lesson(args.seed, lambda: 0.0 if args.init else 1.0 if progress < 0.1 else 0.5 * max(0.0, 1 - progress / 0.5))
     source = batches(tokenizer, lessons, args.batch, config.context)
     start = saved = time.monotonic()
     seen, step, average = 0, 0, 0.0
@@ -387,6 +389,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60, help="train: wall clock")
     parser.add_argument("--batch", type=int, default=1024, help="train: ids a step, about")
     parser.add_argument("--lr", type=float, default=3e-3, help="train: peak rate of AdamW (embeddings and norms)")
+    parser.add_argument("--init", type=Path, help="train: go on from this checkpoint, without exercises")
     parser.add_argument("--muon", action=argparse.BooleanOptionalAction, default=True, help="train: Muon for hidden matrices")
     parser.add_argument("--muon-lr", type=float, default=0.015)
     parser.add_argument("--prompt", default="Tell me a story about a brave fox.")
