@@ -42,14 +42,17 @@ export function controlGroupLimits(read: ReadText): GroupLimits {
 
 /** Lines of proc_pid_mountinfo(5): ids, device, root, mount point, options, optional fields, "-", type, source, super options. */
 function parseMounts(text: string): Mount[] {
-  const unescaped = (name: string) => name.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
+  const unescaped = (name: string) =>
+    name.replace(/\\(\d{3})/g, (_, octal) => String.fromCharCode(Number.parseInt(octal, 8)));
   return text.split('\n').flatMap((line): Mount[] => {
     const [before = '', after = ''] = line.split(' - ');
     const [, , , root, path] = before.split(' ');
     const [type, , options = ''] = after.split(' ');
     if (root === undefined || path === undefined || (type !== 'cgroup' && type !== 'cgroup2')) return [];
     const version = type === 'cgroup' ? 1 : 2;
-    return [{ version, root: unescaped(root), path: unescaped(path), controllers: version === 1 ? options.split(',') : [] }];
+    return [
+      { version, root: unescaped(root), path: unescaped(path), controllers: version === 1 ? options.split(',') : [] },
+    ];
   });
 }
 

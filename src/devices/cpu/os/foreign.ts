@@ -19,7 +19,11 @@ const koffiTypes: Record<LibraryType, string> = {
 };
 
 export interface Library {
-  function(name: string, takes: readonly LibraryType[], returns: NativeType): (...values: (number | Uint8Array)[]) => number;
+  function(
+    name: string,
+    takes: readonly LibraryType[],
+    returns: NativeType,
+  ): (...values: (number | Uint8Array)[]) => number;
   /** Address of a symbol. */
   address(name: string): number;
 }

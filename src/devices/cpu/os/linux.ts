@@ -6,7 +6,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { Limits, OperatingSystem } from './os.ts';
-import { mapStubs } from './stubs.ts';
+import { linuxFutex, mapStubs } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE_ANONYMOUS = 0x22;
@@ -78,7 +78,7 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     callable: foreign.callable,
   };
 
-  const stubs = assembleStubs(pages, linuxFutex);
+  const stubs = mapStubs(pages, linuxFutex);
 
   return {
     name: 'linux',
@@ -91,7 +91,8 @@ export function openLinux(foreign: Foreign): OperatingSystem {
       setStackSize(attributes, stackBytes);
       const handle = new BigUint64Array(1);
       const failed = createThread(new Uint8Array(handle.buffer), attributes, entry, argument);
-      if (failed !== 0) throw new IngotError('OutOfMemory', `Linux gives no thread (error ${failed})`, { device: 'cpu' });
+      if (failed !== 0)
+        throw new IngotError('OutOfMemory', `Linux gives no thread (error ${failed})`, { device: 'cpu' });
       const thread = Number(handle[0]);
       if (core !== undefined) {
         const mask = new Uint8Array(maskCores / 8);

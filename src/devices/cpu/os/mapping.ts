@@ -1,6 +1,6 @@
 /** Memory and code as owned objects, over what a system can do with pages. Every mapping has one owner and is freed last. */
 import { IngotError } from '../../../base/errors.ts';
-import type { Code, Memory, MemoryOptions, NativeFunction, Signature } from './os.ts';
+import type { MappedCode, Memory, MemoryOptions, NativeFunction, Signature } from './os.ts';
 
 export type PageAccess = 'none' | 'read-write' | 'read-execute';
 
@@ -123,7 +123,15 @@ export function mapMemory(pages: Pages, bytes: number, options: MemoryOptions = 
     length: bytes,
     bytes(offset = 0, length = bytes - offset) {
       if (!mapping.owned) throw invalid('a view of memory that is freed');
-      if (!(Number.isInteger(offset) && Number.isInteger(length) && offset >= 0 && length >= 0 && offset + length <= bytes)) {
+      if (
+        !(
+          Number.isInteger(offset) &&
+          Number.isInteger(length) &&
+          offset >= 0 &&
+          length >= 0 &&
+          offset + length <= bytes
+        )
+      ) {
         throw invalid(`bytes ${offset} to ${offset + length} of memory of ${bytes}`);
       }
       return length === 0 ? new Uint8Array(0) : new Uint8Array(mapping.view(address + offset, length));
@@ -136,7 +144,7 @@ export function mapMemory(pages: Pages, bytes: number, options: MemoryOptions = 
   };
 }
 
-export function mapCode(pages: Pages, bytes: Uint8Array): Code {
+export function mapCode(pages: Pages, bytes: Uint8Array): MappedCode {
   checkSize('code', bytes.length);
   const mapping = new Mapping(pages, roundUp(bytes.length, pages.pageBytes));
   try {

@@ -33,7 +33,7 @@ export interface Memory extends Disposable {
 }
 
 /** Machine code: read and execute, never writable since it became executable. */
-export interface Code extends Disposable {
+export interface MappedCode extends Disposable {
   readonly address: number;
   readonly length: number;
   /** The function at `offset`. What it returns throws IngotError 'InvalidArgument' when called after disposal. */
@@ -99,7 +99,7 @@ export interface OperatingSystem {
   /** @throws IngotError 'OutOfMemory', 'InvalidArgument' for a size or alignment that cannot be. */
   mapMemory(bytes: number, options?: MemoryOptions): Memory;
   /** @throws IngotError 'OutOfMemory', 'DeviceLost' where the system forbids machine code made at run time. */
-  mapCode(bytes: Uint8Array): Code;
+  mapCode(bytes: Uint8Array): MappedCode;
   /**
    * Runs `void entry(argument)` on a new thread with a stack of 8 MiB, on one core if it is given. Memory and code of the
    * thread must outlive it. @throws IngotError 'OutOfMemory' where the system gives no more threads.
