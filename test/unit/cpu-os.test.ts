@@ -394,5 +394,9 @@ test('threads follow cores and quota', { skip }, () => {
   assert.equal(usableThreads({ cores, quota: 2.9 }), 2);
   assert.equal(usableThreads({ cores, quota: 0.3 }), 1);
   assert.equal(usableThreads({ cores, quota: 8 }), 4);
-  assert.ok(system().limits().cores.length >= 1);
+  const limits = system().limits();
+  assert.ok(limits.cores.length >= 1);
+  assert.equal(limits.cores.length, new Set(limits.cores).size);
+  const enabled = readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'utf8');
+  assert.equal(limits.hugePages, !enabled.includes('[never]'));
 });
