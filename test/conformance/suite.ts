@@ -54,7 +54,7 @@ export async function runSuite(devices: Readonly<Record<string, () => Device>>, 
   return suite;
 }
 
-/** A file passes if all of its test functions do; one thing that is not there yet decides over failures. */
+/** A file passes if all of its test functions do, and fails if one of them does. */
 async function runFile(device: Device, root: string, file: string): Promise<FileResult> {
   const uses = new Map<Op['name'], Set<ElementType>>();
   const verdicts: Verdict[] = [];
@@ -74,8 +74,8 @@ async function runFile(device: Device, root: string, file: string): Promise<File
     }
   }
   const verdict: Verdict =
-    verdicts.find(({ status }) => status === 'not yet') ??
     verdicts.find(({ status }) => status === 'fail') ??
+    verdicts.find(({ status }) => status === 'not yet') ??
     (tests > 0 ? { status: 'pass' } : { status: 'fail', message: 'the file has no test function' });
   return { file, verdict, uses };
 }
