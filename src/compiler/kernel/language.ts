@@ -116,7 +116,7 @@ export interface Constant {
 }
 
 /**
- * StableHLO's functions with the meaning of `numerics/scalar-functions.ts`: exact (rounded once) but for the
+ * StableHLO's functions with the meaning of `ir/scalar-functions.ts`: exact (rounded once) but for the
  * transcendental ones, whose error an emitter states. `hypot`, `sinh`, `cosh`, `truncate` exist for floats only.
  */
 export type Unary = UnaryOp | 'cosh' | 'sinh' | 'truncate';
