@@ -24,7 +24,11 @@ export const add = (a: Expression, b: Expression) => binary('add', a, b);
 export const subtract = (a: Expression, b: Expression) => binary('subtract', a, b);
 export const multiply = (a: Expression, b: Expression) => binary('multiply', a, b);
 export const divide = (a: Expression, b: Expression) => binary('divide', a, b);
-export const and = (a: Expression, b: Expression) => binary('and', a, b);
+export function and(a: Expression, b: Expression): Expression {
+  if (a.kind === 'constant' && a.type === 'i1') return a.value === 1 ? b : a;
+  if (b.kind === 'constant' && b.type === 'i1') return b.value === 1 ? a : b;
+  return binary('and', a, b);
+}
 export const or = (a: Expression, b: Expression) => binary('or', a, b);
 export const negate = (x: Expression) => unary('negate', x);
 export const not = (x: Expression) => unary('not', x);

@@ -24,11 +24,17 @@ export function partElement(element: ElementType): ScalarElement {
 /** How the rest of the lowering computes one element of what an op makes. */
 export type ElementOf = (op: Op, result: number, index: Index, scope: Scope) => Parts;
 
+export interface Use {
+  readonly index: Index;
+  readonly scope: Scope;
+}
+
 /** What all scopes of one kernel share. */
 export class Writer {
   readonly program: Program;
   readonly elementOf: ElementOf;
   readonly #buffers = new Map<Value, Buffer>();
+  readonly #uses = new Map<Value, Use>();
   readonly homes = new Map<Axis | Local, Scope>();
   #names = 0;
 
@@ -43,6 +49,14 @@ export class Writer {
   }
   placeOf(value: Value): Buffer | undefined {
     return this.#buffers.get(value);
+  }
+
+  /** Where the element of a value was first asked for. */
+  firstUse(value: Value): Use | undefined {
+    return this.#uses.get(value);
+  }
+  noteUse(value: Value, use: Use): void {
+    if (!this.#uses.has(value)) this.#uses.set(value, use);
   }
 
   name(prefix: string): string {
@@ -93,11 +107,12 @@ export class Scope {
   }
 
   /** The element of an operand at an index. */
-  operand(op: Op, i: number, index: Index): Parts {
+  operand(op: Pick<Op, 'operands'>, i: number, index: Index): Parts {
     return this.value(op.operands[i], index);
   }
 
   know(value: Value, index: Index, parts: Parts): void {
+    this.writer.noteUse(value, { index, scope: this });
     let home = this.#homeOf(parts);
     for (let scope: Scope | undefined = this; scope !== undefined; scope = scope.#parent) {
       if (scope.#own.has(value) && scope.#depth > home.#depth) home = scope;
@@ -175,6 +190,20 @@ export class Scope {
     return localValue(local);
   }
 
+  bindHere(parts: Parts): Parts {
+    return parts.map((part) => this.here(part));
+  }
+
+  /** The outermost scope that knows these indices: statements for an element at them belong there. */
+  homeFor(index: Index): Scope {
+    const home = this.#homeOf(index);
+    for (let scope: Scope = this; scope !== home && scope.#parent !== undefined; scope = scope.#parent) {
+      // What a region computes is computed where the region is.
+      if (scope.#own.size > 0) return scope;
+    }
+    return home;
+  }
+
   variable(init: Expression, prefix = 'x'): Local {
     const local = this.#local(init.type, prefix);
     this.statements.push({ kind: 'let', local, value: init });
@@ -206,7 +235,8 @@ export class Scope {
   store(buffer: Buffer, at: Expression, parts: Parts, where?: Expression): void {
     parts.forEach((value, part) => {
       const index = addIndex(scaleIndex(at, parts.length), indexConstant(part));
-      this.statements.push({ kind: 'store', buffer, index, value, ...(where && { where }) });
+      const always = where === undefined || (where.kind === 'constant' && where.value === 1);
+      this.statements.push({ kind: 'store', buffer, index, value, ...(!always && { where }) });
     });
   }
 
