@@ -4,8 +4,8 @@
  */
 import type { OpAttributes } from '../../ir/attributes.ts';
 import type { Region } from '../../ir/program.ts';
+import { numberBinary, storeRounding } from '../../ir/scalar-functions.ts';
 import { type HostArray, numbersPerElement } from '../../numerics/host-array.ts';
-import { numberBinary, storeRounding } from './elementwise.ts';
 import { elementCount, type KernelMaker, type NumberArray, stridesOf } from './kernel.ts';
 import { plainFold } from './reduce.ts';
 import { copyElement, stridedCopy, wordsOf, wordsPerElement } from './strided.ts';

@@ -5,11 +5,11 @@
  */
 import type { BinaryOp } from '../../ir/attributes.ts';
 import type { Region } from '../../ir/program.ts';
+import { numberBinary, storeRounding } from '../../ir/scalar-functions.ts';
 import { type ElementType, elementClass } from '../../numerics/element-types.ts';
 import { type HostArray, hostArray, numbersPerElement } from '../../numerics/host-array.ts';
 import { sumLanes } from '../../numerics/math.ts';
 import { type FloatType, rounder } from '../../numerics/rounding.ts';
-import { numberBinary, storeRounding } from './elementwise.ts';
 import {
   elementCount,
   type Kernel,
