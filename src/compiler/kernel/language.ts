@@ -7,9 +7,12 @@
  *   buffer of access 'update'. There are no pointers.
  * - Expressions are pure and total, except that the index of a load must lie inside its buffer; an emitter may evaluate
  *   any of them early, both sides of a select included. Lowering clamps what data decides.
+ * - i1 and 4-bit elements take a byte each: i1 is 0 or 1 (a load takes any other byte for 1), of 4 bits the high half of
+ *   the byte is ignored by a load and zero after a store.
  * - Every operation works in its `type` and rounds to it, as the reference device does: floats to nearest even after each
  *   operation (no contraction, no wider intermediate that shows), integers modulo 2^bits. f16, bf16 and f8 may compute in
- *   f32 and round once; i1 holds 0 or 1. A NaN is any quiet NaN, but a value that is only moved keeps its bits.
+ *   f32 and round once; i1 holds 0 or 1. A NaN is any quiet NaN; kernels that only
+ *   move elements take them as unsigned integers, so that all bits survive.
  * - Complex numbers do not exist here: their buffers hold (real, imaginary) pairs of their part type.
  */
 import type { BinaryOp, ComparisonDirection, UnaryOp } from '../../ir/attributes.ts';
@@ -28,14 +31,14 @@ export interface Kernel {
   /** Symbolic dimensions whose values a launch passes as scalars. */
   readonly dims: readonly DimSymbol[];
   /**
-   * Either one loop of kind 'parallel' or 'vector', or statements for one thread. Parallel loops stand only at the top:
-   * directly around each other, or around a body without parallel loops.
+   * Threads may share the first loop if it is the only statement and of kind 'parallel' or 'vector', together with loops of
+   * these kinds that alone make up its body, and so on. Anything else is for one thread.
    */
   readonly body: readonly Statement[];
 }
 
 /**
- * `write`: every element that the kernel is for is written, none is read. `scratch`: memory of the launch, undefined at
+ * `write`: is not read; elements that the kernel does not write keep their content. `scratch`: memory of the launch, undefined at
  * its start and end, written before it is read.
  */
 export interface Buffer {
@@ -146,7 +149,7 @@ export type Statement =
   | {
       readonly kind: 'if';
       readonly condition: Expression;
-      readonly then: readonly Statement[];
+      readonly body: readonly Statement[];
       readonly otherwise: readonly Statement[];
     }
   /** Runs `before`, then leaves if `condition` (which sees its locals) is false, then `body`, and again. */
@@ -158,8 +161,8 @@ export type Statement =
     };
 
 /**
- * Defines `into` as the fold of `value` over the axes (serial, the last the fastest), with the statements of `body` (`let`
- * and serial loops) run before `value` in each turn.
+ * Defines `into` as the fold of `value` over the axes (serial, the last the fastest), with the statements of `body` (straight, as in a
+ * vector loop; the turns are independent) run before `value` in each turn.
  *
  * A float `add` has the order of `numerics/math.ts`: turn i (counted over all axes, row-major) adds to lane i mod 16 of 16
  * that start at +0; then lane l adds lane l + 8 (l < 8), + 4, + 2, + 1; the result is init + lane 0; each addition rounds

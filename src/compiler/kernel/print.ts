@@ -39,9 +39,9 @@ function printStatement(statement: Statement, indent: string): string[] {
       ];
     }
     case 'if': {
-      const { condition, then, otherwise } = statement;
+      const { condition, body, otherwise } = statement;
       const rest = otherwise.length === 0 ? [] : [`${indent}else`, ...inner(otherwise)];
-      return [`${indent}if ${printExpression(condition)}`, ...inner(then), ...rest];
+      return [`${indent}if ${printExpression(condition)}`, ...inner(body), ...rest];
     }
     case 'while':
       return [
