@@ -27,6 +27,7 @@ import {
   rbp,
   rbx,
   rdi,
+  rdx,
   rsi,
   rsp,
   sized,
@@ -39,8 +40,15 @@ export const ringSlots = 16;
 /** Bytes of a ring slot: addresses of the first entry and behind the last one; whether the list was stopped. */
 export const slot = { bytes: 32, first: 0, end: 8, stopped: 16 } as const;
 
-/** Bytes of an entry of a launch list: addresses of the kernel and its arguments; whether a barrier follows. */
-export const entry = { bytes: 32, code: 0, argument: 8, barrier: 16 } as const;
+/**
+ * Bytes of an entry of a launch list: addresses of the kernel and its arguments; whether a barrier follows. Small numbers
+ * in place of a kernel's address are jumps to the entry at `target`: `jumps`, with the word to look at for the argument,
+ * and for `unlessEqual` the value to compare with in `barrier`.
+ */
+export const entry = { bytes: 32, code: 0, argument: 8, barrier: 16, target: 24 } as const;
+
+/** Always; if a byte is 0; unless an i32 is a value. */
+export const jumps = { always: 0, ifZero: 1, unlessEqual: 2 } as const;
 
 /** Bytes of a thread's own block: address of the control block, its index, and the entry that it is at. */
 export const threadBlock = { bytes: 128, control: 0, index: 8, at: 16 } as const;
@@ -195,15 +203,42 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   const nextEntry = a.here('next_entry');
   a.emit('cmp', r12, r13);
   a.emit('je', endOfList);
+  const jump = a.label('jump');
+  const meet = a.label('meet');
   a.emit('mov', ptr(r14, threadBlock.at), r12);
+  a.emit('mov', rax, ptr(r12, entry.code));
   a.emit('mov', rdi, ptr(r12, entry.argument));
+  a.emit('cmp', rax, jumps.unlessEqual);
+  a.emit('jbe', jump);
   a.emit('mov', esi, ptr(r14, threadBlock.index));
   a.emit('mov', edx, threads);
-  a.emit('call', sized(ptr(r12, entry.code), 64));
+  a.emit('call', rax);
   a.emit('mov', ecx, ptr(r12, entry.barrier));
   a.emit('add', r12, entry.bytes);
   a.emit('test', ecx, ecx);
   a.emit('jz', nextEntry);
+  a.emit('jmp', meet);
+
+  // All threads have to have looked before any goes on: what comes next may overwrite the word.
+  a.bind(jump);
+  const byByte = a.label();
+  const decided = a.label();
+  a.emit('mov', rdx, ptr(r12, entry.target));
+  a.emit('mov', ecx, ptr(r12, entry.barrier));
+  a.emit('lea', rsi, ptr(r12, entry.bytes));
+  a.emit('cmp', eax, jumps.ifZero);
+  a.emit('mov', r12, rdx);
+  a.emit('jb', nextEntry);
+  a.emit('je', byByte);
+  a.emit('cmp', sized(ptr(rdi, 0), 32), ecx);
+  a.emit('cmove', r12, rsi);
+  a.emit('jmp', decided);
+  a.bind(byByte);
+  a.emit('cmp', sized(ptr(rdi, 0), 8), 0);
+  a.emit('cmovne', r12, rsi);
+  a.bind(decided);
+
+  a.bind(meet);
   barrier(() => {
     a.emit('xor', eax, eax);
     a.emit('cmp', long(control.abortThrough), rbp);

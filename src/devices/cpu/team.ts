@@ -10,18 +10,34 @@
 import { IngotError } from '../../base/errors.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
-import { assembleTeam, control, entry, ringSlots, slot, threadBlock } from './team-code.ts';
+import { assembleTeam, control, entry, jumps, ringSlots, slot, threadBlock } from './team-code.ts';
+
+/** A word of native memory that kernels read or write. */
+export interface Word {
+  readonly memory: Memory;
+  readonly offset: number;
+}
+
+/** What the team does, in order. */
+export type Launch = KernelLaunch | Jump;
 
 /** One call of a kernel by every thread of the team. */
-export interface Launch {
+export interface KernelLaunch {
+  readonly kind: 'kernel';
   readonly code: MappedCode;
   /** Where the kernel begins in its code. */
   readonly offset: number;
   /** What the kernel gets the address of. */
-  readonly argument: { readonly memory: Memory; readonly offset: number };
+  readonly argument: Word;
   /** Whether all threads have to return from it before any begins the next. Always so after the last launch. */
   readonly barrier: boolean;
 }
+
+/** Goes on at launch `to` of the list (its length = the end): always, if a byte is 0, or unless an i32 is `value`. */
+export type Jump =
+  | { readonly kind: 'jump'; readonly to: number }
+  | { readonly kind: 'jumpIfZero'; readonly to: number; readonly word: Word }
+  | { readonly kind: 'jumpUnlessEqual'; readonly to: number; readonly word: Word; readonly value: number };
 
 /** Launches in native memory, for any number of submissions. Disposing it waits for the last of them. */
 export interface LaunchList extends Disposable {
@@ -247,8 +263,10 @@ class NativeList implements LaunchList {
   ) {
     this.team = team;
     this.length = launches.length;
-    launches.forEach(checkLaunch);
-    const used = new Set([...launches.flatMap(({ code, argument }) => [code, argument.memory]), ...keeps]);
+    launches.forEach((launch, index) => {
+      checkLaunch(launch, index, launches.length);
+    });
+    const used = new Set([...launches.flatMap(touched), ...keeps]);
     this.#memory = system.mapMemory(Math.max(1, launches.length) * entry.bytes);
     try {
       for (const one of used) this.#holds.push(one.hold());
@@ -257,12 +275,34 @@ class NativeList implements LaunchList {
       throw error;
     }
     const longs = new BigUint64Array(this.#memory.bytes().buffer);
-    launches.forEach(({ code, offset, argument, barrier }, index) => {
-      const at = (index * entry.bytes) / 8;
-      longs[at + entry.code / 8] = BigInt(code.address + offset);
-      longs[at + entry.argument / 8] = BigInt(argument.memory.address + argument.offset);
-      // The end of the list is a barrier anyway.
-      longs[at + entry.barrier / 8] = barrier && index < launches.length - 1 ? 1n : 0n;
+    const addressOf = ({ memory, offset }: Word) => BigInt(memory.address + offset);
+    launches.forEach((launch, index) => {
+      const write = (field: keyof typeof entry, value: bigint) => {
+        longs[(index * entry.bytes + entry[field]) / 8] = value;
+      };
+      switch (launch.kind) {
+        case 'kernel':
+          write('code', BigInt(launch.code.address + launch.offset));
+          write('argument', addressOf(launch.argument));
+          // The end of the list is a barrier anyway.
+          write('barrier', launch.barrier && index < launches.length - 1 ? 1n : 0n);
+          return;
+        case 'jump':
+          write('code', BigInt(jumps.always));
+          break;
+        case 'jumpIfZero':
+          write('code', BigInt(jumps.ifZero));
+          write('argument', addressOf(launch.word));
+          break;
+        case 'jumpUnlessEqual':
+          write('code', BigInt(jumps.unlessEqual));
+          write('argument', addressOf(launch.word));
+          write('barrier', BigInt(launch.value >>> 0));
+          break;
+        default:
+          launch satisfies never;
+      }
+      write('target', BigInt(this.#memory.address + launch.to * entry.bytes));
     });
   }
 
@@ -286,13 +326,36 @@ class NativeList implements LaunchList {
   }
 }
 
-function checkLaunch({ code, offset, argument }: Launch, index: number): void {
+function touched(launch: Launch): readonly (Memory | MappedCode)[] {
+  switch (launch.kind) {
+    case 'kernel':
+      return [launch.code, launch.argument.memory];
+    case 'jump':
+      return [];
+    case 'jumpIfZero':
+    case 'jumpUnlessEqual':
+      return [launch.word.memory];
+    default:
+      return launch satisfies never;
+  }
+}
+
+function checkLaunch(launch: Launch, index: number, count: number): void {
   const inside = (at: number, length: number) => Number.isInteger(at) && at >= 0 && at < length;
+  const checkWord = ({ memory, offset }: Word) => {
+    if (!inside(offset, memory.length)) {
+      throw invalid(`launch ${index}: a word at ${offset} of ${memory.length} bytes`);
+    }
+  };
+  if (launch.kind !== 'kernel') {
+    if (!inside(launch.to, count + 1)) throw invalid(`launch ${index}: a jump to ${launch.to} of ${count} launches`);
+    if (launch.kind !== 'jump') checkWord(launch.word);
+    return;
+  }
+  const { code, offset } = launch;
   if (!inside(offset, code.length))
     throw invalid(`launch ${index}: a kernel at ${offset} of ${code.length} bytes of code`);
-  if (!inside(argument.offset, argument.memory.length)) {
-    throw invalid(`launch ${index}: arguments at ${argument.offset} of ${argument.memory.length} bytes`);
-  }
+  checkWord(launch.argument);
 }
 
 /** Turns of the spinning loop in the time that a thread spins: PAUSE takes 10 to 140 cycles. The quickest of a few tries counts. */
