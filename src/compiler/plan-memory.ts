@@ -40,7 +40,9 @@ export interface MemoryPlan {
 }
 
 /** Ops that run at once, in an order of execution; values between them alone take no memory. */
-export type Grouping = (region: Region) => readonly { readonly ops: readonly Op[]; readonly outputs: readonly Value[] }[];
+export type Grouping = (
+  region: Region,
+) => readonly { readonly ops: readonly Op[]; readonly outputs: readonly Value[] }[];
 
 const eachAlone: Grouping = ({ body }) => body.map((op) => ({ ops: [op], outputs: op.results }));
 
