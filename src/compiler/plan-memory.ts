@@ -6,7 +6,7 @@
  */
 import type { Func, Op, Program, Region, Value } from '../ir/program.ts';
 import { maxBytes, type Type } from '../ir/types.ts';
-import { callee, reachable } from '../ir/walk.ts';
+import { callee, reachable, reads } from '../ir/walk.ts';
 import { align, type Lifetime, packArena } from './arena.ts';
 import { type InPlace, planState } from './state.ts';
 
@@ -169,7 +169,7 @@ function trace(func: Func, buffers: Buffers, inPlace: InPlace, groups: Grouping)
   };
 
   const step = (op: Op, outputs: readonly Value[], start: number) => {
-    for (const value of op.operands) buffers.use(value, start);
+    for (const value of reads(op)) buffers.use(value, start);
     if (op.name !== 'constant' || inPlace.has(op.results[0])) {
       for (const value of op.results) if (outputs.includes(value)) buffers.define(value, start);
     }

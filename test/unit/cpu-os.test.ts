@@ -10,6 +10,7 @@ import { controlGroupLimits } from '../../src/devices/cpu/os/cgroup.ts';
 import { type CpuidRegisters, decodeFeatures, featureNames } from '../../src/devices/cpu/os/cpuid.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from '../../src/devices/cpu/os/os.ts';
+import { accessAt, mappings, processStatus } from './cpu-support.ts';
 
 const found = findSystem();
 const skip = process.platform !== 'linux' || process.arch !== 'x64' ? 'needs Linux on x86-64' : false;
@@ -40,19 +41,7 @@ const adds = () =>
     a.emit('ret');
   });
 
-/** Lines of /proc/self/maps: first and last address, access. */
-function mappings(): { start: number; end: number; access: string }[] {
-  return readFileSync('/proc/self/maps', 'utf8')
-    .trim()
-    .split('\n')
-    .map((line) => {
-      const [, start, end, access] = /^(\w+)-(\w+) (\S+)/.exec(line) ?? assert.fail(line);
-      return { start: Number.parseInt(start, 16), end: Number.parseInt(end, 16), access };
-    });
-}
-const mappingAt = (address: number) => mappings().find(({ start, end }) => start <= address && address < end);
-
-const residentBytes = () => Number(/^VmRSS:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) * 1024;
+const residentBytes = () => processStatus('VmRSS') * 1024;
 
 test('memory is zeroed, aligned and writable', { skip }, () => {
   for (const options of [{}, { huge: true }, { prefault: true }, { huge: true, prefault: true }, { guarded: true }]) {
@@ -113,9 +102,9 @@ test('freed memory goes back to the system, and a forgotten view of it is harmle
   memory[Symbol.dispose](); // twice is harmless
   // Without views the addresses go at once.
   const unseen = system().mapMemory(1 << 20);
-  assert.equal(mappingAt(unseen.address)?.access, 'rw-p');
+  assert.equal(accessAt(unseen.address), 'rw-p');
   unseen[Symbol.dispose]();
-  assert.equal(mappingAt(unseen.address), undefined);
+  assert.equal(accessAt(unseen.address), undefined);
 });
 
 test('the addresses of freed memory go when the last view of it is collected', { skip }, () => {
@@ -147,10 +136,10 @@ test('held memory outlives its owner', { skip }, () => {
   const memory = system().mapMemory(4096);
   const hold = memory.hold();
   memory[Symbol.dispose]();
-  assert.equal(mappingAt(memory.address)?.access, 'rw-p');
+  assert.equal(accessAt(memory.address), 'rw-p');
   hold[Symbol.dispose]();
   hold[Symbol.dispose]();
-  assert.equal(mappingAt(memory.address), undefined);
+  assert.equal(accessAt(memory.address), undefined);
 });
 
 test('guarded memory lies between inaccessible pages and ends at the second', { skip }, () => {
@@ -167,7 +156,7 @@ test('guarded memory lies between inaccessible pages and ends at the second', { 
     const end = memory.address + memory.length;
     const guard = mappings().find(({ start, access }) => start >= end && access === '---p');
     assert.ok(guard !== undefined && guard.start - end < alignment, `${bytes} bytes end ${end}`);
-    assert.equal(mappingAt(Math.floor(memory.address / 4096) * 4096 - 1)?.access, '---p');
+    assert.equal(accessAt(Math.floor(memory.address / 4096) * 4096 - 1), '---p');
   }
 });
 
@@ -192,7 +181,7 @@ test('machine code is called, and never writable and executable at once', { skip
   const add = code.callable(0, { takes: ['i64', 'i64'], returns: 'i64' });
   assert.equal(add(2, 3), 5);
   assert.equal(add(-(2 ** 40), 1), 1 - 2 ** 40);
-  assert.equal(mappingAt(code.address)?.access, 'r-xp');
+  assert.equal(accessAt(code.address), 'r-xp');
 });
 
 test("no mapping of a process without V8's compiler is writable and executable", { skip }, () => {
@@ -215,7 +204,7 @@ test('code that is freed is gone, and its functions say so', { skip }, () => {
   const code = system().mapCode(adds());
   const add = code.callable(0, { takes: ['i64', 'i64'], returns: 'i64' });
   code[Symbol.dispose]();
-  assert.equal(mappingAt(code.address), undefined);
+  assert.equal(accessAt(code.address), undefined);
   assert.throws(() => add(1, 2), invalid);
   assert.throws(() => code.callable(0, { takes: [], returns: 'void' }), invalid);
 });
@@ -233,15 +222,13 @@ test('threads run machine code and are joined', { skip }, () => {
     }),
   );
   using memory = system().mapMemory(4);
-  const before = threadCount();
+  const before = processStatus('Threads');
   const [core] = system().limits().cores;
   const threads = [undefined, undefined, core].map((core) => system().startThread(code.address, memory.address, core));
   for (const thread of threads) thread.join();
   assert.equal(new Int32Array(memory.bytes().buffer)[0], 3000);
-  assert.equal(threadCount(), before);
+  assert.equal(processStatus('Threads'), before);
 });
-
-const threadCount = () => Number(/^Threads:\s+(\d+)$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 
 test('a thread has a stack of 8 MiB', { skip }, () => {
   // Writes a word 7.9 MiB below its first frame.
@@ -307,7 +294,7 @@ test('memory is locked, or the limit is named', { skip }, () => {
   using memory = system().mapMemory(1 << 16);
   try {
     system().lock(memory);
-    assert.ok(Number(/^VmLck:\s+(\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))?.[1]) >= 64);
+    assert.ok(processStatus('VmLck') >= 64);
   } catch (error) {
     assert.match(String(error), /locks? 65536 bytes/);
   }
@@ -407,5 +394,9 @@ test('threads follow cores and quota', { skip }, () => {
   assert.equal(usableThreads({ cores, quota: 2.9 }), 2);
   assert.equal(usableThreads({ cores, quota: 0.3 }), 1);
   assert.equal(usableThreads({ cores, quota: 8 }), 4);
-  assert.ok(system().limits().cores.length >= 1);
+  const limits = system().limits();
+  assert.ok(limits.cores.length >= 1);
+  assert.equal(limits.cores.length, new Set(limits.cores).size);
+  const enabled = readFileSync('/sys/kernel/mm/transparent_hugepage/enabled', 'utf8');
+  assert.equal(limits.hugePages, !enabled.includes('[never]'));
 });

@@ -22,7 +22,7 @@ import {
   unary,
   unsignedOf,
 } from './expressions.ts';
-import { indexConstant } from './index-arithmetic.ts';
+import { addIndex, constantIndex, divideIndex, indexConstant, remainderIndex, scaleIndex } from './index-arithmetic.ts';
 import type { Expression, ScalarElement } from './language.ts';
 import { type Complex, complexBinary, complexLess, complexUnary } from './lower-complex.ts';
 import { type Parts, partElement } from './scope.ts';
@@ -129,37 +129,32 @@ export const bitcastElement: ElementRow<'bitcast_convert'> = (op, index, scope) 
   const words = units.map(bitsOf);
   const unitBits = elementTypes[elementOf(words[0])].bits;
   return Array.from({ length: parts }, (_, p) => {
+    // The number of this part among all that the operand's elements are cut into.
+    const number = within === undefined ? indexConstant(p) : addIndex(scaleIndex(within, parts), indexConstant(p));
     if (unitBits <= partBits) {
       const count = partBits / unitBits;
-      // The unit at which this part starts; only a narrower result chooses it by its index.
-      const at = (n: number) => (within === undefined ? words[p * count + n] : chosen(words, within));
+      const unit = (n: number) => chosen(words, addIndex(scaleIndex(number, count), indexConstant(n)));
       return bitcast(
         joined(
-          Array.from({ length: count }, (_, n) => at(n)),
+          Array.from({ length: count }, (_, n) => unit(n)),
           word,
           unitBits,
         ),
         part,
       );
     }
-    if (within === undefined) {
-      const unit = words[Math.floor((p * partBits) / unitBits)];
-      return bitcast(shifted(unit, constant(unit.type, (p * partBits) % unitBits), word), part);
-    }
     const perUnit = unitBits / partBits;
-    const unit =
-      words.length === 1 ? words[0] : select(compare('LT', within, indexConstant(perUnit)), words[0], words[1]);
-    const place =
-      words.length === 1
-        ? within
-        : ({ kind: 'binary', type: 'index', op: 'remainder', a: within, b: indexConstant(perUnit) } as const);
-    const amount = convert(binary('multiply', place, indexConstant(partBits)), unit.type);
+    const unit = chosen(words, divideIndex(number, perUnit));
+    const amount = convert(scaleIndex(remainderIndex(number, perUnit), partBits), unit.type);
     return bitcast(shifted(unit, amount, word), part);
   });
 };
 
-function chosen(words: readonly Expression[], within: Expression): Expression {
-  return words.reduceRight((rest, word, i) => select(compare('EQ', within, indexConstant(i)), word, rest));
+function chosen(words: readonly Expression[], at: Expression): Expression {
+  if (words.length === 1) return words[0];
+  const known = constantIndex(at);
+  if (known !== undefined) return words[known];
+  return words.reduceRight((rest, word, i) => select(compare('EQ', at, indexConstant(i)), word, rest));
 }
 
 function joined(units: readonly Expression[], word: ScalarElement, unitBits: number): Expression {

@@ -28,8 +28,8 @@ export interface LaunchList extends Disposable {
   readonly length: number;
 }
 
-/** The number of a submission. */
-export type TeamTicket = number & { readonly team: unique symbol };
+/** The number of a submission: 1, 2, 3 ... */
+export type TeamTicket = number;
 
 /** `stopped`: the list was left at one of its barriers, because of `abort` or an earlier deadline. `timeout`: this deadline. */
 export type Outcome = 'done' | 'stopped' | 'timeout';
@@ -47,8 +47,7 @@ export interface Team extends Disposable {
   ended(ticket: TeamTicket): boolean;
   /**
    * Blocks the calling JavaScript thread until a list has ended, in native calls of 100 ms at most. When `deadline` (in
-   * milliseconds of `performance.now()`) passes, stops this list and all that were submitted after it, and returns when the
-   * threads are quiet. Tells of the 16 latest submissions.
+   * milliseconds of `performance.now()`) passes, stops all that is submitted, and returns when the threads are quiet. Tells of the 16 latest submissions.
    * @throws IngotError 'DeviceLost' when a kernel does not return even then; the team cannot be used any more.
    */
   wait(ticket: TeamTicket, deadline: number): Outcome;
@@ -131,17 +130,16 @@ class NativeTeam implements Team {
 
   list(launches: readonly Launch[], keeps: readonly (Memory | MappedCode)[] = []): LaunchList {
     this.#checkOpen();
-    return new NativeList(this.#system, launches, keeps, (ticket) => this.#settle(ticket));
+    return new NativeList(this, this.#system, launches, keeps);
   }
 
   submit(list: LaunchList): TeamTicket {
     this.#checkOpen();
-    if (!(list instanceof NativeList)) throw invalid('a list that no team has made');
+    if (!(list instanceof NativeList) || list.team !== this) throw invalid('a list that another team has made');
     const { first, end } = list.range();
     this.#enqueue(first, end);
-    const ticket = this.#submitted as TeamTicket;
-    list.latest = { ticket };
-    return ticket;
+    list.latest = this.#submitted;
+    return this.#submitted;
   }
 
   ended(ticket: TeamTicket): boolean {
@@ -212,11 +210,12 @@ class NativeTeam implements Team {
     });
   }
 
-  /** Before a list's memory goes: its latest run has ended. */
-  #settle(ticket: number): void {
-    if (this.#state === 'disposed' || this.ended(ticket as TeamTicket)) return;
-    if (this.#state === 'lost') throw invalid('a list of a team that is lost');
+  /** Waits for a run whose memory is to go. False where it never ends, so that the memory has to stay. */
+  settle(ticket: TeamTicket): boolean {
+    if (this.#state === 'disposed' || this.ended(ticket)) return true;
+    if (this.#state === 'lost') return false;
     if (!this.#sleepUntil(ticket, performance.now() + this.#grace)) this.#stop();
+    return true;
   }
 
   #checkOpen(): void {
@@ -234,20 +233,20 @@ class NativeTeam implements Team {
 
 class NativeList implements LaunchList {
   readonly length: number;
-  latest: { readonly ticket: number } | undefined;
+  readonly team: NativeTeam;
+  latest: TeamTicket = 0;
   readonly #memory: Memory;
   readonly #holds: Disposable[] = [];
-  readonly #settle: (ticket: number) => void;
   #disposed = false;
 
   constructor(
+    team: NativeTeam,
     system: OperatingSystem,
     launches: readonly Launch[],
     keeps: readonly (Memory | MappedCode)[],
-    settle: (ticket: number) => void,
   ) {
+    this.team = team;
     this.length = launches.length;
-    this.#settle = settle;
     launches.forEach(checkLaunch);
     const used = new Set([...launches.flatMap(({ code, argument }) => [code, argument.memory]), ...keeps]);
     this.#memory = system.mapMemory(Math.max(1, launches.length) * entry.bytes);
@@ -276,9 +275,9 @@ class NativeList implements LaunchList {
 
   [Symbol.dispose](): void {
     if (this.#disposed) return;
-    if (this.latest !== undefined) this.#settle(this.latest.ticket);
+    const settled = this.team.settle(this.latest);
     this.#disposed = true;
-    this.#free();
+    if (settled) this.#free();
   }
 
   #free(): void {

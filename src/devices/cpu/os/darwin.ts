@@ -96,7 +96,7 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
     },
     requestTiles: () => false, // no Mac has AMX of this kind
     cpuFeatures: () => decodeFeatures(stubs.cpuid),
-    limits: () => ({ cores: Array.from({ length: availableParallelism() }, (_, core) => core) }),
+    limits: () => ({ cores: Array.from({ length: availableParallelism() }, (_, core) => core), hugePages: false }),
   };
 }
 

@@ -112,7 +112,11 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     },
     requestTiles: () => syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,
     cpuFeatures: () => decodeFeatures(stubs.cpuid),
-    limits: (): Limits => ({ cores: allowedCores(), ...controlGroupLimits(readText) }),
+    limits: (): Limits => ({
+      cores: allowedCores(),
+      ...controlGroupLimits(readText),
+      hugePages: /\[(always|madvise)\]/.test(readText('/sys/kernel/mm/transparent_hugepage/enabled') ?? ''),
+    }),
   };
 
   function allowedCores(): number[] {

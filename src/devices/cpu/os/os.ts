@@ -66,6 +66,8 @@ export interface Limits {
   readonly quota?: number;
   /** Memory that a control group allows, and what of it is taken, in bytes. */
   readonly memory?: { readonly limit: number; readonly used: number };
+  /** Whether the system grants pages of 2 MiB to memory that asks for them. */
+  readonly hugePages: boolean;
 }
 
 /** What the AMX unit's tile registers hold. */
@@ -118,6 +120,6 @@ export interface OperatingSystem {
 }
 
 /** Threads that can run at the same time: the cores of the process, less what its quota does not cover. At least one. */
-export function usableThreads(limits: Limits): number {
+export function usableThreads(limits: Pick<Limits, 'cores' | 'quota'>): number {
   return Math.max(1, Math.min(limits.cores.length, Math.floor(limits.quota ?? Number.POSITIVE_INFINITY)));
 }

@@ -115,7 +115,7 @@ export function openWindows(foreign: Foreign): OperatingSystem {
     },
     requestTiles: () => true, // Windows 11 enables tiles for every process; cpuFeatures says whether there are any
     cpuFeatures: () => decodeFeatures(stubs.cpuid),
-    limits: () => ({ cores: Array.from({ length: availableParallelism() }, (_, core) => core) }),
+    limits: () => ({ cores: Array.from({ length: availableParallelism() }, (_, core) => core), hugePages: false }),
   };
 }
 
