@@ -13,6 +13,11 @@ function printBuffer({ access, name, element, elements }: Buffer): string {
   return `${access} ${name}: ${element}[${elements}]`;
 }
 
+/** The first line of a statement, without what its loops contain. */
+export function statementHead(statement: Statement): string {
+  return printStatement(statement, '')[0] ?? '';
+}
+
 function printStatement(statement: Statement, indent: string): string[] {
   const inner = (list: readonly Statement[]) => list.flatMap((s) => printStatement(s, `${indent}  `));
   switch (statement.kind) {

@@ -240,7 +240,8 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
     for (const { register } of reads) {
       if (scratch.has(register.id)) continue;
       const id = candidates[register.file][taken[register.file]++];
-      if (id === undefined) throw new IngotError('DeviceFault', `${instruction.mnemonic} has too many spilled operands`);
+      if (id === undefined)
+        throw new IngotError('DeviceFault', `${instruction.mnemonic} has too many spilled operands`);
       scratch.set(register.id, id);
       loads.push([register, id]);
     }

@@ -2,9 +2,10 @@
  * Conversions between types: to floats one rounding, float to integer towards zero and saturating with NaN as 0, integer
  * to integer wraps, to i1 "is not zero". One element at a time, and those that AVX2 has for lanes.
  */
+
+import type { ScalarType } from '../../../compiler/kernel/language.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { SmallFloatType } from '../../../numerics/rounding.ts';
-import type { ScalarType } from '../../../compiler/kernel/language.ts';
 import { FloatCode } from './float-code.ts';
 import type { LaneCode } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';

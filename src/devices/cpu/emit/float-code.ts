@@ -74,7 +74,7 @@ export class FloatCode {
   /** The sum of coefficients[i] * x^i. */
   polynomial(x: Register, coefficients: readonly number[]): Register {
     const last = coefficients.length - 1;
-    let sum = this.load(coefficients[last] as number);
+    const sum = this.load(coefficients[last] as number);
     for (let i = last - 1; i >= 0; i--) {
       this.code.change(`vfmadd213${this.#p}`, this.lane, sum, x, this.number(coefficients[i] as number));
     }

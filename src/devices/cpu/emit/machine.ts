@@ -85,7 +85,19 @@ export const sizedAt = (address: Address, bits: number): Address => ({ ...addres
 
 const UPDATES: ReadonlySet<string> = new Set<Mnemonic>([
   ...(['add', 'sub', 'and', 'or', 'xor', 'neg', 'not', 'shl', 'shr', 'sar', 'inc', 'dec'] as const),
-  ...(['cmove', 'cmovne', 'cmovl', 'cmovg', 'cmovle', 'cmovge', 'cmovb', 'cmova', 'cmovae', 'cmovs', 'cmovns'] as const),
+  ...([
+    'cmove',
+    'cmovne',
+    'cmovl',
+    'cmovg',
+    'cmovle',
+    'cmovge',
+    'cmovb',
+    'cmova',
+    'cmovae',
+    'cmovs',
+    'cmovns',
+  ] as const),
 ]);
 const READS: ReadonlySet<string> = new Set<Mnemonic>([
   ...(['cmp', 'test', 'idiv', 'div', 'mul', 'push', 'vptest', 'vtestps', 'vucomiss', 'vucomisd'] as const),

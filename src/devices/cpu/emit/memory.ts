@@ -2,11 +2,13 @@
  * Elements between memory and lanes. A lane holds 32 bits of a type of up to 32 bits (integers extended, small floats as
  * bit patterns, i1 as a mask of all ones) or 64 of a wider one.
  */
-import { elementBytes } from '../../../numerics/element-types.ts';
+
 import type { ScalarElement, ScalarType } from '../../../compiler/kernel/language.ts';
+import { elementBytes, elementTypes } from '../../../numerics/element-types.ts';
 import type { LaneBits, LaneCode } from './lane-code.ts';
+import { LaneIntegers } from './lane-integers.ts';
 import { type Address, d, q, type Register, sizedAt, view } from './machine.ts';
-import { integerType } from './scalar-integers.ts';
+import { integerType, ScalarIntegers } from './scalar-integers.ts';
 import { packWords } from './small-floats.ts';
 
 export function laneBitsOf(type: ScalarType): LaneBits {
@@ -31,7 +33,10 @@ export function loadScalar(code: LaneCode, element: ScalarElement, from: Address
   if (bytes === 8) m.emit('mov', q(result), from);
   else if (bytes === 4) m.emit(signed ? 'movsxd' : 'mov', signed ? q(result) : d(result), sizedAt(from, 32));
   else m.emit(signed ? 'movsx' : 'movzx', signed ? q(result) : d(result), sizedAt(from, bytes * 8));
-  return integer === undefined ? code.fromGeneral(32, result) : result;
+  if (integer === undefined) return code.fromGeneral(32, result);
+  const integers = new ScalarIntegers(m);
+  if (integer.bits === 1) return integers.compare('NE', result, integers.constant(0), integer);
+  return integer.bits === 4 ? integers.wrap(result, integer) : result;
 }
 
 export function storeScalar(code: LaneCode, element: ScalarElement, value: Register, to: Address): void {
@@ -41,7 +46,8 @@ export function storeScalar(code: LaneCode, element: ScalarElement, value: Regis
     m.emit(bytes === 4 ? 'vmovss' : 'vmovsd', to, view(value, 128));
     return;
   }
-  const bits = isFloat(element) ? code.toGeneral(32, value) : value;
+  let bits = isFloat(element) ? code.toGeneral(32, value) : value;
+  if (integerType(element)?.bits === 4) bits = new ScalarIntegers(m).wrap(bits, { bits: 4, signed: false });
   m.emit('mov', to, view(bits, (bytes * 8) as 8 | 16 | 32 | 64));
 }
 
@@ -56,7 +62,7 @@ export function loadLanes(code: LaneCode, element: ScalarElement, from: Address)
       return code.op(element === 'i16' ? 'vpmovsxwd' : 'vpmovzxwd', 32, from);
     default: {
       const signed = integerType(element)?.signed ?? false;
-      return spreadBooleans(code, element, code.op(signed ? 'vpmovsxbd' : 'vpmovzxbd', 32, from));
+      return valuesOfBytes(code, element, code.op(signed ? 'vpmovsxbd' : 'vpmovzxbd', 32, from));
     }
   }
 }
@@ -68,7 +74,11 @@ export function gatherLanes(code: LaneCode, element: ScalarElement, from: Addres
   const bytes = elementBytes(element);
   const step = stride * bytes;
   if (bytes >= 4) {
-    const offsets = code.op('vmovdqu', 32, code.list(Array.from({ length: Math.max(4, code.lanes) }, (_, i) => i * step)));
+    const offsets = code.op(
+      'vmovdqu',
+      32,
+      code.list(Array.from({ length: Math.max(4, code.lanes) }, (_, i) => i * step)),
+    );
     const mask = code.load(lane, code.words(lane, -1));
     const result = code.zero();
     const base = pointer(code, from);
@@ -92,7 +102,7 @@ export function gatherLanes(code: LaneCode, element: ScalarElement, from: Addres
   const result = m.register('vec');
   const spread = bytes === 2 ? (signed ? 'vpmovsxwd' : 'vpmovzxwd') : signed ? 'vpmovsxbd' : 'vpmovzxbd';
   m.emit(spread, code.view(result, 32), view(words, 128));
-  return spreadBooleans(code, element, result);
+  return bytes === 2 ? result : valuesOfBytes(code, element, result);
 }
 
 /** An address without an index register. */
@@ -103,14 +113,20 @@ function pointer(code: LaneCode, address: Address): Address {
   return { kind: 'address', base, scale: 1, disp: 0, bits: 0 };
 }
 
-function spreadBooleans(code: LaneCode, element: ScalarElement, x: Register): Register {
-  return element === 'i1' ? code.op('vpcmpgtd', 32, x, code.words(32, 0)) : x;
+/** i1 as a mask, and 4-bit integers without the high half of their byte. */
+function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Register {
+  const integer = integerType(element);
+  if (integer?.bits === 1) return code.op('vpcmpgtd', 32, x, code.words(32, 0));
+  return integer?.bits === 4 ? new LaneIntegers(code).wrap(x, integer) : x;
 }
+
+/** The bits of a lane that are stored of a type of one or two bytes. */
+const storedBits = (element: ScalarElement) => 2 ** elementTypes[element].bits - 1;
 
 /** 32-bit lanes of a type of one or two bytes as packed elements at the low end. */
 function packed(code: LaneCode, element: ScalarElement, value: Register): Register {
   const bytes = elementBytes(element);
-  const low = code.op('vpand', 32, value, code.words(32, element === 'i1' ? 1 : bytes === 2 ? 0xffff : 0xff));
+  const low = code.op('vpand', 32, value, code.words(32, storedBits(element)));
   const words = packWords(code, low);
   if (bytes === 2) return words;
   const result = code.machine.register('vec');
@@ -119,7 +135,13 @@ function packed(code: LaneCode, element: ScalarElement, value: Register): Regist
 }
 
 /** Neighbours, one a lane; with `mask` only where it is set (elements of 4 and 8 bytes). */
-export function storeLanes(code: LaneCode, element: ScalarElement, value: Register, to: Address, mask?: Register): void {
+export function storeLanes(
+  code: LaneCode,
+  element: ScalarElement,
+  value: Register,
+  to: Address,
+  mask?: Register,
+): void {
   const m = code.machine;
   const bytes = elementBytes(element);
   const lane = laneBitsOf(element);
@@ -142,11 +164,17 @@ export function storeLanes(code: LaneCode, element: ScalarElement, value: Regist
 }
 
 /** Lanes `stride` elements apart. */
-export function scatterLanes(code: LaneCode, element: ScalarElement, value: Register, to: Address, stride: number): void {
+export function scatterLanes(
+  code: LaneCode,
+  element: ScalarElement,
+  value: Register,
+  to: Address,
+  stride: number,
+): void {
   const m = code.machine;
   const bytes = elementBytes(element);
   const lane = laneBitsOf(element);
-  const data = element === 'i1' ? code.op('vpand', 32, value, code.words(32, 1)) : value;
+  const data = bytes === 1 ? code.op('vpand', 32, value, code.words(32, storedBits(element))) : value;
   const perHalf = 128 / lane;
   let half = data;
   for (let i = 0; i < code.lanes; i++) {

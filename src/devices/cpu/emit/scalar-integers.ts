@@ -2,8 +2,9 @@
  * Integers one at a time, in general registers: every type of up to 32 bits is held extended to 64 by its sign, so that
  * one instruction serves all widths and the result is wrapped to its type. i1 is 0 or 1.
  */
-import type { ComparisonDirection } from '../../../ir/attributes.ts';
+
 import type { Binary, ScalarType, Unary } from '../../../compiler/kernel/language.ts';
+import type { ComparisonDirection } from '../../../ir/attributes.ts';
 import { elementTypes } from '../../../numerics/element-types.ts';
 import type { Mnemonic } from '../asm/tables.ts';
 import { d, type Machine, q, RAX, RDX, type Register, view } from './machine.ts';

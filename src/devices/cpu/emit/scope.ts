@@ -233,7 +233,11 @@ export class Scope {
     const size = elementBytes(buffer.element);
     const { axis } = this.#level;
     const moving = index.terms.find(({ expression }) => expression.kind === 'axis' && expression.axis === axis);
-    let base = this.#pointer(buffer, size, termsOf(index, (term) => term !== moving));
+    let base = this.#pointer(
+      buffer,
+      size,
+      termsOf(index, (term) => term !== moving),
+    );
     let disp = index.constant * size;
     if (Math.abs(disp) >= 2 ** 30) {
       base = this.#addConstant(base, disp);
@@ -289,4 +293,3 @@ export class Scope {
     level.ends.push({ items, turns });
   }
 }
-
