@@ -1,0 +1,220 @@
+/**
+ * The `i8` dot numerics (numerics/dot.ts) with AVX2, lanes = rows of the weight: exact integer sums over a block, then
+ *
+ *   acc = acc + f32(sum) * (scale * dx)        and for minima        acc = acc - f32(minSum) * (minScale * dx)
+ *
+ * each operation rounded. Why the integers are exact: VPMADDUBSW multiplies u8 with s8 and adds two products with
+ * saturation to i16, so two products must stay within 32767; all later sums are modular, so only final values must fit.
+ * Activations are in -127 .. 127.
+ */
+import { lanes, type Vec, ymm } from '../asm/operands.ts';
+import { tiles } from './packing.ts';
+import { halves, type Product, type Tile } from './product.ts';
+import { records } from './quantize-activations.ts';
+
+export type IntegerFormat = 'q8_0' | 'q4_0' | 'q4_K' | 'q6_K';
+
+const small = records[32];
+const large = records[256];
+
+/** ymm0 to ymm7 hold integer sums, a register or two a token; the next ones are free for a tile. */
+const sumOf = (token: number) => ymm(token);
+const [W, V, T, S] = [ymm(8), ymm(9), ymm(10), ymm(11)];
+const [C0, C1, C2] = [ymm(15), ymm(14), ymm(13)];
+
+const NIBBLES = [15];
+const WORDS_OF_ONE = [1, 0];
+/** For VPSHUFB: the low i16 of each dword, twice. */
+const LOW_WORDS = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
+
+const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token) => token);
+
+/** acc = acc + f32(sum) * (scale * dx), or minus. Ends the sum; uses T. */
+function addScaled(tile: Tile, half: number, token: number, sum: Vec, scale: Vec, dx: number, op: 'vaddps' | 'vsubps'): void {
+  const { a } = tile;
+  const acc = tile.sum(token, half);
+  a.emit('vbroadcastss', T, tile.x(token, dx));
+  a.emit('vmulps', T, T, scale);
+  a.emit('vcvtdq2ps', sum, sum);
+  a.emit('vmulps', sum, sum, T);
+  if (op === 'vaddps') {
+    a.emit('vaddps', sum, sum, acc);
+  } else {
+    a.emit('vmovaps', T, acc);
+    a.emit('vsubps', sum, T, sum);
+  }
+  a.emit('vmovaps', acc, sum);
+}
+
+/** i16 sums += levels u8 * the activations at `at`; a first product may start the sum. */
+function addWords(tile: Tile, levels: Vec, at: number, isFirst: boolean, sum = sumOf): void {
+  const { a } = tile;
+  for (const token of tokensOf(tile)) {
+    a.emit('vpbroadcastd', T, tile.x(token, at));
+    a.emit('vpmaddubsw', isFirst ? sum(token) : T, levels, T);
+    if (!isFirst) a.emit('vpaddw', sum(token), sum(token), T);
+  }
+}
+
+/** W, V = the low and high nibbles of a vector of 8 rows. */
+function splitNibbles(tile: Tile, at: number): void {
+  const { a } = tile;
+  a.emit('vmovdqu', V, tile.weight(at));
+  a.emit('vpand', W, C0, V);
+  a.emit('vpsrlw', V, V, 4);
+  a.emit('vpand', V, V, C0);
+}
+
+export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
+  /**
+   * q = -128 .. 127: |q| as u8 times the activation with the sign of q. Two products: at most 2 * 128 * 127 = 32512.
+   */
+  q8_0: {
+    tokens: [4, 2, 1],
+    unroll: 1,
+    inRegisters: false,
+    constants: [[0x80], WORDS_OF_ONE],
+    emit(tile) {
+      const { a } = tile;
+      for (const half of halves) {
+        for (let g = 0; g < 8; g++) {
+          a.emit('vpxor', W, C0, tile.weight(tiles.q8_0.levels + 64 * g + 32 * half));
+          a.emit('vpabsb', V, W);
+          for (const token of tokensOf(tile)) {
+            a.emit('vpbroadcastd', T, tile.x(token, 4 * g));
+            a.emit('vpsignb', T, T, W);
+            a.emit('vpmaddubsw', T, V, T);
+            a.emit('vpmaddwd', g === 0 ? sumOf(token) : T, T, C1);
+            if (g > 0) a.emit('vpaddd', sumOf(token), sumOf(token), T);
+          }
+        }
+        a.emit('vcvtph2ps', W, tile.weight(tiles.q8_0.d + 16 * half));
+        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, small.d, 'vaddps');
+      }
+    },
+  },
+
+  /**
+   * Levels 0 .. 15. Two products: at most 2 * 15 * 127 = 3810. An i16 starts at -8 * sum of its 16 activations, so that it
+   * ends as a sum of 16 (level - 8) * x: at most 16 * 8 * 127 = 16256.
+   */
+  q4_0: {
+    tokens: [4, 2, 1],
+    unroll: 1,
+    inRegisters: false,
+    constants: [NIBBLES, WORDS_OF_ONE],
+    emit(tile) {
+      const { a } = tile;
+      for (const half of halves) {
+        for (const token of tokensOf(tile)) a.emit('vpbroadcastd', sumOf(token), tile.x(token, small.sums));
+        for (let g = 0; g < 4; g++) {
+          splitNibbles(tile, tiles.q4_0.levels + 64 * g + 32 * half);
+          addWords(tile, W, 4 * g, false);
+          addWords(tile, V, 16 + 4 * g, false);
+        }
+        a.emit('vcvtph2ps', W, tile.weight(tiles.q4_0.d + 16 * half));
+        for (const token of tokensOf(tile)) {
+          a.emit('vpmaddwd', sumOf(token), sumOf(token), C1);
+          addScaled(tile, half, token, sumOf(token), W, small.d, 'vaddps');
+        }
+      }
+    },
+  },
+
+  /**
+   * Levels 0 .. 15, of 32 k an i16 has 16: at most 16 * 15 * 127 = 30480. Times sc, 6 bits, and over 8 sub-blocks:
+   * 2 * 30480 * 63 * 8 < 2^25. Minima: mn, 6 bits, times a sum of 32 activations, over 8 sub-blocks: < 2^22.
+   */
+  q4_K: {
+    tokens: [4, 2, 1],
+    unroll: 1,
+    inRegisters: false,
+    constants: [NIBBLES, LOW_WORDS],
+    emit(tile) {
+      const { a } = tile;
+      const words = (token: number) => ymm(4 + token);
+      const { levels, scales, minima, d, dmin } = tiles.q4_K;
+      for (const half of halves) {
+        for (let sub = 0; sub < 8; sub++) {
+          for (let g = 0; g < 4; g++) {
+            splitNibbles(tile, levels + 256 * sub + 64 * g + 32 * half);
+            addWords(tile, W, 32 * sub + 4 * g, g === 0, words);
+            addWords(tile, V, 32 * sub + 16 + 4 * g, false, words);
+          }
+          a.emit('vpmovzxbd', S, tile.weight(scales + 16 * sub + 8 * half));
+          a.emit('vpshufb', S, S, C1);
+          for (const token of tokensOf(tile)) {
+            a.emit('vpmaddwd', sub === 0 ? sumOf(token) : words(token), words(token), S);
+            if (sub > 0) a.emit('vpaddd', sumOf(token), sumOf(token), words(token));
+          }
+        }
+        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
+        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vaddps');
+
+        const [one, two] = [lanes(W, 128), lanes(V, 128)];
+        for (let sub = 0; sub < 8; sub += 2) {
+          // i16 pairs of the minima of two sub-blocks.
+          a.emit('vmovq', one, tile.weight(minima + 16 * sub + 8 * half));
+          a.emit('vmovq', two, tile.weight(minima + 16 * (sub + 1) + 8 * half));
+          a.emit('vpunpcklbw', one, one, two);
+          a.emit('vpmovzxbw', W, one);
+          for (const token of tokensOf(tile)) {
+            a.emit('vpbroadcastd', T, tile.x(token, large.sums32 + 2 * sub));
+            a.emit('vpmaddwd', sub === 0 ? sumOf(token) : T, W, T);
+            if (sub > 0) a.emit('vpaddd', sumOf(token), sumOf(token), T);
+          }
+        }
+        a.emit('vcvtph2ps', W, tile.weight(dmin + 16 * half));
+        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vsubps');
+      }
+    },
+  },
+
+  /**
+   * Levels 0 .. 63. Two products: at most 2 * 63 * 127 = 16002. Of 16 k an i16 has 8 and starts at -32 * their sum, so that
+   * it ends as a sum of 8 (level - 32) * x: at most 8 * 32 * 127 = 32512. Times sc, s8, and over 16 sub-blocks:
+   * 2 * 32512 * 128 * 16 < 2^28.
+   */
+  q6_K: {
+    tokens: [4, 2, 1],
+    unroll: 1,
+    inRegisters: false,
+    constants: [NIBBLES, LOW_WORDS, [0x30]],
+    emit(tile) {
+      const { a } = tile;
+      const words = (token: number) => ymm(4 + token);
+      const { levels, high, scales, d } = tiles.q6_K;
+      for (const half of halves) {
+        for (let sub = 0; sub < 16; sub++) {
+          for (const token of tokensOf(tile)) a.emit('vpbroadcastd', words(token), tile.x(token, large.sums + 4 * sub));
+          a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
+          for (let g = 0; g < 4; g++) {
+            // Bits 2g and 2g + 1 of each byte go to bits 4 and 5.
+            if (g === 0) a.emit('vpsllw', V, S, 4);
+            else if (g === 1) a.emit('vpsllw', V, S, 2);
+            else if (g === 3) a.emit('vpsrlw', V, S, 2);
+            a.emit('vpand', V, C2, g === 2 ? S : V);
+            const nibbles = tile.weight(levels + 256 * (sub >> 1) + 64 * g + 32 * half);
+            if (sub % 2 === 0) {
+              a.emit('vpand', W, C0, nibbles);
+            } else {
+              a.emit('vmovdqu', W, nibbles);
+              a.emit('vpsrlw', W, W, 4);
+              a.emit('vpand', W, W, C0);
+            }
+            a.emit('vpor', W, W, V);
+            addWords(tile, W, 16 * sub + 4 * g, false, words);
+          }
+          a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
+          a.emit('vpshufb', S, S, C1);
+          for (const token of tokensOf(tile)) {
+            a.emit('vpmaddwd', sub === 0 ? sumOf(token) : words(token), words(token), S);
+            if (sub > 0) a.emit('vpaddd', sumOf(token), sumOf(token), words(token));
+          }
+        }
+        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
+        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vaddps');
+      }
+    },
+  },
+};

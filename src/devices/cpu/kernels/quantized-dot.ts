@@ -1,0 +1,229 @@
+/**
+ * `quantized_dot`: y [T, N] = x [T, K] times the rows of a packed weight [N, K] (+ bias [N]), in the numerics of
+ * numerics/dot.ts, bit for bit. The generator walks panels of 16 rows and chunks of tokens; a row of the tables of products
+ * multiplies one tile.
+ *
+ * A unit of work is a panel and a chunk of tokens. Chunks of one panel follow each other, so that the panel comes from
+ * memory once and then from a cache, and few threads share a panel even where it is the only one.
+ */
+import { IngotError } from '../../../base/errors.ts';
+import type { DotNumerics } from '../../../numerics/dot.ts';
+import type { Assembler } from '../asm/assembler.ts';
+import {
+  type Gp,
+  type Mem,
+  ptr,
+  r8,
+  r9,
+  r10,
+  r12,
+  r13,
+  r14,
+  rax,
+  rcx,
+  rdi,
+  rdx,
+  rip,
+  rsi,
+  rsp,
+  type Vec,
+  ymm,
+} from '../asm/operands.ts';
+import { type IntegerFormat, integerProducts } from './integer-products.ts';
+import { buildKernel, type Kernel, loadArgument, loadPattern } from './kernel.ts';
+import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
+import { halves, type Product, type Tile } from './product.ts';
+import { type ActivationBlock, records } from './quantize-activations.ts';
+
+export interface DotShape {
+  readonly format: string;
+  readonly numerics: DotNumerics;
+  readonly N: number;
+  readonly K: number;
+  readonly bias: boolean;
+}
+
+/** Tokens of a unit of work. */
+const chunk = 32;
+/** How far ahead of the loads weights are asked for, in bytes. */
+const ahead = 2048;
+
+/**
+ * Arguments: x, weight (packed), bias f32 [N] if there is one, y f32 [T, N], T. `x` are the records that
+ * `quantizeActivationsKernel` makes for numerics `i8`, else f32 [T, K].
+ * @throws IngotError 'UnsupportedOp' for a pair of format and numerics without a kernel.
+ */
+export function quantizedDotKernel(shape: DotShape): Kernel {
+  const { N, K, bias } = shape;
+  const format = packedFormat(shape.format);
+  const { size, bytes } = tiles[format];
+  const { product, xTileBytes } = productOf(format, shape.numerics);
+  const tokenBytes = (K / size) * xTileBytes;
+  const panels = Math.ceil(N / panelRows);
+  const args = ['x', 'weight', ...(bias ? ['bias'] : []), 'y', 'T'];
+  const argument = (name: string) => args.indexOf(name);
+
+  // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
+  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds.
+  return buildKernel(
+    `quantized_dot_${format}_${shape.numerics}_${N}x${K}`,
+    args,
+    { stackBytes: 64 * (product.tokens[0] as number) },
+    (a) => {
+      product.constants.forEach((pattern, i) => loadPattern(a, ymm(15 - i), pattern));
+      loadArgument(a, rax, argument('T'));
+      a.emit('add', rax, chunk - 1);
+      a.emit('shr', rax, Math.log2(chunk));
+      a.emit('mov', r14, rax);
+      a.emit('imul', rax, rax, panels);
+    },
+    (a, { unit }) => {
+      a.emit('mov', rax, unit);
+      a.emit('xor', rdx, rdx);
+      a.emit('div', r14);
+      a.emit('shl', rdx, Math.log2(chunk));
+      loadArgument(a, rsi, argument('T'));
+      a.emit('sub', rsi, rdx);
+      a.emit('mov', rcx, chunk);
+      a.emit('cmp', rsi, rcx);
+      a.emit('cmova', rsi, rcx);
+
+      addProduct(a, r12, argument('weight'), rax, panelBytes(format, K));
+      addProduct(a, r13, argument('x'), rdx, tokenBytes);
+      addProduct(a, r10, argument('y'), rdx, 4 * N);
+      a.emit('mov', rdx, rax);
+      a.emit('shl', rax, 6);
+      a.emit('add', r10, rax);
+      if (bias) {
+        loadArgument(a, r9, argument('bias'));
+        a.emit('add', r9, rax);
+      }
+
+      const unitDone = a.label();
+      for (const tokens of product.tokens) {
+        const fewer = a.label();
+        a.emit('cmp', rsi, tokens);
+        a.emit('jb', fewer);
+        const more = a.here();
+        emitTokens(a, tokens);
+        a.emit('add', r13, tokens * tokenBytes);
+        a.emit('add', r10, tokens * 4 * N);
+        a.emit('sub', rsi, tokens);
+        if (tokens > 1) {
+          a.emit('cmp', rsi, tokens);
+          a.emit('jae', more);
+        }
+        a.bind(fewer);
+      }
+      a.bind(unitDone);
+    },
+  );
+
+  /** register = args[index] + count * stride */
+  function addProduct(a: Assembler, register: Gp, index: number, count: Gp, stride: number): void {
+    a.emit('imul', register, count, stride);
+    a.emit('add', register, ptr(rdi, 8 * index));
+  }
+
+  function accumulator(token: number, half: number): Vec | Mem {
+    return product.inRegisters ? ymm(2 * token + half) : ptr(rsp, 64 * token + 32 * half);
+  }
+
+  /** The results of `tokens` tokens and one panel. */
+  function emitTokens(a: Assembler, tokens: number): void {
+    const zero = ymm(0);
+    a.comment(`${tokens} tokens`);
+    a.emit('vpxor', zero, zero, zero);
+    forEachResult(tokens, (token, half) => {
+      const acc = accumulator(token, half);
+      if (acc.kind === 'mem') a.emit('vmovaps', acc, zero);
+      else a.emit('vpxor', acc, acc, acc);
+    });
+    a.emit('mov', rax, r12);
+    a.emit('mov', rcx, r13);
+    const emitTile = (index: number, k: number) => {
+      const tile: Tile = {
+        a,
+        tokens,
+        size: k,
+        weight: (at) => ptr(rax, index * bytes + at),
+        x: (token, at) => ptr(rcx, token * tokenBytes + index * xTileBytes + at),
+        sum: (token, half) => ptr(rsp, 64 * token + 32 * half),
+      };
+      product.emit(tile);
+    };
+
+    const { unroll } = product;
+    const rounds = Math.floor(K / (unroll * size));
+    if (rounds > 0) {
+      a.emit('lea', r8, ptr(rax, rounds * unroll * bytes));
+      a.align(32);
+      const next = a.here();
+      for (let at = 0; at < unroll * bytes; at += 64) a.emit('prefetcht0', ptr(rax, ahead + at));
+      for (let index = 0; index < unroll; index++) emitTile(index, size);
+      a.emit('add', rax, unroll * bytes);
+      a.emit('add', rcx, unroll * xTileBytes);
+      a.emit('cmp', rax, r8);
+      a.emit('jb', next);
+    }
+    const rest = K - rounds * unroll * size;
+    for (let k = 0; k < rest; k += size) emitTile(k / size, Math.min(size, rest - k));
+
+    emitResults(a, tokens);
+  }
+
+  function emitResults(a: Assembler, tokens: number): void {
+    const last = N % panelRows;
+    const stored = a.label();
+    if (last > 0) {
+      const whole = a.label();
+      a.emit('cmp', rdx, panels - 1);
+      a.emit('jne', whole);
+      const masks = halves.map((half) => {
+        const lanes = Int32Array.from({ length: 8 }, (_, lane) => (8 * half + lane < last ? -1 : 0));
+        return rip(a.constant(lanes));
+      });
+      // The constants of the product are not needed by masks: these registers hold neither them nor accumulators.
+      const [mask, value] = [ymm(9), ymm(8)];
+      for (const half of halves.filter((half) => 8 * half < last)) {
+        a.emit('vmovdqa', mask, masks[half] as Mem);
+        if (bias) a.emit('vmaskmovps', ymm(10), mask, ptr(r9, 32 * half));
+        for (let token = 0; token < tokens; token++) {
+          a.emit('vmovaps', value, accumulator(token, half));
+          if (bias) a.emit('vaddps', value, value, ymm(10));
+          a.emit('vmaskmovps', ptr(r10, 4 * N * token + 32 * half), mask, value);
+        }
+      }
+      a.emit('jmp', stored);
+      a.bind(whole);
+    }
+    forEachResult(tokens, (token, half) => {
+      const value = ymm(8);
+      a.emit('vmovaps', value, accumulator(token, half));
+      if (bias) a.emit('vaddps', value, value, ptr(r9, 32 * half));
+      a.emit('vmovups', ptr(r10, 4 * N * token + 32 * half), value);
+    });
+    a.bind(stored);
+  }
+}
+
+function forEachResult(tokens: number, emit: (token: number, half: number) => void): void {
+  for (let token = 0; token < tokens; token++) for (const half of halves) emit(token, half);
+}
+
+/** Blocks over which activations are quantized for a format; undefined for those without integers. */
+export function activationBlock(format: PackedFormat): ActivationBlock | undefined {
+  const { size } = tiles[format];
+  return size === 32 || size === 256 ? size : undefined;
+}
+
+function productOf(format: PackedFormat, numerics: DotNumerics): { product: Product; xTileBytes: number } {
+  const block = activationBlock(format);
+  if (numerics === 'i8' && block !== undefined) {
+    return { product: integerProducts[format as IntegerFormat], xTileBytes: records[block].bytes };
+  }
+  throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics ${numerics}`, {
+    op: 'quantized_dot',
+    device: 'cpu',
+  });
+}
