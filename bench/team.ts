@@ -44,11 +44,11 @@ function clockRate(): number {
 
 async function measureTeam(threads: number, rate: number): Promise<void> {
   using team = createTeam(system, { threads });
-  const launch = (barrier: boolean): Launch => ({ code: nothing, offset: 0, argument, barrier });
+  const launch = (barrier: boolean): Launch => ({ kind: 'kernel', code: nothing, offset: 0, argument, barrier });
   const count = 1000;
   using withBarriers = team.list(new Array(count).fill(launch(true)));
   using without = team.list(new Array(count).fill(launch(false)));
-  using one = team.list([{ code: clock, offset: 0, argument, barrier: true }]);
+  using one = team.list([{ kind: 'kernel', code: clock, offset: 0, argument, barrier: true }]);
   const microseconds = (list: typeof one) => {
     const start = performance.now();
     team.wait(team.submit(list), never);

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
-import { availableMemory, deviceNames, deviceReason, processorName } from './devices.ts';
+import { availableMemory, chosenDevice, deviceRows, processorName } from './devices.ts';
 import { bundledModel } from './open-model.ts';
 import { formatBytes } from './report.ts';
 
@@ -20,6 +20,7 @@ export function addDoctor(program: Command): void {
 }
 
 function examine() {
+  const machineCode = tryMachineCode();
   return {
     node: process.versions.node,
     platform: `${platform()} ${release()} ${process.arch}`,
@@ -28,9 +29,9 @@ function examine() {
     usableCores: availableParallelism(),
     memoryBytes: totalmem(),
     availableBytes: availableMemory(),
-    machineCode: tryMachineCode(),
-    devices: deviceNames.map((name) => ({ name, reason: deviceReason[name] })),
-    uses: { device: deviceNames[0], threads: 1 },
+    machineCode,
+    devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
+    uses: { device: chosenDevice(), threads: machineCode.runs && chosenDevice() === 'cpu' ? machineCode.threads : 1 },
     bundledModel: existsSync(bundledModel) ? bundledModel : null,
   };
 }
@@ -64,7 +65,10 @@ function print(found: ReturnType<typeof examine>): void {
   console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
   console.log(`Memory     ${formatBytes(found.availableBytes)} available of ${formatBytes(found.memoryBytes)}`);
   printMachineCode(found.machineCode);
-  for (const { name, reason } of found.devices) console.log(`Device     ${name}: ${reason}`);
-  console.log(`Uses       device ${found.uses.device}, ${found.uses.threads} thread`);
+  for (const { name, what, whyNot } of found.devices) {
+    console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);
+  }
+  const { device, threads } = found.uses;
+  console.log(`Uses       device ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`);
   console.log(`Model      ${found.bundledModel ?? 'the bundled model is missing: install Ingot again'}`);
 }

@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import type { MappedCode, Memory, OperatingSystem } from '../../src/devices/cpu/os/os.ts';
-import { createTeam, type Launch } from '../../src/devices/cpu/team.ts';
+import { createTeam, type KernelLaunch } from '../../src/devices/cpu/team.ts';
 import { accessAt, processStatus, testKernels } from './cpu-support.ts';
 
 const found = findSystem();
@@ -19,7 +19,8 @@ function system(): OperatingSystem {
   return found.system;
 }
 
-const launch = (code: MappedCode, memory: Memory, barrier = true): Launch => ({
+const launch = (code: MappedCode, memory: Memory, barrier = true): KernelLaunch => ({
+  kind: 'kernel',
   code,
   offset: 0,
   argument: { memory, offset: 0 },

@@ -84,7 +84,7 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
   for (const [region, list] of fused)
     groups.set(
       region,
-      list.flatMap((group) => pieces(group)),
+      list.flatMap((group) => pieces(group, isKernel)),
     );
   const groupsOf = (region: Region) => groups.get(region) ?? [];
   const memory = planMemory(program, isKernel, groupsOf);
@@ -102,11 +102,15 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
   return { main, functions, scratchBytes };
 }
 
-/** What feeds a product runs before it: within its loops it would be computed for every column. */
-function pieces(group: Group): readonly OpGroup[] {
+/**
+ * What feeds a product runs before it: within its loops it would be computed for every column. A composite that the device
+ * runs whole stands alone.
+ */
+function pieces(group: Group, isKernel: (composite: string) => boolean): readonly OpGroup[] {
   const { ops, inputs, outputs } = group;
   if (ops.length === 1) return [{ ops, inputs, outputs: ops[0].results }];
-  const product = ops.find(({ name }) => name === 'dot_general');
+  const whole = ops.find((op) => op.name === 'composite' && isKernel(op.attributes.name));
+  const product = whole ?? ops.find(({ name }) => name === 'dot_general');
   if (product === undefined) return [group];
   const needed = new Set(product.operands);
   const before = ops
@@ -116,10 +120,11 @@ function pieces(group: Group): readonly OpGroup[] {
       if (!op.results.some((value) => needed.has(value))) return false;
       for (const value of op.operands) needed.add(value);
       return true;
-    });
-  if (before.length === 0) return [group];
-  const rest = ops.filter((op) => !before.includes(op));
-  return [piece(before.toReversed(), rest, outputs), piece(rest, [], outputs)];
+    })
+    .toReversed();
+  const rest = ops.filter((op) => op !== product && !before.includes(op));
+  const parts = whole === undefined ? [before, ops.filter((op) => !before.includes(op))] : [before, [product], rest];
+  return parts.flatMap((part, i) => (part.length === 0 ? [] : [piece(part, parts.slice(i + 1).flat(), outputs)]));
 }
 
 function piece(ops: readonly Op[], later: readonly Op[], outputs: readonly Value[]): OpGroup {

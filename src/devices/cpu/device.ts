@@ -23,7 +23,7 @@ import type {
 import { makeCode, type ProgramCode } from './code.ts';
 import { hasKernel, isKernelName } from './composites.ts';
 import { type Instance, instantiate, layoutArena } from './instantiate.ts';
-import { isPackedFormat, packedBytes, packRows, panelRows } from './kernels/packing.ts';
+import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { createTeam, type Team } from './team.ts';
@@ -252,7 +252,7 @@ class CpuDevice implements Device {
   }
 
   packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
-    if (isMatrix(format, shape)) return packedBytes(format, shape);
+    if (isMatrix(format, shape)) return packedBytes(packedFormat(format), shape);
     return 4 * shape.reduce((product, size) => product * size, 1);
   }
 
@@ -277,9 +277,9 @@ class CpuDevice implements Device {
         const some = Math.min(step, rows - row);
         const slice = await bytes.read(row * rowBytes, some * rowBytes);
         if (matrix) {
-          const at = packedBytes(format as Parameters<typeof packedBytes>[0], [row, columns]);
-          const length = packedBytes(format as Parameters<typeof packedBytes>[0], [some, columns]);
-          packRows(format as Parameters<typeof packRows>[0], slice, some, columns, memory.bytes(at, length));
+          const at = packedBytes(packedFormat(format), [row, columns]);
+          const length = packedBytes(packedFormat(format), [some, columns]);
+          packRows(packedFormat(format), slice, some, columns, memory.bytes(at, length));
         } else {
           const target = memory.bytes(4 * row * columns, 4 * some * columns);
           decode(slice, new Float32Array(target.buffer, target.byteOffset, some * columns));
