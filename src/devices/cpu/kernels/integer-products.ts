@@ -8,11 +8,10 @@
  * Activations are in -127 .. 127.
  */
 import { lanes, type Vec, ymm } from '../asm/operands.ts';
+import type { IntegerFormat } from './levels.ts';
 import { tiles } from './packing.ts';
 import { halves, type Product, type Tile } from './product.ts';
 import { records } from './quantize-activations.ts';
-
-export type IntegerFormat = 'q8_0' | 'q4_0' | 'q4_K' | 'q6_K';
 
 const small = records[32];
 const large = records[256];
@@ -30,7 +29,15 @@ const LOW_WORDS = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
 const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token) => token);
 
 /** acc = acc + f32(sum) * (scale * dx), or minus. Ends the sum; uses T. */
-function addScaled(tile: Tile, half: number, token: number, sum: Vec, scale: Vec, dx: number, op: 'vaddps' | 'vsubps'): void {
+function addScaled(
+  tile: Tile,
+  half: number,
+  token: number,
+  sum: Vec,
+  scale: Vec,
+  dx: number,
+  op: 'vaddps' | 'vsubps',
+): void {
   const { a } = tile;
   const acc = tile.sum(token, half);
   a.emit('vbroadcastss', T, tile.x(token, dx));

@@ -29,8 +29,10 @@ import {
   type Vec,
   ymm,
 } from '../asm/operands.ts';
-import { type IntegerFormat, integerProducts } from './integer-products.ts';
+import { floatProducts } from './float-products.ts';
+import { integerProducts } from './integer-products.ts';
 import { buildKernel, type Kernel, loadArgument, loadPattern } from './kernel.ts';
+import { type IntegerFormat, isIntegerFormat } from './levels.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
 import { halves, type Product, type Tile } from './product.ts';
 import { type ActivationBlock, records } from './quantize-activations.ts';
@@ -58,7 +60,7 @@ export function quantizedDotKernel(shape: DotShape): Kernel {
   const format = packedFormat(shape.format);
   const { size, bytes } = tiles[format];
   const { product, xTileBytes } = productOf(format, shape.numerics);
-  const tokenBytes = (K / size) * xTileBytes;
+  const tokenBytes = (K * xTileBytes) / size;
   const panels = Math.ceil(N / panelRows);
   const args = ['x', 'weight', ...(bias ? ['bias'] : []), 'y', 'T'];
   const argument = (name: string) => args.indexOf(name);
@@ -70,7 +72,7 @@ export function quantizedDotKernel(shape: DotShape): Kernel {
     args,
     { stackBytes: 64 * (product.tokens[0] as number) },
     (a) => {
-      product.constants.forEach((pattern, i) => loadPattern(a, ymm(15 - i), pattern));
+      for (const [i, pattern] of product.constants.entries()) loadPattern(a, ymm(15 - i), pattern);
       loadArgument(a, rax, argument('T'));
       a.emit('add', rax, chunk - 1);
       a.emit('shr', rax, Math.log2(chunk));
@@ -99,7 +101,6 @@ export function quantizedDotKernel(shape: DotShape): Kernel {
         a.emit('add', r9, rax);
       }
 
-      const unitDone = a.label();
       for (const tokens of product.tokens) {
         const fewer = a.label();
         a.emit('cmp', rsi, tokens);
@@ -115,7 +116,6 @@ export function quantizedDotKernel(shape: DotShape): Kernel {
         }
         a.bind(fewer);
       }
-      a.bind(unitDone);
     },
   );
 
@@ -211,17 +211,17 @@ function forEachResult(tokens: number, emit: (token: number, half: number) => vo
   for (let token = 0; token < tokens; token++) for (const half of halves) emit(token, half);
 }
 
-/** Blocks over which activations are quantized for a format; undefined for those without integers. */
-export function activationBlock(format: PackedFormat): ActivationBlock | undefined {
-  const { size } = tiles[format];
-  return size === 32 || size === 256 ? size : undefined;
+/** Blocks over which activations are quantized for a format of integers. */
+export function activationBlock(format: IntegerFormat): ActivationBlock {
+  return tiles[format].size;
 }
 
+/** A product, and the bytes of activations that go with one of its tiles. */
 function productOf(format: PackedFormat, numerics: DotNumerics): { product: Product; xTileBytes: number } {
-  const block = activationBlock(format);
-  if (numerics === 'i8' && block !== undefined) {
-    return { product: integerProducts[format as IntegerFormat], xTileBytes: records[block].bytes };
+  if (numerics === 'i8' && isIntegerFormat(format)) {
+    return { product: integerProducts[format], xTileBytes: records[activationBlock(format)].bytes };
   }
+  if (numerics === 'f32') return { product: floatProducts[format], xTileBytes: 4 * tiles[format].size };
   throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics ${numerics}`, {
     op: 'quantized_dot',
     device: 'cpu',
