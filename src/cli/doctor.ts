@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import type { Command } from 'commander';
+import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
 import { availableMemory, deviceNames, deviceReason, processorName } from './devices.ts';
 import { bundledModel } from './open-model.ts';
 import { formatBytes } from './report.ts';
@@ -27,10 +28,34 @@ function examine() {
     usableCores: availableParallelism(),
     memoryBytes: totalmem(),
     availableBytes: availableMemory(),
+    machineCode: tryMachineCode(),
     devices: deviceNames.map((name) => ({ name, reason: deviceReason[name] })),
     uses: { device: deviceNames[0], threads: 1 },
     bundledModel: existsSync(bundledModel) ? bundledModel : null,
   };
+}
+
+/** Instruction sets that decide which code is made. */
+const instructionSets =
+  'avx2 fma f16c avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16'.split(' ');
+
+function printMachineCode(found: MachineCodeTrial): void {
+  if (!found.runs) {
+    console.log(`Code       cannot be run: ${found.reason}`);
+    return;
+  }
+  const has = instructionSets.filter((name) => found.features.includes(name));
+  const lacks = instructionSets.filter((name) => !found.features.includes(name));
+  console.log(
+    `Code       runs; ${has.join(' ') || 'no vector instructions'}${lacks.length > 0 ? `; not ${lacks.join(' ')}` : ''}`,
+  );
+  const { cores, quota, memory, hugePages } = found.limits;
+  const share = quota === undefined ? 'no quota' : `a quota of ${Number(quota.toFixed(2))}`;
+  const limit =
+    memory === undefined ? '' : `, ${formatBytes(memory.used)} of ${formatBytes(memory.limit)} memory taken`;
+  console.log(
+    `Limits     ${cores.length} cores, ${share}: ${found.threads} threads${limit}; huge pages: ${hugePages ? 'yes' : 'no'}`,
+  );
 }
 
 function print(found: ReturnType<typeof examine>): void {
@@ -38,6 +63,7 @@ function print(found: ReturnType<typeof examine>): void {
   console.log(`System     ${found.platform}`);
   console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
   console.log(`Memory     ${formatBytes(found.availableBytes)} available of ${formatBytes(found.memoryBytes)}`);
+  printMachineCode(found.machineCode);
   for (const { name, reason } of found.devices) console.log(`Device     ${name}: ${reason}`);
   console.log(`Uses       device ${found.uses.device}, ${found.uses.threads} thread`);
   console.log(`Model      ${found.bundledModel ?? 'the bundled model is missing: install Ingot again'}`);

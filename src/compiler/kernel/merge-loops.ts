@@ -1,0 +1,4 @@
+import type { Kernel } from './language.ts';
+export function mergeLoops(kernel: Kernel): Kernel {
+  return kernel;
+}
