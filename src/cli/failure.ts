@@ -1,6 +1,7 @@
 /** How a command ends when something goes wrong: one message that says what, where and what to do. */
-import ansis from 'ansis';
+
 import { type ErrorPlace, IngotError } from '../base/errors.ts';
+import { colour } from './colour.ts';
 
 export const exitCodes = { failure: 1, usage: 2, interrupted: 130 } as const;
 
@@ -12,12 +13,12 @@ export function usageError(message: string, hint?: string): IngotError {
 export function reportFailure(error: unknown, debug: boolean): number {
   if (!(error instanceof IngotError)) {
     const text = error instanceof Error ? (debug ? error.stack : error.message) : String(error);
-    console.error(`${ansis.red('ingot: this is a defect in Ingot:')} ${text}`);
+    console.error(`${colour.red('ingot: this is a defect in Ingot:')} ${text}`);
     if (!debug) console.error('Run it again with --debug to see where.');
     return exitCodes.failure;
   }
   const where = formatPlace(error.place, error.message);
-  console.error(`${ansis.red(`ingot: ${error.code}:`)} ${error.message}${where && ansis.dim(` (${where})`)}`);
+  console.error(`${colour.red(`ingot: ${error.code}:`)} ${error.message}${where && colour.dim(` (${where})`)}`);
   if (error.hint !== undefined) console.error(sentence(error.hint));
   if (debug) console.error(error.stack);
   switch (error.code) {

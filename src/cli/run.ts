@@ -1,11 +1,11 @@
 /** `ingot run [MODEL] PROMPT`: continues a text, streamed to standard output; everything else goes to standard error. */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import ansis from 'ansis';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { Engine, type GenerateEvent } from '../engine/engine.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { colour } from './colour.ts';
 import { openDevice } from './devices.ts';
 import { dumpTo } from './dump.ts';
 import { exitCodes, usageError } from './failure.ts';
@@ -165,5 +165,5 @@ function printStatistics(statistics: Statistics, usedSeed: bigint | undefined): 
     `peak memory ${formatBytes(peakMemory())}`,
     ...(usedSeed === undefined ? [] : [`seed ${usedSeed}`]),
   ];
-  console.error(ansis.dim(parts.join(' | ')));
+  console.error(colour.dim(parts.join(' | ')));
 }

@@ -1,9 +1,52 @@
-/** What a piece of hardware can do, in SI units: measured, or written by hand for planning. */
-import type { ElementType } from '../numerics/element-types.ts';
+/** What a piece of hardware can do, in SI units (measured, or written by hand for planning), and what ops ask of it. */
+import type { Op, Value } from '../ir/program.ts';
+import { maxBytes, maxDim, maxElements, type Type } from '../ir/types.ts';
+import { definedBy } from '../ir/walk.ts';
+import { type ElementType, elementBytes } from '../numerics/element-types.ts';
 
 export interface Hardware {
   readonly name: string;
   readonly memoryBytes: number;
   readonly readBytesPerSecond: number;
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
+}
+
+/** Bytes to read or write a value once, at the bound of its symbolic dimension; a constant of one element is one. */
+export function valueBytes(value: Value): number {
+  const constant = definedBy(value, 'constant')?.attributes.value;
+  return constant?.splat ? elementBytes(constant.type.element) : typeBytes(value.type);
+}
+
+function typeBytes(type: Type): number {
+  if (type.kind === 'tensor') return maxBytes(type);
+  return type.kind === 'token' ? 0 : type.parts.reduce((sum, part) => sum + typeBytes(part), 0);
+}
+
+function elements(value: Value): number {
+  return value.type.kind === 'tensor' ? maxElements(value.type) : 0;
+}
+
+/** Arithmetic of the op itself, a multiplication and an addition counted as two; what it calls is not counted. */
+export function opOperations(op: Op): number {
+  switch (op.name) {
+    case 'dot_general': {
+      const [{ type }] = op.operands;
+      const dims = op.attributes.lhs_contracting_dimensions;
+      const depth = type.kind === 'tensor' ? dims.reduce((product, d) => product * maxDim(type.shape[d]), 1) : 0;
+      return 2 * depth * elements(op.results[0]);
+    }
+    case 'reduce':
+      return op.operands.slice(0, op.results.length).reduce((sum, value) => sum + elements(value), 0);
+    case 'constant':
+    case 'reshape':
+    case 'broadcast_in_dim':
+    case 'call':
+    case 'composite':
+    case 'while':
+    case 'if':
+    case 'case':
+      return 0;
+    default:
+      return op.results.reduce((sum, value) => sum + elements(value), 0);
+  }
 }

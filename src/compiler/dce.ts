@@ -17,11 +17,15 @@ export function dce(program: Program): Program {
       op.regions.forEach(visit);
     }
   };
-  const functions = reachable(program);
-  functions.forEach(visit);
-  const kept = new Map([...program.functions].filter(([, func]) => functions.includes(func)));
-  const pruned = kept.size === program.functions.size ? program : { ...program, functions: kept };
-  return rewriteProgram(pruned, (op) => (needed.has(op) ? undefined : []));
+  reachable(program).forEach(visit);
+  return rewriteProgram(dropUncalled(program), (op) => (needed.has(op) ? undefined : []));
+}
+
+/** The program without the functions that nobody calls. */
+export function dropUncalled(program: Program): Program {
+  const called = new Set(reachable(program));
+  const kept = new Map([...program.functions].filter(([, func]) => called.has(func)));
+  return kept.size === program.functions.size ? program : { ...program, functions: kept };
 }
 
 function hasEffect(program: Program, op: Op): boolean {

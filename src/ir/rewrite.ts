@@ -25,67 +25,88 @@ export interface Site {
  */
 export type Visitor = (op: Op, site: Site) => readonly Value[] | undefined;
 
-/** The function with every op visited, nested ones included; the same object if the visitor left every op alone. */
-export function rewriteFunc(func: Func, visit: Visitor, program: ProgramBuilder): Func {
-  const mapped = new Map<Value, Value>();
-  let changed = false;
-
+/**
+ * Copies the body of a region to the end of `b`, visited; its results. `mapped` says what stands for values from outside
+ * of the body, parameters included, and is told of all that are copied.
+ */
+export function copyBody(
+  region: Region,
+  b: Builder,
+  mapped: Map<Value, Value>,
+  visit: Visitor = () => undefined,
+): readonly Value[] {
   const map = (value: Value): Value => {
     const found = mapped.get(value);
     if (found === undefined) throw new IngotError('InvalidProgram', 'a dropped or undefined value is used');
     return found;
   };
-
-  const copyBody = (region: Region, b: Builder): readonly Value[] => {
-    for (const op of region.body) {
-      const site: Site = {
-        b,
-        map,
-        // Not before it is asked for: an op that is dropped may have operands that were.
-        get operands() {
-          return op.operands.map(map);
-        },
-        inline(inner, values) {
-          inner.parameters.forEach((parameter, i) => {
-            mapped.set(parameter, values[i]);
-          });
-          return copyBody(inner, b);
-        },
-      };
-      const replaced = visit(op, site);
-      if (replaced !== undefined) changed = true;
-      const results = replaced ?? copyOp(op, op.operands.map(map), b);
-      results.forEach((value, i) => {
-        mapped.set(op.results[i], value);
-      });
-    }
-    return region.results.map(map);
-  };
-
-  const copyOp = <N extends OpName>(op: OpOf<N>, operands: readonly Value[], b: Builder): readonly Value[] => {
-    const regions = op.regions.map((region) =>
-      createRegion(
-        region.parameters.map((value) => value.type),
-        (parameters) => fill(region, parameters),
-      ),
-    );
-    const types = op.results.map((value) => value.type);
-    return b.op(op.name, operands, op.attributes, { regions, types, ...(op.location && { location: op.location }) });
-  };
-
-  const fill = (region: Region, parameters: readonly Value[]) => {
-    region.parameters.forEach((old, i) => {
-      mapped.set(old, parameters[i]);
+  const bind = (values: readonly Value[], to: readonly Value[]) => {
+    to.forEach((value, i) => {
+      mapped.set(values[i], value);
     });
-    const b = new Builder(program);
-    const results = copyBody(region, b);
-    return { body: b.body, results };
   };
+  for (const op of region.body) {
+    const site: Site = {
+      b,
+      map,
+      // Not before it is asked for: an op that is dropped may have operands that were.
+      get operands() {
+        return op.operands.map(map);
+      },
+      inline(inner, values) {
+        bind(inner.parameters, values);
+        return copyBody(inner, b, mapped, visit);
+      },
+    };
+    bind(op.results, visit(op, site) ?? copyOp(op, op.operands.map(map), b, mapped, visit));
+  }
+  return region.results.map(map);
+}
 
+function copyOp<N extends OpName>(
+  op: OpOf<N>,
+  operands: readonly Value[],
+  b: Builder,
+  mapped: Map<Value, Value>,
+  visit: Visitor,
+): readonly Value[] {
+  const regions = op.regions.map((region) =>
+    createRegion(
+      region.parameters.map(({ type }) => type),
+      (parameters) => fill(region, parameters, b.program, mapped, visit),
+    ),
+  );
+  const types = op.results.map(({ type }) => type);
+  return b.op(op.name, operands, op.attributes, { regions, types, ...(op.location && { location: op.location }) });
+}
+
+function fill(
+  region: Region,
+  parameters: readonly Value[],
+  program: ProgramBuilder,
+  mapped: Map<Value, Value>,
+  visit: Visitor,
+) {
+  region.parameters.forEach((old, i) => {
+    mapped.set(old, parameters[i]);
+  });
+  const b = new Builder(program);
+  const results = copyBody(region, b, mapped, visit);
+  return { body: b.body, results };
+}
+
+/** The function with every op visited, nested ones included; the same object if the visitor left every op alone. */
+export function rewriteFunc(func: Func, visit: Visitor, program: ProgramBuilder): Func {
+  let changed = false;
+  const watched: Visitor = (op, site) => {
+    const replaced = visit(op, site);
+    if (replaced !== undefined) changed = true;
+    return replaced;
+  };
   const copy = createFunc(
     func.name,
-    func.parameters.map((value) => value.type),
-    (parameters) => fill(func, parameters),
+    func.parameters.map(({ type }) => type),
+    (parameters) => fill(func, parameters, program, new Map(), watched),
   );
   return changed ? copy : func;
 }

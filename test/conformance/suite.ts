@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { compile } from '../../src/compiler/compile.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseModule, splitModules } from '../../src/ir/mlir/parse.ts';
@@ -54,7 +55,7 @@ export async function runSuite(devices: Readonly<Record<string, () => Device>>, 
   return suite;
 }
 
-/** A file passes if all of its test functions do; one thing that is not there yet decides over failures. */
+/** A file passes if all of its test functions do, and fails if one of them does. */
 async function runFile(device: Device, root: string, file: string): Promise<FileResult> {
   const uses = new Map<Op['name'], Set<ElementType>>();
   const verdicts: Verdict[] = [];
@@ -68,14 +69,17 @@ async function runFile(device: Device, root: string, file: string): Promise<File
         tests++;
         noteUses(test.program, uses);
         verdicts.push(await runTest(device, func.name, test));
+        // What the compiler makes of a program must mean the same.
+        const compiled = { ...test, program: compile(test.program, { verify: true }) };
+        verdicts.push(await runTest(device, `${func.name}, compiled`, compiled));
       }
     } catch (error) {
       verdicts.push(verdictOf(error));
     }
   }
   const verdict: Verdict =
-    verdicts.find(({ status }) => status === 'not yet') ??
     verdicts.find(({ status }) => status === 'fail') ??
+    verdicts.find(({ status }) => status === 'not yet') ??
     (tests > 0 ? { status: 'pass' } : { status: 'fail', message: 'the file has no test function' });
   return { file, verdict, uses };
 }

@@ -47,10 +47,13 @@ function codeBlocks(path: string, text: string): CodeBlock[] {
   });
 }
 
-/** Files (`engine/engine.ts`) and folders (`docs/`) that a text names, but for sections whose heading says `planned`. */
+/**
+ * Files (`engine/engine.ts`) and folders (`docs/`) that a text names, but for sections whose heading says `planned`, and
+ * the files of outside data (`testdata/`).
+ */
 function namedPaths(text: string): string[] {
   const prose = text.replace(/^```[\s\S]*?^```$/gm, '').replace(/^#+ .*\bplanned\b[\s\S]*?(?=^#|(?![\s\S]))/gim, '');
-  return [...prose.matchAll(/`((?:[\w.*-]+\/)+(?:[\w.*-]+\.\w+)?)`/g)].map(([, path]) => path ?? '');
+  return [...prose.matchAll(/`(?!testdata\/)((?:[\w.*-]+\/)+(?:[\w.*-]+\.\w+)?)`/g)].map(([, path]) => path ?? '');
 }
 
 /** Relative links, by their place in the project. */
@@ -217,7 +220,7 @@ test('a block that does not work is found', { skip }, async () => {
 
 test('paths in prose are found, those of a plan are left out', () => {
   const text =
-    'See `src/a.ts`, `docs/` and `i32`.\n```sh\nls `x/y`\n```\n## Planned rooms\n`src/later/`\n## More\n`src/*-node.ts`\n';
+    'See `src/a.ts`, `docs/` and `i32`.\n```sh\nls `x/y`\n```\n## Planned rooms\n`src/later/`\n## More\n`src/*-node.ts` `testdata/x.mlir`\n';
   assert.deepEqual(namedPaths(text), ['src/a.ts', 'docs/', 'src/*-node.ts']);
   assert.ok(exists(join(root, 'src/formats/*-node.ts')) && exists(join(root, 'docs/')));
   const links = '[a](b.md) [c](../d.md#e) [f](https://g.h/i.md) [j](#k)';

@@ -93,6 +93,43 @@ const steps: Readonly<Record<string, Step>> = {
       { value: second, expected: q },
     ];
   },
+  sharingLoop: (b, x, y) => {
+    // What a body hands on twice, or from around the loop, is not the next iteration's to overwrite.
+    const carry = (other: (total: Value) => Value) =>
+      b.while(
+        [b.scalar('i32', 0), x.value, y.value],
+        (c, i) => c.compare('LT', i, c.scalar('i32', 3)),
+        (c, i, p, q) => {
+          const total = c.add(c.negate(p), c.add(c.negate(q), q));
+          return [c.add(i, c.scalar('i32', 1)), total, other(total)];
+        },
+      );
+    const twice = carry((total) => total);
+    const around = carry(() => x.value);
+    const follow = (other: (total: readonly number[]) => readonly number[]) => {
+      let [p, q] = [x.expected, y.expected];
+      for (let i = 0; i < 3; i++) {
+        const total = sum(
+          p.map((v) => -v),
+          q.map((v) => v - v),
+        );
+        [p, q] = [total, other(total)];
+      }
+      return [p, q];
+    };
+    const pairs = (values: readonly Value[], expected: readonly (readonly number[])[]) =>
+      expected.map((numbers, i) => ({ value: values[i + 1], expected: numbers }));
+    return [
+      ...pairs(
+        twice,
+        follow((total) => total),
+      ),
+      ...pairs(
+        around,
+        follow(() => x.expected),
+      ),
+    ];
+  },
 };
 
 const plan = fc.record({
@@ -169,8 +206,8 @@ test('random programs with calls, branches and loops give what copying everywher
       assert.deepEqual(await read(device, w), given.w, 'weight');
     }
   });
-  await fc.assert(property, { seed: 7, numRuns: 600 });
-  assert.ok(ran > 100, `${ran} programs ran`);
+  await fc.assert(property, { seed: 7, numRuns: 300 });
+  assert.ok(ran > 50, `${ran} programs ran`);
 });
 
 test('a pool is updated in place inside branches, loops and nested calls', async () => {

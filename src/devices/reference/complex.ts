@@ -1,6 +1,6 @@
 /**
- * Complex arithmetic on interleaved pairs, computed in f64 and rounded once when stored, products and sums of
- * complex<f32> excepted only by that. Branch cuts and limits follow C99 Annex G where testable.
+ * Complex arithmetic on interleaved pairs, computed in f64 and rounded when stored; a product of complex<f32> rounds its
+ * four real products too. Branch cuts and limits at zeros and infinities are those of C99, Annex G.
  */
 import type { BinaryOp, UnaryOp } from '../../ir/attributes.ts';
 import type { OpOf } from '../../ir/program.ts';

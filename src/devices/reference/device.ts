@@ -5,13 +5,10 @@
 import { IngotError } from '../../base/errors.ts';
 import { planState } from '../../compiler/state.ts';
 import type { OpName } from '../../ir/attributes.ts';
-import { literalArray } from '../../ir/literal.ts';
-import type { Literal, Parameter, Program, Region } from '../../ir/program.ts';
+import type { Parameter, Program } from '../../ir/program.ts';
 import {
-  type DimSymbol,
   type DimValues,
   formatType,
-  maxDim,
   maxElements,
   resolveShape,
   sameType,
@@ -19,13 +16,7 @@ import {
   tensor,
 } from '../../ir/types.ts';
 import { elementBytes } from '../../numerics/element-types.ts';
-import {
-  decodeElements,
-  encodeElements,
-  type HostArray,
-  hostArray,
-  numbersPerElement,
-} from '../../numerics/host-array.ts';
+import { decodeElements, encodeElements, type HostArray, numbersPerElement } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type {
   Bound,
@@ -37,9 +28,10 @@ import type {
   Ticket,
   WeightSource,
 } from '../device.ts';
-import { type Constants, runFunction, Specialised } from './interpret.ts';
+import { ReferenceExecutable, readConstants } from './executable.ts';
+import { runFunction, type Specialised } from './interpret.ts';
 import { elementCount } from './kernel.ts';
-import { Aliases } from './ownership.ts';
+import { invalid, Memory, ReferenceBuffer } from './memory.ts';
 
 export interface ReferenceDeviceOptions {
   /** Memory that the device may hold, in bytes; as much as there is if absent. */
@@ -52,179 +44,6 @@ export function createReferenceDevice(options: ReferenceDeviceOptions = {}): Dev
 
 /** Bytes read from a weight's file at a time. */
 const packSlice = 4 << 20;
-/** Specialisations that an executable keeps. */
-const keptSpecialisations = 16;
-
-class Memory {
-  readonly #limit: number;
-  readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
-    weights: { now: 0, peak: 0 },
-    state: { now: 0, peak: 0 },
-    scratch: { now: 0, peak: 0 },
-  };
-
-  constructor(limit: number) {
-    this.#limit = limit;
-  }
-
-  get left(): number {
-    const { weights, state, scratch } = this.#kinds;
-    return this.#limit - weights.now - state.now - scratch.now;
-  }
-
-  /** @throws IngotError 'OutOfMemory'; nothing is taken then. */
-  take<T>(kind: MemoryKind, bytes: number, what: string, make: () => T): T {
-    if (bytes > this.left) throw outOfMemory(what, bytes, `${this.left} bytes are left`);
-    let made: T;
-    try {
-      made = make();
-    } catch (error) {
-      throw isAllocationFailure(error) ? outOfMemory(what, bytes, 'the system has no such block', error) : error;
-    }
-    this.add(kind, bytes);
-    return made;
-  }
-
-  add(kind: MemoryKind, bytes: number): void {
-    const count = this.#kinds[kind];
-    count.now += bytes;
-    count.peak = Math.max(count.peak, count.now);
-  }
-
-  report(): ReturnType<Device['memory']> {
-    const { weights, state, scratch } = this.#kinds;
-    return { weights: { ...weights }, state: { ...state }, scratch: { ...scratch } };
-  }
-}
-
-function outOfMemory(what: string, bytes: number, left: string, cause?: unknown): IngotError {
-  return new IngotError('OutOfMemory', `${what} needs ${bytes} bytes; ${left}`, {
-    device: 'reference',
-    hint: 'use a smaller model, a shorter context, or a machine with more memory',
-    cause,
-  });
-}
-
-/** What engines throw when a typed array cannot be had. */
-function isAllocationFailure(error: unknown): boolean {
-  return error instanceof RangeError && /allocation|array length/i.test(error.message);
-}
-
-/** Host arrays of a typed array are made in one piece: its bytes. */
-function hostBytes(type: TensorType): number {
-  return maxElements(type) * hostArray(type.element, 0).BYTES_PER_ELEMENT * numbersPerElement(type.element);
-}
-
-class ReferenceBuffer implements DeviceBuffer {
-  readonly type: TensorType;
-  readonly kind: MemoryKind;
-  readonly bytes: number;
-  readonly memory: Memory;
-  #array: HostArray | undefined;
-  #disposed = false;
-  #users = 0;
-
-  constructor(memory: Memory, type: TensorType, kind: MemoryKind, what: string) {
-    this.type = type;
-    this.kind = kind;
-    this.bytes = hostBytes(type);
-    this.memory = memory;
-    this.#array = memory.take(kind, this.bytes, what, () => hostArray(type.element, maxElements(type)));
-  }
-
-  /** @throws IngotError 'InvalidArgument' after its end. */
-  get array(): HostArray {
-    if (this.#array === undefined) throw invalid('a buffer is used after it was freed');
-    return this.#array;
-  }
-
-  get disposed(): boolean {
-    return this.#disposed;
-  }
-
-  /** A pending run or write keeps the memory. */
-  hold(): void {
-    this.#users++;
-  }
-
-  release(): void {
-    this.#users--;
-    this.#freeIfUnused();
-  }
-
-  [Symbol.dispose](): void {
-    this.#disposed = true;
-    this.#freeIfUnused();
-  }
-
-  #freeIfUnused(): void {
-    if (!this.#disposed || this.#users > 0 || this.#array === undefined) return;
-    this.#array = undefined;
-    this.memory.add(this.kind, -this.bytes);
-  }
-}
-
-class ReferenceExecutable implements Executable {
-  readonly program: Program;
-  readonly scratchBytes: number;
-  readonly #aliases: Aliases;
-  readonly #constants: Constants;
-  readonly #specialised = new Map<string, Specialised>();
-  readonly #bounds: ReadonlyMap<DimSymbol, number>;
-  disposed = false;
-
-  constructor(program: Program, constants: Constants) {
-    this.program = program;
-    this.#constants = constants;
-    this.#aliases = new Aliases(program);
-    this.#bounds = dimBounds(program);
-    // Decoding is the run to expect: this also finds what is not supported.
-    this.specialise(Object.fromEntries([...this.#bounds].map(([sym, max]) => [sym, Math.min(1, max)])));
-    this.scratchBytes = this.#make(Object.fromEntries(this.#bounds)).main.region.peakBytes;
-  }
-
-  specialise(dims: DimValues): Specialised {
-    const key = [...this.#bounds.keys()].map((sym) => dims[sym]).join();
-    const known = this.#specialised.get(key);
-    const specialised = known ?? this.#make(dims);
-    // The map's order is the order of last use.
-    this.#specialised.delete(key);
-    this.#specialised.set(key, specialised);
-    const [oldest] = this.#specialised.keys();
-    if (this.#specialised.size > keptSpecialisations) this.#specialised.delete(oldest);
-    return specialised;
-  }
-
-  #make(dims: DimValues): Specialised {
-    const { parameters, aliases } = this.program;
-    const owned = parameters.map(
-      ({ role }, i) => role === 'input' || (role === 'state' && aliases.some(({ parameter }) => parameter === i)),
-    );
-    return new Specialised(this.program, this.#aliases, this.#constants, dims, owned);
-  }
-
-  [Symbol.dispose](): void {
-    this.disposed = true;
-    this.#specialised.clear();
-  }
-}
-
-/** Upper bounds of the symbolic dimensions that a program's inputs bring. */
-function dimBounds(program: Program): Map<DimSymbol, number> {
-  const bounds = new Map<DimSymbol, number>();
-  const enter = (region: Region) => {
-    const values = [...region.parameters, ...region.body.flatMap((op) => op.results)];
-    for (const { type } of values) {
-      if (type.kind !== 'tensor') continue;
-      for (const dim of type.shape) if (typeof dim !== 'number') bounds.set(dim.sym, maxDim(dim));
-    }
-    for (const op of region.body) op.regions.forEach(enter);
-  };
-  enter(program.main);
-  program.functions.forEach(enter);
-  return bounds;
-}
-
 class ReferenceBound implements Bound {
   readonly executable: ReferenceExecutable;
   /** Of the program's parameters, in order; undefined for inputs. */
@@ -478,10 +297,6 @@ class ReferenceDevice implements Device {
   }
 }
 
-function invalid(message: string): IngotError {
-  return new IngotError('InvalidArgument', message, { device: 'reference' });
-}
-
 function checkRange({ type }: ReferenceBuffer, offset: number, length: number): void {
   const size = elementBytes(type.element);
   const all = maxElements(type) * size;
@@ -497,29 +312,4 @@ function decodeInput({ name, type }: Parameter, view: ArrayBufferView | undefine
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }
   return decodeElements(type.element, new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
-}
-
-/** Decodes all constants; those that lie in files are read now. A splat is spread when its extent is known. */
-async function readConstants(program: Program): Promise<Constants> {
-  const constants = new Map<Literal, (count: number) => HostArray>();
-  const enter = async (region: Region): Promise<void> => {
-    for (const op of region.body) {
-      if (op.name === 'constant') {
-        const { value } = op.attributes;
-        if (!constants.has(value)) constants.set(value, await constantArray(value));
-      }
-      for (const nested of op.regions) await enter(nested);
-    }
-  };
-  await enter(program.main);
-  for (const func of program.functions.values()) await enter(func);
-  return constants;
-}
-
-async function constantArray(value: Literal): Promise<(count: number) => HostArray> {
-  const { type, data, splat } = value;
-  const read: Literal = { type, splat, data: data instanceof Uint8Array ? data : await data.read(0, data.length) };
-  if (splat) return (count) => literalArray(read, count);
-  const array = literalArray(read, maxElements(type));
-  return () => array;
 }

@@ -1,12 +1,14 @@
 /** The kernel of every op that computes; `interpret.ts` itself knows those that choose, repeat, call or only name. */
 import type { BinaryOp, OpName, UnaryOp } from '../../ir/attributes.ts';
+import * as choose from './choose.ts';
 import * as convert from './convert.ts';
 import { dotGeneral } from './dot.ts';
 import { binary, unary } from './elementwise.ts';
+import { gather, scatter } from './gather-scatter.ts';
 import type { KernelMaker } from './kernel.ts';
 import * as reduction from './reduce.ts';
 import * as shape from './shape.ts';
-import { scatter, sort } from './sort-scatter.ts';
+import { sort } from './sort.ts';
 
 type ControlOp =
   | 'call'
@@ -71,18 +73,18 @@ export const kernels = {
   ...binaryKernels,
   bitcast_convert: convert.bitcastConvert,
   broadcast_in_dim: shape.broadcastInDim,
-  clamp: convert.clamp,
-  compare: convert.compare,
+  clamp: choose.clamp,
+  compare: choose.compare,
   complex: convert.complex,
   concatenate: shape.concatenate,
   convert: convert.convert,
   dot_general: dotGeneral,
   dynamic_slice: shape.dynamicSlice,
   dynamic_update_slice: shape.dynamicUpdateSlice,
-  gather: shape.gather,
+  gather,
   imag: convert.part,
   iota: shape.iota,
-  is_finite: convert.finite,
+  is_finite: choose.finite,
   map: reduction.map,
   pad: shape.pad,
   real: convert.part,
@@ -91,7 +93,7 @@ export const kernels = {
   reduce_window: reduction.reduceWindow,
   reverse: shape.reverse,
   scatter,
-  select: convert.select,
+  select: choose.select,
   select_and_scatter: reduction.selectAndScatter,
   slice: shape.slice,
   sort,

@@ -18,7 +18,7 @@ export interface CodeRelocation {
 
 /** One line of a listing: the text of an instruction, a label or a comment, and the bytes it became. */
 export interface ListingLine {
-  readonly kind: 'instruction' | 'label' | 'comment' | 'data';
+  readonly kind: 'instruction' | 'label' | 'comment' | 'padding' | 'data';
   readonly offset: number;
   readonly bytes: Uint8Array;
   readonly text: string;
@@ -292,10 +292,10 @@ class AssembledCode implements Code {
         case 'comment':
           return line('comment', 0, `# ${item.text}`);
         case 'data':
-          return line('data', item.bytes.length, `${item.label.name}: .byte ${item.bytes.length} bytes`);
+          return line('data', item.bytes.length, `${item.label.name}: ${item.bytes.length} bytes`);
         case 'align': {
           const length = padding(offset, item.to);
-          return length === 0 ? [] : line('instruction', length, `nop (to a multiple of ${item.to})`);
+          return length === 0 ? [] : line('padding', length, `nop (to a multiple of ${item.to})`);
         }
         default:
           return item satisfies never;

@@ -5,7 +5,7 @@
 import { IngotError } from '../../../base/errors.ts';
 import type { Form } from './forms.ts';
 import { formText } from './forms.ts';
-import type { Gp, K, Label, Mem, Operand, Rounding, Vec } from './operands.ts';
+import type { Label, Mem, Operand, Rounding } from './operands.ts';
 
 /** Four bytes at `at` become the distance from the end of the instruction to `label + addend`. */
 export interface LabelFix {
@@ -29,7 +29,9 @@ export interface Encoded {
 /** A form's operands by their role. */
 interface Roles {
   reg: number;
-  rm: Gp | Vec | K | Mem | number;
+  /** A register in ModRM.rm; 0 beside a memory operand. */
+  rm: number;
+  mem: Mem | undefined;
   vvvv: number;
   opcodeReg: number;
   is4: number;
@@ -51,6 +53,7 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
   const found: Roles = {
     reg: typeof form.modrm === 'number' ? form.modrm : 0,
     rm: 0,
+    mem: undefined,
     vvvv: 0,
     opcodeReg: 0,
     is4: -1,
@@ -82,7 +85,7 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
         found.rounding = operand.mode;
         return;
       case 'mem':
-        found.rm = operand;
+        found.mem = operand;
         return;
       case 'gp':
         if (operand.high) found.high = true;
@@ -99,7 +102,7 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     }
     const letter = form.order[index];
     if (letter === 'R') found.reg = operand.id;
-    else if (letter === 'M') found.rm = operand.kind === 'tmm' ? operand.id : operand;
+    else if (letter === 'M') found.rm = operand.id;
     else if (letter === 'V') found.vvvv = operand.id;
     else if (letter === 'O') found.opcodeReg = operand.id;
     else if (letter === '4') found.is4 = operand.id;
@@ -116,6 +119,10 @@ const refuse = (form: Form, message: string, hint?: string) =>
 const fitsByte = (value: number) => value >= -128 && value <= 127;
 
 function pushLittle(bytes: number[], value: number | bigint, count: number): void {
+  if (typeof value === 'number' && count <= 4) {
+    for (let index = 0; index < count; index++) bytes.push((value >>> (8 * index)) & 0xff);
+    return;
+  }
   let rest = BigInt.asUintN(64, BigInt(value));
   for (let index = 0; index < count; index++) {
     bytes.push(Number(rest & 0xffn));
@@ -156,8 +163,8 @@ function pushMemory(bytes: number[], form: Form, reg: number, mem: Mem, unit: nu
 }
 
 function pushLegacy(bytes: number[], form: Form, r: number, x: number, b: number, found: Roles): void {
-  if (form.lock) bytes.push(0xf0);
   if (form.prefix !== 0) bytes.push(form.prefix);
+  if (form.lock) bytes.push(0xf0);
   const rex = (form.w ? 8 : 0) | ((r & 8) >> 1) | ((x & 8) >> 2) | ((b & 8) >> 3);
   if (rex !== 0 || found.low) {
     if (found.high) throw refuse(form, 'ah, bh, ch and dh cannot be used in an instruction with a REX prefix');
@@ -179,16 +186,15 @@ function pushVex(bytes: number[], form: Form, r: number, x: number, b: number, f
 }
 
 function pushEvex(bytes: number[], form: Form, r: number, x: number, b: number, found: Roles): void {
-  const { rm } = found;
-  const register = typeof rm === 'number' || rm.kind !== 'mem';
-  // A register in ModRM.rm takes its fifth bit from X; an index register of vectors from V'.
-  const x3 = register ? b >> 1 : x;
-  const v = !register && rm.index?.kind === 'vec' ? rm.index.id & 16 : found.vvvv;
+  const { mem } = found;
+  // A register in ModRM.rm has its fifth bit in X, an index register of vectors in V'.
+  const x3 = mem === undefined ? b >> 1 : x;
+  const v = mem?.index?.kind === 'vec' ? mem.index.id : found.vvvv;
   const first = ((~r & 8) << 4) | ((~x3 & 8) << 3) | ((~b & 8) << 2) | (~r & 16) | form.map;
   const second = (form.w ? 0x80 : 0) | ((~found.vvvv & 15) << 3) | 4 | PP[form.prefix];
   const length = form.length === 512 ? 2 : form.length === 256 ? 1 : 0;
   const control = found.rounding === undefined ? length : ROUNDING[found.rounding];
-  const b1 = found.rounding !== undefined || (!register && rm.broadcast) ? 0x10 : 0;
+  const b1 = found.rounding !== undefined || mem?.broadcast ? 0x10 : 0;
   bytes.push(0x62, first, second, (found.zeroing ? 0x80 : 0) | (control << 5) | b1 | ((~v & 16) >> 1) | found.mask);
 }
 
@@ -200,20 +206,32 @@ function displacementUnit(form: Form, operands: readonly Operand[], mem: Mem): n
   return ((mem.broadcast ? slot.bcst : slot.mem) ?? 8) / 8;
 }
 
+/** A gather needs destination, index and mask, an AMX product its three tiles, to be different registers. */
+function checkDistinct(form: Form, operands: readonly Operand[]): void {
+  const gather = form.order[0] === 'R' && form.slots.some((slot) => slot.vsib !== undefined);
+  const tiles = form.slots.length === 3 && form.slots[0].tile === true;
+  if (!gather && !tiles) return;
+  const ids = operands.flatMap((operand) => {
+    if (typeof operand !== 'object') return [];
+    if (operand.kind === 'vec' || operand.kind === 'tmm') return [operand.id];
+    return operand.kind === 'mem' && operand.index !== undefined ? [operand.index.id] : [];
+  });
+  if (new Set(ids).size < ids.length) throw refuse(form, 'its registers must be distinct');
+}
+
 /**
  * @throws IngotError 'InvalidArgument' for operands that fit the form one by one but not together.
  */
 export function encode(form: Form, operands: readonly Operand[]): Encoded {
+  checkDistinct(form, operands);
   const found = roles(form, operands);
   const bytes: number[] = [];
-  const { rm } = found;
-  const mem = typeof rm !== 'number' && rm.kind === 'mem' ? rm : undefined;
-  const b = mem !== undefined ? (mem.base?.id ?? 0) : typeof rm === 'number' ? rm : (rm as Gp).id;
-  const base = form.order.includes('O') ? found.opcodeReg : b;
+  const { mem } = found;
+  const b = mem !== undefined ? (mem.base?.id ?? 0) : found.rm | found.opcodeReg;
   const x = mem?.index?.id ?? 0;
-  if (form.space === 'legacy') pushLegacy(bytes, form, found.reg, x, base, found);
-  else if (form.space === 'vex') pushVex(bytes, form, found.reg, x, base, found);
-  else pushEvex(bytes, form, found.reg, x, base, found);
+  if (form.space === 'legacy') pushLegacy(bytes, form, found.reg, x, b, found);
+  else if (form.space === 'vex') pushVex(bytes, form, found.reg, x, b, found);
+  else pushEvex(bytes, form, found.reg, x, b, found);
   bytes.push(form.opcode | (found.opcodeReg & 7), ...form.tail);
   let fix: LabelFix | undefined;
   if (form.modrm !== 'none') {

@@ -8,7 +8,7 @@
  * Operands: r8 r16 r32 r64 (rm8 ... also memory), al cl ax eax rax, x y z vector, k mask, t tile, m8 ... m512 memory,
  * mem memory of no width, sib memory that needs a SIB byte, i8 i16 i32 i64 immediate, s8 s32 sign-extended one, 1 itself,
  * rel8 rel32 target, b16 b32 b64 broadcast element, `vm32x` a gather of 32-bit elements by the indices in an xmm.
- * `/` separates alternatives; {k} may be masked, {kz} also zeroing, {er} rounding, {sae} no exceptions.
+ * `/` separates alternatives; {k} may be masked, {kz} also zeroing, {km} must be masked, {er} rounding, {sae} no exceptions.
  *
  * One row stands for every width of its instruction:
  *   - `Ov` in the encoding: operands of 16 (prefix 66), 32 and 64 bits (REX.W); `Oy`, `Wy`: 32 and 64. The operands rN,
@@ -39,7 +39,7 @@ export interface Slot {
   readonly bcst?: number;
   readonly imm?: Immediate;
   readonly rel?: 8 | 32;
-  readonly mask?: 'merge' | 'zero';
+  readonly mask?: 'merge' | 'zero' | 'needed';
   readonly rounding?: 'er' | 'sae';
 }
 
@@ -95,6 +95,8 @@ const LENGTHS: Readonly<Record<string, readonly VecBits[]>> = {
   512: [512],
   '256+': [256, 512],
 };
+
+const MASKS: Readonly<Record<string, Slot['mask']>> = { '{k}': 'merge', '{kz}': 'zero', '{km}': 'needed' };
 
 const toBits = (text: string) => Number(text) as GpBits;
 
@@ -167,7 +169,7 @@ function slotName(slot: Omit<Slot, 'name'>): string {
   if (slot.bcst !== undefined) names.push(`m${slot.bcst}bcst`);
   if (slot.imm !== undefined) names.push(slot.imm === 'one' ? '1' : slot.imm.replace('i', 'imm').replace('s', 'simm'));
   if (slot.rel !== undefined) names.push(`rel${slot.rel}`);
-  const mask = slot.mask === undefined ? '' : slot.mask === 'merge' ? '{k}' : '{k}{z}';
+  const mask = slot.mask === undefined ? '' : slot.mask === 'zero' ? '{k}{z}' : '{k}';
   return names.join('/') + mask + (slot.rounding === undefined ? '' : `{${slot.rounding}}`);
 }
 
@@ -175,11 +177,11 @@ function readSlot(text: string, width: Width, scalar: boolean): Slot {
   const slot: Omit<Slot, 'name'> = Object.assign(
     {},
     ...text
-      .replace(/\{.*\}/, '')
+      .replace(/\{.*?\}/g, '')
       .split('/')
       .map((name) => alternative(name, width)),
   );
-  const mask = text.includes('{kz}') ? 'zero' : text.includes('{k}') ? 'merge' : undefined;
+  const mask = MASKS[/\{k.?\}/.exec(text)?.[0] ?? ''];
   const allowed = scalar || width.length === 512;
   const rounding = !allowed ? undefined : text.includes('{er}') ? 'er' : text.includes('{sae}') ? 'sae' : undefined;
   const whole = { ...slot, ...(mask && { mask }), ...(rounding && { rounding }) } satisfies Omit<Slot, 'name'>;

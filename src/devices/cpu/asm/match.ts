@@ -3,7 +3,7 @@
  */
 import { IngotError } from '../../../base/errors.ts';
 import { type Form, formText, readRow, type Slot } from './forms.ts';
-import type { Mem, Operand } from './operands.ts';
+import type { K, Mem, Operand } from './operands.ts';
 import { operandText } from './print.ts';
 import { type Mnemonic, ROWS } from './tables.ts';
 
@@ -58,14 +58,19 @@ function immediateFits(imm: Slot['imm'], operand: number | bigint): boolean {
 }
 
 function memFits(slot: Slot, mem: Mem, evex: boolean): boolean {
-  if (mem.mask !== undefined && slot.mask === undefined) return false;
+  if (!maskFits(slot, mem.mask)) return false;
   const gathers = mem.index?.kind === 'vec';
   if (gathers !== (slot.vsib !== undefined)) return false;
   if (mem.index?.kind === 'vec') return mem.index.bits === slot.vsib && (evex || mem.index.id < 16);
-  if (mem.broadcast) return slot.bcst !== undefined && (mem.bits === 0 || mem.bits === slot.bcst);
+  if (mem.broadcast) return slot.bcst !== undefined && (mem.bits === 0 || mem.bits === slot.mem);
   if (slot.mem === undefined) return false;
   if (slot.sib && mem.label !== undefined) return false;
   return mem.bits === 0 || slot.mem === 0 || mem.bits === slot.mem;
+}
+
+function maskFits(slot: Slot, mask: K | undefined, zeroing = false): boolean {
+  if (mask === undefined) return slot.mask !== 'needed';
+  return mask.id !== 0 && (zeroing ? slot.mask === 'zero' : slot.mask !== undefined);
 }
 
 function fits(slot: Slot, operand: Operand, evex: boolean): boolean {
@@ -74,11 +79,9 @@ function fits(slot: Slot, operand: Operand, evex: boolean): boolean {
     case 'gp':
       return slot.gp === operand.bits && (slot.fixed === undefined || (slot.fixed === operand.id && !operand.high));
     case 'vec':
-      if (slot.vec !== operand.bits || (!evex && operand.id > 15)) return false;
-      if (operand.zeroing && slot.mask !== 'zero') return false;
-      return operand.mask === undefined || slot.mask !== undefined;
+      return slot.vec === operand.bits && (evex || operand.id < 16) && maskFits(slot, operand.mask, operand.zeroing);
     case 'k':
-      return slot.k === true && (operand.mask === undefined || slot.mask !== undefined);
+      return slot.k === true && maskFits(slot, operand.mask);
     case 'tmm':
       return slot.tile === true;
     case 'mem':
@@ -109,13 +112,25 @@ function formFits(form: Form, operands: readonly Operand[]): boolean {
 
 /** Whether a memory operand without a width could mean another one: `inc [rax]`. */
 function ambiguous(form: Form, other: Form, operands: readonly Operand[]): boolean {
-  const width = (slot: Slot, mem: Mem) => (mem.broadcast ? form.length : slot.mem);
-  return operands.some((operand, index) => {
-    if (typeof operand !== 'object' || operand.kind !== 'mem' || operand.bits !== 0) return false;
-    const [one, two] = [form.slots[index], other.slots[index]];
-    if (operand.broadcast) return false;
-    return width(one, operand) !== width(two, operand);
-  });
+  return operands.some((operand, index) => isUnsized(operand) && form.slots[index].mem !== other.slots[index].mem);
+}
+
+const isUnsized = (operand: Operand) => typeof operand === 'object' && operand.kind === 'mem' && operand.bits === 0;
+
+/**
+ * The VEX prefix has two bytes only where ModRM.rm is one of the low eight registers: the form that stores instead of
+ * loading puts the other register there.
+ */
+function shorterVex(form: Form, forms: readonly Form[], operands: readonly Operand[]): Form | undefined {
+  if (form.space !== 'vex' || form.map !== 1 || form.w) return undefined;
+  const high = (other: Form, role: 'R' | 'M') => {
+    const operand = operands[other.order.indexOf(role)];
+    return typeof operand === 'object' && operand.kind === 'vec' && operand.id > 7;
+  };
+  if (!high(form, 'M') || high(form, 'R')) return undefined;
+  return forms.find(
+    (other) => other.space === 'vex' && high(other, 'R') && !high(other, 'M') && formFits(other, operands),
+  );
 }
 
 /**
@@ -124,9 +139,10 @@ function ambiguous(form: Form, other: Form, operands: readonly Operand[]): boole
  */
 export function findForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form {
   const forms = formsOf(mnemonic);
-  const form = forms.find((candidate) => formFits(candidate, operands));
-  if (form === undefined) throw noForm(mnemonic, forms, operands);
-  if (operands.some((operand) => typeof operand === 'object' && operand.kind === 'mem' && operand.bits === 0)) {
+  const first = forms.find((candidate) => formFits(candidate, operands));
+  if (first === undefined) throw noForm(mnemonic, forms, operands);
+  const form = shorterVex(first, forms, operands) ?? first;
+  if (operands.some(isUnsized)) {
     const other = forms.find((candidate) => formFits(candidate, operands) && ambiguous(form, candidate, operands));
     if (other !== undefined) {
       throw new IngotError(
@@ -150,17 +166,14 @@ function noForm(mnemonic: string, forms: readonly Form[], operands: readonly Ope
   const text = instructionText(mnemonic, operands);
   const place = { op: mnemonic };
   if (forms.length === 0) return new IngotError('InvalidArgument', `no instruction is called ${mnemonic}`, place);
-  const isNumber = (operand: Operand) => typeof operand === 'number' || typeof operand === 'bigint';
-  // The widest value that each immediate slot takes stands for one that is out of range.
-  const relaxed = operands.map((operand) => (isNumber(operand) ? 1 : operand));
-  if (operands.some(isNumber) && forms.some((form) => formFits(form, relaxed))) {
-    return new IngotError('InvalidArgument', `${text}: the immediate is out of range`, {
-      ...place,
-      hint: `forms: ${forms.map(formText).join('; ')}`,
-    });
-  }
-  return new IngotError('InvalidArgument', `no form of ${mnemonic} takes these operands: ${text}`, {
+  // With 1, which every immediate can hold, in place of the numbers: are they what is wrong?
+  const relaxed = operands.map((operand) => (typeof operand === 'object' ? operand : 1));
+  const fitting = forms.filter((form) => formFits(form, relaxed));
+  const problem = fitting.length > 0 ? 'the immediate is out of range' : 'there is no such form';
+  const alike = forms.filter((form) => form.slots.length === operands.length);
+  const shown = fitting.length > 0 ? fitting : alike.length > 0 ? alike : forms;
+  return new IngotError('InvalidArgument', `${text}: ${problem}`, {
     ...place,
-    hint: `forms: ${forms.map(formText).join('; ')}`,
+    hint: `the forms are ${shown.map(formText).join('; ')}`,
   });
 }

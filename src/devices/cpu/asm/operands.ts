@@ -49,7 +49,7 @@ export interface Mem {
   readonly scale: 1 | 2 | 4 | 8;
   readonly disp: number;
   readonly label?: Label;
-  /** Bits accessed; 0 leaves it to the other operands. */
+  /** Bits accessed, or that a broadcast fills; 0 leaves it to the other operands. */
   readonly bits: number;
   /** One element, repeated in every lane (EVEX). */
   readonly broadcast: boolean;
@@ -115,6 +115,7 @@ export const [ah, ch, dh, bh] = file(4, (id): Gp => ({ kind: 'gp', id: id + 4, b
 export const xmm = (id: number): Xmm => pick(XMM, id, 'xmm');
 export const ymm = (id: number): Ymm => pick(YMM, id, 'ymm');
 export const zmm = (id: number): Zmm => pick(ZMM, id, 'zmm');
+/** A vector register of a width known at run time. */
 export const vec = (id: number, bits: VecBits): Vec => (bits === 128 ? xmm(id) : bits === 256 ? ymm(id) : zmm(id));
 /** The same register at another width. */
 export const lanes = (register: Vec, bits: VecBits): Vec => vec(register.id, bits);

@@ -24,7 +24,7 @@ function gpText({ id, bits, high }: Gp): string {
 
 const vecText = (register: Vec) => `${{ 128: 'x', 256: 'y', 512: 'z' }[register.bits]}mm${register.id}`;
 
-function memText(mem: Mem, slot: Slot | undefined, length: number): string {
+function memText(mem: Mem, slot: Slot | undefined): string {
   const terms: string[] = [];
   if (mem.label !== undefined) terms.push('rip', mem.label.name);
   if (mem.base !== undefined) terms.push(gpText(mem.base));
@@ -39,13 +39,13 @@ function memText(mem: Mem, slot: Slot | undefined, length: number): string {
     mem.disp !== 0 && terms.length > 1 ? `${terms.slice(0, -1).join('+')}${sign}${terms.at(-1)}` : terms.join('+');
   // An absolute address needs the segment, or it would read as an immediate.
   const address = `${mem.base === undefined && mem.index === undefined && mem.label === undefined ? 'ds:' : ''}[${sum}]`;
-  if (mem.broadcast) return `${address}{1to${slot?.bcst === undefined ? 'n' : length / slot.bcst}}`;
+  if (mem.broadcast) return `${address}{1to${(slot?.mem ?? 0) / (slot?.bcst ?? 1) || 'n'}}`;
   const width = WIDTH[slot?.vsib !== undefined ? 0 : (slot?.mem ?? mem.bits)];
   return width === undefined ? address : `${width} ptr ${address}`;
 }
 
 /** @param slot what the chosen form says of the operand: the width of memory, the element of a broadcast. */
-export function operandText(operand: Operand, slot?: Slot, length = 0): string {
+export function operandText(operand: Operand, slot?: Slot): string {
   if (typeof operand !== 'object') return operand < 0 ? `-0x${(-operand).toString(16)}` : `0x${operand.toString(16)}`;
   switch (operand.kind) {
     case 'gp':
@@ -57,7 +57,7 @@ export function operandText(operand: Operand, slot?: Slot, length = 0): string {
     case 'tmm':
       return `tmm${operand.id}`;
     case 'mem':
-      return `${memText(operand, slot, length)}${maskText(operand.mask?.id)}`;
+      return `${memText(operand, slot)}${maskText(operand.mask?.id)}`;
     case 'label':
     case 'symbol':
       return operand.name;
@@ -71,17 +71,9 @@ export function operandText(operand: Operand, slot?: Slot, length = 0): string {
 const maskText = (id: number | undefined, zeroing = false) =>
   id === undefined ? '' : `{k${id}}${zeroing ? '{z}' : ''}`;
 
-/** Bits over which a broadcast repeats its element: those of the widest vector in sight. */
-function broadcastBits(form: Form): number {
-  return form.slots.reduce(
-    (bits, slot) => (slot.bcst === undefined ? bits : (slot.mem ?? bits)),
-    form.length as number,
-  );
-}
-
 /** One instruction; static rounding is written before an immediate. */
 export function formatInstruction(form: Form, operands: readonly Operand[]): string {
-  const words = operands.map((operand, index) => operandText(operand, form.slots[index], broadcastBits(form)));
+  const words = operands.map((operand, index) => operandText(operand, form.slots[index]));
   if (words.length > form.slots.length && form.order.endsWith('I')) {
     const [immediate, mode] = words.splice(-2);
     words.push(mode, immediate);

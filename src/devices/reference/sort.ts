@@ -1,12 +1,9 @@
-/** sort and scatter: the two ops that write where their data says. */
+/** sort: a merge sort of positions, so that any comparator over any number of operands can order them. */
 import type { ComparisonDirection } from '../../ir/attributes.ts';
 import type { Region } from '../../ir/program.ts';
 import { numbersPerElement } from '../../numerics/host-array.ts';
-import { numberBinary, storeRounding } from './elementwise.ts';
-import { elementCount, type KernelMaker, type NumberArray, stridesOf } from './kernel.ts';
-import { plainFold } from './reduce.ts';
-import { scatterMap } from './shape.ts';
-import { copyElement, stridedCopy, wordsOf } from './strided.ts';
+import { type KernelMaker, stridesOf } from './kernel.ts';
+import { copyElement } from './strided.ts';
 
 /** A comparator that is one comparison of the elements of one operand: which, and how. */
 function plainComparator(region: Region): { operand: number; direction: ComparisonDirection } | undefined {
@@ -79,73 +76,5 @@ export const sort: KernelMaker<'sort'> = ({ op, inputs, scalarRegion }) => {
         }
       }
     },
-  };
-};
-
-/** A body that returns its updates as they are. */
-function assigns(region: Region, arity: number): boolean {
-  return region.results.every((value, i) => value === region.parameters[arity + i]);
-}
-
-/** Updates are applied in row-major order of the indices, each window whole or not at all. */
-export const scatter: KernelMaker<'scatter'> = ({ op, inputs, outputs, scalarRegion }) => {
-  const arity = outputs.length;
-  const indices = inputs[arity];
-  const updates = inputs[arity + 1];
-  const { shape } = inputs[0];
-  const map = scatterMap(shape, indices.shape, updates.shape, op.attributes);
-  const elements = outputs.map(({ element }) => element);
-  const widths = elements.map(numbersPerElement);
-  const reuse = outputs.map((_, i) => [i]);
-  const begin = (arrays: Parameters<ReturnType<KernelMaker<'scatter'>>['run']>[0], outs: typeof arrays) => {
-    for (let i = 0; i < arity; i++) if (outs[i] !== arrays[i]) wordsOf(outs[i]).set(wordsOf(arrays[i]));
-  };
-  if (assigns(op.regions[0], arity)) {
-    const copies = elements.map((element) => stridedCopy(element, map.windowShape, map.bigStrides, map.smallStrides));
-    return {
-      run(arrays, outs) {
-        begin(arrays, outs);
-        if (updates.count === 0) return;
-        map.visit(arrays[arity], 'drop', (big, small) => {
-          if (big < 0) return;
-          for (let i = 0; i < arity; i++) copies[i](outs[i], big, arrays[arity + 1 + i], small);
-        });
-      },
-      reuse,
-    };
-  }
-  const windowCount = elementCount(map.windowShape);
-  const windowStrides = stridesOf(map.windowShape);
-  const offsetIn = (strides: readonly number[], n: number) =>
-    map.windowShape.reduce((sum, extent, d) => sum + (Math.floor(n / windowStrides[d]) % extent) * strides[d], 0);
-  const name = arity === 1 && updates.element === elements[0] ? plainFold(op.regions[0]) : undefined;
-  const f = name === undefined ? undefined : numberBinary(name, elements[0]);
-  const round = storeRounding(elements[0]) ?? ((v: number) => v);
-  const region = scalarRegion(0);
-  return {
-    run(arrays, outs, frame) {
-      begin(arrays, outs);
-      if (updates.count === 0) return;
-      region.enter(frame);
-      map.visit(arrays[arity], 'drop', (big, small) => {
-        if (big < 0) return;
-        for (let n = 0; n < windowCount; n++) {
-          const to = big + offsetIn(map.bigStrides, n);
-          const at = small + offsetIn(map.smallStrides, n);
-          if (f !== undefined) {
-            const out = outs[0] as NumberArray;
-            out[to] = round(f(out[to], (arrays[2] as NumberArray)[at]));
-            continue;
-          }
-          for (let i = 0; i < arity; i++) {
-            copyElement(widths[i], region.parameters[i], 0, outs[i], to);
-            copyElement(widths[i], region.parameters[arity + i], 0, arrays[arity + 1 + i], at);
-          }
-          region.run();
-          for (let i = 0; i < arity; i++) copyElement(widths[i], outs[i], to, region.results[i], 0);
-        }
-      });
-    },
-    reuse,
   };
 };

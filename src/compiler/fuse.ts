@@ -1,0 +1,254 @@
+/**
+ * Groups of ops that one kernel computes, so that what lies between them never reaches memory: chains of elementwise ops
+ * with their broadcasts, reductions at the end of such a chain, matrix products with what comes before and after them.
+ * The result describes; kernels are lowered from it. An op is in one group; nothing is computed twice.
+ *
+ * Groups grow along the program order (as in XLA's instruction fusion): an op joins the groups that make its operands if
+ * it runs over the same elements and no other group stands between. Nothing moves across a state update or an effect.
+ */
+import { compositePrefix } from '../composites/composite.ts';
+import { quantizedDotComposite } from '../composites/quantized_dot.ts';
+import { elementwise } from '../ir/ops/elementwise.ts';
+import type { Op, Program, Region, Value } from '../ir/program.ts';
+import { asTensor, type Dim, sameShape } from '../ir/types.ts';
+import { reachable, reads } from '../ir/walk.ts';
+import { opOperations, valueBytes } from './cost.ts';
+import { type InPlace, planState } from './state.ts';
+
+/** `data`: a constant, or a new name of state; nothing to compute. `single`: one op of any other kind. */
+export type GroupKind = 'data' | 'elementwise' | 'reduce' | 'dot' | 'single';
+
+export interface Group {
+  readonly kind: GroupKind;
+  /** In program order. */
+  readonly ops: readonly Op[];
+  /** Values from outside, captured ones included, and those inside that others need. */
+  readonly inputs: readonly Value[];
+  readonly outputs: readonly Value[];
+  /** Memory that it moves, each input and output once, and arithmetic, at the bounds of symbolic dimensions. */
+  readonly bytes: number;
+  readonly operations: number;
+}
+
+/** For every function that main reaches, and every branch and loop in it: its groups, in an order of execution. */
+export function fuse(program: Program): ReadonlyMap<Region, readonly Group[]> {
+  const inPlace = planState(program);
+  const found = new Map<Region, readonly Group[]>();
+  const visit = (region: Region) => {
+    found.set(region, new Fusion(region, inPlace).groups());
+    for (const op of region.body) {
+      if (op.name === 'if' || op.name === 'case' || op.name === 'while') op.regions.forEach(visit);
+    }
+  };
+  for (const func of reachable(program)) visit(func);
+  return found;
+}
+
+/** A group that grows. */
+interface Draft {
+  kind: GroupKind;
+  ops: Op[];
+  /** Elements that its loops run over; grows with a broadcast of what it has computed. */
+  shape: readonly Dim[];
+  /** All groups that must run before it. */
+  before: Set<Draft>;
+}
+
+class Fusion {
+  readonly #region: Region;
+  readonly #inPlace: InPlace;
+  readonly #users = new Map<Value, ReadonlySet<Op | undefined>>();
+  readonly #order: ReadonlyMap<Op, number>;
+  readonly #groupOf = new Map<Op, Draft>();
+  /** Groups since the last barrier; those before it are done. */
+  #open = new Set<Draft>();
+  readonly #done: Draft[] = [];
+
+  constructor(region: Region, inPlace: InPlace) {
+    this.#region = region;
+    this.#inPlace = inPlace;
+    this.#order = new Map(region.body.map((op, i) => [op, i]));
+    // A nested use is one of the op of this region that holds it.
+    for (const op of region.body) for (const value of reads(op)) this.#use(value, op);
+    for (const value of region.results) this.#use(value, undefined);
+  }
+
+  #use(value: Value, user: Op | undefined): void {
+    this.#users.set(value, new Set(this.#users.get(value)).add(user));
+  }
+
+  groups(): readonly Group[] {
+    for (const op of this.#region.body) {
+      const isBarrier = this.#isBarrier(op);
+      if (isBarrier) this.#close();
+      this.#place(op);
+      if (isBarrier) this.#close();
+    }
+    this.#close();
+    return this.#done.map((draft) => this.#describe(draft));
+  }
+
+  #kind(op: Op): GroupKind {
+    return op.name === 'reshape' && this.#inPlace.has(op.results[0]) ? 'data' : kindOf(op);
+  }
+
+  #isBarrier(op: Op): boolean {
+    if (op.name === 'custom_call') return op.attributes.has_side_effect;
+    return op.name !== 'reshape' && op.results.some((value) => this.#inPlace.has(value));
+  }
+
+  /** What is open is put in order: each group after those that it needs, otherwise as the program has them. */
+  #close(): void {
+    const placed = new Set<Draft>();
+    const place = (draft: Draft) => {
+      if (placed.has(draft) || !this.#open.has(draft)) return;
+      placed.add(draft);
+      draft.before.forEach(place);
+      this.#done.push(draft);
+    };
+    this.#open.forEach(place);
+    this.#open = new Set();
+  }
+
+  #place(op: Op): void {
+    const draft: Draft = { kind: this.#kind(op), ops: [op], shape: shapeOf(op.results.at(0)), before: new Set() };
+    for (const value of reads(op)) {
+      const maker = this.#maker(value);
+      if (maker === undefined) continue;
+      draft.before.add(maker);
+      for (const earlier of maker.before) draft.before.add(earlier);
+    }
+    this.#groupOf.set(op, draft);
+    this.#open.add(draft);
+    for (const operand of op.operands) {
+      const maker = this.#maker(operand);
+      const own = this.#groupOf.get(op);
+      if (maker === undefined || own === undefined || maker === own || !this.#isApart(maker, own)) continue;
+      const joined = this.#join(op, operand, maker, own);
+      if (joined !== undefined) this.#merge(maker, own, joined);
+    }
+  }
+
+  /** The open group that makes a value. */
+  #maker(value: Value): Draft | undefined {
+    const draft = value.owner.kind === 'op' ? this.#groupOf.get(value.owner) : undefined;
+    return draft !== undefined && this.#open.has(draft) ? draft : undefined;
+  }
+
+  /** No third group must run between the two. */
+  #isApart(a: Draft, b: Draft): boolean {
+    const between = (first: Draft, last: Draft) =>
+      [...last.before].some((other) => other !== first && other.before.has(first));
+    return !between(a, b) && !between(b, a);
+  }
+
+  /** Kind and loops of the group that `op` and what it has joined make with the group of an operand; undefined if none. */
+  #join(op: Op, operand: Value, maker: Draft, own: Draft): Pick<Draft, 'kind' | 'shape'> | undefined {
+    const made = shapeOf(operand);
+    switch (own.kind) {
+      case 'elementwise':
+        if (maker.kind === 'dot') {
+          // After a product: what runs over its result. A second product keeps a group of its own.
+          const plain = op.name !== 'broadcast_in_dim' && op.name !== 'reshape';
+          return plain && sameShape(own.shape, maker.shape) ? { kind: 'dot', shape: maker.shape } : undefined;
+        }
+        if (maker.kind !== 'elementwise' || !sameShape(made, maker.shape)) return undefined;
+        return sameShape(own.shape, maker.shape) || continues(op, made) ? own : undefined;
+      case 'dot':
+        // Before a product: what computes its activations for nobody else.
+        if (maker.kind === 'elementwise' && own.ops.length === 1 && operand === op.operands[0]) {
+          return this.#servesOnly(maker, op) ? own : undefined;
+        }
+        // After it: other operands of what has joined the product.
+        return maker.kind === 'elementwise' && op !== own.ops[0] && sameShape(maker.shape, own.shape) ? own : undefined;
+      case 'reduce':
+        return maker.kind === 'elementwise' && operand === op.operands[0] && sameShape(made, maker.shape)
+          ? own
+          : undefined;
+      case 'data':
+      case 'single':
+        return undefined;
+      default:
+        return own.kind satisfies never;
+    }
+  }
+
+  #servesOnly(draft: Draft, user: Op): boolean {
+    return draft.ops.every((op) =>
+      op.results.every((value) =>
+        [...(this.#users.get(value) ?? [])].every(
+          (other) => other === user || (other !== undefined && draft.ops.includes(other)),
+        ),
+      ),
+    );
+  }
+
+  #merge(maker: Draft, own: Draft, { kind, shape }: Pick<Draft, 'kind' | 'shape'>): void {
+    maker.kind = kind;
+    maker.shape = shape;
+    maker.ops.push(...own.ops);
+    for (const op of own.ops) this.#groupOf.set(op, maker);
+    for (const earlier of own.before) maker.before.add(earlier);
+    maker.before.delete(maker);
+    this.#open.delete(own);
+    for (const other of this.#open) {
+      if (other !== maker && (other.before.has(maker) || other.before.delete(own))) {
+        other.before.delete(own);
+        other.before.add(maker);
+        for (const earlier of maker.before) other.before.add(earlier);
+      }
+    }
+  }
+
+  #describe({ kind, ops }: Draft): Group {
+    const sorted = ops.toSorted((a, b) => (this.#order.get(a) ?? 0) - (this.#order.get(b) ?? 0));
+    const inside = new Set(sorted.flatMap((op) => op.results));
+    const inputs = [...new Set(sorted.flatMap((op) => [...reads(op)]))].filter((value) => !inside.has(value));
+    const outputs = [...inside].filter((value) =>
+      [...(this.#users.get(value) ?? [])].some((user) => user === undefined || !sorted.includes(user)),
+    );
+    const bytes = kind === 'data' ? 0 : [...inputs, ...outputs].reduce((sum, value) => sum + valueBytes(value), 0);
+    return {
+      kind,
+      ops: sorted,
+      inputs,
+      outputs,
+      bytes,
+      operations: sorted.reduce((sum, op) => sum + opOperations(op), 0),
+    };
+  }
+}
+
+function kindOf(op: Op): GroupKind {
+  switch (op.name) {
+    case 'constant':
+      return 'data';
+    case 'dot_general':
+      return 'dot';
+    case 'composite':
+      return op.attributes.name === compositePrefix + quantizedDotComposite.name ? 'dot' : 'single';
+    case 'reduce':
+      return op.results.length === 1 ? 'reduce' : 'single';
+    case 'broadcast_in_dim':
+    case 'iota':
+    case 'reshape':
+      return 'elementwise';
+    // Its result has another number of elements, or is a pair of numbers.
+    case 'bitcast_convert':
+      return sameShape(shapeOf(op.operands[0]), shapeOf(op.results[0])) ? 'elementwise' : 'single';
+    default:
+      return Object.hasOwn(elementwise, op.name) ? 'elementwise' : 'single';
+  }
+}
+
+function shapeOf(value: Value | undefined): readonly Dim[] {
+  return value?.type.kind === 'tensor' ? value.type.shape : [];
+}
+
+/** The op repeats what has been computed inside of more loops, or counts the same elements in others. */
+function continues(op: Op, from: readonly Dim[]): boolean {
+  if (op.name === 'reshape') return true;
+  if (op.name !== 'broadcast_in_dim') return false;
+  const { shape } = asTensor(op.results[0].type);
+  return op.attributes.broadcast_dimensions.every((d, i) => d === i) && sameShape(shape.slice(0, from.length), from);
+}
