@@ -223,8 +223,10 @@ test('threads run machine code and are joined', { skip }, () => {
   );
   using memory = system().mapMemory(4);
   const before = processStatus('Threads');
-  const [core] = system().limits().cores;
-  const threads = [undefined, undefined, core].map((core) => system().startThread(code.address, memory.address, core));
+  const { cores } = system().limits();
+  const threads = [undefined, cores, cores.slice(-1)].map((cores) =>
+    system().startThread(code.address, memory.address, cores),
+  );
   for (const thread of threads) thread.join();
   assert.equal(new Int32Array(memory.bytes().buffer)[0], 3000);
   assert.equal(processStatus('Threads'), before);

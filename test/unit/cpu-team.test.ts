@@ -1,5 +1,6 @@
 /** The thread team: barriers, aborting, deadlines, idleness, several teams, ending. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -196,7 +197,7 @@ test('a team ends while idle, while asleep and while busy, and leaves no thread'
   using memory = system().mapMemory(64);
   wordsOf(memory)[0] = 3e6;
   for (const state of ['idle', 'asleep', 'busy']) {
-    const team = createTeam(system(), { threads: 3, pinned: true });
+    const team = createTeam(system(), { threads: 3 });
     const list = team.list(Array.from({ length: 1000 }, () => launch(spin, memory)));
     if (state === 'asleep') await sleep(20);
     if (state === 'busy') team.submit(list);
@@ -264,4 +265,17 @@ test('while a worker waits for its team, the main thread goes on', { skip }, asy
   assert.ok(ticks > 20, `${ticks} ticks`);
   // A blocked main thread would be away for the 400 ms; the machine's other work may take some.
   assert.ok(longest < 200, `a gap of ${longest} ms`);
+});
+
+test('threads of a team have cores of their own, as far as there are enough', { skip }, () => {
+  const allowed = system().limits().cores.length;
+  for (const threads of [1, 2, 3].filter((threads) => threads <= allowed)) {
+    const before = new Set(readdirSync('/proc/self/task'));
+    using _team = createTeam(system(), { threads });
+    const masks = readdirSync('/proc/self/task')
+      .filter((task) => !before.has(task))
+      .map((task) => /^Cpus_allowed_list:\s+(.*)$/m.exec(readFileSync(`/proc/self/task/${task}/status`, 'utf8'))?.[1]);
+    assert.equal(masks.length, threads);
+    assert.equal(new Set(masks).size, threads);
+  }
 });
