@@ -72,7 +72,7 @@ export function quantizedDotKernel(shape: DotShape): Kernel {
     args,
     { stackBytes: 64 * (product.tokens[0] as number) },
     (a) => {
-      product.constants.forEach((pattern, i) => loadPattern(a, ymm(15 - i), pattern));
+      for (const [i, pattern] of product.constants.entries()) loadPattern(a, ymm(15 - i), pattern);
       loadArgument(a, rax, argument('T'));
       a.emit('add', rax, chunk - 1);
       a.emit('shr', rax, Math.log2(chunk));
