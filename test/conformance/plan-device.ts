@@ -12,8 +12,10 @@ import type {
   Ticket,
   WeightSource,
 } from '../../src/devices/device.ts';
-import type { Program } from '../../src/ir/program.ts';
+import type { Literal, Program } from '../../src/ir/program.ts';
+import { rewriteProgram } from '../../src/ir/rewrite.ts';
 import { asTensor, type DimValues, maxBytes, resolveShape, type TensorType, tensor } from '../../src/ir/types.ts';
+import { reachable, walk } from '../../src/ir/walk.ts';
 import { elementBytes } from '../../src/numerics/element-types.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 
@@ -43,6 +45,22 @@ function count(type: TensorType, dims: DimValues): number {
   return resolveShape(type.shape, dims).reduce((product, extent) => product * extent, elementBytes(type.element));
 }
 
+/** Constants that lie elsewhere, read. */
+async function withConstants(program: Program): Promise<Program> {
+  const read = new Map<Literal, Literal>();
+  for (const func of reachable(program)) {
+    for (const op of walk(func)) {
+      if (op.name !== 'constant' || op.attributes.value.data instanceof Uint8Array) continue;
+      const { data, ...rest } = op.attributes.value;
+      read.set(op.attributes.value, { ...rest, data: await data.read(0, data.length) });
+    }
+  }
+  return rewriteProgram(program, (op, { b }) => {
+    const literal = op.name === 'constant' ? read.get(op.attributes.value) : undefined;
+    return literal && [b.literal(literal)];
+  });
+}
+
 export function createPlanDevice(): Device {
   const results = new Map<number, ReadonlyMap<string, ArrayBufferView>>();
   let tickets = 0;
@@ -50,7 +68,7 @@ export function createPlanDevice(): Device {
     name: 'reference',
     hardware: { name: 'loop language', memoryBytes: 0, readBytesPerSecond: 1, operationsPerSecond: {} },
     async compile(program: Program): Promise<PlannedExecutable> {
-      const plan = planProgram(inlineComposites(program, () => false));
+      const plan = planProgram(inlineComposites(await withConstants(program), () => false));
       return { program, plan, scratchBytes: plan.main.frameBytes + plan.scratchBytes, [Symbol.dispose]() {} };
     },
     packedBytes: ({ shape }) => maxBytes(tensor('f32', shape)),

@@ -5,9 +5,10 @@ import { asTensor, type Dim, maxDim, maxElements, type TensorType } from '../../
 import { elementClass, elementTypes } from '../../numerics/element-types.ts';
 import { numbersPerElement } from '../../numerics/host-array.ts';
 import { type ElementRow, elementType } from './element-row.ts';
-import { and, binary, compare, constant, convert, select } from './expressions.ts';
+import { and, binary, compare, constant, convert, elementOf, select } from './expressions.ts';
 import {
   addIndex,
+  constantIndex,
   dimIndex,
   divideIndex,
   indexConstant,
@@ -19,7 +20,7 @@ import {
   spreadIndex,
   subtractIndex,
 } from './index-arithmetic.ts';
-import type { Expression } from './language.ts';
+import type { Expression, ScalarElement } from './language.ts';
 import { type Index, type Parts, partElement, type Scope } from './scope.ts';
 
 export function shapeOf(value: Value): readonly Dim[] {
@@ -139,25 +140,36 @@ export const padElement: ElementRow<'pad'> = (op, index, scope) => {
 
 // ── positions that data decides ──
 
-/** An integer from memory as an index from 0 to `last` (compared in its own type, which may be narrower). */
-export function clampedStart(start: Expression, last: number): Expression {
-  const type = start.type;
-  if (type === 'index') return clampIndex(start, last);
+/** The last place at which `size` elements of a dimension may start; a symbolic dimension is taken whole, or by one. */
+export function lastStart(dim: Dim, size: Dim): Expression {
+  if (typeof size !== 'number') return indexConstant(0);
+  return subtractIndex(dimIndex(dim), indexConstant(size));
+}
+
+/** The largest value of an integer type, as a number. */
+function largest(type: ScalarElement): number {
   const { class: kind, bits } = elementTypes[type];
-  const low = kind === 'signed' ? binary('maximum', start, constant(type, 0)) : start;
-  const most = 2 ** (kind === 'signed' ? bits - 1 : bits) - 1;
-  return convert(most <= last ? low : binary('minimum', low, constant(type, last)), 'index');
+  return 2 ** (kind === 'signed' ? bits - 1 : bits) - 1;
+}
+
+/** An integer from memory as an index from 0 to `last`, compared in its own type where that is wide enough. */
+export function clampedStart(start: Expression, last: Expression): Expression {
+  const type = elementOf(start);
+  const known = constantIndex(last);
+  if (known === 0) return last;
+  const low = elementTypes[type].class === 'signed' ? binary('maximum', start, constant(type, 0)) : start;
+  if (known === undefined) return maximumIndex(minimumIndex(convert(low, 'index'), last), 0);
+  return convert(largest(type) <= known ? low : binary('minimum', low, constant(type, Math.max(0, known))), 'index');
 }
 
 /** Whether an integer from memory is from 0 to `last`. */
-export function isStart(start: Expression, last: number): Expression {
-  const type = start.type;
-  if (type === 'index') return and(compare('GE', start, indexConstant(0)), compare('LE', start, indexConstant(last)));
-  const { class: kind, bits } = elementTypes[type];
-  if (last < 0) return constant('i1', 0);
-  const low = kind === 'signed' ? compare('GE', start, constant(type, 0)) : constant('i1', 1);
-  const most = 2 ** (kind === 'signed' ? bits - 1 : bits) - 1;
-  return most <= last ? low : and(low, compare('LE', start, constant(type, last)));
+export function isStart(start: Expression, last: Expression): Expression {
+  const type = elementOf(start);
+  const known = constantIndex(last);
+  const low = elementTypes[type].class === 'signed' ? compare('GE', start, constant(type, 0)) : constant('i1', 1);
+  if (known === undefined) return and(low, compare('LE', convert(start, 'index'), last));
+  if (known < 0) return constant('i1', 0);
+  return largest(type) <= known ? low : and(low, compare('LE', start, constant(type, known)));
 }
 
 /** Where a dynamic slice of these sizes starts. */
@@ -167,14 +179,9 @@ export function sliceStart(
   sizes: readonly Dim[],
   scope: Scope,
 ): Index {
-  return shapeOf(op.operands[0]).map((dim, d) => {
-    // A symbolic dimension is taken whole.
-    if (typeof dim !== 'number') return indexConstant(0);
-    const last = dim - maxDim(sizes[d]);
-    if (last <= 0) return indexConstant(0);
-    const [start] = scope.operand(op, first + d, []);
-    return clampedStart(start, last);
-  });
+  return shapeOf(op.operands[0]).map((dim, d) =>
+    clampedStart(scope.operand(op, first + d, [])[0], lastStart(dim, sizes[d])),
+  );
 }
 
 export const dynamicSliceElement: ElementRow<'dynamic_slice'> = (op, index, scope) => {
@@ -220,9 +227,7 @@ export const gatherElement: ElementRow<'gather'> = (op, index, scope) => {
     const at: Expression[] = [...batch];
     if (a.index_vector_dim < indicesShape.length) at.splice(a.index_vector_dim, 0, indexConstant(mapped));
     const [start] = scope.operand(op, 1, at);
-    const size = a.slice_sizes[d];
-    const last = typeof dim === 'number' && typeof size === 'number' ? dim - size : 0;
-    return last === 0 ? offset : addIndex(clampedStart(start, last), offset);
+    return addIndex(clampedStart(start, lastStart(dim, a.slice_sizes[d])), offset);
   });
   return scope.operand(op, 0, from);
 };

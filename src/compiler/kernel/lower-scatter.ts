@@ -8,7 +8,7 @@ import type { Dim } from '../../ir/types.ts';
 import { elementType } from './element-row.ts';
 import { and, compare, constant, localValue } from './expressions.ts';
 import { addIndex, indexConstant, linearIndex } from './index-arithmetic.ts';
-import { clampedStart, isStart, shapeOf, sliceStart } from './index-maps.ts';
+import { clampedStart, isStart, lastStart, shapeOf, sliceStart } from './index-maps.ts';
 import type { Buffer, Expression } from './language.ts';
 import { type KernelParts, loopNest } from './launch.ts';
 import { convertParts } from './lower-elementwise.ts';
@@ -68,10 +68,9 @@ export function scatterUpdates(op: OpOf<'scatter'>, outs: readonly Buffer[], ker
       const index: Expression[] = [...position];
       if (a.index_vector_dim < indicesShape.length) index.splice(a.index_vector_dim, 0, indexConstant(mapped));
       const [start] = scope.operand(op, arity, index);
-      // A symbolic dimension is a window of all of it.
-      const last = typeof dim === 'number' && typeof size === 'number' ? dim - size : 0;
+      const last = lastStart(dim, size);
       whole = and(whole, isStart(start, last));
-      return addIndex(clampedStart(start, Math.max(0, last)), offset);
+      return addIndex(clampedStart(start, last), offset);
     });
     const [where] = scope.bind([whole]);
     const to = linearIndex(place, inputShape);
