@@ -152,6 +152,32 @@ export function multiplyIndex(a: Expression, b: Expression): Expression {
   return raw('multiply', a, b);
 }
 
+/**
+ * The index with `by` in the place of (outer * turns + inner); undefined if it depends on one of them in another way.
+ * `inside` does the same to what an atom is made of.
+ */
+export function substitute(
+  e: Expression,
+  outer: Axis,
+  inner: Axis,
+  turns: number,
+  by: Expression,
+  inside: (atom: Expression) => Expression | undefined,
+): Expression | undefined {
+  const sum = sumOf(e);
+  const outerBy = sum.terms.get(keyOf(axisIndex(outer)))?.by ?? 0;
+  const innerBy = sum.terms.get(keyOf(axisIndex(inner)))?.by ?? 0;
+  if (outerBy !== innerBy * turns) return undefined;
+  let result = scaleIndex(by, innerBy);
+  for (const { atom, by: factor } of sum.terms.values()) {
+    if (atom.kind === 'axis' && (atom.axis === outer || atom.axis === inner)) continue;
+    const mapped = inside(atom);
+    if (mapped === undefined) return undefined;
+    result = addIndex(result, scaleIndex(mapped, factor));
+  }
+  return addIndex(result, indexConstant(sum.constant));
+}
+
 type Range = readonly [low: number, high: number];
 const unknown: Range = [-Infinity, Infinity];
 

@@ -72,7 +72,15 @@ export class Statements {
         m.emit('test', d(condition), d(condition));
         m.emit('je', end);
         this.list(s.body);
+        if (s.otherwise.length === 0) {
+          m.bind(end);
+          return;
+        }
+        const done = m.newLabel();
+        m.emit('jmp', done);
         m.bind(end);
+        this.list(s.otherwise);
+        m.bind(done);
         return;
       }
       case 'while':
@@ -254,6 +262,7 @@ function findVariables(statements: readonly Statement[], found: Set<Local>): voi
   for (const s of statements) {
     if (s.kind === 'set') found.add(s.local);
     if (s.kind === 'while') findVariables(s.before, found);
+    if (s.kind === 'if') findVariables(s.otherwise, found);
     if (s.kind === 'for' || s.kind === 'reduce' || s.kind === 'if' || s.kind === 'while') findVariables(s.body, found);
   }
 }
