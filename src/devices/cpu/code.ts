@@ -51,6 +51,8 @@ export async function makeCode(system: OperatingSystem, plan: Plan): Promise<Pro
     for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);
   }
 
+  for (const memory of plan.main.results) if (memory?.kind === 'constant') literals.add(memory.literal);
+
   const offsets = new Map<string, KernelCode>();
   let codeBytes = 0;
   for (const [key, { name, bytes, alignment }] of pieces) {
