@@ -1,9 +1,10 @@
 /**
  * Composites that have hand-scheduled kernels: which of them, and which launches each becomes. All others are inlined.
  */
+
+import type { OpGroup } from '../../compiler/kernel/lower.ts';
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../composites/quantized_dot.ts';
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
-import type { OpGroup } from '../../compiler/kernel/lower.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
@@ -34,7 +35,9 @@ const takeName = `ingot.${quantizedTakeComposite.name}`;
 /** Whether this use of a composite has a kernel. */
 export function hasKernel({ attributes, operands }: OpOf<'composite'>): boolean {
   if (attributes.name !== dotName && attributes.name !== takeName) return false;
-  const { format, operands: names } = attributes.composite_attributes as QuantizedDotAttributes | QuantizedTakeAttributes;
+  const { format, operands: names } = attributes.composite_attributes as
+    | QuantizedDotAttributes
+    | QuantizedTakeAttributes;
   const weight = operands[(names as readonly string[]).indexOf('weight')];
   return weight !== undefined && isPackedFormat(format) && asTensor(weight.type).element === 'f32';
 }
@@ -85,12 +88,7 @@ function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
     {
       key: `quantized_take ${JSON.stringify(shape)}`,
       kernel: () => quantizedTakeKernel(shape),
-      args: [
-        { value: ids },
-        { value: weight },
-        { value: op.results[0] },
-        { rows: rowsOf(asTensor(ids.type).shape) },
-      ],
+      args: [{ value: ids }, { value: weight }, { value: op.results[0] }, { rows: rowsOf(asTensor(ids.type).shape) }],
       scratchBytes: 0,
     },
   ];

@@ -7,7 +7,16 @@ import { inlineComposites } from '../../compiler/inline.ts';
 import { type Memory as Place, type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { simplify } from '../../compiler/simplify.ts';
 import type { Parameter, Program } from '../../ir/program.ts';
-import { asTensor, type DimValues, formatType, maxBytes, resolveShape, sameType, type TensorType, tensor } from '../../ir/types.ts';
+import {
+  asTensor,
+  type DimValues,
+  formatType,
+  maxBytes,
+  resolveShape,
+  sameType,
+  type TensorType,
+  tensor,
+} from '../../ir/types.ts';
 import { elementBytes } from '../../numerics/element-types.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type {
@@ -45,7 +54,10 @@ export function whyNot(system: OperatingSystem): string | undefined {
 }
 
 /** @throws IngotError 'DeviceLost' where `whyNot` says so, or no threads are to be had. */
-export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptions = {}): Device & { readonly threads: number } {
+export function createCpuDevice(
+  system: OperatingSystem,
+  options: CpuDeviceOptions = {},
+): Device & { readonly threads: number } {
   const reason = whyNot(system);
   if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
   const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
@@ -145,7 +157,12 @@ class CpuBound implements Bound {
   disposed = false;
   #runs = 0;
 
-  constructor(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[], arena: CpuBuffer, instance: Instance) {
+  constructor(
+    executable: CpuExecutable,
+    buffers: readonly (CpuBuffer | undefined)[],
+    arena: CpuBuffer,
+    instance: Instance,
+  ) {
     this.executable = executable;
     this.buffers = buffers;
     this.arena = arena;
@@ -229,9 +246,13 @@ class CpuDevice implements Device {
     const { weights, state, scratch } = this.#kinds;
     const left = this.hardware.memoryBytes - weights.now - state.now - scratch.now;
     if (bytes > left) {
-      throw new IngotError('OutOfMemory', `${what} needs ${bytes} bytes, ${left} of ${this.hardware.memoryBytes} are left`, {
-        device: this.name,
-      });
+      throw new IngotError(
+        'OutOfMemory',
+        `${what} needs ${bytes} bytes, ${left} of ${this.hardware.memoryBytes} are left`,
+        {
+          device: this.name,
+        },
+      );
     }
     return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 4 << 20 });
   }

@@ -2,9 +2,10 @@
  * A plan with addresses: the steps of every call, one after another, as launches whose arguments lie in native memory. What
  * depends on the dimensions of a run is patched into those before each submission.
  */
+
+import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
 import type { Func } from '../../ir/program.ts';
 import type { DimSymbol, DimValues } from '../../ir/types.ts';
-import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
 import { alignUp } from './align.ts';
 import type { KernelCode, ProgramCode } from './code.ts';
 import { compositeKernels } from './composites.ts';
@@ -65,7 +66,12 @@ export function instantiate(
 ): Instance {
   const layout = layoutArena(plan);
   const flattener = new Flattener(plan, code, arena.address + layout.frame);
-  flattener.call(plan.main.func, arena.address, (index) => parameters.get(index), () => undefined);
+  flattener.call(
+    plan.main.func,
+    arena.address,
+    (index) => parameters.get(index),
+    () => undefined,
+  );
   const { entries } = flattener;
 
   const words = entries.reduce((sum, entry) => sum + (entry.kind === 'kernel' ? entry.args.length : 0), 0);
