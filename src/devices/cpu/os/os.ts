@@ -9,6 +9,7 @@
  * puts a bridge before the code.
  */
 
+/** `i64` within 2^53 of zero. */
 export type NativeType = 'void' | 'i32' | 'u32' | 'i64' | 'address' | 'f32' | 'f64';
 
 export interface Signature {
