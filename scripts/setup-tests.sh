@@ -1,8 +1,15 @@
 #!/usr/bin/env bash
-# What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, in .venv (ignored by git; `rm -r .venv` undoes it).
-# Without it those tests are skipped and say so. Ingot itself never needs Python.
+# What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, in .venv (ignored by git; `rm -r .venv` undoes it),
+# and binutils, whose assembler checks ours (installed by apt where that needs no password).
+# Without them those tests are skipped and say so. Ingot itself never needs either.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+
+if ! command -v as >/dev/null || ! command -v objcopy >/dev/null; then
+  if [ "$(id -u)" != 0 ] || ! apt-get install --yes --quiet binutils >/dev/null 2>&1; then
+    echo "setup-tests: no binutils (as, objcopy); tests that need them will be skipped" >&2
+  fi
+fi
 
 jaxlib=0.10.2 # wheels for Python 3.11 to 3.14 on Linux, macOS and Windows
 

@@ -1,4 +1,5 @@
 /** `ingot convert IN OUT.gguf`: a model in another format of file, of weights, or of both. */
+import { existsSync } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { basename, extname, resolve } from 'node:path';
 import { type Command, Option } from 'commander';
@@ -62,6 +63,10 @@ export async function convert(
     if (path !== undefined && (await isSameFile(path, output))) {
       throw usageError(`${output} is what would be read`, 'Choose another name for the result.');
     }
+  }
+  if (!options.force && existsSync(output)) {
+    const hint = 'choose another name, or replace it with --force';
+    throw new IngotError('FileExists', `${output} exists already`, { path: output, hint });
   }
   await using checkpoint = await openCheckpoint(input);
   const model = openModel(checkpoint);

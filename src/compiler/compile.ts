@@ -16,8 +16,6 @@ export interface CompileOptions {
 const passes: readonly { readonly name: string; readonly run: Pass }[] = [
   { name: 'simplify', run: simplify },
   { name: 'raise', run: raise },
-  // What has been raised leaves its spelling behind.
-  { name: 'clean', run: simplify },
 ];
 
 /** @throws IngotError 'InvalidProgram' (with `verify`), 'StateWouldCopy'. */

@@ -10,6 +10,7 @@ import type { Op, OpOf, Program, Value } from '../ir/program.ts';
 import { rewriteProgram, type Site } from '../ir/rewrite.ts';
 import { asTensor, type Dim } from '../ir/types.ts';
 import { callee, reachable, walk } from '../ir/walk.ts';
+import { dce } from './dce.ts';
 import { emitAffine, emitFloat, matchStored } from './stored-weight.ts';
 import { weightsOnly } from './weights-only.ts';
 
@@ -20,12 +21,14 @@ const raised: readonly string[] = [quantizedDotComposite, quantizedTakeComposite
 export function raise(program: Program): Program {
   const fixed = weightsOnly(program);
   const done = decompositions(program);
-  return rewriteProgram(program, (op, site) => {
+  const result = rewriteProgram(program, (op, site) => {
     if (done.has(op)) return undefined;
     if (op.name === 'dot_general') return raiseDot(op, site, fixed);
     if (op.name === 'gather') return raiseTake(op, site, fixed);
     return undefined;
   });
+  // What has been raised leaves its spelling behind.
+  return result === program ? program : dce(result);
 }
 
 /** Ops of the functions that say what the two composites mean. */

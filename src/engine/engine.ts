@@ -131,7 +131,8 @@ export class Engine implements AsyncDisposable {
     const { prompt, maxTokens, topLogprobs = 0, signal, ignoreEnd = false } = request;
     const clock = new StatisticsClock(prompt.length);
     const stops = new StopStrings(request.stop ?? []);
-    const stream = this.tokenizer.stream({ continuation: true });
+    // A text that begins here has no space before its first word.
+    const stream = this.tokenizer.stream({ continuation: this.tokenizer.decode(prompt) !== '' });
     const end = (reason: FinishReason, text = ''): GenerateEvent => {
       return { kind: 'end', reason, text, statistics: clock.read() };
     };

@@ -5,12 +5,16 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
+import { compile } from '../../src/compiler/compile.ts';
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseModule, programOf } from '../../src/ir/mlir/parse.ts';
 import { printProgram } from '../../src/ir/mlir/print.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
+import { openModel } from '../../src/models/architectures.ts';
+import { repositoryPath } from '../fixtures.ts';
 import { namedSamples } from '../unit/mlir-samples.ts';
 
 /** Texts come in as a JSON list; for each goes out its error, or the module as upstream prints it, short and generic. */
@@ -86,6 +90,24 @@ test('upstream accepts every op, composites, roles and aliases, and prints what 
       assert.equal(printProgram(programOf(parseModule(text, programs[i].name))), texts[i], text);
     }
   });
+});
+
+test('upstream accepts a whole language model, as it is built and as it is compiled', { skip }, async () => {
+  await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
+  const limits = {
+    maxTokens: 8,
+    maxSequences: 2,
+    maxRows: 4,
+    blockSize: 16,
+    blockCount: 32,
+    blocksPerSequence: 16,
+    maxBias: 4,
+  };
+  const results = ['sample', 'logits'] as const;
+  const program = openModel(checkpoint).build({ limits, kv: 'bf16', numerics: 'i8', results });
+  for (const { error } of upstream([program, compile(program)].map((p) => printProgram(p, { dims })))) {
+    assert.equal(error, undefined);
+  }
 });
 
 const folder = process.env.INGOT_TEST_DATA && join(process.env.INGOT_TEST_DATA, 'stablehlo', 'testdata');

@@ -36,7 +36,7 @@ export function renderReport(
     lines.push(...notYet(results).map(([what, count]) => `- \`${what}\` ${count}`));
     const failures = withStatus(results, 'fail').map(({ file }) => file);
     if (failures.length > 0) lines.push('', '### Failures', '');
-    for (const file of failures) lines.push(`- \`${file}\`: ${knownFailures[device]?.[file] ?? 'no reason is known'}`);
+    for (const file of failures) lines.push(`- ${file}: ${knownFailures[device]?.[file] ?? 'no reason is known'}`);
   }
   return `${lines.join('\n')}\n`;
 }

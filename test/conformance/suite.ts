@@ -6,6 +6,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { compile } from '../../src/compiler/compile.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseModule, splitModules } from '../../src/ir/mlir/parse.ts';
@@ -68,6 +69,9 @@ async function runFile(device: Device, root: string, file: string): Promise<File
         tests++;
         noteUses(test.program, uses);
         verdicts.push(await runTest(device, func.name, test));
+        // What the compiler makes of a program must mean the same.
+        const compiled = { ...test, program: compile(test.program, { verify: true }) };
+        verdicts.push(await runTest(device, `${func.name}, compiled`, compiled));
       }
     } catch (error) {
       verdicts.push(verdictOf(error));

@@ -183,7 +183,7 @@ test('a weight that is passed to a function is a weight there, if every call pas
   const { functions } = raise(program);
   assert.deepEqual(
     functions.get('linear')?.body.map(({ name }) => name),
-    ['convert', 'composite'],
+    ['composite'],
   );
   assert.deepEqual(
     functions.get('other')?.body.map(({ name }) => name),

@@ -3,7 +3,7 @@ import { literalArray } from '../../ir/literal.ts';
 import type { Literal, Program, Value } from '../../ir/program.ts';
 import { type DimSymbol, type DimValues, maxElements } from '../../ir/types.ts';
 import { reachable, walk } from '../../ir/walk.ts';
-import type { HostArray } from '../../numerics/host-array.ts';
+import { type HostArray, hostArray } from '../../numerics/host-array.ts';
 import type { Executable } from '../device.ts';
 import { type Constants, Specialised } from './interpret.ts';
 import { Aliases } from './ownership.ts';
@@ -85,7 +85,15 @@ export async function readConstants(program: Program): Promise<Constants> {
 async function constantArray(value: Literal): Promise<(count: number) => HostArray> {
   const { type, data, splat } = value;
   const read: Literal = { type, splat, data: data instanceof Uint8Array ? data : await data.read(0, data.length) };
-  if (splat) return (count) => literalArray(read, count);
+  if (splat) {
+    const one = literalArray(read, 1);
+    return (count) => {
+      const array = hostArray(type.element, count);
+      if (one.length === 1) return array.fill(one[0] as never);
+      for (let i = 0; i < array.length; i++) array[i] = one[i % 2];
+      return array;
+    };
+  }
   const array = literalArray(read, maxElements(type));
   return () => array;
 }

@@ -73,6 +73,9 @@ export interface FunctionCode {
   readonly slots: number;
 }
 
+/** Splats up to this size are spread once. */
+const keptSplatBytes = 1 << 16;
+
 /** All arrays that constants share, decoded once a program. */
 export type Constants = ReadonlyMap<Literal, (count: number) => HostArray>;
 
@@ -206,10 +209,15 @@ export class Specialised {
     switch (op.name) {
       case 'constant': {
         const { value } = op.attributes;
+        const read = () => this.#constant(value);
+        // A splat as long as the step is made anew each time: kept for every specialisation they would fill the memory.
+        if (value.splat && this.#bytes(value.type) > keptSplatBytes) {
+          return { exec: (frame) => store(frame, results, [read()]), sources: ['made'] };
+        }
         let data: HostArray | undefined;
         return {
           exec: (frame) => {
-            data ??= this.#constant(value);
+            data ??= read();
             store(frame, results, [data]);
           },
         };

@@ -154,9 +154,9 @@ export class RegionUses {
     return this.#values[index];
   }
 
-  /** Arrays that ops of this region made and nothing reads after op `index`. */
+  /** Roots in this region that nothing reads after op `index`. */
   rootsDyingAt(index: number): readonly Value[] {
-    return this.#roots[index].filter((root) => root.owner.kind === 'op' && this.#aliases.isFresh(root));
+    return this.#roots[index];
   }
 
   /** Whether op `index` may overwrite the memory of its operand. */

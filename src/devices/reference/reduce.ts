@@ -95,6 +95,7 @@ function regionFold(region: ScalarRegion, elements: readonly ElementType[]) {
   const widths = elements.map(numbersPerElement);
   const accumulators = region.parameters.slice(0, arity);
   const values = region.parameters.slice(arity);
+  const returned = elements.map((element) => hostArray(element, 1));
   return {
     enter: region.enter,
     /** From the initial values `arrays[at ...]`. */
@@ -108,8 +109,8 @@ function regionFold(region: ScalarRegion, elements: readonly ElementType[]) {
       if (arity === 1) {
         copyElement(widths[0], accumulators[0], 0, region.results[0], 0);
       } else {
-        const results = region.results.map((result) => result.slice());
-        for (let i = 0; i < arity; i++) copyElement(widths[i], accumulators[i], 0, results[i], 0);
+        for (let i = 0; i < arity; i++) copyElement(widths[i], returned[i], 0, region.results[i], 0);
+        for (let i = 0; i < arity; i++) copyElement(widths[i], accumulators[i], 0, returned[i], 0);
       }
     },
     finish(outs: readonly HostArray[], at: number) {

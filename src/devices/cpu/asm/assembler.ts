@@ -1,0 +1,327 @@
+/**
+ * The assembler: instructions, labels, constants and symbols in; bytes, relocations and a listing out. Jumps to labels
+ * take their short form where the target turns out to be near enough.
+ */
+import { IngotError } from '../../../base/errors.ts';
+import { type Encoded, encode } from './encode.ts';
+import type { Form } from './forms.ts';
+import { findForm, formsOf } from './match.ts';
+import type { Label, Operand } from './operands.ts';
+import { formatInstruction } from './print.ts';
+import type { Mnemonic } from './tables.ts';
+
+/** Eight bytes at `offset` of the code take the address of a symbol. */
+export interface CodeRelocation {
+  readonly offset: number;
+  readonly name: string;
+}
+
+/** One line of a listing: the text of an instruction, a label or a comment, and the bytes it became. */
+export interface ListingLine {
+  readonly kind: 'instruction' | 'label' | 'comment' | 'padding' | 'data';
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+  readonly text: string;
+}
+
+/** Assembled code; constants follow the instructions. Runs at any address that is a multiple of `alignment`. */
+export interface Code {
+  readonly bytes: Uint8Array;
+  readonly alignment: number;
+  readonly relocations: readonly CodeRelocation[];
+  /** @throws IngotError 'InvalidArgument' for a label of another assembler. */
+  offsetOf(label: Label): number;
+  lines(): ListingLine[];
+  /** Offset, bytes and text of every instruction. */
+  listing(): string;
+}
+
+interface Instruction {
+  readonly kind: 'instruction';
+  readonly form: Form;
+  readonly operands: readonly Operand[];
+  readonly encoded: Encoded;
+}
+/** A jump to a label, short until its target is known to be far. */
+interface Jump {
+  readonly kind: 'jump';
+  readonly short: Instruction;
+  readonly near: Instruction;
+  readonly target: Label;
+  isNear: boolean;
+}
+type Item =
+  | Instruction
+  | Jump
+  | { readonly kind: 'label'; readonly label: Label }
+  | { readonly kind: 'align'; readonly to: number }
+  | { readonly kind: 'comment'; readonly text: string }
+  | { readonly kind: 'data'; readonly align: number; readonly label: Label; readonly bytes: Uint8Array };
+
+/** The recommended no-operations of 1 to 9 bytes (SDM, NOP). */
+const NOPS: readonly (readonly number[])[] = [
+  [0x90],
+  [0x66, 0x90],
+  [0x0f, 0x1f, 0x00],
+  [0x0f, 0x1f, 0x40, 0x00],
+  [0x0f, 0x1f, 0x44, 0x00, 0x00],
+  [0x66, 0x0f, 0x1f, 0x44, 0x00, 0x00],
+  [0x0f, 0x1f, 0x80, 0x00, 0x00, 0x00, 0x00],
+  [0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+  [0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
+];
+
+const padding = (offset: number, to: number) => (to - (offset % to)) % to;
+
+export class Assembler {
+  readonly #items: Item[] = [];
+  readonly #constants = new Map<string, Item & { kind: 'data' }>();
+  readonly #labels: Label[] = [];
+  readonly #bound = new Set<Label>();
+
+  /** A new label, to be placed by `bind`. */
+  label(name = `.L${this.#labels.length}`): Label {
+    const label: Label = { kind: 'label', id: this.#labels.length, name };
+    this.#labels.push(label);
+    return label;
+  }
+
+  /** Places a label here. @throws IngotError 'InvalidArgument' when it has a place already or belongs elsewhere. */
+  bind(label: Label): void {
+    this.#own(label);
+    if (this.#bound.has(label)) throw new IngotError('InvalidArgument', `the label ${label.name} is bound twice`);
+    this.#bound.add(label);
+    this.#items.push({ kind: 'label', label });
+  }
+
+  /** A label placed here. */
+  here(name?: string): Label {
+    const label = this.label(name);
+    this.bind(label);
+    return label;
+  }
+
+  /**
+   * Appends an instruction, its operands in the order of Intel syntax.
+   * @throws IngotError 'InvalidArgument' when no form of it takes these operands.
+   */
+  emit(mnemonic: Mnemonic, ...operands: readonly Operand[]): void {
+    for (const operand of operands) this.#check(operand);
+    const form = findForm(mnemonic, operands);
+    const item: Instruction = { kind: 'instruction', form, operands, encoded: encode(form, operands) };
+    const target = operands[0];
+    if (form.slots[0]?.rel === 8 && typeof target === 'object' && target.kind === 'label') {
+      const nearForm = formsOf(mnemonic).find((other) => other.slots[0]?.rel === 32);
+      if (nearForm === undefined) throw new IngotError('InvalidArgument', `${mnemonic} has no form for a far target`);
+      const near: Instruction = { kind: 'instruction', form: nearForm, operands, encoded: encode(nearForm, operands) };
+      this.#items.push({ kind: 'jump', short: item, near, target, isNear: false });
+    } else {
+      this.#items.push(item);
+    }
+  }
+
+  /** Continues at the next multiple of `to`, a power of two, after no-operations. */
+  align(to: number): void {
+    this.#items.push({ kind: 'align', to: checkAlignment(to) });
+  }
+
+  /** A line of the listing that is no instruction: the loop or the value that the next ones come from. */
+  comment(text: string): void {
+    this.#items.push({ kind: 'comment', text });
+  }
+
+  /**
+   * The label of constant bytes, placed after the code at a multiple of `align`; equal constants are kept once.
+   */
+  constant(data: ArrayBufferView, align = 0): Label {
+    const bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+    const natural = Math.min(64, 2 ** Math.ceil(Math.log2(Math.max(1, bytes.length))));
+    const alignment = checkAlignment(align === 0 ? natural : align);
+    const key = `${alignment}:${bytes.join()}`;
+    let constant = this.#constants.get(key);
+    if (constant === undefined) {
+      constant = { kind: 'data', align: alignment, label: this.label(`.C${this.#constants.size}`), bytes };
+      this.#bound.add(constant.label);
+      this.#constants.set(key, constant);
+    }
+    return constant.label;
+  }
+
+  /** @throws IngotError 'InvalidArgument' for a label that was used but never bound. */
+  assemble(): Code {
+    // Constants of the widest alignment first, so that little is lost between them.
+    const constants = [...this.#constants.values()].sort((one, two) => two.align - one.align);
+    return new AssembledCode([...this.#items, ...constants], this.#labels.length);
+  }
+
+  #own(label: Label): void {
+    if (this.#labels[label.id] !== label) {
+      throw new IngotError('InvalidArgument', `the label ${label.name} belongs to another assembler`);
+    }
+  }
+
+  #check(operand: Operand): void {
+    if (typeof operand !== 'object') return;
+    if (operand.kind === 'label') this.#own(operand);
+    if (operand.kind === 'mem' && operand.label !== undefined) this.#own(operand.label);
+  }
+}
+
+function checkAlignment(to: number): number {
+  if (!Number.isInteger(Math.log2(to)) || to > 4096) {
+    throw new IngotError('InvalidArgument', `alignment is a power of two up to 4096, not ${to}`);
+  }
+  return to;
+}
+
+const chosen = (item: Instruction | Jump) => (item.kind === 'jump' ? (item.isNear ? item.near : item.short) : item);
+
+class AssembledCode implements Code {
+  readonly bytes: Uint8Array;
+  readonly alignment: number;
+  readonly relocations: readonly CodeRelocation[];
+  readonly #items: readonly Item[];
+  readonly #starts: number[] = [];
+  readonly #labels: number[];
+
+  constructor(items: readonly Item[], labels: number) {
+    this.#items = items;
+    this.#labels = new Array(labels).fill(-1);
+    this.alignment = items.reduce(
+      (most, item) => Math.max(most, item.kind === 'align' ? item.to : item.kind === 'data' ? item.align : 1),
+      16,
+    );
+    // Jumps only ever grow, so this ends; each round moves what lies behind a jump that grew.
+    let size = this.#layOut();
+    while (this.#growJumps()) size = this.#layOut();
+    this.bytes = new Uint8Array(size);
+    this.relocations = this.#write();
+  }
+
+  offsetOf(label: Label): number {
+    const offset = this.#labels[label.id] ?? -1;
+    if (offset < 0) throw new IngotError('InvalidArgument', `the label ${label.name} is used but never bound`);
+    return offset;
+  }
+
+  #layOut(): number {
+    let offset = 0;
+    this.#items.forEach((item, index) => {
+      this.#starts[index] = offset;
+      switch (item.kind) {
+        case 'instruction':
+        case 'jump':
+          offset += chosen(item).encoded.bytes.length;
+          break;
+        case 'label':
+          this.#labels[item.label.id] = offset;
+          break;
+        case 'align':
+          offset += padding(offset, item.to);
+          break;
+        case 'data':
+          offset += padding(offset, item.align);
+          this.#starts[index] = offset;
+          this.#labels[item.label.id] = offset;
+          offset += item.bytes.length;
+          break;
+        case 'comment':
+          break;
+        default:
+          item satisfies never;
+      }
+    });
+    return offset;
+  }
+
+  #growJumps(): boolean {
+    let grew = false;
+    this.#items.forEach((item, index) => {
+      if (item.kind !== 'jump' || item.isNear) return;
+      const distance = this.offsetOf(item.target) - (this.#starts[index] + item.short.encoded.bytes.length);
+      if (distance < -128 || distance > 127) {
+        item.isNear = true;
+        grew = true;
+      }
+    });
+    return grew;
+  }
+
+  #write(): CodeRelocation[] {
+    const relocations: CodeRelocation[] = [];
+    const view = new DataView(this.bytes.buffer);
+    this.#items.forEach((item, index) => {
+      const start = this.#starts[index];
+      if (item.kind === 'align') {
+        let left = padding(start, item.to);
+        while (left > 0) {
+          const nop = NOPS[Math.min(left, NOPS.length) - 1];
+          this.bytes.set(nop, start + padding(start, item.to) - left);
+          left -= nop.length;
+        }
+      } else if (item.kind === 'data') {
+        this.bytes.set(item.bytes, start);
+      } else if (item.kind === 'instruction' || item.kind === 'jump') {
+        const { bytes, fix, relocation } = chosen(item).encoded;
+        this.bytes.set(bytes, start);
+        if (relocation !== undefined) relocations.push({ offset: start + relocation.at, name: relocation.name });
+        if (fix !== undefined) {
+          const distance = this.offsetOf(fix.label) + fix.addend - (start + bytes.length);
+          if (item.kind === 'jump' && !item.isNear) view.setInt8(start + fix.at, distance);
+          else view.setInt32(start + fix.at, distance, true);
+        }
+      }
+    });
+    return relocations;
+  }
+
+  lines(): ListingLine[] {
+    return this.#items.flatMap((item, index): ListingLine[] => {
+      const offset = this.#starts[index];
+      const line = (kind: ListingLine['kind'], length: number, text: string): ListingLine[] => [
+        { kind, offset, bytes: this.bytes.subarray(offset, offset + length), text },
+      ];
+      switch (item.kind) {
+        case 'instruction':
+        case 'jump': {
+          const { form, operands, encoded } = chosen(item);
+          return line('instruction', encoded.bytes.length, formatInstruction(form, operands));
+        }
+        case 'label':
+          return line('label', 0, `${item.label.name}:`);
+        case 'comment':
+          return line('comment', 0, `# ${item.text}`);
+        case 'data':
+          return line('data', item.bytes.length, `${item.label.name}: ${item.bytes.length} bytes`);
+        case 'align': {
+          const length = padding(offset, item.to);
+          return length === 0 ? [] : line('padding', length, `nop (to a multiple of ${item.to})`);
+        }
+        default:
+          return item satisfies never;
+      }
+    });
+  }
+
+  listing(): string {
+    return this.lines()
+      .map(({ kind, offset, bytes, text }) => {
+        if (kind === 'label' || kind === 'comment') return text;
+        const hex = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
+        return `${offset.toString(16).padStart(6)}  ${hex.padEnd(32)} ${text}`;
+      })
+      .join('\n');
+  }
+}
+
+/** Writes the addresses of symbols into a copy of the code that is to be loaded. @throws IngotError for an unknown one. */
+export function relocate(code: Code, addresses: ReadonlyMap<string, bigint>): Uint8Array {
+  const bytes = code.bytes.slice();
+  const view = new DataView(bytes.buffer);
+  for (const { offset, name } of code.relocations) {
+    const address = addresses.get(name);
+    if (address === undefined) throw new IngotError('InvalidArgument', `the symbol ${name} has no address`);
+    view.setBigUint64(offset, address, true);
+  }
+  return bytes;
+}

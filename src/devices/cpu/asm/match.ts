@@ -1,0 +1,179 @@
+/**
+ * Which form of a mnemonic fits given operands: the first in the order of the tables whose every slot takes its operand.
+ */
+import { IngotError } from '../../../base/errors.ts';
+import { type Form, formText, readRow, type Slot } from './forms.ts';
+import type { K, Mem, Operand } from './operands.ts';
+import { operandText } from './print.ts';
+import { type Mnemonic, ROWS } from './tables.ts';
+
+const rows = new Map<string, string[]>();
+for (const row of ROWS) {
+  const mnemonic = row.slice(0, row.indexOf('|')).trim();
+  const known = rows.get(mnemonic);
+  if (known === undefined) rows.set(mnemonic, [row]);
+  else known.push(row);
+}
+const read = new Map<string, readonly Form[]>();
+
+/** Every form of a mnemonic; the rows are read when first asked for. */
+export function formsOf(mnemonic: string): readonly Form[] {
+  let forms = read.get(mnemonic);
+  if (forms === undefined) {
+    forms = (rows.get(mnemonic) ?? []).flatMap(readRow);
+    read.set(mnemonic, forms);
+  }
+  return forms;
+}
+
+/** Every mnemonic of the tables. */
+export const mnemonics = (): Iterable<string> => rows.keys();
+
+const within = (value: bigint, low: bigint, high: bigint) => value >= low && value <= high;
+
+/** Whether an immediate can be written in a slot. Unsigned readings are taken where no sign is extended. */
+function immediateFits(imm: Slot['imm'], operand: number | bigint): boolean {
+  if (typeof operand === 'number' && !Number.isSafeInteger(operand)) return false;
+  const value = BigInt(operand);
+  switch (imm) {
+    case undefined:
+      return false;
+    case 'one':
+      return value === 1n;
+    case 's8':
+      return within(value, -0x80n, 0x7fn);
+    case 's32':
+      return within(value, -0x8000_0000n, 0x7fff_ffffn);
+    case 'i8':
+      return within(value, -0x80n, 0xffn);
+    case 'i16':
+      return within(value, -0x8000n, 0xffffn);
+    case 'i32':
+      return within(value, -0x8000_0000n, 0xffff_ffffn);
+    case 'i64':
+      return within(value, -(1n << 63n), (1n << 64n) - 1n);
+    default:
+      return imm satisfies never;
+  }
+}
+
+function memFits(slot: Slot, mem: Mem, evex: boolean): boolean {
+  if (!maskFits(slot, mem.mask)) return false;
+  const gathers = mem.index?.kind === 'vec';
+  if (gathers !== (slot.vsib !== undefined)) return false;
+  if (mem.index?.kind === 'vec') return mem.index.bits === slot.vsib && (evex || mem.index.id < 16);
+  if (mem.broadcast) return slot.bcst !== undefined && (mem.bits === 0 || mem.bits === slot.mem);
+  if (slot.mem === undefined) return false;
+  if (slot.sib && mem.label !== undefined) return false;
+  return mem.bits === 0 || slot.mem === 0 || mem.bits === slot.mem;
+}
+
+function maskFits(slot: Slot, mask: K | undefined, zeroing = false): boolean {
+  if (mask === undefined) return slot.mask !== 'needed';
+  return mask.id !== 0 && (zeroing ? slot.mask === 'zero' : slot.mask !== undefined);
+}
+
+function fits(slot: Slot, operand: Operand, evex: boolean): boolean {
+  if (typeof operand === 'number' || typeof operand === 'bigint') return immediateFits(slot.imm, operand);
+  switch (operand.kind) {
+    case 'gp':
+      return slot.gp === operand.bits && (slot.fixed === undefined || (slot.fixed === operand.id && !operand.high));
+    case 'vec':
+      return slot.vec === operand.bits && (evex || operand.id < 16) && maskFits(slot, operand.mask, operand.zeroing);
+    case 'k':
+      return slot.k === true && maskFits(slot, operand.mask);
+    case 'tmm':
+      return slot.tile === true;
+    case 'mem':
+      return memFits(slot, operand, evex);
+    case 'label':
+      return slot.rel !== undefined;
+    case 'symbol':
+      return slot.imm === 'i64';
+    case 'rounding':
+      return false;
+    default:
+      return operand satisfies never;
+  }
+}
+
+function formFits(form: Form, operands: readonly Operand[]): boolean {
+  const last = operands.at(-1);
+  let count = operands.length;
+  if (typeof last === 'object' && last.kind === 'rounding') {
+    if (form.rounding === undefined || (form.rounding === 'sae') !== (last.mode === 'sae')) return false;
+    count--;
+    if (operands.some((operand) => typeof operand === 'object' && operand.kind === 'mem')) return false;
+  }
+  if (count !== form.slots.length) return false;
+  const evex = form.space === 'evex';
+  return form.slots.every((slot, index) => fits(slot, operands[index], evex));
+}
+
+/** Whether a memory operand without a width could mean another one: `inc [rax]`. */
+function ambiguous(form: Form, other: Form, operands: readonly Operand[]): boolean {
+  return operands.some((operand, index) => isUnsized(operand) && form.slots[index].mem !== other.slots[index].mem);
+}
+
+const isUnsized = (operand: Operand) => typeof operand === 'object' && operand.kind === 'mem' && operand.bits === 0;
+
+/**
+ * The VEX prefix has two bytes only where ModRM.rm is one of the low eight registers: the form that stores instead of
+ * loading puts the other register there.
+ */
+function shorterVex(form: Form, forms: readonly Form[], operands: readonly Operand[]): Form | undefined {
+  if (form.space !== 'vex' || form.map !== 1 || form.w) return undefined;
+  const high = (other: Form, role: 'R' | 'M') => {
+    const operand = operands[other.order.indexOf(role)];
+    return typeof operand === 'object' && operand.kind === 'vec' && operand.id > 7;
+  };
+  if (!high(form, 'M') || high(form, 'R')) return undefined;
+  return forms.find(
+    (other) => other.space === 'vex' && high(other, 'R') && !high(other, 'M') && formFits(other, operands),
+  );
+}
+
+/**
+ * @throws IngotError 'InvalidArgument': no such form (the hint names those there are), an immediate out of range, or a
+ * memory operand whose width must be said.
+ */
+export function findForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form {
+  const forms = formsOf(mnemonic);
+  const first = forms.find((candidate) => formFits(candidate, operands));
+  if (first === undefined) throw noForm(mnemonic, forms, operands);
+  const form = shorterVex(first, forms, operands) ?? first;
+  if (operands.some(isUnsized)) {
+    const other = forms.find((candidate) => formFits(candidate, operands) && ambiguous(form, candidate, operands));
+    if (other !== undefined) {
+      throw new IngotError(
+        'InvalidArgument',
+        `${instructionText(mnemonic, operands)} does not say how wide its memory operand is`,
+        {
+          op: mnemonic,
+          hint: `wrap it in sized(mem, bits): ${formText(form)}, or ${formText(other)}`,
+        },
+      );
+    }
+  }
+  return form;
+}
+
+function instructionText(mnemonic: string, operands: readonly Operand[]): string {
+  return `${mnemonic} ${operands.map((operand) => operandText(operand)).join(', ')}`.trim();
+}
+
+function noForm(mnemonic: string, forms: readonly Form[], operands: readonly Operand[]): IngotError {
+  const text = instructionText(mnemonic, operands);
+  const place = { op: mnemonic };
+  if (forms.length === 0) return new IngotError('InvalidArgument', `no instruction is called ${mnemonic}`, place);
+  // With 1, which every immediate can hold, in place of the numbers: are they what is wrong?
+  const relaxed = operands.map((operand) => (typeof operand === 'object' ? operand : 1));
+  const fitting = forms.filter((form) => formFits(form, relaxed));
+  const problem = fitting.length > 0 ? 'the immediate is out of range' : 'there is no such form';
+  const alike = forms.filter((form) => form.slots.length === operands.length);
+  const shown = fitting.length > 0 ? fitting : alike.length > 0 ? alike : forms;
+  return new IngotError('InvalidArgument', `${text}: ${problem}`, {
+    ...place,
+    hint: `the forms are ${shown.map(formText).join('; ')}`,
+  });
+}
