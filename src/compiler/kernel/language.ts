@@ -1,6 +1,7 @@
 /**
  * The loop language: what a group of ops computes, as loops over typed scalar expressions. Groups are lowered to it once
- * (`lower.ts`); a device only emits it. Halide and TVM separate the same two things; this language has no schedule of its
+ * (`lower.ts`); a device only emits it, and
+ * `evaluate.ts` says what it means. Equal kernels have equal texts (`print.ts`). Halide and TVM separate the same two things; this language has no schedule of its
  * own, only the facts that an emitter needs: which iterations are independent, in which order a reduction adds.
  *
  * - A kernel reads and writes buffers by element index. Buffers are disjoint; memory that is read and written is one
