@@ -101,6 +101,23 @@ const cases: readonly [string, string[], string][] = [
 
 for (const [name, kernels, expected] of cases) test(name, () => assert.equal(kernels.join('\n'), expected));
 
+test('a composite that is a kernel is a step with its memory; its decomposition has no plan', () => {
+  const program = new ProgramBuilder().program(parameters, (b, { x, scale }) => ({
+    out: b.negate(rmsNorm(b, x, scale, 0.5)),
+  }));
+  const plan = planProgram(program, (name) => name === 'ingot.rms_norm');
+  assert.deepEqual(
+    plan.main.steps.map(({ kind }) => kind),
+    ['composite', 'launch'],
+  );
+  const [step] = plan.main.steps;
+  assert.ok(step.kind === 'composite');
+  const { inputs, outputs } = step.group;
+  assert.deepEqual([inputs.length, outputs.length], [2, 1]);
+  assert.ok([...inputs, ...outputs].every((value) => step.memory.has(value)));
+  assert.equal(plan.functions.size, 1);
+});
+
 test('an index through reshapes that split and join is the index that it was', () => {
   const axis = (name: string, extent: number): Axis => ({ name, kind: 'parallel', extent: indexConstant(extent) });
   const index = [axis('t', 5), axis('h', 4), axis('d', 6)].map(axisIndex);
