@@ -30,17 +30,23 @@ export interface KernelParts {
   scratch(name: string, element: ScalarElement, elements: number): Buffer;
 }
 
-/**
- * `inputs` are read where the ops want them; `moved`: values that are only moved, as words. `write` gets the buffers of the
- * outputs.
- */
+export interface KernelOptions {
+  /** Whether its statements may run in lanes. */
+  readonly straight: boolean;
+  /** Values that are only moved, as words. */
+  readonly moved?: ReadonlySet<Value>;
+  /** It reads what is in the outputs' memory before it. */
+  readonly updates?: boolean;
+}
+
+/** `inputs` are read where the ops want them; `write` gets the buffers of the outputs. */
 export function buildKernel(
   name: string,
   program: Program,
   memory: MemoryOf,
   inputs: readonly Value[],
   outputs: readonly Value[],
-  options: { readonly straight: boolean; readonly moved?: ReadonlySet<Value> },
+  options: KernelOptions,
   write: (outs: readonly Buffer[], kernel: KernelParts) => void,
 ): Launch {
   const writer = new Writer(program, elementOfOp);
@@ -65,7 +71,7 @@ export function buildKernel(
   const outMemory = outputs.map(memory);
   const outs = outputs.map((value, i) => {
     const reads = inputs.some((input) => memory(input) === outMemory[i]);
-    return bufferFor(value, reads ? 'update' : 'write', `out${i}`);
+    return bufferFor(value, reads || options.updates ? 'update' : 'write', `out${i}`);
   });
   inputs.forEach((value, i) => {
     const shared = outMemory.indexOf(memory(value));
