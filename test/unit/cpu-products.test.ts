@@ -10,11 +10,11 @@ import {
 } from '../../src/devices/cpu/kernels/quantize-activations.ts';
 import { quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from '../../src/devices/cpu/kernels/quantized-take.ts';
+import type { Dim } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/numerics/dot.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
-import { cannotRun, Guarded, load } from './native-code.ts';
-
-const skip = cannotRun;
+import { skip } from './cpu-emit-harness.ts';
+import { Guarded, runKernel } from './native-kernel.ts';
 
 /** xorshift32: the same numbers in every run. */
 function generator(seed: number): () => number {
@@ -70,26 +70,27 @@ function reference({ format, numerics, N, K, T, x, weight }: Case, bias: Float32
   return y;
 }
 
+const teams: Readonly<Record<number, readonly number[]>> = { 1: [0], 2: [1, 0], 3: [2, 0, 1] };
+
 function runDot(c: Case, bias: Float32Array): Float32Array {
   const { numerics, N, K, T, threads } = c;
   const format = packedFormat(c.format);
+  const team = teams[threads] ?? assert.fail();
+  // Every other kernel is made for this number of tokens alone.
+  const tokens: Dim = threads === 2 ? T : { sym: 'T', max: T };
   using weight = new Guarded(packedBytes(format, [N, K]));
   packRows(format, c.weight, N, K, weight.bytes);
   using y = new Guarded(4 * T * N);
-  y.bytes.fill(0xff);
-  using x = Guarded.of(c.x);
+  using floats = Guarded.of(c.x);
   const block: ActivationBlock = blockFormat(format).blockSize === 32 ? 32 : 256;
-  using quantized = new Guarded(numerics === 'i8' ? activationBytes(block, T, K) : 0);
+  using integers = new Guarded(numerics === 'i8' ? activationBytes(block, T, K) : 0);
   if (numerics === 'i8') {
-    const quantize = load(quantizeActivationsKernel(block, K));
-    for (let i = 0; i < threads; i++) quantize([x.address, quantized.address, T], i, threads);
+    runKernel(quantizeActivationsKernel(block, tokens, K), { x: floats, records: integers }, T, team);
   }
   using biasMemory = Guarded.of(bias);
-  const dot = load(quantizedDotKernel({ format, numerics, N, K, bias: c.bias }));
-  const input = numerics === 'i8' ? quantized : x;
-  const args = [input.address, weight.address, ...(c.bias ? [biasMemory.address] : []), y.address, T];
-  for (let i = threads - 1; i >= 0; i--) dot(args, i, threads);
-  for (const memory of [weight, y, x, quantized, biasMemory]) assert.ok(memory.isIntactBefore());
+  const x = numerics === 'i8' ? integers : floats;
+  const kernel = quantizedDotKernel({ format, numerics, tokens, N, K, bias: c.bias });
+  runKernel(kernel, { x, weight, y, ...(c.bias && { bias: biasMemory }) }, T, team);
   return y.floats();
 }
 
@@ -242,9 +243,8 @@ for (const block of [32, 256] as const) {
     }
     using input = Guarded.of(x);
     using output = new Guarded(activationBytes(block, T, K));
-    const quantize = load(quantizeActivationsKernel(block, K));
-    for (let i = 0; i < 3; i++) quantize([input.address, output.address, T], i, 3);
-    assert.ok(output.isIntactBefore());
+    const kernel = quantizeActivationsKernel(block, { sym: 'T', max: T }, K);
+    runKernel(kernel, { x: input, records: output }, T, [0, 1, 2]);
     const expected = quantizeActivations(x, block);
     const view = new DataView(output.bytes.slice().buffer);
     for (let i = 0; i < expected.scales.length; i++) {
@@ -286,10 +286,8 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
         const ids = Int32Array.from([0, N - 1, N >> 1, -1, N, -(2 ** 31), 2 ** 31 - 1, next() % N]);
         using idMemory = Guarded.of(ids);
         using y = new Guarded(4 * ids.length * K);
-        const take = load(quantizedTakeKernel({ format, N, K }));
-        const args = [idMemory.address, packed.address, y.address, ids.length];
-        for (let i = 0; i < 3; i++) take(args, i, 3);
-        for (const memory of [packed, idMemory, y]) assert.ok(memory.isIntactBefore());
+        const kernel = quantizedTakeKernel({ format, tokens: ids.length, N, K });
+        runKernel(kernel, { ids: idMemory, weight: packed, y }, 0, [0, 1, 2]);
         const values = new Float32Array(N * K);
         decode(weight, values);
         const expected = new Float32Array(ids.length * K);
@@ -321,7 +319,7 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
 }
 
 test('products: pairs without a kernel are refused', () => {
-  const shape = { N: 16, K: 256, bias: false };
+  const shape = { tokens: 1, N: 16, K: 256, bias: false };
   const refused = (format: string, numerics: DotNumerics) =>
     assert.throws(
       () => quantizedDotKernel({ ...shape, format, numerics }),

@@ -8,9 +8,11 @@
  * where "sums" are two: of the k with k mod 4 in {0, 1} and in {2, 3}, the halves of a dword lane. Kernels start their i16
  * chains at them, which makes levels that are stored unsigned (q + 8, q + 32) signed again for no instruction.
  */
+import type { Dim } from '../../../ir/types.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import { type Gp, lanes, type Mem, offset, ptr, r9, r10, rax, rip, type Vec, xmm, ymm } from '../asm/operands.ts';
-import { buildKernel, type Kernel, loadArgument, loadPattern } from './kernel.ts';
+import type { EmittedKernel } from '../emit/abi.ts';
+import { buildKernel, loadPattern } from './frame.ts';
 
 export const records = {
   32: { bytes: 40, d: 32, sums: 36 },
@@ -24,34 +26,32 @@ export function activationBytes(block: ActivationBlock, T: number, K: number): n
   return T * (K / block) * records[block].bytes;
 }
 
-/** Arguments: x f32 [T, K], records, T. */
-export function quantizeActivationsKernel(block: ActivationBlock, K: number): Kernel {
+/** Buffers: x f32 [T, K], records. A unit of work is a block. */
+export function quantizeActivationsKernel(block: ActivationBlock, tokens: Dim, K: number): EmittedKernel {
+  const record = records[block].bytes;
   return buildKernel(
-    `quantize_activations_${block}`,
-    ['x', 'records', 'T'],
-    { stackBytes: 0 },
-    (a) => {
-      loadArgument(a, rax, 2);
+    { name: `quantize_activations_${block}_${K}`, buffers: ['x', 'records'], tokens, stackBytes: 0 },
+    ({ a, loadTokens }) => {
+      loadTokens(rax);
       a.emit('imul', rax, rax, K / block);
       loadPattern(a, MAGNITUDE, [255, 255, 255, 127]);
       loadPattern(a, ONES, [1]);
       a.emit('vmovdqa', ORDER, rip(a.constant(Uint32Array.of(0, 4, 1, 5, 2, 6, 3, 7))));
     },
-    (a, { unit }) => {
-      loadArgument(a, r9, 0);
-      a.emit('mov', rax, unit);
-      a.emit('shl', rax, Math.log2(4 * block));
-      a.emit('add', r9, rax);
-      loadArgument(a, r10, 1);
-      a.emit('imul', rax, unit, records[block].bytes);
-      a.emit('add', r10, rax);
-      emitScale(a, block, r9, ptr(r10, records[block].d));
+    ({ a, unit, address }) => {
+      const [x, to] = [r9, r10];
+      a.emit('mov', x, unit);
+      a.emit('shl', x, Math.log2(4 * block));
+      a.emit('add', x, address('x'));
+      a.emit('imul', to, unit, record);
+      a.emit('add', to, address('records'));
+      emitScale(a, block, x, ptr(to, records[block].d));
       for (let k = 0; k < block; k += 32) {
-        emitLevels(a, ptr(r9, 4 * k));
-        a.emit('vmovdqu', ptr(r10, k), LEVELS);
+        emitLevels(a, ptr(x, 4 * k));
+        a.emit('vmovdqu', ptr(to, k), LEVELS);
         a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
-        if (block === 32) emitSums32(a, ptr(r10, records[32].sums));
-        else emitSums256(a, ptr(r10, records[256].sums + k / 4), ptr(r10, records[256].sums32 + k / 16));
+        if (block === 32) emitSums32(a, ptr(to, records[32].sums));
+        else emitSums256(a, ptr(to, records[256].sums + k / 4), ptr(to, records[256].sums32 + k / 16));
       }
     },
   );

@@ -7,10 +7,10 @@
  * memory once and then from a cache, and few threads share a panel even where it is the only one.
  */
 import { IngotError } from '../../../base/errors.ts';
+import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
-  type Gp,
   type Mem,
   ptr,
   r8,
@@ -21,7 +21,6 @@ import {
   r14,
   rax,
   rcx,
-  rdi,
   rdx,
   rip,
   rsi,
@@ -29,9 +28,10 @@ import {
   type Vec,
   ymm,
 } from '../asm/operands.ts';
+import type { EmittedKernel } from '../emit/abi.ts';
 import { floatProducts } from './float-products.ts';
+import { buildKernel, loadPattern } from './frame.ts';
 import { integerProducts } from './integer-products.ts';
-import { buildKernel, type Kernel, loadArgument, loadPattern } from './kernel.ts';
 import { type IntegerFormat, isIntegerFormat } from './levels.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
 import { halves, type Product, type Tile } from './product.ts';
@@ -40,6 +40,7 @@ import { type ActivationBlock, records } from './quantize-activations.ts';
 export interface DotShape {
   readonly format: string;
   readonly numerics: DotNumerics;
+  readonly tokens: Dim;
   readonly N: number;
   readonly K: number;
   readonly bias: boolean;
@@ -51,56 +52,59 @@ const chunk = 32;
 const ahead = 2048;
 
 /**
- * Arguments: x, weight (packed), bias f32 [N] if there is one, y f32 [T, N], T. `x` are the records that
+ * Buffers: x, weight (packed), bias f32 [N] if there is one, y f32 [T, N]. `x` are the records that
  * `quantizeActivationsKernel` makes for numerics `i8`, else f32 [T, K].
  * @throws IngotError 'UnsupportedOp' for a pair of format and numerics without a kernel.
  */
-export function quantizedDotKernel(shape: DotShape): Kernel {
-  const { N, K, bias } = shape;
+export function quantizedDotKernel(shape: DotShape): EmittedKernel {
+  const { tokens: T, N, K, bias } = shape;
   const format = packedFormat(shape.format);
   const { size, bytes } = tiles[format];
   const { product, xTileBytes } = productOf(format, shape.numerics);
   const tokenBytes = (K * xTileBytes) / size;
   const panels = Math.ceil(N / panelRows);
-  const args = ['x', 'weight', ...(bias ? ['bias'] : []), 'y', 'T'];
-  const argument = (name: string) => args.indexOf(name);
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
-  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds.
+  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. r14: chunks.
   return buildKernel(
-    `quantized_dot_${format}_${shape.numerics}_${N}x${K}`,
-    args,
-    { stackBytes: 64 * (product.tokens[0] as number) },
-    (a) => {
+    {
+      name: `quantized_dot_${format}_${shape.numerics}_${N}x${K}`,
+      buffers: bias ? ['x', 'weight', 'bias', 'y'] : ['x', 'weight', 'y'],
+      tokens: T,
+      stackBytes: product.inRegisters ? 0 : 64 * Math.max(...product.tokens),
+    },
+    ({ a, loadTokens }) => {
       for (const [i, pattern] of product.constants.entries()) loadPattern(a, ymm(15 - i), pattern);
-      loadArgument(a, rax, argument('T'));
+      loadTokens(rax);
       a.emit('add', rax, chunk - 1);
       a.emit('shr', rax, Math.log2(chunk));
       a.emit('mov', r14, rax);
       a.emit('imul', rax, rax, panels);
     },
-    (a, { unit }) => {
+    ({ a, unit, address, loadTokens }) => {
       a.emit('mov', rax, unit);
       a.emit('xor', rdx, rdx);
       a.emit('div', r14);
       a.emit('shl', rdx, Math.log2(chunk));
-      loadArgument(a, rsi, argument('T'));
+      loadTokens(rsi);
       a.emit('sub', rsi, rdx);
       a.emit('mov', rcx, chunk);
       a.emit('cmp', rsi, rcx);
       a.emit('cmova', rsi, rcx);
 
-      addProduct(a, r12, argument('weight'), rax, panelBytes(format, K));
-      addProduct(a, r13, argument('x'), rdx, tokenBytes);
-      addProduct(a, r10, argument('y'), rdx, 4 * N);
+      a.emit('imul', r12, rax, panelBytes(format, K));
+      a.emit('add', r12, address('weight'));
+      a.emit('imul', r13, rdx, tokenBytes);
+      a.emit('add', r13, address('x'));
+      a.emit('imul', r10, rdx, 4 * N);
+      a.emit('add', r10, address('y'));
       a.emit('mov', rdx, rax);
       a.emit('shl', rax, 6);
       a.emit('add', r10, rax);
       if (bias) {
-        loadArgument(a, r9, argument('bias'));
+        a.emit('mov', r9, address('bias'));
         a.emit('add', r9, rax);
       }
-
       for (const tokens of product.tokens) {
         const fewer = a.label();
         a.emit('cmp', rsi, tokens);
@@ -110,20 +114,12 @@ export function quantizedDotKernel(shape: DotShape): Kernel {
         a.emit('add', r13, tokens * tokenBytes);
         a.emit('add', r10, tokens * 4 * N);
         a.emit('sub', rsi, tokens);
-        if (tokens > 1) {
-          a.emit('cmp', rsi, tokens);
-          a.emit('jae', more);
-        }
+        a.emit('cmp', rsi, tokens);
+        a.emit('jae', more);
         a.bind(fewer);
       }
     },
   );
-
-  /** register = args[index] + count * stride */
-  function addProduct(a: Assembler, register: Gp, index: number, count: Gp, stride: number): void {
-    a.emit('imul', register, count, stride);
-    a.emit('add', register, ptr(rdi, 8 * index));
-  }
 
   function accumulator(token: number, half: number): Vec | Mem {
     return product.inRegisters ? ymm(2 * token + half) : ptr(rsp, 64 * token + 32 * half);

@@ -2,68 +2,69 @@
  * `quantized_take`: rows of a packed weight [N, K] in f32, bit-equal to what the format's `decode` gives. Ids out of range
  * clamp. A unit of work is a row.
  */
+import type { Dim } from '../../../ir/types.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
   eax,
   ecx,
-  gp,
+  indexed,
   type Mem,
   ptr,
   r9,
   r10,
   r11,
   r12,
+  r12d,
   r13,
   r14,
   rax,
   rcx,
-  rdi,
   rip,
   sized,
   type Xmm,
   xmm,
 } from '../asm/operands.ts';
-import { buildKernel, type Kernel, loadArgument } from './kernel.ts';
+import type { EmittedKernel } from '../emit/abi.ts';
+import { buildKernel } from './frame.ts';
 import { isIntegerFormat, type Levels, levels } from './levels.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
 
 export interface TakeShape {
   readonly format: string;
+  readonly tokens: Dim;
   readonly N: number;
   readonly K: number;
 }
 
 /**
- * Arguments: ids i32 [T], weight (packed), y f32 [T, K], T.
+ * Buffers: ids i32 [T], weight (packed), y f32 [T, K].
  * @throws IngotError 'UnsupportedOp' for a format without a packed layout.
  */
-export function quantizedTakeKernel({ format: name, N, K }: TakeShape): Kernel {
+export function quantizedTakeKernel({ format: name, tokens, N, K }: TakeShape): EmittedKernel {
   const format = packedFormat(name);
   const { size, bytes } = tiles[format];
   // r9 tile, r10 result, r11 end of the whole tiles; r12, r13 and r14: one, two and four times the lane.
   return buildKernel(
-    `quantized_take_${format}_${N}x${K}`,
-    ['ids', 'weight', 'y', 'T'],
-    { stackBytes: 0 },
-    (a) => loadArgument(a, rax, 3),
-    (a, { unit }) => {
-      loadArgument(a, rcx, 0);
-      a.emit('mov', eax, { ...ptr(rcx), index: unit, scale: 4 });
+    { name: `quantized_take_${format}_${N}x${K}`, buffers: ['ids', 'weight', 'y'], tokens, stackBytes: 0 },
+    ({ loadTokens }) => loadTokens(rax),
+    ({ a, unit, address }) => {
+      a.emit('mov', rcx, address('ids'));
+      a.emit('mov', eax, indexed(rcx, unit, 4));
       a.emit('xor', ecx, ecx);
       a.emit('test', eax, eax);
       a.emit('cmovs', eax, ecx);
       a.emit('mov', ecx, N - 1);
       a.emit('cmp', eax, ecx);
       a.emit('cmova', eax, ecx);
-      a.emit('mov', gp(r12, 32), eax);
-      a.emit('and', gp(r12, 32), panelRows - 1);
-      a.emit('lea', r13, { ...ptr(r12), index: r12 });
-      a.emit('lea', r14, { ...ptr(r13), index: r13 });
+      a.emit('mov', r12d, eax);
+      a.emit('and', r12d, panelRows - 1);
+      a.emit('lea', r13, indexed(r12, r12));
+      a.emit('lea', r14, indexed(r13, r13));
       a.emit('shr', eax, Math.log2(panelRows));
       a.emit('imul', r9, rax, panelBytes(format, K));
-      a.emit('add', r9, ptr(rdi, 8));
+      a.emit('add', r9, address('weight'));
       a.emit('imul', r10, unit, 4 * K);
-      a.emit('add', r10, ptr(rdi, 16));
+      a.emit('add', r10, address('y'));
 
       const whole = Math.floor(K / size);
       if (whole > 0) {
@@ -81,9 +82,9 @@ export function quantizedTakeKernel({ format: name, N, K }: TakeShape): Kernel {
 }
 
 /** The row's bytes, halves and dwords of the tile at r9. */
-const byteAt = (at: number): Mem => ({ ...ptr(r9, at), index: r12 });
-const halfAt = (at: number): Mem => ({ ...ptr(r9, at), index: r13 });
-const dwordAt = (at: number): Mem => ({ ...ptr(r9, at), index: r14 });
+const byteAt = (at: number): Mem => indexed(r9, r12, 1, at);
+const halfAt = (at: number): Mem => indexed(r9, r13, 1, at);
+const dwordAt = (at: number): Mem => indexed(r9, r14, 1, at);
 
 /** The first `count` values of the tile at r9 to r10. */
 function emitTile(a: Assembler, format: PackedFormat, count: number): void {
