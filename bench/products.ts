@@ -14,7 +14,7 @@ import {
 } from '../src/devices/cpu/kernels/quantize-activations.ts';
 import { quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
-import type { Memory } from '../src/devices/cpu/os/os.ts';
+import type { MappedCode, Memory } from '../src/devices/cpu/os/os.ts';
 import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
 import type { DotNumerics } from '../src/numerics/dot.ts';
 import { blockFormat } from '../src/numerics/quant/formats.ts';
@@ -87,7 +87,8 @@ function best(team: Team, launches: readonly Launch[]): number {
   return least / 1000;
 }
 
-const launch = (code: Launch['code'], memory: Memory): Launch => ({
+const launch = (code: MappedCode, memory: Memory): Launch => ({
+  kind: 'kernel',
   code,
   offset: 0,
   argument: { memory, offset: 0 },
@@ -128,7 +129,14 @@ for (const [name, numerics] of cases) {
   const bytes = packedBytes(format, [N, K]);
   const layers = Math.floor(weightBytes / bytes);
   fillWeights(name, weights, layers * bytes);
-  const dot = quantizedDotKernel({ format: name, numerics, tokens: { sym: 'T', max: prefillTokens }, N, K, bias: false });
+  const dot = quantizedDotKernel({
+    format: name,
+    numerics,
+    tokens: { sym: 'T', max: prefillTokens },
+    N,
+    K,
+    bias: false,
+  });
   using code = system.mapCode(dot.bytes);
   using read = system.mapCode(readKernel());
   const input = numerics === 'i8' ? records : x;

@@ -64,7 +64,7 @@ export function buildKernel(
     const part = partElement(type.element);
     const element = options.moved?.has(value) ? wordOf(type.element) : part;
     const numbers = options.moved?.has(value)
-      ? elementTypes[type.element].bits / elementTypes[element].bits
+      ? Math.max(1, elementTypes[type.element].bits / elementTypes[element].bits)
       : numbersPerElement(type.element);
     return add({ name: label, element, elements: maxElements(type) * numbers, access }, { value });
   };
@@ -92,6 +92,8 @@ export function buildKernel(
 
 /** The words in which elements of a type are moved. */
 function wordOf(element: Parameters<typeof partElement>[0]): ScalarElement {
+  // Types of less than a byte take one.
+  if (elementTypes[element].bits < 8) return 'ui8';
   return element === 'complex<f32>' ? 'ui64' : unsignedOf(partElement(element));
 }
 

@@ -45,7 +45,7 @@ export async function makeCode(system: OperatingSystem, plan: Plan): Promise<Pro
     }
     if (step.kind === 'composite') {
       for (const { key, kernel } of compositeKernels(step.group)) {
-        if (!pieces.has(key)) pieces.set(key, { name: key, ...kernel().code });
+        if (!pieces.has(key)) pieces.set(key, kernel());
       }
     }
     for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);

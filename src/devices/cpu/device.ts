@@ -2,7 +2,7 @@
  * The CPU device: programs become machine code made by TypeScript, run by a team of native threads. A run is one
  * submission; between runs the threads sleep.
  */
-import { IngotError } from '../../base/errors.ts';
+import { IngotError, isIngotError } from '../../base/errors.ts';
 import { inlineComposites } from '../../compiler/inline.ts';
 import { type Memory as Place, type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { simplify } from '../../compiler/simplify.ts';
@@ -17,7 +17,8 @@ import {
   type TensorType,
   tensor,
 } from '../../ir/types.ts';
-import { elementBytes } from '../../numerics/element-types.ts';
+import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
+import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type {
   Bound,
@@ -36,6 +37,7 @@ import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from '
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { createTeam, type Team } from './team.ts';
+import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
 
 export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
@@ -68,6 +70,8 @@ function invalid(message: string): IngotError {
   return new IngotError('InvalidArgument', message, { device: 'cpu' });
 }
 
+/** Bytes that a process can address. */
+const addressable = 2 ** 46;
 /** Bytes read from a weight's file at a time. */
 const packSlice = 8 << 20;
 
@@ -219,7 +223,8 @@ class CpuDevice implements Device {
   };
   readonly #waiting: Job[] = [];
   readonly #outcomes = new Map<number, Outcome>();
-  #running: { readonly job: Job; readonly ticket: number } | undefined;
+  #running: { readonly job: Job; readonly ticket: number; readonly start: number } | undefined;
+  #runs = { calls: 0, seconds: 0 };
   #nextId = 1;
   #disposed = false;
 
@@ -245,31 +250,38 @@ class CpuDevice implements Device {
   #take(bytes: number, what: string): Memory {
     const { weights, state, scratch } = this.#kinds;
     const left = this.hardware.memoryBytes - weights.now - state.now - scratch.now;
-    if (bytes > left) {
-      throw new IngotError(
-        'OutOfMemory',
-        `${what} needs ${bytes} bytes, ${left} of ${this.hardware.memoryBytes} are left`,
-        {
-          device: this.name,
-        },
-      );
+    if (bytes > Math.min(left, addressable)) {
+      throw new IngotError('OutOfMemory', `${what} needs ${bytes} bytes, ${Math.min(left, addressable)} are left`, {
+        device: this.name,
+      });
     }
     return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 4 << 20 });
   }
 
   async compile(program: Program): Promise<Executable> {
-    const { inlined, plan } = this.#plan(program);
-    return new CpuExecutable(inlined, plan, await makeCode(this.#system, plan));
+    try {
+      const { lowered, plan } = this.#plan(program);
+      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan));
+    } catch (error) {
+      if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
+      const { message, place, hint } = error;
+      const options = { ...place, device: this.name, cause: error, ...(hint !== undefined && { hint }) };
+      throw new IngotError('UnsupportedOp', `the cpu device cannot run ${message}`, options);
+    }
   }
 
-  #plan(program: Program): { readonly inlined: Program; readonly plan: Plan } {
+  #plan(program: Program): { readonly lowered: Program; readonly plan: Plan } {
     for (const { name, type } of program.results) {
       if (type.kind === 'tuple') {
         throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });
       }
     }
-    const inlined = simplify(inlineComposites(program, hasKernel));
-    return { inlined, plan: planProgram(inlined, isKernelName) };
+    const raised = raiseProducts(program);
+    const stored = packedValues(raised);
+    const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
+    const packed = packedValues(lowered);
+    checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
+    return { lowered, plan: planProgram(lowered, isKernelName) };
   }
 
   packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -325,13 +337,18 @@ class CpuDevice implements Device {
     if (!(executable instanceof CpuExecutable)) throw invalid('the executable is of another device');
     if (executable.disposed) throw invalid('the executable was disposed');
     const taken = new Set<DeviceBuffer>();
-    const buffers = executable.program.parameters.map(({ name, role, type }) => {
+    const buffers = executable.program.parameters.map(({ name, role, type, format }) => {
       if (role === 'input') return undefined;
       const buffer = (role === 'weight' ? weights : state).get(name);
       if (buffer === undefined) throw invalid(`${role} ${name} is missing`);
       const own = this.#own(buffer, `${role} ${name}`);
       if (!sameType(own.type, type)) {
         throw invalid(`${role} ${name} is ${formatType(own.type)}, the program takes ${formatType(type)}`);
+      }
+      const layout = role === 'weight' ? panelFormat(format, type.shape.length) : undefined;
+      if (own.packed !== layout) {
+        const as = (packed: string | undefined) => (packed === undefined ? 'plain elements' : `packed ${packed}`);
+        throw invalid(`${role} ${name} lies as ${as(own.packed)}, the program takes ${as(layout)}`);
       }
       if (role === 'state' && taken.has(own)) throw invalid(`state ${name} is bound to the memory of another state`);
       if (role === 'state') taken.add(own);
@@ -388,7 +405,7 @@ class CpuDevice implements Device {
       this.#at(bound, place, bytes.length).set(bytes);
     });
     bound.instance.setDims(dims);
-    this.#running = { job, ticket: this.#team.submit(bound.instance.list) };
+    this.#running = { job, start: performance.now(), ticket: this.#team.submit(bound.instance.list) };
   }
 
   /** Bytes of an input or result of main. */
@@ -416,7 +433,7 @@ class CpuDevice implements Device {
   /** Waits for the run that is on, keeps what it made, and starts the next. */
   #finish(deadline: number): void {
     if (this.#running === undefined) return;
-    const { job, ticket } = this.#running;
+    const { job, ticket, start } = this.#running;
     let outcome: Outcome;
     try {
       const how = this.#team.wait(ticket, deadline);
@@ -427,6 +444,8 @@ class CpuDevice implements Device {
     } catch (error) {
       outcome = { error };
     }
+    this.#runs.calls++;
+    this.#runs.seconds += (performance.now() - start) / 1000;
     this.#outcomes.set(job.id, outcome);
     job.bound.release();
     this.#startNext();
@@ -448,6 +467,11 @@ class CpuDevice implements Device {
   async wait(ticket: Ticket, deadline: number): Promise<Results> {
     while (!this.#outcomes.has(ticket.id)) {
       if (this.#running === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
+      if (performance.now() > deadline) {
+        throw new IngotError('DeadlineExceeded', 'the deadline passed before the run was waited for', {
+          device: this.name,
+        });
+      }
       this.#finish(deadline);
     }
     const outcome = this.#outcomes.get(ticket.id) as Outcome;
@@ -471,7 +495,7 @@ class CpuDevice implements Device {
     checkRange(own, offset, bytes.byteLength);
     this.#drain();
     if (bytes.byteLength === 0) return;
-    const source = new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    const source = canonical(own.type, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     own.memory.bytes(offset, source.length).set(source);
   }
 
@@ -488,8 +512,11 @@ class CpuDevice implements Device {
     return { weights: { ...weights }, state: { ...state }, scratch: { ...scratch } };
   }
 
+  /** Whole runs: what a kernel takes of them is not measured. */
   profile(): readonly KernelProfile[] {
-    return [];
+    const { calls, seconds } = this.#runs;
+    this.#runs = { calls: 0, seconds: 0 };
+    return calls === 0 ? [] : [{ kernel: 'run', calls, seconds }];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -525,5 +552,11 @@ function inputBytes({ name, type }: Parameter, view: ArrayBufferView | undefined
   if (view.byteLength !== bytes) {
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }
-  return new Uint8Array(view.buffer, view.byteOffset, bytes).slice();
+  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes)).slice();
+}
+
+/** Bits that a type does not have are ignored: code takes i1 for 0 or 1, and 4-bit integers for extended. */
+function canonical({ element }: TensorType, bytes: Uint8Array): Uint8Array {
+  const partial = elementTypes[element].bits < 8;
+  return partial ? encodeElements(element, decodeElements(element, bytes)) : bytes;
 }

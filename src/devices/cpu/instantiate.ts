@@ -46,9 +46,7 @@ export interface Instance extends Disposable {
   setDims(dims: DimValues): void;
 }
 
-type Argument =
-  | { readonly kind: 'number'; readonly value: number }
-  | { readonly kind: 'dim'; readonly sym: DimSymbol; readonly factor: number };
+type Argument = { readonly kind: 'number'; readonly value: number } | { readonly kind: 'dim'; readonly sym: DimSymbol };
 
 type Entry =
   | { readonly kind: 'kernel'; readonly kernel: KernelCode; readonly args: readonly Argument[] }
@@ -77,7 +75,7 @@ export function instantiate(
   const words = entries.reduce((sum, entry) => sum + (entry.kind === 'kernel' ? entry.args.length : 0), 0);
   const block = system.mapMemory(Math.max(8, 8 * words));
   const longs = new BigUint64Array(block.bytes().buffer as ArrayBuffer);
-  const patches: { readonly index: number; readonly sym: DimSymbol; readonly factor: number }[] = [];
+  const patches: { readonly index: number; readonly sym: DimSymbol }[] = [];
   const all = [arena, code.constants, ...keeps];
   const wordAt = (address: number): Word => {
     const memory = all.find((each) => address >= each.address && address < each.address + each.length);
@@ -96,7 +94,7 @@ export function instantiate(
     const argument = { memory: block, offset: 8 * at };
     for (const arg of entry.args) {
       if (arg.kind === 'number') longs[at] = BigInt(arg.value);
-      else patches.push({ index: at, sym: arg.sym, factor: arg.factor });
+      else patches.push({ index: at, sym: arg.sym });
       at++;
     }
     return { kind: 'kernel', code: code.code, offset: entry.kernel.offset, argument, barrier: true };
@@ -105,7 +103,7 @@ export function instantiate(
   return {
     list,
     setDims(dims) {
-      for (const { index, sym, factor } of patches) longs[index] = BigInt((dims[sym] ?? 0) * factor);
+      for (const { index, sym } of patches) longs[index] = BigInt(dims[sym] ?? 0);
     },
     [Symbol.dispose]() {
       list[Symbol.dispose]();
@@ -161,23 +159,20 @@ class Flattener {
         const addresses = step.memory.map(addressOf);
         if (step.kind === 'copy' && addresses[0] === addresses[1]) return;
         const args: Argument[] = addresses.map((value) => ({ kind: 'number', value }));
-        for (const sym of step.kernel.dims) args.push({ kind: 'dim', sym, factor: 1 });
+        for (const sym of step.kernel.dims) args.push({ kind: 'dim', sym });
         this.entries.push({ kind: 'kernel', kernel: this.#code.kernel(step.kernel), args });
         return;
       }
       case 'composite':
-        for (const { key, args } of compositeKernels(step.group)) {
-          const words = args.map((arg): Argument => {
-            if ('scratch' in arg) return { kind: 'number', value: this.#scratch + arg.scratch };
-            if ('rows' in arg) {
-              const { factor, sym } = arg.rows;
-              return sym === undefined ? { kind: 'number', value: factor } : { kind: 'dim', sym, factor };
-            }
-            const place = step.memory.get(arg.value);
+        for (const { key, buffers, dims } of compositeKernels(step.group)) {
+          const args = buffers.map((buffer): Argument => {
+            if ('scratch' in buffer) return { kind: 'number', value: this.#scratch + buffer.scratch };
+            const place = step.memory.get(buffer.value);
             if (place === undefined) throw new Error('an operand of a composite has no memory');
             return { kind: 'number', value: addressOf(place) };
           });
-          this.entries.push({ kind: 'kernel', kernel: this.#code.composite(key), args: words });
+          for (const sym of dims) args.push({ kind: 'dim', sym });
+          this.entries.push({ kind: 'kernel', kernel: this.#code.composite(key), args });
         }
         return;
       case 'call': {
