@@ -1,6 +1,7 @@
 /** The loop language as a device, for tests: programs are planned, their kernels evaluated over host memory. */
 import { inlineComposites } from '../../src/compiler/inline.ts';
-import type { Address } from '../../src/compiler/kernel/evaluate.ts';
+import { type Address, type Evaluator, evaluatorOf } from '../../src/compiler/kernel/evaluate.ts';
+import type { Kernel } from '../../src/compiler/kernel/language.ts';
 import { type Plan, planProgram } from '../../src/compiler/kernel/plan.ts';
 import { PlanRun } from '../../src/compiler/kernel/run-plan.ts';
 import type {
@@ -61,7 +62,7 @@ async function withConstants(program: Program): Promise<Program> {
   });
 }
 
-export function createPlanDevice(): Device {
+export function createPlanDevice(evaluator: (kernel: Kernel) => Evaluator = evaluatorOf): Device {
   const results = new Map<number, ReadonlyMap<string, ArrayBufferView>>();
   let tickets = 0;
   return {
@@ -95,7 +96,7 @@ export function createPlanDevice(): Device {
       const { plan, program } = executable;
       // Poisoned: nothing may rest on memory being zero.
       const frame = new Uint8Array(plan.main.frameBytes).fill(0xa5);
-      const run = new PlanRun(plan, dims);
+      const run = new PlanRun(plan, dims, evaluator);
       run.inputs(frame, parameters).forEach((address, i) => {
         const view = inputs.get(program.parameters[i].name);
         if (view !== undefined && address !== undefined) address.bytes.set(bytesOf(view), address.offset);
