@@ -2,7 +2,8 @@
 import type { Literal } from '../../ir/program.ts';
 import { type DimValues, maxElements } from '../../ir/types.ts';
 import { unsupported } from './element-row.ts';
-import { type Address, evaluatorOf } from './evaluate.ts';
+import { type Address, type Evaluator, evaluatorOf } from './evaluate.ts';
+import type { Kernel } from './language.ts';
 import type { FunctionPlan, Memory, Plan, Step } from './plan.ts';
 
 /** Bytes of a constant in memory, its single element repeated where it fills a tensor. */
@@ -32,9 +33,12 @@ export class PlanRun {
   readonly #plan: Plan;
   readonly #scratch: Uint8Array;
   readonly #dims: DimValues;
+  readonly #evaluatorOf: (kernel: Kernel) => Evaluator;
 
-  constructor(plan: Plan, dims: DimValues) {
+  /** `run`: what carries out a kernel. */
+  constructor(plan: Plan, dims: DimValues, run: (kernel: Kernel) => Evaluator = evaluatorOf) {
     this.#plan = plan;
+    this.#evaluatorOf = run;
     this.#scratch = new Uint8Array(plan.scratchBytes);
     this.#dims = dims;
   }
@@ -64,7 +68,7 @@ export class PlanRun {
   #step(step: Step, frame: Frame): void {
     switch (step.kind) {
       case 'launch':
-        evaluatorOf(step.kernel)(
+        this.#evaluatorOf(step.kernel)(
           step.memory.map((memory) => this.#address(memory, frame)),
           this.#dims,
         );
@@ -72,7 +76,7 @@ export class PlanRun {
       case 'copy': {
         const [to, from] = step.memory.map((memory) => this.#address(memory, frame));
         if (to.bytes.buffer === from.bytes.buffer && start(to) === start(from)) return;
-        evaluatorOf(step.kernel)([to, from], this.#dims);
+        this.#evaluatorOf(step.kernel)([to, from], this.#dims);
         return;
       }
       case 'call': {

@@ -19,6 +19,8 @@ export class Statements {
   /** Lane counts to try, the widest first; the last is 1. */
   readonly #widths: readonly LaneCount[];
   readonly #variables: ReadonlySet<Local>;
+  /** Registers of variables. */
+  readonly #changing = new Set<Register>();
 
   constructor(
     machine: Machine,
@@ -107,13 +109,14 @@ export class Statements {
     }
     const one = values.lanes === 1 || (!mutable && !values.varies(value));
     const computed = one ? values.scalar(value) : values.value(value);
-    // A register may stand for other things that do not change when a variable does.
-    const register = mutable ? values.copy(local.type, computed) : computed;
+    // The register of a variable changes with it, and a variable's own is nobody else's.
+    const register = mutable || this.#changing.has(computed) ? values.copy(local.type, computed) : computed;
     this.bindRegister(local, register, one ? 1 : values.lanes);
   }
 
   bindRegister(local: Local, register: Register, lanes: LaneCount): void {
     const mutable = this.#variables.has(local);
+    if (mutable) this.#changing.add(register);
     this.scope.bind(local, { kind: 'value', register, lanes, depth: this.scope.level.depth, mutable });
   }
 
