@@ -32,8 +32,9 @@ export interface Kernel {
   /** Symbolic dimensions whose values a launch passes as scalars. */
   readonly dims: readonly DimSymbol[];
   /**
-   * Threads may share the first loop if it is the only statement and of kind 'parallel' or 'vector', together with loops of
-   * these kinds that alone make up its body, and so on. Anything else is for one thread.
+   * Where every store lies in one loop of kind 'parallel' or 'vector' that stands here, threads may share its turns, and
+   * those of loops of these kinds that alone make up its body, and so on; each thread runs what stands before it.
+   * Anything else is for one thread.
    */
   readonly body: readonly Statement[];
 }
