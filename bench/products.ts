@@ -128,7 +128,14 @@ for (const [name, numerics] of cases) {
   const bytes = packedBytes(format, [N, K]);
   const layers = Math.floor(weightBytes / bytes);
   fillWeights(name, weights, layers * bytes);
-  const dot = quantizedDotKernel({ format: name, numerics, tokens: { sym: 'T', max: prefillTokens }, N, K, bias: false });
+  const dot = quantizedDotKernel({
+    format: name,
+    numerics,
+    tokens: { sym: 'T', max: prefillTokens },
+    N,
+    K,
+    bias: false,
+  });
   using code = system.mapCode(dot.bytes);
   using read = system.mapCode(readKernel());
   const input = numerics === 'i8' ? records : x;
