@@ -253,12 +253,13 @@ for (const block of [32, 256] as const) {
       assert.ok(Object.is(scale, expected.scales[i]), `scale of block ${i} is ${scale}, not ${expected.scales[i]}`);
       const values = expected.values.subarray(i * block, (i + 1) * block);
       const sub = block === 32 ? 32 : 16;
-      for (let k = 0; k < block; k++) assert.equal(view.getInt8(at + k), values[k], `level ${k} of block ${i}`);
+      for (let k = 0; k < block; k++)
+        assert.equal(view.getInt8(at + 40 * (k >> 5) + (k & 31)), values[k], `level ${k} of block ${i}`);
       for (let start = 0; start < block; start += sub) {
         for (const part of [0, 1]) {
           let sum = 0;
           for (let k = start; k < start + sub; k++) if ((k & 2) === 2 * part) sum += values[k] as number;
-          const stored = view.getInt16(at + sums + (4 * start) / sub + 2 * part, true);
+          const stored = view.getInt16(at + 40 * (start >> 5) + sums + (start & 16) / 4 + 2 * part, true);
           assert.equal(stored, (block === 32 ? -8 : -32) * sum + 0, `sum ${part} from ${start} of block ${i}`);
         }
       }

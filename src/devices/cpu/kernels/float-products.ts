@@ -46,46 +46,56 @@ function plain(
 
 /** Levels become values as they are needed. */
 function dequantizing(size: number, format: Levels): Product {
-  const { sub, offset } = format;
+  const { sub, quad, scale } = format;
   return {
     tokens: [4, 2, 1],
     unroll: 1,
     inRegisters: true,
-    constants: [[offset, 0, 0, 0]],
+    constants: [[format.offset, 0, 0, 0]],
     emit(tile) {
-      const { a } = tile;
-      for (let start = 0; start < size; start += sub) {
-        for (const half of halves) emitScale(tile, format, half, start / sub);
-        for (let k = start; k < start + sub; k++) {
+      const steps = {
+        weight: quad(32).at - quad(0).at,
+        x: 4 * 32,
+        lagging: scale === undefined ? 1 : scale.at(32) - scale.at(0),
+      };
+      tile.repeat(size / 32, steps, () => {
+        for (let k = 0; k < 32; k++) {
+          if (k % sub === 0) for (const half of halves) emitScale(tile, format, half, k);
           for (const half of halves) {
-            emitLevel(tile, format, half, k);
-            if (offset > 0) a.emit('vpsubd', VALUE, VALUE, CONSTANT);
-            a.emit('vcvtdq2ps', VALUE, VALUE);
-            a.emit('vmulps', VALUE, VALUE, scaleOf(half));
-            if (format.minima !== undefined) a.emit('vsubps', VALUE, VALUE, minimumOf(half));
+            emitValue(tile, format, half, k);
             addProducts(tile, half, k);
           }
         }
-      }
+      });
     },
   };
 }
 
-function emitScale({ a, weight }: Tile, { d, scales, minima }: Levels, half: number, index: number): void {
-  const scale = scaleOf(half);
-  a.emit('vcvtph2ps', scale, weight(d + 16 * half));
-  if (scales !== undefined) {
-    a.emit(scales.signed ? 'vpmovsxbd' : 'vpmovzxbd', VALUE, weight(scales.at + 16 * index + 8 * half));
+/** The scale of value k, and its minimum. */
+function emitScale({ a, fixed, lagging }: Tile, { d, scale: sc, minimum: mn }: Levels, half: number, k: number): void {
+  const [scale, minimum] = [scaleOf(half), minimumOf(half)];
+  a.emit('vcvtph2ps', scale, fixed(d + 16 * half));
+  if (sc !== undefined) {
+    a.emit(sc.signed ? 'vpmovsxbd' : 'vpmovzxbd', VALUE, lagging(sc.at(k) + 8 * half));
     a.emit('vcvtdq2ps', VALUE, VALUE);
     a.emit('vmulps', scale, scale, VALUE);
   }
-  if (minima !== undefined) {
-    const minimum = minimumOf(half);
-    a.emit('vcvtph2ps', minimum, weight(minima.dmin + 16 * half));
-    a.emit('vpmovzxbd', VALUE, weight(minima.at + 16 * index + 8 * half));
+  if (mn !== undefined) {
+    a.emit('vcvtph2ps', minimum, fixed(mn.dmin + 16 * half));
+    a.emit('vpmovzxbd', VALUE, lagging(mn.at(k) + 8 * half));
     a.emit('vcvtdq2ps', VALUE, VALUE);
     a.emit('vmulps', minimum, minimum, VALUE);
   }
+}
+
+/** VALUE = value k of each row. */
+function emitValue(tile: Tile, format: Levels, half: number, k: number): void {
+  const { a } = tile;
+  emitLevel(tile, format, half, k);
+  if (format.offset > 0) a.emit('vpsubd', VALUE, VALUE, CONSTANT);
+  a.emit('vcvtdq2ps', VALUE, VALUE);
+  a.emit('vmulps', VALUE, VALUE, scaleOf(half));
+  if (format.minimum !== undefined) a.emit('vsubps', VALUE, VALUE, minimumOf(half));
 }
 
 /** VALUE = level k as i32. */

@@ -37,7 +37,7 @@ export interface FrameShape<B extends string> {
   readonly stackBytes: number;
 }
 
-/** What a body writes its code with. Free to it: every register but rdi, rsp, rbp, rbx and r15. */
+/** What a body writes its code with. Free to it: every register but rsp, rbp, rbx and r15, and rdi once it needs no argument. */
 export interface Frame<B extends string> {
   readonly a: Assembler;
   /** The number of the unit. */
@@ -47,7 +47,8 @@ export interface Frame<B extends string> {
   loadTokens(register: Gp): void;
 }
 
-const SAVED = [rbx, rbp, r12, r13, r14, r15];
+/** The last of them, rdi, is taken back before each unit. */
+const SAVED = [rbx, rbp, r12, r13, r14, r15, rdi];
 
 /**
  * `emitStart` runs once and leaves the number of units in rax; it keeps rsi and r8. What it puts into vector registers, r9 to
@@ -90,6 +91,7 @@ export function buildKernel<B extends string>(
   a.emit('jae', done);
   a.align(16);
   const next = a.here('next_unit');
+  a.emit('mov', rdi, ptr(rbp));
   emitUnit(frame);
   a.emit('inc', unit);
   a.emit('cmp', unit, end);

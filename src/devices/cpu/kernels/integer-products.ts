@@ -18,7 +18,13 @@ const large = records[256];
 
 /** ymm0 to ymm7 hold integer sums, a register or two a token; the next ones are free for a tile. */
 const sumOf = (token: number) => ymm(token);
+const words = (token: number) => ymm(4 + token);
 const [W, V, T, S] = [ymm(8), ymm(9), ymm(10), ymm(11)];
+/** Or a register for each half. */
+const sumOfHalf = (token: number, half: number) => ymm(2 * token + half);
+const signedOf = (half: number) => ymm(8 + half);
+const levelOf = (half: number) => ymm(11 + half);
+const X = ymm(13);
 const [C0, C1, C2] = [ymm(15), ymm(14), ymm(13)];
 
 const NIBBLES = [15];
@@ -63,6 +69,20 @@ function addWords(tile: Tile, levels: Vec, at: number, isFirst: boolean, sum = s
   }
 }
 
+/** sum += words * the i32 in S, one a row; words are pairs of i16. */
+function addScaledWords(tile: Tile): void {
+  const { a } = tile;
+  a.emit('vpshufb', S, S, C1);
+  for (const token of tokensOf(tile)) {
+    a.emit('vpmaddwd', words(token), words(token), S);
+    a.emit('vpaddd', sumOf(token), sumOf(token), words(token));
+  }
+}
+
+function clear(tile: Tile, register: (token: number) => Vec): void {
+  for (const token of tokensOf(tile)) tile.a.emit('vpxor', register(token), register(token), register(token));
+}
+
 /** W, V = the low and high nibbles of a vector of 8 rows. */
 function splitNibbles(tile: Tile, at: number): void {
   const { a } = tile;
@@ -83,20 +103,25 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     constants: [[0x80], WORDS_OF_ONE],
     emit(tile) {
       const { a } = tile;
-      for (const half of halves) {
-        for (let g = 0; g < 8; g++) {
-          a.emit('vpxor', W, C0, tile.weight(tiles.q8_0.levels + 64 * g + 32 * half));
-          a.emit('vpabsb', V, W);
-          for (const token of tokensOf(tile)) {
-            a.emit('vpbroadcastd', T, tile.x(token, 4 * g));
-            a.emit('vpsignb', T, T, W);
-            a.emit('vpmaddubsw', T, V, T);
-            a.emit('vpmaddwd', g === 0 ? sumOf(token) : T, T, C1);
-            if (g > 0) a.emit('vpaddd', sumOf(token), sumOf(token), T);
+      for (let g = 0; g < 8; g++) {
+        for (const half of halves) {
+          a.emit('vpxor', signedOf(half), C0, tile.weight(tiles.q8_0.levels + 64 * g + 32 * half));
+          a.emit('vpabsb', levelOf(half), signedOf(half));
+        }
+        for (const token of tokensOf(tile)) {
+          a.emit('vpbroadcastd', X, tile.x(token, 4 * g));
+          for (const half of halves) {
+            const sum = sumOfHalf(token, half);
+            a.emit('vpsignb', T, X, signedOf(half));
+            a.emit('vpmaddubsw', T, levelOf(half), T);
+            a.emit('vpmaddwd', g === 0 ? sum : T, T, C1);
+            if (g > 0) a.emit('vpaddd', sum, sum, T);
           }
         }
+      }
+      for (const half of halves) {
         a.emit('vcvtph2ps', W, tile.weight(tiles.q8_0.d + 16 * half));
-        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, small.d, 'vaddps');
+        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOfHalf(token, half), W, small.d, 'vaddps');
       }
     },
   },
@@ -112,17 +137,38 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     constants: [NIBBLES, WORDS_OF_ONE],
     emit(tile) {
       const { a } = tile;
-      for (const half of halves) {
-        for (const token of tokensOf(tile)) a.emit('vpbroadcastd', sumOf(token), tile.x(token, small.sums));
-        for (let g = 0; g < 4; g++) {
-          splitNibbles(tile, tiles.q4_0.levels + 64 * g + 32 * half);
-          addWords(tile, W, 4 * g, false);
-          addWords(tile, V, 16 + 4 * g, false);
+      for (const token of tokensOf(tile)) {
+        a.emit('vpbroadcastd', sumOfHalf(token, 0), tile.x(token, small.sums));
+        a.emit('vmovdqa', sumOfHalf(token, 1), sumOfHalf(token, 0));
+      }
+      for (let g = 0; g < 4; g++) {
+        for (const part of [0, 1]) {
+          for (const half of halves) {
+            const level = levelOf(half);
+            if (part === 0) {
+              a.emit('vmovdqu', signedOf(half), tile.weight(tiles.q4_0.levels + 64 * g + 32 * half));
+              a.emit('vpand', level, C0, signedOf(half));
+            } else {
+              a.emit('vpsrlw', level, signedOf(half), 4);
+              a.emit('vpand', level, level, C0);
+            }
+          }
+          for (const token of tokensOf(tile)) {
+            a.emit('vpbroadcastd', X, tile.x(token, 16 * part + 4 * g));
+            for (const half of halves) {
+              const sum = sumOfHalf(token, half);
+              a.emit('vpmaddubsw', T, levelOf(half), X);
+              a.emit('vpaddw', sum, sum, T);
+            }
+          }
         }
+      }
+      for (const half of halves) {
         a.emit('vcvtph2ps', W, tile.weight(tiles.q4_0.d + 16 * half));
         for (const token of tokensOf(tile)) {
-          a.emit('vpmaddwd', sumOf(token), sumOf(token), C1);
-          addScaled(tile, half, token, sumOf(token), W, small.d, 'vaddps');
+          const sum = sumOfHalf(token, half);
+          a.emit('vpmaddwd', sum, sum, C1);
+          addScaled(tile, half, token, sum, W, small.d, 'vaddps');
         }
       }
     },
@@ -139,22 +185,18 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     constants: [NIBBLES, LOW_WORDS],
     emit(tile) {
       const { a } = tile;
-      const words = (token: number) => ymm(4 + token);
-      const { levels, scales, minima, d, dmin } = tiles.q4_K;
+      const { levels, scales, minima, d, dmin, step } = tiles.q4_K;
       for (const half of halves) {
-        for (let sub = 0; sub < 8; sub++) {
+        clear(tile, sumOf);
+        tile.repeat(8, { weight: step, x: large.step, lagging: 16 }, () => {
           for (let g = 0; g < 4; g++) {
-            splitNibbles(tile, levels + 256 * sub + 64 * g + 32 * half);
-            addWords(tile, W, 32 * sub + 4 * g, g === 0, words);
-            addWords(tile, V, 32 * sub + 16 + 4 * g, false, words);
+            splitNibbles(tile, levels + 64 * g + 32 * half);
+            addWords(tile, W, 4 * g, g === 0, words);
+            addWords(tile, V, 16 + 4 * g, false, words);
           }
-          a.emit('vpmovzxbd', S, tile.weight(scales + 16 * sub + 8 * half));
-          a.emit('vpshufb', S, S, C1);
-          for (const token of tokensOf(tile)) {
-            a.emit('vpmaddwd', sub === 0 ? sumOf(token) : words(token), words(token), S);
-            if (sub > 0) a.emit('vpaddd', sumOf(token), sumOf(token), words(token));
-          }
-        }
+          a.emit('vpmovzxbd', S, tile.lagging(scales + 8 * half));
+          addScaledWords(tile);
+        });
         a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
         for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vaddps');
 
@@ -189,36 +231,36 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     constants: [NIBBLES, LOW_WORDS, [0x30]],
     emit(tile) {
       const { a } = tile;
-      const words = (token: number) => ymm(4 + token);
-      const { levels, high, scales, d } = tiles.q6_K;
+      const { levels, high, scales, d, step } = tiles.q6_K;
       for (const half of halves) {
-        for (let sub = 0; sub < 16; sub++) {
-          for (const token of tokensOf(tile)) a.emit('vpbroadcastd', words(token), tile.x(token, large.sums + 4 * sub));
-          a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
-          for (let g = 0; g < 4; g++) {
-            // Bits 2g and 2g + 1 of each byte go to bits 4 and 5.
-            if (g === 0) a.emit('vpsllw', V, S, 4);
-            else if (g === 1) a.emit('vpsllw', V, S, 2);
-            else if (g === 3) a.emit('vpsrlw', V, S, 2);
-            a.emit('vpand', V, C2, g === 2 ? S : V);
-            const nibbles = tile.weight(levels + 256 * (sub >> 1) + 64 * g + 32 * half);
-            if (sub % 2 === 0) {
-              a.emit('vpand', W, C0, nibbles);
-            } else {
-              a.emit('vmovdqu', W, nibbles);
-              a.emit('vpsrlw', W, W, 4);
-              a.emit('vpand', W, W, C0);
+        clear(tile, sumOf);
+        tile.repeat(8, { weight: step, x: large.step, lagging: 1 }, () => {
+          for (const sub of [0, 1]) {
+            for (const token of tokensOf(tile)) {
+              a.emit('vpbroadcastd', words(token), tile.x(token, large.sums + 4 * sub));
             }
-            a.emit('vpor', W, W, V);
-            addWords(tile, W, 16 * sub + 4 * g, false, words);
+            a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
+            for (let g = 0; g < 4; g++) {
+              // Bits 2g and 2g + 1 of each byte go to bits 4 and 5.
+              if (g === 0) a.emit('vpsllw', V, S, 4);
+              else if (g === 1) a.emit('vpsllw', V, S, 2);
+              else if (g === 3) a.emit('vpsrlw', V, S, 2);
+              a.emit('vpand', V, C2, g === 2 ? S : V);
+              const nibbles = tile.weight(levels + 64 * g + 32 * half);
+              if (sub === 0) {
+                a.emit('vpand', W, C0, nibbles);
+              } else {
+                a.emit('vmovdqu', W, nibbles);
+                a.emit('vpsrlw', W, W, 4);
+                a.emit('vpand', W, W, C0);
+              }
+              a.emit('vpor', W, W, V);
+              addWords(tile, W, 16 * sub + 4 * g, false, words);
+            }
+            a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
+            addScaledWords(tile);
           }
-          a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
-          a.emit('vpshufb', S, S, C1);
-          for (const token of tokensOf(tile)) {
-            a.emit('vpmaddwd', sub === 0 ? sumOf(token) : words(token), words(token), S);
-            if (sub > 0) a.emit('vpaddd', sumOf(token), sumOf(token), words(token));
-          }
-        }
+        });
         a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
         for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vaddps');
       }

@@ -14,8 +14,9 @@ export interface Levels {
   readonly bits: 4 | 8;
   readonly offset: number;
   readonly d: number;
-  readonly scales?: { readonly at: number; readonly signed: boolean };
-  readonly minima?: { readonly at: number; readonly dmin: number };
+  /** Where sc of value k is, a byte a row. */
+  readonly scale?: { readonly signed: boolean; at(k: number): number };
+  readonly minimum?: { readonly dmin: number; at(k: number): number };
   /** Of values k to k + 3, k a multiple of 4: where their vector of dwords is and at which bit of each byte they begin. */
   quad(k: number): Quad;
 }
@@ -26,32 +27,34 @@ interface Quad {
   readonly high?: { readonly at: number; readonly shift: number };
 }
 
-/** Vectors of nibbles for each 32 k. */
-function nibbles(levels: number, k: number): Quad {
-  return { at: levels + 256 * (k >> 5) + 16 * (k & 15), shift: (k & 16) === 0 ? 0 : 4 };
+/** Vectors of nibbles, of the first 32 k at `levels`. */
+function nibbles(levels: number, step: number, k: number): Quad {
+  return { at: levels + step * (k >> 5) + 16 * (k & 15), shift: (k & 16) === 0 ? 0 : 4 };
 }
 
+const { q8_0, q4_0, q4_K, q6_K } = tiles;
+
 export const levels = {
-  q8_0: { sub: 32, bits: 8, offset: 128, d: tiles.q8_0.d, quad: (k) => ({ at: tiles.q8_0.levels + 16 * k, shift: 0 }) },
-  q4_0: { sub: 32, bits: 4, offset: 8, d: tiles.q4_0.d, quad: (k) => nibbles(tiles.q4_0.levels, k) },
+  q8_0: { sub: 32, bits: 8, offset: 128, d: q8_0.d, quad: (k) => ({ at: q8_0.levels + 16 * k, shift: 0 }) },
+  q4_0: { sub: 32, bits: 4, offset: 8, d: q4_0.d, quad: (k) => nibbles(q4_0.levels, 0, k) },
   q4_K: {
     sub: 32,
     bits: 4,
     offset: 0,
-    d: tiles.q4_K.d,
-    scales: { at: tiles.q4_K.scales, signed: false },
-    minima: { at: tiles.q4_K.minima, dmin: tiles.q4_K.dmin },
-    quad: (k) => nibbles(tiles.q4_K.levels, k),
+    d: q4_K.d,
+    scale: { signed: false, at: (k) => q4_K.scales + 16 * (k >> 5) },
+    minimum: { dmin: q4_K.dmin, at: (k) => q4_K.minima + 16 * (k >> 5) },
+    quad: (k) => nibbles(q4_K.levels, q4_K.step, k),
   },
   q6_K: {
     sub: 16,
     bits: 4,
     offset: 32,
-    d: tiles.q6_K.d,
-    scales: { at: tiles.q6_K.scales, signed: true },
+    d: q6_K.d,
+    scale: { signed: true, at: (k) => q6_K.scales + q6_K.step * (k >> 5) + (k & 16) },
     quad: (k) => ({
-      ...nibbles(tiles.q6_K.levels, k),
-      high: { at: tiles.q6_K.high + 64 * (k >> 4), shift: (k & 12) / 2 },
+      ...nibbles(q6_K.levels, q6_K.step, k),
+      high: { at: q6_K.high + q6_K.step * (k >> 5) + 4 * (k & 16), shift: (k & 12) / 2 },
     }),
   },
 } satisfies Partial<Record<PackedFormat, Levels>>;

@@ -9,7 +9,7 @@
  *   q8_0   32 k   vectors 0-7: q + 128 of k = 4g ..; d f16[16]
  *   q4_0   32 k   vectors 0-3: nibbles of k = 4g ..; d f16[16]
  *   q4_K  256 k   d f16[16]; dmin f16[16]; sc u8[8][16]; mn u8[8][16]; for each 32 k four vectors of nibbles
- *   q6_K  256 k   d f16[16]; sc i8[16][16]; for each 32 k four vectors of low nibbles; for each 16 k one vector of high
+ *   q6_K  256 k   d f16[16]; for each 32 k: sc i8[2][16], four vectors of low nibbles, for each 16 k one vector of high
  *                 pairs: bits 2f and 2f+1 belong to k = 4f ..
  *   bf16    2 k   a vector of pairs (k, k + 1), what VDPBF16PS and a tile of bf16 multiply; the last is filled with zero
  *   f16     1 k   16 halves
@@ -20,12 +20,12 @@ import { blockFormat } from '../../../numerics/quant/formats.ts';
 
 export const panelRows = 16;
 
-/** Where the parts of a tile are. */
+/** Where the parts of a tile are; `step`: from what belongs to 32 k to the same of the next 32. */
 export const tiles = {
   q8_0: { size: 32, bytes: 544, levels: 0, d: 512 },
   q4_0: { size: 32, bytes: 288, levels: 0, d: 256 },
-  q4_K: { size: 256, bytes: 2368, d: 0, dmin: 32, scales: 64, minima: 192, levels: 320 },
-  q6_K: { size: 256, bytes: 3360, d: 0, scales: 32, levels: 288, high: 2336 },
+  q4_K: { size: 256, bytes: 2368, d: 0, dmin: 32, scales: 64, minima: 192, levels: 320, step: 256 },
+  q6_K: { size: 256, bytes: 3360, d: 0, scales: 32, levels: 64, high: 320, step: 416 },
   bf16: { size: 2, bytes: 64 },
   f16: { size: 1, bytes: 32 },
   f32: { size: 1, bytes: 64 },
@@ -131,20 +131,20 @@ const rowPackers: Readonly<Record<PackedFormat, RowPacker>> = {
   },
 
   q6_K(from, at, K, to, panel, lane) {
-    const { size, bytes, levels, high, d, scales } = tiles.q6_K;
+    const { size, bytes, levels, high, d, scales, step } = tiles.q6_K;
     for (let k = 0; k < K; k += size, at += 210, panel += bytes) {
       to.setUint16(panel + d + 2 * lane, from.getUint16(at + 208, true), true);
-      for (let sub = 0; sub < 16; sub++) to.setUint8(panel + scales + 16 * sub + lane, from.getUint8(at + 192 + sub));
       // Of each 128 values the file has those of group g, 32 each, in nibbles of bytes 32 * (g % 2) .. and in pairs of bits at 2g.
       for (let group = 0; group < 8; group++) {
         const half = group >> 2;
         const low = at + 64 * half + 32 * (group & 1);
         const nibble = (group & 2) * 2;
         const pair = (group & 3) * 2;
+        const part = panel + step * group;
         for (let g = 0; g < 4; g++) {
           const one = (from.getInt32(low + 4 * g, true) >>> nibble) & LOW;
           const two = (from.getInt32(low + 16 + 4 * g, true) >>> nibble) & LOW;
-          to.setInt32(panel + levels + 256 * group + 64 * g + 4 * lane, one | (two << 4), true);
+          to.setInt32(part + levels + 64 * g + 4 * lane, one | (two << 4), true);
         }
         for (let sub = 0; sub < 2; sub++) {
           let vector = 0;
@@ -152,7 +152,8 @@ const rowPackers: Readonly<Record<PackedFormat, RowPacker>> = {
             const quad = from.getInt32(at + 128 + 32 * half + 16 * sub + 4 * f, true);
             vector |= ((quad >>> pair) & PAIR) << (2 * f);
           }
-          to.setInt32(panel + high + 64 * (2 * group + sub) + 4 * lane, vector, true);
+          to.setInt32(part + high + 64 * sub + 4 * lane, vector, true);
+          to.setUint8(part + scales + 16 * sub + lane, from.getUint8(at + 192 + 2 * group + sub));
         }
       }
     }

@@ -15,8 +15,20 @@ export interface Tile {
   weight(at: number): Mem;
   /** A token's activations for it, the bytes from `at` on. */
   x(token: number, at: number): Mem;
+  /** A loop: `count` times what `emit` writes. What `weight`, `x` and `lagging` give moves on by these steps, until its end. */
+  repeat(count: number, steps: Steps, emit: () => void): void;
+  /** In a loop: the tile's bytes from `at` on, moving by steps of their own, or not at all. */
+  lagging(at: number): Mem;
+  fixed(at: number): Mem;
   /** Accumulators in memory. */
   sum(token: number, half: number): Mem;
+}
+
+/** Bytes. */
+export interface Steps {
+  readonly weight: number;
+  readonly x: number;
+  readonly lagging: number;
 }
 
 export interface Product {

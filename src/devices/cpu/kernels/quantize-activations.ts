@@ -3,7 +3,7 @@
  * bit for bit. The result is one record a token and block, rows of them one after another:
  *
  *   blocks of 32 (q8_0, q4_0): i8[32]; f32 d; i16[2] -8 * sums
- *   blocks of 256 (K-quants):  i8[256]; i16[16][2] -32 * sums of each 16; i16[8] sums of each 32; f32 d
+ *   blocks of 256 (K-quants):  for each 32 k i8[32] and i16[2][2] -32 * sums of each 16; i16[8] sums of each 32; f32 d
  *
  * where "sums" are two: of the k with k mod 4 in {0, 1} and in {2, 3}, the halves of a dword lane. Kernels start their i16
  * chains at them, which makes levels that are stored unsigned (q + 8, q + 32) signed again for no instruction.
@@ -16,7 +16,8 @@ import { buildKernel, loadPattern } from './frame.ts';
 
 export const records = {
   32: { bytes: 40, d: 32, sums: 36 },
-  256: { bytes: 340, sums: 256, sums32: 320, d: 336 },
+  /** `step`: from what belongs to 32 k to the same of the next 32. */
+  256: { bytes: 340, step: 40, sums: 32, sums32: 320, d: 336 },
 } as const;
 
 export type ActivationBlock = keyof typeof records;
@@ -46,12 +47,13 @@ export function quantizeActivationsKernel(block: ActivationBlock, tokens: Dim, K
       a.emit('imul', to, unit, record);
       a.emit('add', to, address('records'));
       emitScale(a, block, x, ptr(to, records[block].d));
-      for (let k = 0; k < block; k += 32) {
-        emitLevels(a, ptr(x, 4 * k));
-        a.emit('vmovdqu', ptr(to, k), LEVELS);
+      for (let part = 0; part < block / 32; part++) {
+        const levels = ptr(to, records[256].step * part);
+        emitLevels(a, ptr(x, 128 * part));
+        a.emit('vmovdqu', levels, LEVELS);
         a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
         if (block === 32) emitSums32(a, ptr(to, records[32].sums));
-        else emitSums256(a, ptr(to, records[256].sums + k / 4), ptr(to, records[256].sums32 + k / 16));
+        else emitSums256(a, offset(levels, records[256].sums), ptr(to, records[256].sums32 + 2 * part));
       }
     },
   );

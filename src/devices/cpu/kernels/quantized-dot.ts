@@ -11,16 +11,19 @@ import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
+  indexed,
   type Mem,
   ptr,
   r8,
   r9,
   r10,
+  r11,
   r12,
   r13,
   r14,
   rax,
   rcx,
+  rdi,
   rdx,
   rip,
   rsi,
@@ -65,7 +68,7 @@ export function quantizedDotKernel(shape: DotShape): EmittedKernel {
   const panels = Math.ceil(N / panelRows);
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
-  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. r14: chunks.
+  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. rdi and r11 loops in a tile. r14: chunks.
   return buildKernel(
     {
       name: `quantized_dot_${format}_${shape.numerics}_${N}x${K}`,
@@ -145,6 +148,22 @@ export function quantizedDotKernel(shape: DotShape): EmittedKernel {
         weight: (at) => ptr(rax, index * bytes + at),
         x: (token, at) => ptr(rcx, token * tokenBytes + index * xTileBytes + at),
         sum: (token, half) => ptr(rsp, 64 * token + 32 * half),
+        fixed: (at) => ptr(rdi, index * bytes + at),
+        lagging: (at) => indexed(rdi, r11, 1, index * bytes + at),
+        repeat(count, steps, emit) {
+          a.emit('mov', rdi, rax);
+          a.emit('xor', r11, r11);
+          a.align(32);
+          const next = a.here();
+          emit();
+          a.emit('add', rax, steps.weight);
+          a.emit('add', rcx, steps.x);
+          a.emit('add', r11, steps.lagging);
+          a.emit('cmp', r11, count * steps.lagging);
+          a.emit('jne', next);
+          a.emit('mov', rax, rdi);
+          a.emit('sub', rcx, count * steps.x);
+        },
       };
       product.emit(tile);
     };

@@ -121,14 +121,14 @@ const [VALUES, HIGH, SCALE, MINIMUM, OFFSET] = [xmm(0), xmm(1), xmm(2), xmm(3), 
 
 /** Four values at a time. */
 function emitIntegers(a: Assembler, format: Levels, count: number): void {
-  const { sub, bits, offset, d, scales, minima } = format;
+  const { sub, bits, offset, d, scale, minimum } = format;
   const mask = (value: number) => rip(a.constant(Int32Array.of(value, value, value, value)));
   for (let start = 0; start < count; start += sub) {
     emitHalf(a, SCALE, d);
-    if (scales !== undefined) emitTimesByte(a, SCALE, scales.at + (16 * start) / sub, scales.signed);
-    if (minima !== undefined) {
-      emitHalf(a, MINIMUM, minima.dmin);
-      emitTimesByte(a, MINIMUM, minima.at + (16 * start) / sub, false);
+    if (scale !== undefined) emitTimesByte(a, SCALE, scale.at(start), scale.signed);
+    if (minimum !== undefined) {
+      emitHalf(a, MINIMUM, minimum.dmin);
+      emitTimesByte(a, MINIMUM, minimum.at(start), false);
     }
     if (offset > 0) a.emit('vmovdqa', OFFSET, mask(offset));
     for (let k = start; k < start + sub; k += 4) {
@@ -146,7 +146,7 @@ function emitIntegers(a: Assembler, format: Levels, count: number): void {
       if (offset > 0) a.emit('vpsubd', VALUES, VALUES, OFFSET);
       a.emit('vcvtdq2ps', VALUES, VALUES);
       a.emit('vmulps', VALUES, VALUES, SCALE);
-      if (minima !== undefined) a.emit('vsubps', VALUES, VALUES, MINIMUM);
+      if (minimum !== undefined) a.emit('vsubps', VALUES, VALUES, MINIMUM);
       a.emit('vmovups', ptr(r10, 4 * k), VALUES);
     }
   }
