@@ -10,6 +10,7 @@ import { controlGroupLimits } from '../../src/devices/cpu/os/cgroup.ts';
 import { type CpuidRegisters, decodeFeatures, featureNames } from '../../src/devices/cpu/os/cpuid.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from '../../src/devices/cpu/os/os.ts';
+import { tryMachineCode } from '../../src/devices/cpu/os/try-machine-code.ts';
 import { accessAt, mappings, processStatus } from './cpu-support.ts';
 
 const found = findSystem();
@@ -223,8 +224,10 @@ test('threads run machine code and are joined', { skip }, () => {
   );
   using memory = system().mapMemory(4);
   const before = processStatus('Threads');
-  const [core] = system().limits().cores;
-  const threads = [undefined, undefined, core].map((core) => system().startThread(code.address, memory.address, core));
+  const { cores } = system().limits();
+  const threads = [undefined, cores, cores.slice(-1)].map((cores) =>
+    system().startThread(code.address, memory.address, cores),
+  );
   for (const thread of threads) thread.join();
   assert.equal(new Int32Array(memory.bytes().buffer)[0], 3000);
   assert.equal(processStatus('Threads'), before);
@@ -307,6 +310,13 @@ test('features are those that Linux names', { skip }, () => {
   assert.ok(flags.has('sse2') && names.has('sse2'));
   for (const name of featureNames) assert.equal(names.has(name), flags.has(name), name);
   assert.equal(model, /^model name\s*: (.*)$/m.exec(info)?.[1].trim());
+});
+
+test('a trial in another process says that machine code runs, and what there is', { skip }, () => {
+  const trial = tryMachineCode();
+  assert.ok(trial.runs, trial.runs ? '' : trial.reason);
+  assert.deepEqual(trial.features, [...system().cpuFeatures().names].sort());
+  assert.equal(trial.threads, usableThreads(system().limits()));
 });
 
 test('a feature counts only where the system keeps its registers', () => {

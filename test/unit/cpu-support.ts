@@ -39,17 +39,20 @@ export const testKernels = {
     a.emit('jnz', again);
     a.emit('add', indexed(rdi, rsi, 4, 32), eax);
   }),
-  /** Thread 0 turns u32 arguments[0] times; the others return at once. */
-  spinOne: kernel((a) => {
+  /** Thread 0 does not return before the word at `arguments` is not 0. */
+  untilSetOne: kernel((a) => {
     const done = a.label();
     a.emit('test', esi, esi);
     a.emit('jnz', done);
-    a.emit('mov', ecx, ptr(rdi));
     const again = a.here();
-    a.emit('dec', ecx);
-    a.emit('jnz', again);
+    a.emit('cmp', sized(ptr(rdi), 32), 0);
+    a.emit('jne', done);
+    a.emit('pause');
+    a.emit('jmp', again);
     a.bind(done);
   }),
+  /** u32 arguments[0] = 1 */
+  set: kernel((a) => a.emit('mov', sized(ptr(rdi), 32), 1)),
   /** Every thread turns u32 arguments[0] times. */
   spin: kernel((a) => {
     a.emit('mov', ecx, ptr(rdi));

@@ -1,5 +1,6 @@
 /** The thread team: barriers, aborting, deadlines, idleness, several teams, ending. */
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
@@ -48,20 +49,22 @@ for (const threads of [1, 2, 3, 4]) {
 
 test('a launch without a barrier after it lets threads go on', { skip }, () => {
   using team = createTeam(system(), { threads: 2 });
-  using spinOne = system().mapCode(testKernels.spinOne);
-  using clock = system().mapCode(testKernels.clock);
-  using memory = system().mapMemory(64);
-  using times = system().mapMemory(64);
-  wordsOf(memory)[0] = 30e6; // about 10 ms of thread 0
-  const clocks = new BigUint64Array(times.bytes().buffer);
-  const ticksBetween = (barrier: boolean) => {
-    using list = team.list([launch(spinOne, memory, barrier), launch(clock, times)]);
-    assert.equal(team.wait(team.submit(list), minute()), 'done');
-    return Number(clocks[0] - clocks[1]);
-  };
-  const free = ticksBetween(false);
-  assert.ok(free > 5e6, `thread 1 is ${free} ticks ahead`);
-  assert.ok(ticksBetween(true) < free, 'with a barrier it is not');
+  using untilSetOne = system().mapCode(testKernels.untilSetOne);
+  using set = system().mapCode(testKernels.set);
+  using memory = system().mapMemory(4);
+  const words = wordsOf(memory);
+  // Thread 0 waits in the first launch for what thread 1 does in the second.
+  using free = team.list([launch(untilSetOne, memory, false), launch(set, memory)]);
+  assert.equal(team.wait(team.submit(free), minute()), 'done');
+  words[0] = 0;
+  using apart = team.list([launch(untilSetOne, memory), launch(set, memory)]);
+  const ticket = team.submit(apart);
+  const start = performance.now();
+  while (performance.now() - start < 30);
+  assert.ok(!team.ended(ticket));
+  assert.equal(words[0], 0);
+  words[0] = 1;
+  assert.equal(team.wait(ticket, minute()), 'done');
 });
 
 test('a thousand submissions, one at a time and queued', { skip }, () => {
@@ -196,7 +199,7 @@ test('a team ends while idle, while asleep and while busy, and leaves no thread'
   using memory = system().mapMemory(64);
   wordsOf(memory)[0] = 3e6;
   for (const state of ['idle', 'asleep', 'busy']) {
-    const team = createTeam(system(), { threads: 3, pinned: true });
+    const team = createTeam(system(), { threads: 3 });
     const list = team.list(Array.from({ length: 1000 }, () => launch(spin, memory)));
     if (state === 'asleep') await sleep(20);
     if (state === 'busy') team.submit(list);
@@ -264,4 +267,30 @@ test('while a worker waits for its team, the main thread goes on', { skip }, asy
   assert.ok(ticks > 20, `${ticks} ticks`);
   // A blocked main thread would be away for the 400 ms; the machine's other work may take some.
   assert.ok(longest < 200, `a gap of ${longest} ms`);
+});
+
+test('a worker that is ended while its team works leaves the process alive', { skip }, async () => {
+  const worker = new Worker(new URL('./cpu-team-worker.js', import.meta.url), { workerData: 60_000 });
+  await new Promise((resolve, reject) => worker.on('error', reject).once('message', resolve));
+  await sleep(30);
+  const start = performance.now();
+  await worker.terminate();
+  assert.ok(performance.now() - start < 5000, 'its calls into native code are short');
+  // The team cannot be told: its threads work on, in memory that is still theirs, until their list ends.
+  using team = createTeam(system(), { threads: 1 });
+  using nothing = team.list([]);
+  assert.equal(team.wait(team.submit(nothing), minute()), 'done');
+});
+
+test('threads of a team have cores of their own, as far as there are enough', { skip }, () => {
+  const allowed = system().limits().cores.length;
+  for (const threads of [1, 2, 3].filter((threads) => threads <= allowed)) {
+    const before = new Set(readdirSync('/proc/self/task'));
+    using _team = createTeam(system(), { threads });
+    const masks = readdirSync('/proc/self/task')
+      .filter((task) => !before.has(task))
+      .map((task) => /^Cpus_allowed_list:\s+(.*)$/m.exec(readFileSync(`/proc/self/task/${task}/status`, 'utf8'))?.[1]);
+    assert.equal(masks.length, threads);
+    assert.equal(new Set(masks).size, threads);
+  }
 });

@@ -254,6 +254,9 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   const spinning = a.here();
   a.emit('cmp', long(control.done), r12);
   a.emit('jae', done);
+  // A thread that sleeps still may be waiting for this very core.
+  a.emit('cmp', word(control.idle), 0);
+  a.emit('jne', asleep);
   a.emit('dec', ecx);
   a.emit('js', asleep);
   a.emit('pause');

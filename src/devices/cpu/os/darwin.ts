@@ -76,7 +76,7 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),
-    // Threads cannot be bound to cores here: `core` is a wish.
+    // Threads cannot be bound to cores here.
     startThread(entry, argument) {
       const attributes = new Uint8Array(threadAttributeBytes);
       initAttributes(attributes);

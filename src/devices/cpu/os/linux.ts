@@ -85,7 +85,7 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),
-    startThread(entry, argument, core) {
+    startThread(entry, argument, cores) {
       const attributes = new Uint8Array(threadAttributeBytes);
       initAttributes(attributes);
       setStackSize(attributes, stackBytes);
@@ -94,10 +94,10 @@ export function openLinux(foreign: Foreign): OperatingSystem {
       if (failed !== 0)
         throw new IngotError('OutOfMemory', `Linux gives no thread (error ${failed})`, { device: 'cpu' });
       const thread = Number(handle[0]);
-      if (core !== undefined) {
+      if (cores !== undefined) {
         const mask = new Uint8Array(maskCores / 8);
-        mask[core >> 3] = 1 << (core & 7);
-        // A wish: the set of cores may have shrunk since it was read.
+        for (const core of cores) mask[core >> 3] |= 1 << (core & 7);
+        // Not checked: what the process may use can shrink at any time.
         pinThread(thread, mask.length, mask);
       }
       return { join: () => void joinThread(thread, 0) };

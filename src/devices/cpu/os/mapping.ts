@@ -21,7 +21,7 @@ export interface Pages {
   callable(address: number, signature: Signature): NativeFunction;
 }
 
-export const hugePageBytes = 2 ** 21;
+const hugePageBytes = 2 ** 21;
 const maximumBytes = 2 ** 46;
 
 /** Pages that are unmapped when the owner, every hold and every view are gone. */
@@ -104,19 +104,23 @@ export function mapMemory(pages: Pages, bytes: number, options: MemoryOptions = 
   const inner = roundUp(bytes, pageBytes) + (huge ? hugePageBytes : 0);
   const guard = guarded ? pageBytes : 0;
   const mapping = new Mapping(pages, inner + 2 * guard);
-  const end = mapping.address + guard + inner;
   let address = mapping.address + guard;
-  if (guarded) {
-    pages.protect(mapping.address, guard, 'none');
-    pages.protect(end, guard, 'none');
-    address = Math.floor((end - bytes) / alignment) * alignment;
-  } else if (huge) {
-    address = roundUp(address, hugePageBytes);
-  }
-  if (huge) pages.adviseHuge(Math.floor(address / pageBytes) * pageBytes, roundUp(bytes, pageBytes));
-  if (prefault) {
+  try {
+    if (guarded) {
+      const end = address + inner;
+      pages.protect(mapping.address, guard, 'none');
+      pages.protect(end, guard, 'none');
+      address = Math.floor((end - bytes) / alignment) * alignment;
+    } else if (huge) {
+      address = roundUp(address, hugePageBytes);
+    }
     const first = Math.floor(address / pageBytes) * pageBytes;
-    pages.prefault(first, roundUp(address + bytes - first, pageBytes));
+    const length = roundUp(address + bytes - first, pageBytes);
+    if (huge) pages.adviseHuge(first, length);
+    if (prefault) pages.prefault(first, length);
+  } catch (error) {
+    mapping.disown();
+    throw error;
   }
   return {
     address,

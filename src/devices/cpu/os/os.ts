@@ -9,6 +9,7 @@
  * puts a bridge before the code.
  */
 
+/** `i64` within 2^53 of zero. */
 export type NativeType = 'void' | 'i32' | 'u32' | 'i64' | 'address' | 'f32' | 'f64';
 
 export interface Signature {
@@ -103,10 +104,10 @@ export interface OperatingSystem {
   /** @throws IngotError 'OutOfMemory', 'DeviceLost' where the system forbids machine code made at run time. */
   mapCode(bytes: Uint8Array): MappedCode;
   /**
-   * Runs `void entry(argument)` on a new thread with a stack of 8 MiB, on one core if it is given. Memory and code of the
-   * thread must outlive it. @throws IngotError 'OutOfMemory' where the system gives no more threads.
+   * Runs `void entry(argument)` on a new thread with a stack of 8 MiB, on some cores only if they are given (a wish: not
+   * every system can). Memory and code of the thread must outlive it. @throws IngotError 'OutOfMemory' where the system gives no more threads.
    */
-  startThread(entry: number, argument: number, core?: number): Thread;
+  startThread(entry: number, argument: number, cores?: readonly number[]): Thread;
   readonly futex: Futex;
   /** The same for JavaScript; blocks the calling thread. `microseconds` up to 2^32 - 1. */
   wait(address: number, expected: number, microseconds: number): void;

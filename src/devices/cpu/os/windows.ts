@@ -96,10 +96,12 @@ export function openWindows(foreign: Foreign): OperatingSystem {
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),
-    startThread(entry, argument, core) {
+    startThread(entry, argument, cores) {
       const thread = createThread(0, stackBytes, bridge(entry), argument, STACK_SIZE_PARAM_IS_A_RESERVATION, 0);
       if (thread === 0) throw refused('a thread');
-      if (core !== undefined && core < 53) setAffinity(thread, 2 ** core);
+      // A mask reaches the 64 cores of one group, of which a number holds 53.
+      const mask = (cores ?? []).filter((core) => core < 53).reduce((sum, core) => sum + 2 ** core, 0);
+      if (mask > 0) setAffinity(thread, mask);
       return {
         join() {
           waitForObject(thread, INFINITE);
