@@ -50,7 +50,7 @@ export function buildKernel(
   write: (outs: readonly Buffer[], kernel: KernelParts) => void,
 ): Launch {
   const writer = new Writer(program, elementOfOp);
-  const scope = new NewScope(writer);
+  const scope = new Scope(writer);
   const buffers: Buffer[] = [];
   const args: Argument[] = [];
   let scratchBytes = 0;
