@@ -12,7 +12,7 @@ import type {
   Statement,
   Unary,
 } from '../../src/compiler/kernel/language.ts';
-import { elementBytes, elementClass, type ElementType, elementTypes } from '../../src/numerics/element-types.ts';
+import { type ElementType, elementBytes, elementClass, elementTypes } from '../../src/numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../src/numerics/host-array.ts';
 import { roundTo, wrapTo } from '../../src/numerics/rounding.ts';
 import { checkedEvaluator } from './cpu-emit-checked.ts';
@@ -42,8 +42,36 @@ const types = (Object.keys(elementTypes) as ElementType[]).filter(
 );
 const isFloat = (type: ScalarElement) => elementClass(type) === 'float';
 
-const floats = [0, -0, 1, -1, 0.5, -2.25, 3.5, 1e-40, 65520, -1e30, 127.5, -128.5, 255.5, 2 ** 31, -(2 ** 31), 2 ** 63, 2 ** 64];
-const special = [Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN, 1 + 2 ** -11, 1 + 3 * 2 ** -12, 448, 464, 57344, 61440];
+const floats = [
+  0,
+  -0,
+  1,
+  -1,
+  0.5,
+  -2.25,
+  3.5,
+  1e-40,
+  65520,
+  -1e30,
+  127.5,
+  -128.5,
+  255.5,
+  2 ** 31,
+  -(2 ** 31),
+  2 ** 63,
+  2 ** 64,
+];
+const special = [
+  Number.POSITIVE_INFINITY,
+  Number.NEGATIVE_INFINITY,
+  Number.NaN,
+  1 + 2 ** -11,
+  1 + 3 * 2 ** -12,
+  448,
+  464,
+  57344,
+  61440,
+];
 const integers = [0n, 1n, -1n, 2n, 7n, -8n, 127n, -128n, 255n, 31n, 32n, 33n, 63n, 64n, 2n ** 31n - 1n, -(2n ** 31n)];
 const wide = [2n ** 63n - 1n, -(2n ** 63n), 2n ** 53n + 1n, 2n ** 24n + 1n, -(2n ** 62n) - 513n, 2n ** 40n];
 
@@ -76,14 +104,27 @@ function check(k: Kernel, salt = 1): void {
 const COUNT = 61;
 
 /** `value` of the elements of two inputs, over a vector loop. */
-function elementwise(ins: readonly ScalarElement[], out: ScalarElement, value: (...x: Expression[]) => Expression): Kernel {
+function elementwise(
+  ins: readonly ScalarElement[],
+  out: ScalarElement,
+  value: (...x: Expression[]) => Expression,
+): Kernel {
   const inputs = ins.map((type, i) => buffer(`in${i}`, type, COUNT));
   const output = buffer('out', out, COUNT, 'write');
   const i = axis('i', 'vector', COUNT);
   return kernel([...inputs, output], [loop(i, store(output, of(i), value(...inputs.map((one) => load(one, of(i))))))]);
 }
 
-const floatUnary: Unary[] = ['abs', 'ceil', 'floor', 'negate', 'round_nearest_afz', 'round_nearest_even', 'sign', 'truncate'];
+const floatUnary: Unary[] = [
+  'abs',
+  'ceil',
+  'floor',
+  'negate',
+  'round_nearest_afz',
+  'round_nearest_even',
+  'sign',
+  'truncate',
+];
 const floatBinary: Binary[] = ['add', 'subtract', 'multiply', 'divide', 'maximum', 'minimum', 'remainder'];
 const integerUnary: Unary[] = ['abs', 'negate', 'not', 'sign', 'popcnt', 'count_leading_zeros'];
 const integerBinary: Binary[] = [
@@ -133,7 +174,14 @@ for (const type of types) {
     const i = axis('i', 'vector', 21);
     const r = axis('r', 'parallel', 3);
     const [a, o] = [buffer('a', type, 200), buffer('o', type, 200, 'update')];
-    for (const [from, to] of [[1, 1], [3, 1], [1, 3], [0, 2], [-1, 1], [2, -2]] as const) {
+    for (const [from, to] of [
+      [1, 1],
+      [3, 1],
+      [1, 3],
+      [0, 2],
+      [-1, 1],
+      [2, -2],
+    ] as const) {
       const at = (stride: number) =>
         plus(times(of(r), index(66)), plus(times(of(i), index(stride)), index(stride < 0 ? 60 : 0)));
       const value = load(a, at(from));
@@ -216,7 +264,9 @@ test('random expressions over random extents', { skip }, () => {
       fc.nat(1000),
       (choices, n, which, salt) => {
         const type = types[which] as ScalarElement;
-        const ins: Buffer[] = [0, 5, 11].map((shift, i) => buffer(`in${i}`, types[(which + shift) % types.length] as ScalarElement, n));
+        const ins: Buffer[] = [0, 5, 11].map((shift, i) =>
+          buffer(`in${i}`, types[(which + shift) % types.length] as ScalarElement, n),
+        );
         const out = buffer('out', type, n, 'write');
         const i = axis('i', 'vector', n);
         const leaves = ins.map((one) => load(one, of(i)));

@@ -259,7 +259,7 @@ export function maximumIndex(x: Expression, limit: number): Expression {
 // ── shapes ──
 
 /** Row-major, in elements: a symbolic dimension leads, so that no stride depends on it. */
-export function stridesOf(shape: readonly Dim[]): number[] {
+function stridesOf(shape: readonly Dim[]): number[] {
   const strides = new Array<number>(shape.length);
   let stride = 1;
   for (let d = shape.length - 1; d >= 0; d--) {

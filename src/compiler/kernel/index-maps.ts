@@ -95,7 +95,7 @@ export const reverseElement: ElementRow<'reverse'> = (op, index, scope) => {
 };
 
 /** 0 <= index < extent, where it is not known. */
-export function inside(index: Expression, extent: Dim): Expression {
+function inside(index: Expression, extent: Dim): Expression {
   return and(compare('GE', index, indexConstant(0)), compare('LT', index, dimIndex(extent)));
 }
 

@@ -1,18 +1,19 @@
 /**
  * The loop language: what a group of ops computes, as loops over typed scalar expressions. Groups are lowered to it once
- * (`lower.ts`); a device only emits it. Halide and TVM separate the same two things; this language has no schedule of its
- * own, only the facts that an emitter needs: which iterations are independent, in which order a reduction adds.
+ * (`lower.ts`); a device only emits it, and `evaluate.ts` says what it means. Halide and TVM part the same two things; this
+ * language has no schedule of its own, only the facts that an emitter needs: which iterations are independent, in which
+ * order a reduction adds. Equal kernels have equal texts (`print.ts`).
  *
- * - A kernel reads and writes buffers by element index. Buffers are disjoint; memory that is read and written is one
- *   buffer of access 'update'. There are no pointers.
- * - Expressions are pure and total, except that the index of a load must lie inside its buffer; an emitter may evaluate
- *   any of them early, both sides of a select included. Lowering clamps what data decides.
- * - i1 and 4-bit elements take a byte each: i1 is 0 or 1 (a load takes any other byte for 1), of 4 bits the high half of
+ * - A kernel reads and writes buffers by element index. A buffer that is written shares no memory with another: memory that
+ *   is read and written is one buffer of access 'update'. There are no pointers.
+ * - Expressions are pure, and total except that the index of a load must lie inside its buffer: an emitter may evaluate
+ *   them early within their statement, both sides of a select included. Lowering clamps what data decides.
+ * - i1 and 4-bit elements take a byte each: i1 is 0 or 1 (a load takes any other byte for 1); of 4 bits the high half of
  *   the byte is ignored by a load and zero after a store.
  * - Every operation works in its `type` and rounds to it, as the reference device does: floats to nearest even after each
  *   operation (no contraction, no wider intermediate that shows), integers modulo 2^bits. f16, bf16 and f8 may compute in
- *   f32 and round once; i1 holds 0 or 1. A NaN is any quiet NaN; kernels that only
- *   move elements take them as unsigned integers, so that all bits survive.
+ *   f32 and round once. A NaN is any quiet NaN; kernels that only move elements take them as unsigned integers, so that all
+ *   bits survive.
  * - Complex numbers do not exist here: their buffers hold (real, imaginary) pairs of their part type.
  */
 import type { BinaryOp, ComparisonDirection, UnaryOp } from '../../ir/attributes.ts';
@@ -31,8 +32,9 @@ export interface Kernel {
   /** Symbolic dimensions whose values a launch passes as scalars. */
   readonly dims: readonly DimSymbol[];
   /**
-   * Threads may share the first loop if it is the only statement and of kind 'parallel' or 'vector', together with loops of
-   * these kinds that alone make up its body, and so on. Anything else is for one thread.
+   * Where every store lies in one loop of kind 'parallel' or 'vector' that stands here, threads may share its turns, and
+   * those of loops of these kinds that alone make up its body, and so on; each thread runs what stands before it.
+   * Anything else is for one thread.
    */
   readonly body: readonly Statement[];
 }

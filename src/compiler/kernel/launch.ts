@@ -6,7 +6,7 @@ import { numbersPerElement } from '../../numerics/host-array.ts';
 import { elementOfOp } from './element-table.ts';
 import { unsignedOf } from './expressions.ts';
 import type { Buffer, Kernel, ScalarElement } from './language.ts';
-import { type Index, Scope as NewScope, partElement, type Scope, symbolsOf, Writer } from './scope.ts';
+import { type Index, partElement, Scope, symbolsOf, Writer } from './scope.ts';
 
 /** What the launch gives for a buffer: the memory of a value, or bytes of its own from an offset. */
 export type Argument = { readonly value: Value } | { readonly scratch: number };
@@ -30,21 +30,27 @@ export interface KernelParts {
   scratch(name: string, element: ScalarElement, elements: number): Buffer;
 }
 
-/**
- * `inputs` are read where the ops want them; `moved`: values that are only moved, as words. `write` gets the buffers of the
- * outputs.
- */
+export interface KernelOptions {
+  /** Whether its statements may run in lanes. */
+  readonly straight: boolean;
+  /** Values that are only moved, as words. */
+  readonly moved?: ReadonlySet<Value>;
+  /** It reads what is in the outputs' memory before it. */
+  readonly updates?: boolean;
+}
+
+/** `inputs` are read where the ops want them; `write` gets the buffers of the outputs. */
 export function buildKernel(
   name: string,
   program: Program,
   memory: MemoryOf,
   inputs: readonly Value[],
   outputs: readonly Value[],
-  options: { readonly straight: boolean; readonly moved?: ReadonlySet<Value> },
+  options: KernelOptions,
   write: (outs: readonly Buffer[], kernel: KernelParts) => void,
 ): Launch {
   const writer = new Writer(program, elementOfOp);
-  const scope = new NewScope(writer);
+  const scope = new Scope(writer);
   const buffers: Buffer[] = [];
   const args: Argument[] = [];
   let scratchBytes = 0;
@@ -65,7 +71,7 @@ export function buildKernel(
   const outMemory = outputs.map(memory);
   const outs = outputs.map((value, i) => {
     const reads = inputs.some((input) => memory(input) === outMemory[i]);
-    return bufferFor(value, reads ? 'update' : 'write', `out${i}`);
+    return bufferFor(value, reads || options.updates ? 'update' : 'write', `out${i}`);
   });
   inputs.forEach((value, i) => {
     const shared = outMemory.indexOf(memory(value));

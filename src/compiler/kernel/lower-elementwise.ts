@@ -68,7 +68,7 @@ export const unaryElement: ElementRow<UnaryOp> = (op, index, scope) => {
 };
 
 /** undefined where the type does not have the op. */
-export function binaryParts(name: BinaryOp, element: ElementType, x: Parts, y: Parts): Parts | undefined {
+function binaryParts(name: BinaryOp, element: ElementType, x: Parts, y: Parts): Parts | undefined {
   switch (elementClass(element)) {
     case 'complex':
       return complexBinary(name, complexOf(x), complexOf(y), partElement(element));

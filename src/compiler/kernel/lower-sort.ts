@@ -11,7 +11,7 @@ import type { Buffer, Expression } from './language.ts';
 import { type KernelParts, loopNest } from './launch.ts';
 import type { Index, Scope } from './scope.ts';
 
-export function sortedDimension(op: OpOf<'sort'>): number {
+function sortedDimension(op: OpOf<'sort'>): number {
   const { dimension } = op.attributes;
   return dimension < 0 ? dimension + shapeOf(op.operands[0]).length : dimension;
 }

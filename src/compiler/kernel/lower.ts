@@ -76,6 +76,14 @@ function movedOperands(op: Op): readonly Value[] | undefined {
   }
 }
 
+/** How a kernel differs from one that reads the group's inputs and computes. */
+interface Choices {
+  readonly moved: readonly Value[] | undefined;
+  readonly inputs: readonly Value[];
+  readonly name: string;
+  readonly updates: boolean;
+}
+
 class GroupLowering {
   readonly #program: Program;
   readonly #group: OpGroup;
@@ -135,26 +143,19 @@ class GroupLowering {
 
   #kernel(
     outputs: readonly Value[],
-    moved: readonly Value[] | undefined,
+    { moved, inputs = this.#inputs, name = this.#name, updates = false }: Partial<Choices>,
     write: (outs: readonly Buffer[], kernel: KernelParts) => void,
-    inputs = this.#inputs,
-    name = this.#name,
   ): Launch {
     const words = moved !== undefined && !moved.some(isWritten) ? new Set([...moved, ...outputs]) : undefined;
-    return buildKernel(
-      name,
-      this.#program,
-      this.#memory,
-      inputs,
-      outputs,
-      { straight: this.#isStraight(), ...(words && { moved: words }) },
-      write,
-    );
+    const options = { straight: this.#isStraight(), updates, ...(words && { moved: words }) };
+    return buildKernel(name, this.#program, this.#memory, inputs, outputs, options, write);
   }
 
   /** Kernels that store every element of the outputs, as few as the shapes allow. */
   #elements(outputs: readonly Value[]): readonly Launch[] {
-    const wanted = outputs.filter((value) => value.type.kind === 'tensor' && maxElements(value.type) > 0);
+    const wanted = outputs.filter(
+      (value) => value.type.kind === 'tensor' && maxElements(value.type) > 0 && !this.#isRenamed(value),
+    );
     if (wanted.length === 0) return [];
     const size = (value: Value) => maxElements(asTensor(value.type));
     const folded = wanted.find(({ owner }) => owner.kind === 'op' && owner.name === 'reduce');
@@ -163,7 +164,7 @@ class GroupLowering {
     const [op] = this.#group.ops;
     const moved = this.#group.ops.length === 1 ? movedOperands(op) : undefined;
     const left: Value[] = [];
-    const launch = this.#kernel(wanted, moved, (outs, { scope, straight }) => {
+    const launch = this.#kernel(wanted, { moved }, (outs, { scope, straight }) => {
       loopNest(scope, shape, straight, (inner, index) => {
         const order = [main, ...wanted.toReversed().filter((value) => value !== main)];
         const stores = order.flatMap((value) => {
@@ -182,6 +183,16 @@ class GroupLowering {
     return [...this.#elements(wanted.filter((value) => !left.includes(value))), ...this.#elements(left)];
   }
 
+  /** A reshape of an input that lies in the input's memory. */
+  #isRenamed(value: Value): boolean {
+    let source = value;
+    while (!this.#group.inputs.includes(source)) {
+      if (source.owner.kind !== 'op' || source.owner.name !== 'reshape') return false;
+      [source] = source.owner.operands;
+    }
+    return source !== value && this.#memory(source) === this.#memory(value);
+  }
+
   /** Where the element of a value stands that has as many as the loops have turns. */
   #indexOf(value: Value, shape: readonly Dim[], index: Parameters<typeof reshapedIndex>[0]) {
     const own = shapeOf(value);
@@ -196,12 +207,9 @@ class GroupLowering {
     const rest = new Set(op.operands.filter((_, i) => !updated.includes(i)));
     for (const value of reads(op)) if (!op.operands.includes(value)) rest.add(value);
     const inputs = this.#inputs.filter((value) => rest.has(value));
-    return this.#kernel(
-      op.results,
-      movedOperands(op)?.filter((value) => rest.has(value)),
-      write,
-      inputs,
-    );
+    const moved = movedOperands(op)?.filter((value) => rest.has(value));
+    const updates = op.name === 'select_and_scatter' || (op.name === 'scatter' && moved === undefined);
+    return this.#kernel(op.results, { moved, inputs, updates }, write);
   }
 
   /** Copies of the operands that the results start from, where they are not their memory. */
@@ -217,17 +225,11 @@ class GroupLowering {
     const value = op.operands[op.name === 'pad' ? 1 : 2];
     const shape = shapeOf(op.results[0]);
     const inputs = isWritten(value) ? [] : [value];
-    return this.#kernel(
-      op.results,
-      undefined,
-      ([out], { scope }) => {
-        loopNest(scope, shape, true, (inner, index) => {
-          inner.store(out, linearIndex(index, shape), inner.value(value, []));
-        });
-      },
-      inputs,
-      'fill',
-    );
+    return this.#kernel(op.results, { inputs, name: 'fill' }, ([out], { scope }) => {
+      loopNest(scope, shape, true, (inner, index) => {
+        inner.store(out, linearIndex(index, shape), inner.value(value, []));
+      });
+    });
   }
 
   #concatenate(op: OpOf<'concatenate'>): readonly Launch[] {
@@ -241,14 +243,13 @@ class GroupLowering {
       if (maxElements(asTensor(value.type)) === 0) return [];
       return this.#kernel(
         op.results,
-        [value],
+        { moved: [value], inputs: isWritten(value) ? [] : [value] },
         ([out], { scope }) => {
           loopNest(scope, shape, true, (inner, index) => {
             const to = index.with(dimension, addIndex(index[dimension], offset));
             inner.store(out, linearIndex(to, outShape), inner.value(value, index));
           });
         },
-        isWritten(value) ? [] : [value],
       );
     });
   }
@@ -270,7 +271,7 @@ class GroupLowering {
     if (extents.includes(0)) return [this.#fill(op)];
     const copy = this.#kernel(
       op.results,
-      [value],
+      { moved: [value], inputs: isWritten(value) ? [] : [value] },
       ([out], { scope }) => {
         loopNest(scope, extents, true, (inner, index) => {
           const from = index.map((e, d) => addIndex(e, indexConstant(kept[d].first)));
@@ -278,7 +279,6 @@ class GroupLowering {
           inner.store(out, linearIndex(to, outShape), inner.value(value, from));
         });
       },
-      isWritten(value) ? [] : [value],
     );
     return [this.#fill(op), copy];
   }

@@ -7,7 +7,7 @@
 import { IngotError } from '../../base/errors.ts';
 import type { Func, Literal, Op, OpOf, Program, Region, Value } from '../../ir/program.ts';
 import { maxBytes, type Type } from '../../ir/types.ts';
-import { callee, reachable, reads } from '../../ir/walk.ts';
+import { callee, reads } from '../../ir/walk.ts';
 import { align } from '../arena.ts';
 import { fuse, type Group } from '../fuse.ts';
 import { type Frame, planMemory } from '../plan-memory.ts';
@@ -90,15 +90,20 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
   const memory = planMemory(program, isKernel, groupsOf);
   const functions = new Map<Func, FunctionPlan>();
   let scratchBytes = 0;
-  for (const func of reachable(program)) {
+  // What no step calls (decompositions of composites that are kernels) needs no plan.
+  const plan = (func: Func): FunctionPlan => {
+    let planned = functions.get(func);
+    if (planned !== undefined) return planned;
     const frame = memory.frames.get(func);
-    if (frame === undefined) continue;
+    if (frame === undefined) throw new IngotError('InvalidProgram', `function ${func.name} is called but not found`);
     const planner = new Planner(program, func, frame, groupsOf, isKernel);
-    functions.set(func, planner.plan());
+    planned = planner.plan();
+    functions.set(func, planned);
     scratchBytes = Math.max(scratchBytes, planner.scratchBytes);
-  }
-  const main = functions.get(program.main);
-  if (main === undefined) throw new IngotError('InvalidProgram', 'the program has no main function');
+    planner.called.forEach(plan);
+    return planned;
+  };
+  const main = plan(program.main);
   return { main, functions, scratchBytes };
 }
 
@@ -140,6 +145,7 @@ class Planner {
   readonly #groups: (region: Region) => readonly OpGroup[];
   readonly #isKernel: (composite: string) => boolean;
   scratchBytes = 0;
+  readonly called = new Set<Func>();
 
   constructor(
     program: Program,
@@ -266,6 +272,7 @@ class Planner {
   #call(op: OpOf<'call'> | OpOf<'composite'>): Step {
     const func = callee(this.#program, op);
     if (func === undefined) throw new IngotError('InvalidProgram', `${op.name} of a function that is not there`);
+    this.called.add(func);
     return {
       kind: 'call',
       func,

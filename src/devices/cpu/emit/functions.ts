@@ -267,7 +267,13 @@ function turnLarge(f: FloatCode, x: Register, r: Register, shifted: Register): v
   const angle = f.mul(f.add(f.sub(sum, count), low), f.number(HALF_PI[0]));
   const counted = f.add(count, f.number(MAGIC));
   m.emit('vblendvpd', f.code.view(r, 64), f.code.view(r, 64), f.code.view(angle, 64), f.code.view(large, 64));
-  m.emit('vblendvpd', f.code.view(shifted, 64), f.code.view(shifted, 64), f.code.view(counted, 64), f.code.view(large, 64));
+  m.emit(
+    'vblendvpd',
+    f.code.view(shifted, 64),
+    f.code.view(shifted, 64),
+    f.code.view(counted, 64),
+    f.code.view(large, 64),
+  );
   m.bind(end);
 }
 

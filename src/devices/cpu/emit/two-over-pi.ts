@@ -22,5 +22,7 @@ export function twoOverPi(): Float64Array {
   const quarter = 4n * arctangentOfInverse(5n) - arctangentOfInverse(239n);
   const quotient = (1n << (2n * BITS)) / (2n * quarter);
   const base = BigInt(DIGIT_BITS);
-  return Float64Array.from({ length: 52 }, (_, i) => Number(BigInt.asUintN(DIGIT_BITS, quotient >> (BITS - base * BigInt(i + 1)))));
+  return Float64Array.from({ length: 52 }, (_, i) =>
+    Number(BigInt.asUintN(DIGIT_BITS, quotient >> (BITS - base * BigInt(i + 1)))),
+  );
 }
