@@ -13,10 +13,26 @@ const ROW = 4096;
 const index = (value: number): Expression => ({ kind: 'constant', type: 'index', value });
 const axis = (name: string, kind: Axis['kind'], extent: number): Axis => ({ name, kind, extent: index(extent) });
 const of = (a: Axis): Expression => ({ kind: 'axis', type: 'index', axis: a });
-const f32 = (name: string, access: Buffer['access'], elements = COUNT): Buffer => ({ name, element: 'f32', elements, access });
+const f32 = (name: string, access: Buffer['access'], elements = COUNT): Buffer => ({
+  name,
+  element: 'f32',
+  elements,
+  access,
+});
 const load = (buffer: Buffer, at: Expression): Expression => ({ kind: 'load', type: 'f32', buffer, index: at });
-const pair = (op: 'add' | 'multiply', a: Expression, b: Expression): Expression => ({ kind: 'binary', type: a.type, op, a, b });
-const store = (buffer: Buffer, at: Expression, value: Expression): Statement => ({ kind: 'store', buffer, index: at, value });
+const pair = (op: 'add' | 'multiply', a: Expression, b: Expression): Expression => ({
+  kind: 'binary',
+  type: a.type,
+  op,
+  a,
+  b,
+});
+const store = (buffer: Buffer, at: Expression, value: Expression): Statement => ({
+  kind: 'store',
+  buffer,
+  index: at,
+  value,
+});
 
 const memories = [0, 1, 2].map(() => system.mapMemory(COUNT * 4, { huge: true, prefault: true }));
 new Float32Array(memories[0].bytes().buffer, memories[0].bytes().byteOffset, COUNT).fill(0.7);
@@ -40,7 +56,9 @@ function measure(kernel: Kernel, bytes: number): void {
     best = Math.min(best, performance.now() - before);
   }
   const rate = (bytes / best / 1e6).toFixed(1);
-  console.log(`${kernel.name.padEnd(12)} ${rate.padStart(6)} GB/s  (emitted in ${emitted.toFixed(1)} ms, ${text.length} bytes)`);
+  console.log(
+    `${kernel.name.padEnd(12)} ${rate.padStart(6)} GB/s  (emitted in ${emitted.toFixed(1)} ms, ${text.length} bytes)`,
+  );
 }
 
 const i = axis('i', 'vector', COUNT);

@@ -272,5 +272,7 @@ export function elementConverter(from: ElementType, to: ElementType): (x: number
     return to === 'i1' ? (x) => (x ? 1 : 0) : (x) => wrapTo(to, x);
   }
   const round = rounder(partType(to));
+  // Of a bigint, Number is nearest even itself.
+  if (partType(to) === 'f64') return (x) => Number(x);
   return (x) => (typeof x === 'bigint' ? bigToFloat(x, round) : round(x));
 }

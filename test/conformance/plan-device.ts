@@ -1,8 +1,9 @@
 /** The loop language as a device, for tests: programs are planned, their kernels evaluated over host memory. */
 import { inlineComposites } from '../../src/compiler/inline.ts';
+import { checkKernel } from '../../src/compiler/kernel/check.ts';
 import { type Address, type Evaluator, evaluatorOf } from '../../src/compiler/kernel/evaluate.ts';
 import type { Kernel } from '../../src/compiler/kernel/language.ts';
-import { type Plan, planProgram } from '../../src/compiler/kernel/plan.ts';
+import { type Plan, planProgram, type Step } from '../../src/compiler/kernel/plan.ts';
 import { PlanRun } from '../../src/compiler/kernel/run-plan.ts';
 import type {
   Bound,
@@ -46,6 +47,15 @@ function count(type: TensorType, dims: DimValues): number {
   return resolveShape(type.shape, dims).reduce((product, extent) => product * extent, elementBytes(type.element));
 }
 
+/** Every kernel keeps the rules of the language. */
+function checkSteps(steps: readonly Step[]): void {
+  for (const step of steps) {
+    if (step.kind === 'launch' || step.kind === 'copy') checkKernel(step.kernel);
+    else if (step.kind === 'branch') step.branches.forEach(checkSteps);
+    else if (step.kind === 'while') [step.before, step.body].forEach(checkSteps);
+  }
+}
+
 /** Constants that lie elsewhere, read. */
 async function withConstants(program: Program): Promise<Program> {
   const read = new Map<Literal, Literal>();
@@ -70,6 +80,7 @@ export function createPlanDevice(evaluator: (kernel: Kernel) => Evaluator = eval
     hardware: { name: 'loop language', memoryBytes: 0, readBytesPerSecond: 1, operationsPerSecond: {} },
     async compile(program: Program): Promise<PlannedExecutable> {
       const plan = planProgram(inlineComposites(await withConstants(program), () => false));
+      for (const { steps } of plan.functions.values()) checkSteps(steps);
       return { program, plan, scratchBytes: plan.main.frameBytes + plan.scratchBytes, [Symbol.dispose]() {} };
     },
     packedBytes: ({ shape }) => maxBytes(tensor('f32', shape)),

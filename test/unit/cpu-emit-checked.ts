@@ -16,7 +16,14 @@ const INEXACT =
   /\b(exponential|exponential_minus_one|log|log_plus_one|logistic|tanh|sine|cosine|tan|cbrt|sinh|cosh|power|atan2|hypot)\(/;
 
 /** Steps of the type that results may differ by, as a part of the magnitude. */
-const slack: Partial<Record<ScalarElement, number>> = { f64: 1e-12, f32: 1e-6, f16: 2e-3, bf16: 1e-2, f8E4M3FN: 0.13, f8E5M2: 0.26 };
+const slack: Partial<Record<ScalarElement, number>> = {
+  f64: 1e-12,
+  f32: 1e-6,
+  f16: 2e-3,
+  bf16: 1e-2,
+  f8E4M3FN: 0.13,
+  f8E5M2: 0.26,
+};
 
 export function same(element: ScalarElement, a: Uint8Array, b: Uint8Array, inexact: boolean): string | undefined {
   if (Buffer.compare(a, b) === 0) return undefined;

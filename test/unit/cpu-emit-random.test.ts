@@ -1,6 +1,7 @@
 /** Kernels of random programs as machine code and as the evaluator of the language runs them. */
-import * as fc from 'fast-check';
+
 import { test } from 'node:test';
+import * as fc from 'fast-check';
 import { compile } from '../../src/compiler/compile.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
 import { execute } from './compiler-harness.ts';

@@ -7,7 +7,7 @@
  *   is aligned to its element; the code touches nothing outside of the elements that the kernel names.
  * - Every thread of a team calls it with its own index, 0 <= threadIndex < threadCount. The iterations of the parallel
  *   loops at the top (or of a vector loop that stands there alone), flattened in row-major order, are divided into
- *   contiguous ranges in the order of thread indices. A kernel without them runs on thread 0; the others return at once.
+ *   contiguous ranges in the order of thread indices; what stands before them is run by each thread. A kernel without them runs on thread 0; the others return at once.
  * - Results do not depend on threadCount. Calls for different indices may run at the same time or one after the other.
  *   A buffer of access `scratch` is shared by all threads.
  * - MXCSR holds its default (nearest even, subnormals kept, exceptions masked). The upper halves of vector registers are

@@ -106,7 +106,7 @@ function floatToLanes(code: LaneCode, from: FloatName, to: IntegerType, x: Regis
   if (from === 'f64') return undefined;
   const f = new FloatCode(code, 32);
   const value = toCompute(code, from, x);
-  if (to.bits === 1) return f.andNot(f.compare('EQ', value, f.number(0)), f.compare('ordered', value, value));
+  if (to.bits === 1) return f.compare('NE', value, f.number(0));
   if (to.bits === 64 || (to.bits === 32 && !to.signed)) return undefined;
   // What does not fit becomes the most negative number; from above it has to be the most positive one.
   const whole = code.op('vcvttps2dq', 32, value);
@@ -198,8 +198,7 @@ function floatToInteger(code: LaneCode, x: Register, { bits, signed }: IntegerTy
     return masked;
   };
   if (bits === 1) {
-    const zero = code.toGeneral(64, f.compare('NE', x, f.number(0)));
-    const bit = finish(zero);
+    const bit = code.toGeneral(64, f.compare('NE', x, f.number(0)));
     m.emit('and', d(bit), 1);
     return bit;
   }

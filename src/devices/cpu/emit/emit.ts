@@ -72,10 +72,33 @@ interface Team {
   readonly count: Register;
 }
 
-/** Loops that threads share; false if there are none. */
+/** Whether a statement writes memory. */
+function stores(s: Statement): boolean {
+  switch (s.kind) {
+    case 'store':
+      return true;
+    case 'for':
+    case 'reduce':
+      return s.body.some(stores);
+    case 'if':
+      return s.body.some(stores) || s.otherwise.some(stores);
+    case 'while':
+      return s.before.some(stores) || s.body.some(stores);
+    case 'let':
+    case 'set':
+      return false;
+    default:
+      return s satisfies never;
+  }
+}
+
+/** What threads run: each what stands before the loop that they share; false if there is no such loop. */
 function writeShared(body: readonly Statement[], writer: Statements, integers: ScalarIntegers, team: Team): boolean {
+  const last = body.at(-1);
+  if (last?.kind !== 'for' || last.axis.kind === 'serial' || body.slice(0, -1).some(stores)) return false;
+  writer.list(body.slice(0, -1));
   const axes: Axis[] = [];
-  let inner = body;
+  let inner: readonly Statement[] = [last];
   for (;;) {
     const [first] = inner;
     if (inner.length !== 1 || first?.kind !== 'for' || first.axis.kind === 'serial') break;
@@ -88,7 +111,6 @@ function writeShared(body: readonly Statement[], writer: Statements, integers: S
     axes.push(first.axis);
     inner = first.body;
   }
-  if (axes.length === 0) return false;
   const bounds = axes.map((axis) => writer.bound(axis.extent));
   const [start, end] = shareOf(writer, integers, team, bounds, 1);
   const [only] = axes;

@@ -1,17 +1,22 @@
 /**
- * Transcendental functions over lanes of f64, from their power series after a reduction of the argument: one body for
- * every number of lanes. f32 results are these rounded once. Errors are measured by `test/unit/cpu-emit-math.test.ts`.
+ * Transcendental functions from their power series after a reduction of the argument: one body for every number of lanes.
+ * The exponential and what is made of it work in either format; the others in f64, and f32 results are those rounded once. Errors are measured by `test/unit/cpu-emit-math.test.ts`.
  * Reductions as in Muller, "Elementary Functions": exp and log by powers of two, sine and cosine by Cody and Waite.
  */
 import type { Mnemonic } from '../asm/tables.ts';
 import type { FloatCode } from './float-code.ts';
-import type { LaneOperand } from './lane-code.ts';
-import type { Register } from './machine.ts';
+import type { LaneBits, LaneOperand } from './lane-code.ts';
+import { type Address, d, q, type Register, view } from './machine.ts';
+import { DIGIT_BITS, twoOverPi } from './two-over-pi.ts';
 
 /** Adding it to a number of magnitude up to 2^51 rounds that to an integer, which the low bits of the sum hold. */
 const MAGIC = 1.5 * 2 ** 52;
 const LN2 = [Math.LN2, 2.3190468138462996e-17] as const;
 const HALF_PI = [Math.PI / 2, 6.123233995736766e-17, -1.4973849048591698e-33] as const;
+
+const twoOverPiDigits = twoOverPi();
+/** Digits that a product needs: 188 bits from the first that matters to 2^-110. */
+const TERMS = 8;
 
 const factorials = [1];
 for (let i = 1; i < 20; i++) factorials.push((factorials[i - 1] as number) * i);
@@ -19,7 +24,7 @@ const overFactorial = (i: number) => 1 / (factorials[i] as number);
 const range = (count: number, f: (i: number) => number) => Array.from({ length: count }, (_, i) => f(i));
 
 /** e^r - 1 over r, |r| <= ln(2) / 2. */
-const EXPM1_SERIES = range(13, (i) => overFactorial(i + 1));
+const EXPM1_SERIES = range(14, (i) => overFactorial(i + 1));
 /** log(1 + f) = 2s + s * (these of z = s^2, times z), s = f / (2 + f), |s| <= 0.172. */
 const LOG_SERIES = range(11, (i) => 2 / (2 * i + 3));
 const SINE_SERIES = range(8, (i) => (i % 2 === 0 ? -1 : 1) * overFactorial(2 * i + 3));
@@ -28,21 +33,59 @@ const COSINE_SERIES = range(7, (i) => (i % 2 === 0 ? 1 : -1) * overFactorial(2 *
 const ATAN_SERIES = range(21, (i) => (i % 2 === 0 ? -1 : 1) / (2 * i + 3));
 
 const op = (f: FloatCode, mnemonic: Mnemonic, ...inputs: readonly (LaneOperand | number)[]) =>
-  f.code.op(mnemonic, 64, ...inputs);
+  f.code.op(mnemonic, f.lane, ...inputs);
+
+/** What the exponential needs to know of a format. */
+interface Format {
+  readonly mantissa: number;
+  readonly bias: number;
+  /** Adding it to a number rounds that to an integer, which the low bits of the sum hold. */
+  readonly magic: number;
+  readonly ln2: readonly [high: number, low: number];
+  /** Terms of the series of e^r - 1. */
+  readonly terms: number;
+  /** Beyond these e^x is 0 and infinity, and e^x - 1 is -1. */
+  readonly zero: number;
+  readonly infinity: number;
+  readonly minusOne: number;
+  readonly min: Mnemonic;
+  readonly max: Mnemonic;
+  readonly add: Mnemonic;
+  readonly sub: Mnemonic;
+  readonly shift: Mnemonic;
+}
+const LN2_F32 = Math.fround(Math.LN2);
+const FORMATS: Readonly<Record<LaneBits, Format>> = {
+  32: {
+    ...{ mantissa: 23, bias: 127, magic: 1.5 * 2 ** 23, ln2: [LN2_F32, Math.LN2 - LN2_F32], terms: 8 },
+    ...{ zero: -104, infinity: 89, minusOne: -30 },
+    ...{ min: 'vminps', max: 'vmaxps', add: 'vpaddd', sub: 'vpsubd', shift: 'vpslld' },
+  },
+  64: {
+    ...{ mantissa: 52, bias: 1023, magic: MAGIC, ln2: LN2, terms: 14 },
+    ...{ zero: -746, infinity: 710, minusOne: -60 },
+    ...{ min: 'vminpd', max: 'vmaxpd', add: 'vpaddq', sub: 'vpsubq', shift: 'vpsllq' },
+  },
+};
+
+/** An integer in every lane. */
+const integer = (f: FloatCode, value: number) => f.word(BigInt(value));
 
 /** Between two numbers; NaN stays. */
 function clamp(f: FloatCode, x: Register, low: number, high: number): Register {
-  // vminpd and vmaxpd give their second operand where one is NaN.
-  return op(f, 'vmaxpd', f.load(low), op(f, 'vminpd', f.load(high), x));
+  const { min, max } = FORMATS[f.lane];
+  // These give their second operand where one is NaN.
+  return op(f, max, f.load(low), op(f, min, f.load(high), x));
 }
 
-/** 2^k of an integer that MAGIC was added to, -1022 <= k <= 1023. */
+/** 2^k of an integer that the magic number was added to, in the range of normal numbers. */
 function powerOfTwo(f: FloatCode, shifted: Register): Register {
-  return op(f, 'vpsllq', op(f, 'vpaddq', shifted, f.word(1023n)), 52);
+  const { add, shift, bias, mantissa } = FORMATS[f.lane];
+  return op(f, shift, op(f, add, shifted, integer(f, bias)), mantissa);
 }
 
 interface Reduced {
-  /** The integer next to x / ln 2, and the same with MAGIC added. */
+  /** The integer next to x / ln 2, and the same with the magic number added. */
   readonly k: Register;
   readonly shifted: Register;
   /** e^r - 1 where x = k ln 2 + r. */
@@ -50,29 +93,32 @@ interface Reduced {
 }
 
 function reduceExp(f: FloatCode, x: Register): Reduced {
-  const shifted = f.fmaBy(f.load(MAGIC), x, f.number(Math.LOG2E));
-  const k = f.sub(shifted, f.number(MAGIC));
-  const r = f.fnmaBy(f.fnmaBy(x, k, f.number(LN2[0])), k, f.number(LN2[1]));
-  const tail = f.polynomial(r, EXPM1_SERIES.slice(1));
+  const { magic, ln2, terms } = FORMATS[f.lane];
+  const shifted = f.fmaBy(f.load(magic), x, f.number(Math.LOG2E));
+  const k = f.sub(shifted, f.number(magic));
+  const r = f.fnmaBy(f.fnmaBy(x, k, f.number(ln2[0])), k, f.number(ln2[1]));
+  const tail = f.polynomial(r, EXPM1_SERIES.slice(1, terms - 1));
   return { k, shifted, fraction: f.fma(f.mul(r, r), tail, r) };
 }
 
 export function exponential(f: FloatCode, x: Register): Register {
-  const { k, fraction } = reduceExp(f, clamp(f, x, -746, 710));
+  const { magic, zero, infinity } = FORMATS[f.lane];
+  const { k, fraction } = reduceExp(f, clamp(f, x, zero, infinity));
   const one = f.add(fraction, f.number(1));
   // In two steps, so that results of the least and the greatest exponents come out.
-  const first = f.fmaBy(f.load(MAGIC), k, f.number(0.5));
-  const half = f.sub(first, f.number(MAGIC));
-  const second = f.add(f.sub(k, half), f.number(MAGIC));
+  const first = f.fmaBy(f.load(magic), k, f.number(0.5));
+  const half = f.sub(first, f.number(magic));
+  const second = f.add(f.sub(k, half), f.number(magic));
   return f.mul(f.mul(one, powerOfTwo(f, first)), powerOfTwo(f, second));
 }
 
 export function exponentialMinusOne(f: FloatCode, x: Register): Register {
-  const { shifted, fraction } = reduceExp(f, clamp(f, x, -60, 710));
-  // Half of it first: 2^1024 is no number.
-  const scale = powerOfTwo(f, op(f, 'vpsubq', shifted, f.word(1n)));
+  const { sub, infinity, minusOne, mantissa } = FORMATS[f.lane];
+  const { shifted, fraction } = reduceExp(f, clamp(f, x, minusOne, infinity));
+  // Half of it first: the power of two beyond the greatest number is no number.
+  const scale = powerOfTwo(f, op(f, sub, shifted, integer(f, 1)));
   const half = f.fma(scale, fraction, f.sub(scale, f.number(0.5)));
-  return f.blend(f.compare('LT', f.abs(x), f.number(2 ** -54)), x, f.add(half, half));
+  return f.blend(f.compare('LT', f.abs(x), f.number(2 ** -(mantissa + 2))), x, f.add(half, half));
 }
 
 /** The logarithm of x, which is finite, positive and no subnormal, plus `extra` (0 or the log of a scale, over ln 2). */
@@ -117,11 +163,14 @@ export function logPlusOne(f: FloatCode, x: Register): Register {
 }
 
 export function logistic(f: FloatCode, x: Register): Register {
-  return f.div(f.load(1), f.add(exponential(f, f.negate(x)), f.number(1)));
+  // The exponential of a negative number cannot overflow.
+  const e = exponential(f, f.or(f.abs(x), f.signBit));
+  // blendv looks at the sign bit.
+  return f.div(f.blend(x, e, f.load(1)), f.add(e, f.number(1)));
 }
 
 export function tangentHyperbolic(f: FloatCode, x: Register): Register {
-  const magnitude = op(f, 'vminpd', f.load(22), f.abs(x));
+  const magnitude = op(f, FORMATS[f.lane].min, f.load(22), f.abs(x));
   const e = exponentialMinusOne(f, f.add(magnitude, magnitude));
   return f.or(f.div(e, f.add(e, f.number(2))), f.sign(x));
 }
@@ -158,6 +207,7 @@ function turn(f: FloatCode, x: Register): Turned {
   const n = f.sub(shifted, f.number(MAGIC));
   const high = f.fnmaBy(x, n, f.number(HALF_PI[0]));
   const r = f.fnmaBy(f.fnmaBy(high, n, f.number(HALF_PI[1])), n, f.number(HALF_PI[2]));
+  turnLarge(f, x, r, shifted);
   const z = f.mul(r, r);
   const sine = f.fma(f.mul(z, r), f.polynomial(z, SINE_SERIES), r);
   const half = f.mul(z, f.number(0.5));
@@ -165,6 +215,66 @@ function turn(f: FloatCode, x: Register): Turned {
   const rest = f.sub(f.sub(f.load(1), whole), half);
   const cosine = f.add(whole, f.fma(f.mul(z, z), f.polynomial(z, COSINE_SERIES), rest));
   return { sine, cosine, quarter: shifted };
+}
+
+/**
+ * Where |x| >= 2^30: puts the angle within a quarter turn into `r` and the count of quarters into `shifted`. x is multiplied
+ * with those digits of 2 / pi that tell something about the result modulo 4, each product exact and reduced by itself.
+ */
+function turnLarge(f: FloatCode, x: Register, r: Register, shifted: Register): void {
+  const m = f.code.machine;
+  const large = f.and(f.compare('GE', f.abs(x), f.number(2 ** 30)), f.isFinite(x));
+  const some = m.register('gp');
+  const end = m.newLabel();
+  m.emit('vmovmskpd', d(some), f.code.view(large, 64));
+  m.emit('test', d(some), d(some));
+  m.emit('je', end);
+  const biased = op(f, 'vpsrlq', f.abs(x), 52);
+  const exponent = f.sub(f.or(biased, f.word(0x4330000000000000n)), f.number(2 ** 52 + 1023));
+  // Digits before these make multiples of 4 only.
+  const ratio = f.round('floor', f.div(f.sub(exponent, f.number(54)), f.number(DIGIT_BITS)));
+  const first = clamp(f, ratio, 0, twoOverPiDigits.length - TERMS);
+  const index = m.register('vec');
+  m.emit('vcvttpd2dq', view(index, 128), f.code.view(first, 64));
+  // 2^(exponent - 24 (first + 1)), by its bits.
+  const power = f.fnmaBy(f.sub(exponent, f.number(DIGIT_BITS)), first, f.number(DIGIT_BITS));
+  let scale = powerOfTwo(f, f.add(power, f.number(MAGIC)));
+  const mantissa = f.or(f.and(x, f.word((1n << 63n) | ((1n << 52n) - 1n))), f.number(1));
+  const top = f.and(mantissa, f.word(-(1n << 27n)));
+  const bottom = f.sub(mantissa, top);
+  const table = m.register('gp');
+  m.emit('lea', q(table), { kind: 'address', label: m.constant(twoOverPiDigits), scale: 1, disp: 0, bits: 0 });
+  let sum = f.load(0);
+  let low = f.load(0);
+  for (let i = 0; i < TERMS; i++) {
+    const all = f.code.load(64, f.word(-1n));
+    const digit = f.load(0);
+    const from: Address = { kind: 'address', base: table, index, indexBits: 128, scale: 8, disp: 8 * i, bits: 0 };
+    m.emit('vgatherdpd', f.code.view(digit, 64), from, f.code.view(all, 64));
+    for (const part of [top, bottom]) {
+      const product = f.mul(f.mul(part, digit), scale);
+      const quarter = f.round('even', f.mul(product, f.number(0.25)));
+      const next = f.fnmaBy(product, quarter, f.number(4));
+      // The sum and, exactly, what its rounding lost.
+      const total = f.add(sum, next);
+      const back = f.sub(total, sum);
+      low = f.add(low, f.add(f.sub(sum, f.sub(total, back)), f.sub(next, back)));
+      sum = total;
+    }
+    scale = f.mul(scale, f.number(2 ** -DIGIT_BITS));
+  }
+  const count = f.round('even', sum);
+  const angle = f.mul(f.add(f.sub(sum, count), low), f.number(HALF_PI[0]));
+  const counted = f.add(count, f.number(MAGIC));
+  m.emit('vblendvpd', f.code.view(r, 64), f.code.view(r, 64), f.code.view(angle, 64), f.code.view(large, 64));
+  m.emit(
+    'vblendvpd',
+    f.code.view(shifted, 64),
+    f.code.view(shifted, 64),
+    f.code.view(counted, 64),
+    f.code.view(large, 64),
+  );
+  m.bind(end);
 }
 
 /** All ones where bit `bit` of the low bits is set. */
