@@ -6,7 +6,7 @@ import { numbersPerElement } from '../../numerics/host-array.ts';
 import { elementOfOp } from './element-table.ts';
 import { unsignedOf } from './expressions.ts';
 import type { Buffer, Kernel, ScalarElement } from './language.ts';
-import { type Index, Scope as NewScope, partElement, type Scope, symbolsOf, Writer } from './scope.ts';
+import { type Index, partElement, Scope, symbolsOf, Writer } from './scope.ts';
 
 /** What the launch gives for a buffer: the memory of a value, or bytes of its own from an offset. */
 export type Argument = { readonly value: Value } | { readonly scratch: number };
