@@ -8,7 +8,7 @@ import { type PackedFormat, tiles } from './packing.ts';
 import { halves, type Product, type Tile } from './product.ts';
 
 /** ymm0 to ymm7 are accumulators. Formats have either minima or a constant. */
-const valueOf = (half: number) => ymm(8 + half);
+const weightsOf = (half: number) => ymm(8 + half);
 const [X, T] = [ymm(10), ymm(11)];
 const scaleOf = (half: number) => ymm(12 + half);
 const minimumOf = (half: number) => ymm(14 + half);
@@ -20,7 +20,7 @@ function addProducts({ a, tokens, x }: Tile, k: number): void {
     a.emit('vbroadcastss', X, x(token, 4 * k));
     for (const half of halves) {
       const acc = ymm(2 * token + half);
-      a.emit('vmulps', T, X, valueOf(half));
+      a.emit('vmulps', T, X, weightsOf(half));
       a.emit('vaddps', acc, acc, T);
     }
   }
@@ -88,7 +88,7 @@ function emitScale({ a, fixed, lagging }: Tile, { d, scale, minimum }: Levels, h
 
 /** Value k of each row. */
 function emitValue({ a, weight }: Tile, { bits, offset, minimum, quad }: Levels, half: number, k: number): void {
-  const value = valueOf(half);
+  const value = weightsOf(half);
   const { at, shift, high } = quad(k & ~3);
   const bit = 8 * (k & 3);
   a.emit('vmovdqu', value, weight(at + 32 * half));
@@ -108,14 +108,14 @@ function emitValue({ a, weight }: Tile, { bits, offset, minimum, quad }: Levels,
 }
 
 export const floatProducts: Readonly<Record<PackedFormat, Product>> = {
-  f32: plain(8, [], ({ a, weight }, half) => a.emit('vmovups', valueOf(half), weight(32 * half))),
-  f16: plain(8, [], ({ a, weight }, half) => a.emit('vcvtph2ps', valueOf(half), weight(16 * half))),
+  f32: plain(8, [], ({ a, weight }, half) => a.emit('vmovups', weightsOf(half), weight(32 * half))),
+  f16: plain(8, [], ({ a, weight }, half) => a.emit('vcvtph2ps', weightsOf(half), weight(16 * half))),
   bf16: plain(4, [[0, 0, 255, 255]], ({ a, weight }, half, k) => {
     if (k === 0) {
-      a.emit('vmovdqu', valueOf(half), weight(32 * half));
-      a.emit('vpslld', valueOf(half), valueOf(half), 16);
+      a.emit('vmovdqu', weightsOf(half), weight(32 * half));
+      a.emit('vpslld', weightsOf(half), weightsOf(half), 16);
     } else {
-      a.emit('vpand', valueOf(half), CONSTANT, weight(32 * half));
+      a.emit('vpand', weightsOf(half), CONSTANT, weight(32 * half));
     }
   }),
   q8_0: dequantizing(tiles.q8_0.size, levels.q8_0),
