@@ -5,7 +5,7 @@
 import { ymm } from '../asm/operands.ts';
 import { type Levels, levels } from './levels.ts';
 import { type PackedFormat, tiles } from './packing.ts';
-import { halves, type Product, type Tile } from './product.ts';
+import { halves, type Product, type Steps, type Tile } from './product.ts';
 
 /** ymm0 to ymm7 are accumulators. Formats have either minima or a constant. */
 const weightsOf = (half: number) => ymm(8 + half);
@@ -54,10 +54,11 @@ function dequantizing(size: number, format: Levels): Product {
     inRegisters: true,
     constants: format.offset > 0 ? [[format.offset, 0, 0, 0]] : [],
     emit(tile) {
-      const steps = {
+      const steps: Steps = {
         weight: quad(32).at - quad(0).at,
         x: 4 * 32,
         lagging: scale === undefined ? 1 : scale.at(32) - scale.at(0),
+        pass: [0, 1],
       };
       tile.repeat(size / 32, steps, () => {
         for (let k = 0; k < 32; k++) {

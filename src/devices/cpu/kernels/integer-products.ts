@@ -188,7 +188,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
       const { levels, scales, minima, d, dmin, step } = tiles.q4_K;
       for (const half of halves) {
         clear(tile, sumOf);
-        tile.repeat(8, { weight: step, x: large.step, lagging: 16 }, () => {
+        tile.repeat(8, { weight: step, x: large.step, lagging: 16, pass: [half, 2] }, () => {
           for (let g = 0; g < 4; g++) {
             splitNibbles(tile, levels + 64 * g + 32 * half);
             addWords(tile, W, 4 * g, g === 0, words);
@@ -234,7 +234,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
       const { levels, high, scales, d, step } = tiles.q6_K;
       for (const half of halves) {
         clear(tile, sumOf);
-        tile.repeat(8, { weight: step, x: large.step, lagging: 1 }, () => {
+        tile.repeat(8, { weight: step, x: large.step, lagging: 1, pass: [half, 2] }, () => {
           for (const sub of [0, 1]) {
             for (const token of tokensOf(tile)) {
               a.emit('vpbroadcastd', words(token), tile.x(token, large.sums + 4 * sub));
