@@ -16,12 +16,8 @@ import { records } from './quantize-activations.ts';
 const small = records[32];
 const large = records[256];
 
-/** ymm0 to ymm7 hold integer sums, a register or two a token; the next ones are free for a tile. */
-const sumOf = (token: number) => ymm(token);
-const words = (token: number) => ymm(4 + token);
+/** Registers of a tile besides sums (0 to 7) and constants. W, V and so on are for one half, the first three also for two. */
 const [W, V, T, S] = [ymm(8), ymm(9), ymm(10), ymm(11)];
-/** Or a register for each half. */
-const sumOfHalf = (token: number, half: number) => ymm(2 * token + half);
 const signedOf = (half: number) => ymm(8 + half);
 const levelOf = (half: number) => ymm(11 + half);
 const X = ymm(13);
@@ -32,14 +28,44 @@ const WORDS_OF_ONE = [1, 0];
 /** For VPSHUFB: the low i16 of each dword, twice. */
 const LOW_WORDS = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
 
+/** The registers of a token and a half: i32 sums, and i16 chains of a sub-block where a format has those. */
+interface Sums {
+  readonly token: number;
+  readonly sum: Vec;
+  readonly words: Vec;
+}
+
 const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token) => token);
+
+/** Sums of both halves at once, without chains. */
+const sumOf = (token: number, half: number) => ymm(2 * token + half);
+
+/** A loop over a tile for some of its halves. */
+interface Pass {
+  readonly index: readonly [pass: number, passes: number];
+  readonly halves: readonly { readonly half: number; readonly sums: readonly Sums[] }[];
+}
+
+/** For formats with chains: both halves of few tokens at once, else one after the other, as there are registers. */
+function passesOf(tile: Tile): Pass[] {
+  const groups = tile.tokens <= 2 ? [halves] : halves.map((half) => [half]);
+  return groups.map((group, pass) => ({
+    index: [pass, groups.length],
+    halves: group.map((half, place) => ({
+      half,
+      sums: tokensOf(tile).map((token) => {
+        const register = group.length * token + place;
+        return { token, sum: ymm(register), words: ymm(4 + register) };
+      }),
+    })),
+  }));
+}
 
 /** acc = acc + f32(sum) * (scale * dx), or minus. Ends the sum; uses T. */
 function addScaled(
   tile: Tile,
   half: number,
-  token: number,
-  sum: Vec,
+  { token, sum }: Pick<Sums, 'token' | 'sum'>,
   scale: Vec,
   dx: number,
   op: 'vaddps' | 'vsubps',
@@ -59,37 +85,63 @@ function addScaled(
   a.emit('vmovaps', acc, sum);
 }
 
-/** i16 sums += levels u8 * the activations at `at`; a first product may start the sum. */
-function addWords(tile: Tile, levels: Vec, at: number, isFirst: boolean, sum = sumOf): void {
+/** words += levels u8 * the activations at `at`; a first product may start them. */
+function addWords(tile: Tile, sums: readonly Sums[], levels: Vec, at: number, isFirst: boolean): void {
   const { a } = tile;
-  for (const token of tokensOf(tile)) {
+  for (const { token, words } of sums) {
     a.emit('vpbroadcastd', T, tile.x(token, at));
-    a.emit('vpmaddubsw', isFirst ? sum(token) : T, levels, T);
-    if (!isFirst) a.emit('vpaddw', sum(token), sum(token), T);
+    a.emit('vpmaddubsw', isFirst ? words : T, levels, T);
+    if (!isFirst) a.emit('vpaddw', words, words, T);
   }
 }
 
 /** sum += words * the i32 in S, one a row; words are pairs of i16. */
-function addScaledWords(tile: Tile): void {
-  const { a } = tile;
+function addScaledWords({ a }: Tile, sums: readonly Sums[]): void {
   a.emit('vpshufb', S, S, C1);
-  for (const token of tokensOf(tile)) {
-    a.emit('vpmaddwd', words(token), words(token), S);
-    a.emit('vpaddd', sumOf(token), sumOf(token), words(token));
+  for (const { sum, words } of sums) {
+    a.emit('vpmaddwd', words, words, S);
+    a.emit('vpaddd', sum, sum, words);
   }
 }
 
-function clear(tile: Tile, register: (token: number) => Vec): void {
-  for (const token of tokensOf(tile)) tile.a.emit('vpxor', register(token), register(token), register(token));
+function clearSums({ a }: Tile, pass: Pass): void {
+  for (const { sums } of pass.halves) for (const { sum } of sums) a.emit('vpxor', sum, sum, sum);
 }
 
-/** W, V = the low and high nibbles of a vector of 8 rows. */
-function splitNibbles(tile: Tile, at: number): void {
+/** acc -= f32(sum of mn * sums of activations) * (dmin * dx), the last step of q4_K. */
+function subtractMinima(tile: Tile, half: number, sums: readonly Sums[]): void {
   const { a } = tile;
-  a.emit('vmovdqu', V, tile.weight(at));
-  a.emit('vpand', W, C0, V);
-  a.emit('vpsrlw', V, V, 4);
-  a.emit('vpand', V, V, C0);
+  const { minima, dmin } = tiles.q4_K;
+  const [one, two] = [lanes(W, 128), lanes(V, 128)];
+  for (let sub = 0; sub < 8; sub += 2) {
+    // i16 pairs of the minima of two sub-blocks.
+    a.emit('vmovq', one, tile.weight(minima + 16 * sub + 8 * half));
+    a.emit('vmovq', two, tile.weight(minima + 16 * (sub + 1) + 8 * half));
+    a.emit('vpunpcklbw', one, one, two);
+    a.emit('vpmovzxbw', W, one);
+    for (const { token, sum } of sums) {
+      a.emit('vpbroadcastd', T, tile.x(token, large.sums32 + 2 * sub));
+      a.emit('vpmaddwd', sub === 0 ? sum : T, W, T);
+      if (sub > 0) a.emit('vpaddd', sum, sum, T);
+    }
+  }
+  a.emit('vcvtph2ps', W, tile.weight(dmin + 16 * half));
+  for (const of of sums) addScaled(tile, half, of, W, large.d, 'vsubps');
+}
+
+/** W = the levels of 4 k of a q6_K tile: nibbles at `at`, and bits 2g and 2g + 1 of each byte of S at bits 4 and 5. */
+function joinLevels({ a, weight }: Tile, at: number, isHighNibble: boolean, g: number): void {
+  if (g < 2) a.emit('vpsllw', V, S, 4 - 2 * g);
+  else if (g > 2) a.emit('vpsrlw', V, S, 2 * g - 4);
+  a.emit('vpand', V, C2, g === 2 ? S : V);
+  if (isHighNibble) {
+    a.emit('vmovdqu', W, weight(at));
+    a.emit('vpsrlw', W, W, 4);
+    a.emit('vpand', W, W, C0);
+  } else {
+    a.emit('vpand', W, C0, weight(at));
+  }
+  a.emit('vpor', W, W, V);
 }
 
 export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
@@ -111,7 +163,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
         for (const token of tokensOf(tile)) {
           a.emit('vpbroadcastd', X, tile.x(token, 4 * g));
           for (const half of halves) {
-            const sum = sumOfHalf(token, half);
+            const sum = sumOf(token, half);
             a.emit('vpsignb', T, X, signedOf(half));
             a.emit('vpmaddubsw', T, levelOf(half), T);
             a.emit('vpmaddwd', g === 0 ? sum : T, T, C1);
@@ -121,7 +173,8 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
       }
       for (const half of halves) {
         a.emit('vcvtph2ps', W, tile.weight(tiles.q8_0.d + 16 * half));
-        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOfHalf(token, half), W, small.d, 'vaddps');
+        for (const token of tokensOf(tile))
+          addScaled(tile, half, { token, sum: sumOf(token, half) }, W, small.d, 'vaddps');
       }
     },
   },
@@ -138,8 +191,8 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     emit(tile) {
       const { a } = tile;
       for (const token of tokensOf(tile)) {
-        a.emit('vpbroadcastd', sumOfHalf(token, 0), tile.x(token, small.sums));
-        a.emit('vmovdqa', sumOfHalf(token, 1), sumOfHalf(token, 0));
+        a.emit('vpbroadcastd', sumOf(token, 0), tile.x(token, small.sums));
+        a.emit('vmovdqa', sumOf(token, 1), sumOf(token, 0));
       }
       for (let g = 0; g < 4; g++) {
         for (const part of [0, 1]) {
@@ -156,7 +209,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
           for (const token of tokensOf(tile)) {
             a.emit('vpbroadcastd', X, tile.x(token, 16 * part + 4 * g));
             for (const half of halves) {
-              const sum = sumOfHalf(token, half);
+              const sum = sumOf(token, half);
               a.emit('vpmaddubsw', T, levelOf(half), X);
               a.emit('vpaddw', sum, sum, T);
             }
@@ -166,9 +219,9 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
       for (const half of halves) {
         a.emit('vcvtph2ps', W, tile.weight(tiles.q4_0.d + 16 * half));
         for (const token of tokensOf(tile)) {
-          const sum = sumOfHalf(token, half);
+          const sum = sumOf(token, half);
           a.emit('vpmaddwd', sum, sum, C1);
-          addScaled(tile, half, token, sum, W, small.d, 'vaddps');
+          addScaled(tile, half, { token, sum }, W, small.d, 'vaddps');
         }
       }
     },
@@ -185,36 +238,28 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     constants: [NIBBLES, LOW_WORDS],
     emit(tile) {
       const { a } = tile;
-      const { levels, scales, minima, d, dmin, step } = tiles.q4_K;
-      for (const half of halves) {
-        clear(tile, sumOf);
-        tile.repeat(8, { weight: step, x: large.step, lagging: 16 }, () => {
-          for (let g = 0; g < 4; g++) {
-            splitNibbles(tile, levels + 64 * g + 32 * half);
-            addWords(tile, W, 4 * g, g === 0, words);
-            addWords(tile, V, 16 + 4 * g, false, words);
+      const { levels, scales, d, step } = tiles.q4_K;
+      for (const pass of passesOf(tile)) {
+        clearSums(tile, pass);
+        tile.repeat(8, { weight: step, x: large.step, lagging: 16, pass: pass.index }, () => {
+          for (const { half, sums } of pass.halves) {
+            for (let g = 0; g < 4; g++) {
+              a.emit('vmovdqu', V, tile.weight(levels + 64 * g + 32 * half));
+              a.emit('vpand', W, C0, V);
+              a.emit('vpsrlw', V, V, 4);
+              a.emit('vpand', V, V, C0);
+              addWords(tile, sums, W, 4 * g, g === 0);
+              addWords(tile, sums, V, 16 + 4 * g, false);
+            }
+            a.emit('vpmovzxbd', S, tile.lagging(scales + 8 * half));
+            addScaledWords(tile, sums);
           }
-          a.emit('vpmovzxbd', S, tile.lagging(scales + 8 * half));
-          addScaledWords(tile);
         });
-        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
-        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vaddps');
-
-        const [one, two] = [lanes(W, 128), lanes(V, 128)];
-        for (let sub = 0; sub < 8; sub += 2) {
-          // i16 pairs of the minima of two sub-blocks.
-          a.emit('vmovq', one, tile.weight(minima + 16 * sub + 8 * half));
-          a.emit('vmovq', two, tile.weight(minima + 16 * (sub + 1) + 8 * half));
-          a.emit('vpunpcklbw', one, one, two);
-          a.emit('vpmovzxbw', W, one);
-          for (const token of tokensOf(tile)) {
-            a.emit('vpbroadcastd', T, tile.x(token, large.sums32 + 2 * sub));
-            a.emit('vpmaddwd', sub === 0 ? sumOf(token) : T, W, T);
-            if (sub > 0) a.emit('vpaddd', sumOf(token), sumOf(token), T);
-          }
+        for (const { half, sums } of pass.halves) {
+          a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
+          for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
+          subtractMinima(tile, half, sums);
         }
-        a.emit('vcvtph2ps', W, tile.weight(dmin + 16 * half));
-        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vsubps');
       }
     },
   },
@@ -232,37 +277,26 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
     emit(tile) {
       const { a } = tile;
       const { levels, high, scales, d, step } = tiles.q6_K;
-      for (const half of halves) {
-        clear(tile, sumOf);
-        tile.repeat(8, { weight: step, x: large.step, lagging: 1 }, () => {
-          for (const sub of [0, 1]) {
-            for (const token of tokensOf(tile)) {
-              a.emit('vpbroadcastd', words(token), tile.x(token, large.sums + 4 * sub));
-            }
-            a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
-            for (let g = 0; g < 4; g++) {
-              // Bits 2g and 2g + 1 of each byte go to bits 4 and 5.
-              if (g === 0) a.emit('vpsllw', V, S, 4);
-              else if (g === 1) a.emit('vpsllw', V, S, 2);
-              else if (g === 3) a.emit('vpsrlw', V, S, 2);
-              a.emit('vpand', V, C2, g === 2 ? S : V);
-              const nibbles = tile.weight(levels + 64 * g + 32 * half);
-              if (sub === 0) {
-                a.emit('vpand', W, C0, nibbles);
-              } else {
-                a.emit('vmovdqu', W, nibbles);
-                a.emit('vpsrlw', W, W, 4);
-                a.emit('vpand', W, W, C0);
+      for (const pass of passesOf(tile)) {
+        clearSums(tile, pass);
+        tile.repeat(8, { weight: step, x: large.step, lagging: 1, pass: pass.index }, () => {
+          for (const { half, sums } of pass.halves) {
+            for (const sub of [0, 1]) {
+              for (const { token, words } of sums) a.emit('vpbroadcastd', words, tile.x(token, large.sums + 4 * sub));
+              a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
+              for (let g = 0; g < 4; g++) {
+                joinLevels(tile, levels + 64 * g + 32 * half, sub === 1, g);
+                addWords(tile, sums, W, 16 * sub + 4 * g, false);
               }
-              a.emit('vpor', W, W, V);
-              addWords(tile, W, 16 * sub + 4 * g, false, words);
+              a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
+              addScaledWords(tile, sums);
             }
-            a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
-            addScaledWords(tile);
           }
         });
-        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
-        for (const token of tokensOf(tile)) addScaled(tile, half, token, sumOf(token), W, large.d, 'vaddps');
+        for (const { half, sums } of pass.halves) {
+          a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
+          for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
+        }
       }
     },
   },

@@ -33,7 +33,7 @@ export const tiles = {
 
 export type PackedFormat = keyof typeof tiles;
 
-export function isPackedFormat(format: string): format is PackedFormat {
+function isPackedFormat(format: string): format is PackedFormat {
   return format in tiles;
 }
 

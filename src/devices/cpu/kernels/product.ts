@@ -24,11 +24,13 @@ export interface Tile {
   sum(token: number, half: number): Mem;
 }
 
-/** Bytes. */
+/** In bytes. */
 export interface Steps {
   readonly weight: number;
   readonly x: number;
   readonly lagging: number;
+  /** Which of how many loops over the tile this is. */
+  readonly pass: readonly [pass: number, passes: number];
 }
 
 export interface Product {

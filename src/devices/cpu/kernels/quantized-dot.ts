@@ -51,8 +51,9 @@ export interface DotShape {
 
 /** Tokens of a unit of work. */
 const chunk = 32;
-/** How far ahead of the loads weights are asked for, in bytes. */
+/** How far ahead of the loads weights are asked for, in bytes, and how many may be asked for at a time. */
 const ahead = 2048;
+const burst = 1024;
 
 /**
  * Buffers: x, weight (packed), bias f32 [N] if there is one, y f32 [T, N]. `x` are the records that
@@ -155,6 +156,7 @@ export function quantizedDotKernel(shape: DotShape): EmittedKernel {
           a.emit('xor', r11, r11);
           a.align(32);
           const next = a.here();
+          if (bytes > burst) emitPrefetch(a, steps.weight, steps.pass);
           emit();
           a.emit('add', rax, steps.weight);
           a.emit('add', rcx, steps.x);
@@ -174,7 +176,7 @@ export function quantizedDotKernel(shape: DotShape): EmittedKernel {
       a.emit('lea', r8, ptr(rax, rounds * unroll * bytes));
       a.align(32);
       const next = a.here();
-      for (let at = 0; at < unroll * bytes; at += 64) a.emit('prefetcht0', ptr(rax, ahead + at));
+      if (unroll * bytes <= burst) emitPrefetch(a, unroll * bytes, [0, 1]);
       for (let index = 0; index < unroll; index++) emitTile(index, size);
       a.emit('add', rax, unroll * bytes);
       a.emit('add', rcx, unroll * xTileBytes);
@@ -220,6 +222,11 @@ export function quantizedDotKernel(shape: DotShape): EmittedKernel {
     });
     a.bind(stored);
   }
+}
+
+/** Asks for the lines of `bytes` bytes: of `[pass, passes]` those that are this one's share. */
+function emitPrefetch(a: Assembler, bytes: number, [pass, passes]: readonly [number, number]): void {
+  for (let at = 64 * pass; at < bytes; at += 64 * passes) a.emit('prefetcht0', ptr(rax, ahead + at));
 }
 
 function forEachResult(tokens: number, emit: (token: number, half: number) => void): void {
