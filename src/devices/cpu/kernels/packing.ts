@@ -33,7 +33,7 @@ export const tiles = {
 
 export type PackedFormat = keyof typeof tiles;
 
-function isPackedFormat(format: string): format is PackedFormat {
+export function isPackedFormat(format: string): format is PackedFormat {
   return format in tiles;
 }
 
