@@ -56,7 +56,7 @@ export function keyOf(e: Expression): string {
   }
 }
 
-export function addLinear(a: Linear, b: Linear, factor = 1): Linear {
+function addLinear(a: Linear, b: Linear, factor = 1): Linear {
   const terms = new Map(a.terms.map((term) => [term.key, term]));
   for (const term of b.terms) {
     const coefficient = (terms.get(term.key)?.coefficient ?? 0) + factor * term.coefficient;

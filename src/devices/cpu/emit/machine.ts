@@ -67,9 +67,7 @@ export type Item =
 /** Machine registers outside of allocation: rax, rdx for division, rcx for what the allocator needs itself. */
 const fixed = (id: number): Register => ({ kind: 'register', file: 'gp', id: -1 - id });
 export const RAX = fixed(0);
-export const RCX = fixed(1);
 export const RDX = fixed(2);
-export const RSP = fixed(4);
 export const RSI = fixed(6);
 export const RDI = fixed(7);
 export const fixedId = (register: Register): number => -1 - register.id;
@@ -105,7 +103,7 @@ const READS: ReadonlySet<string> = new Set<Mnemonic>([
 const SETS: ReadonlySet<string> = new Set<Mnemonic>(['vpgatherdd', 'vgatherdps', 'vgatherdpd', 'vpgatherdq']);
 
 /** What a mnemonic does to its first operand. */
-export function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
+function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
   if (SETS.has(mnemonic)) return 'gather';
   if (READS.has(mnemonic) || mnemonic.startsWith('j')) return 'read';
   if (UPDATES.has(mnemonic) || mnemonic.startsWith('vfm') || mnemonic.startsWith('vfnm')) return 'update';

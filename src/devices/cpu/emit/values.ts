@@ -23,7 +23,7 @@ import type { Scope } from './scope.ts';
  */
 export class TooWide extends Error {}
 
-export function unsupported(op: string, type: string): IngotError {
+function unsupported(op: string, type: string): IngotError {
   return new IngotError('UnsupportedOp', `the CPU device has no code for ${op} of ${type}`, { op, device: 'cpu' });
 }
 
