@@ -110,7 +110,9 @@ console.log('format numerics threads   read GB/s   decode GB/s   share   prefill
 
 using memory = system.mapMemory(weightBytes + 4096, { huge: true, prefault: true });
 using x = system.mapMemory(4 * prefillTokens * K);
-using records = system.mapMemory(activationBytes(32, prefillTokens, K));
+using records = system.mapMemory(
+  Math.max(...([32, 256] as const).map((block) => activationBytes(block, prefillTokens, K))),
+);
 using y = system.mapMemory(4 * prefillTokens * N);
 new Float32Array(x.bytes().buffer).forEach((_, i, all) => {
   all[i] = Math.random() - 0.5;
