@@ -7,12 +7,8 @@ import { availableParallelism, cpus, loadavg } from 'node:os';
 import { Assembler } from '../src/devices/cpu/asm/assembler.ts';
 import { indexed, ptr, r8, r9, r10, rax, rdi, rdx, rsi, ymm } from '../src/devices/cpu/asm/operands.ts';
 import { packedBytes, packedFormat, packRows, panelBytes, panelRows } from '../src/devices/cpu/kernels/packing.ts';
-import {
-  type ActivationBlock,
-  activationBytes,
-  quantizeActivationsKernel,
-} from '../src/devices/cpu/kernels/quantize-activations.ts';
-import { quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
+import { activationBytes, quantizeActivationsKernel } from '../src/devices/cpu/kernels/quantize-activations.ts';
+import { activationBlock, quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { MappedCode } from '../src/devices/cpu/os/os.ts';
 import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
@@ -114,7 +110,9 @@ console.log('format numerics threads   read GB/s   decode GB/s   share   prefill
 
 using memory = system.mapMemory(weightBytes + 4096, { huge: true, prefault: true });
 using x = system.mapMemory(4 * prefillTokens * K);
-using records = system.mapMemory(activationBytes(32, prefillTokens, K));
+using records = system.mapMemory(
+  Math.max(...([32, 256] as const).map((block) => activationBytes(block, prefillTokens, K))),
+);
 using y = system.mapMemory(4 * prefillTokens * N);
 new Float32Array(x.bytes().buffer).forEach((_, i, all) => {
   all[i] = Math.random() - 0.5;
@@ -138,9 +136,9 @@ for (const [name, numerics] of cases) {
   });
   using code = system.mapCode(dot.bytes);
   using read = system.mapCode(readKernel());
-  const input = numerics === 'i8' ? records : x;
-  if (numerics === 'i8') {
-    const block: ActivationBlock = blockFormat(name).blockSize === 32 ? 32 : 256;
+  const block = activationBlock(format, numerics);
+  const input = block === undefined ? x : records;
+  if (block !== undefined) {
     using quantize = system.mapCode(quantizeActivationsKernel(block, prefillTokens, K).bytes);
     using team = createTeam(system, { threads: 1 });
     using list = team.list(launches(quantize, [[x.address, records.address]]));

@@ -3,12 +3,11 @@ import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
 import { packedBytes, packedFormat, packRows } from '../../src/devices/cpu/kernels/packing.ts';
 import {
-  type ActivationBlock,
   activationBytes,
   quantizeActivationsKernel,
   records,
 } from '../../src/devices/cpu/kernels/quantize-activations.ts';
-import { quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
+import { activationBlock, quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from '../../src/devices/cpu/kernels/quantized-take.ts';
 import type { Dim } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/numerics/dot.ts';
@@ -82,13 +81,13 @@ function runDot(c: Case, bias: Float32Array): Float32Array {
   packRows(format, c.weight, N, K, weight.bytes);
   using y = new Guarded(4 * T * N);
   using floats = Guarded.of(c.x);
-  const block: ActivationBlock = blockFormat(format).blockSize === 32 ? 32 : 256;
-  using integers = new Guarded(numerics === 'i8' ? activationBytes(block, T, K) : 0);
-  if (numerics === 'i8') {
+  const block = activationBlock(format, numerics);
+  using integers = new Guarded(block === undefined ? 0 : activationBytes(block, T, K));
+  if (block !== undefined) {
     runKernel(quantizeActivationsKernel(block, tokens, K), { x: floats, records: integers }, T, team);
   }
   using biasMemory = Guarded.of(bias);
-  const x = numerics === 'i8' ? integers : floats;
+  const x = block === undefined ? floats : integers;
   const kernel = quantizedDotKernel({ format, numerics, tokens, N, K, bias: c.bias });
   runKernel(kernel, { x, weight, y, ...(c.bias && { bias: biasMemory }) }, T, team);
   return y.floats();

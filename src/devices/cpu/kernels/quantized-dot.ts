@@ -35,7 +35,7 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import { floatProducts } from './float-products.ts';
 import { buildKernel, loadPattern } from './frame.ts';
 import { integerProducts } from './integer-products.ts';
-import { type IntegerFormat, isIntegerFormat } from './levels.ts';
+import { isIntegerFormat } from './levels.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
 import { halves, type Product, type Tile } from './product.ts';
 import { type ActivationBlock, records } from './quantize-activations.ts';
@@ -233,15 +233,15 @@ function forEachResult(tokens: number, emit: (token: number, half: number) => vo
   for (let token = 0; token < tokens; token++) for (const half of halves) emit(token, half);
 }
 
-/** Blocks over which activations are quantized for a format of integers. */
-export function activationBlock(format: IntegerFormat): ActivationBlock {
-  return tiles[format].size;
+/** Blocks of the records that a product takes its activations from; undefined where it takes them as f32. */
+export function activationBlock(format: PackedFormat, numerics: DotNumerics): ActivationBlock | undefined {
+  return numerics === 'i8' && isIntegerFormat(format) ? tiles[format].size : undefined;
 }
 
 /** A product, and the bytes of activations that go with one of its tiles. */
 function productOf(format: PackedFormat, numerics: DotNumerics): { product: Product; xTileBytes: number } {
   if (numerics === 'i8' && isIntegerFormat(format)) {
-    return { product: integerProducts[format], xTileBytes: records[activationBlock(format)].bytes };
+    return { product: integerProducts[format], xTileBytes: records[tiles[format].size].bytes };
   }
   if (numerics === 'f32') return { product: floatProducts[format], xTileBytes: 4 * tiles[format].size };
   throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics ${numerics}`, {
