@@ -30,12 +30,13 @@ import type {
   Ticket,
   WeightSource,
 } from '../device.ts';
-import { makeCode, type ProgramCode } from './code.ts';
+import { makeCode } from './code.ts';
 import { hasKernel, isKernelName } from './composites.ts';
-import { type Instance, instantiate, layoutArena } from './instantiate.ts';
+import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
+import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { createTeam, type Team } from './team.ts';
 import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
 
@@ -74,130 +75,6 @@ function invalid(message: string): IngotError {
 const addressable = 2 ** 46;
 /** Bytes read from a weight's file at a time. */
 const packSlice = 8 << 20;
-
-class CpuBuffer implements DeviceBuffer {
-  readonly type: TensorType;
-  readonly kind: MemoryKind;
-  readonly bytes: number;
-  /** Of weights that lie in panels (`kernels/packing.ts`): the format that they are packed in. */
-  readonly packed: string | undefined;
-  readonly memory: Memory;
-  readonly device: CpuDevice;
-  disposed = false;
-  #users = 0;
-
-  constructor(device: CpuDevice, type: TensorType, kind: MemoryKind, memory: Memory, packed?: string) {
-    this.device = device;
-    this.type = type;
-    this.kind = kind;
-    this.memory = memory;
-    this.packed = packed;
-    this.bytes = memory.length;
-    device.account(kind, this.bytes);
-  }
-
-  hold(): void {
-    this.#users++;
-  }
-
-  release(): void {
-    this.#users--;
-    this.#free();
-  }
-
-  [Symbol.dispose](): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    this.#free();
-  }
-
-  #free(): void {
-    if (!this.disposed || this.#users > 0) return;
-    this.memory[Symbol.dispose]();
-    this.device.account(this.kind, -this.bytes);
-  }
-}
-
-class CpuExecutable implements Executable {
-  readonly program: Program;
-  readonly plan: Plan;
-  readonly code: ProgramCode;
-  readonly scratchBytes: number;
-  disposed = false;
-  #bindings = 0;
-
-  constructor(program: Program, plan: Plan, code: ProgramCode) {
-    this.program = program;
-    this.plan = plan;
-    this.code = code;
-    this.scratchBytes = layoutArena(plan).bytes;
-  }
-
-  hold(): void {
-    this.#bindings++;
-  }
-
-  release(): void {
-    this.#bindings--;
-    this.#free();
-  }
-
-  [Symbol.dispose](): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    this.#free();
-  }
-
-  #free(): void {
-    if (this.disposed && this.#bindings === 0) this.code[Symbol.dispose]();
-  }
-}
-
-class CpuBound implements Bound {
-  readonly executable: CpuExecutable;
-  readonly buffers: readonly (CpuBuffer | undefined)[];
-  readonly arena: CpuBuffer;
-  readonly instance: Instance;
-  disposed = false;
-  #runs = 0;
-
-  constructor(
-    executable: CpuExecutable,
-    buffers: readonly (CpuBuffer | undefined)[],
-    arena: CpuBuffer,
-    instance: Instance,
-  ) {
-    this.executable = executable;
-    this.buffers = buffers;
-    this.arena = arena;
-    this.instance = instance;
-    executable.hold();
-  }
-
-  hold(): void {
-    this.#runs++;
-    for (const buffer of this.buffers) buffer?.hold();
-  }
-
-  release(): void {
-    this.#runs--;
-    for (const buffer of this.buffers) buffer?.release();
-    this.#free();
-  }
-
-  [Symbol.dispose](): void {
-    if (this.disposed) return;
-    this.disposed = true;
-    this.#free();
-  }
-
-  #free(): void {
-    if (!this.disposed || this.#runs > 0) return;
-    this.instance[Symbol.dispose]();
-    this.arena[Symbol.dispose]();
-    this.executable.release();
-  }
-}
 
 type Results = ReadonlyMap<string, ArrayBufferView>;
 type Outcome = { readonly results: Results } | { readonly error: unknown };
