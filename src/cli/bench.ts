@@ -7,7 +7,7 @@ import { openDevice } from './devices.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { bundledModel, openForRunning } from './open-model.ts';
-import { noteThreads, wholeNumber } from './options.ts';
+import { wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
 
@@ -49,12 +49,11 @@ export function addBench(program: Command): void {
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
     .option('-b <sequences>', 'sequences at once; this version runs one', wholeNumber(1), 1)
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
-    .option('--device <name>', 'where to compute: reference')
+    .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
       if (options.b > 1) throw usageError(`-b ${options.b}: this version runs one sequence at a time`);
       if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
-      noteThreads(options.threads);
       const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
       console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
     });
@@ -75,7 +74,8 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       },
     );
   }
-  await using device = openDevice(options.device);
+  const { device: opened_, threads } = openDevice(options.device, options.threads);
+  await using device = opened_;
   using loading = showProgress('Loading');
   await using engine = await Engine.load(device, opened.model, opened.tokenizer, {
     contextLength,
@@ -97,7 +97,7 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       peak_bytes: peakMemory(),
       device: device.name,
       model: opened.name,
-      threads: 1,
+      threads,
     };
   };
   const prompt = (length: number) => randomTokens(length, opened.model.vocabularySize);

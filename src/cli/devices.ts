@@ -1,24 +1,64 @@
 /** Devices that this build can open, and the choice among them. */
 import { cpus, freemem, totalmem } from 'node:os';
+import { IngotError } from '../base/errors.ts';
+import { createCpuDevice, whyNot } from '../devices/cpu/device.ts';
+import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
 import { createReferenceDevice } from '../devices/reference/device.ts';
 import { usageError } from './failure.ts';
 
-export const deviceNames = ['reference'] as const;
-export type DeviceName = (typeof deviceNames)[number];
+export interface OpenedDevice {
+  readonly device: Device;
+  readonly threads: number;
+}
 
-export const deviceReason: Record<DeviceName, string> = {
-  reference: 'an interpreter in plain TypeScript: complete, exact and slow; the only device of this version',
+/** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
+interface DeviceRow {
+  readonly what: string;
+  whyNot(): string | undefined;
+  open(threads: number | undefined): OpenedDevice;
+}
+
+/** The first that can be used is taken where none is named. */
+export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
+  cpu: {
+    what: 'machine code made for this processor, on native threads',
+    whyNot() {
+      const found = findSystem();
+      return found.usable ? whyNot(found.system) : found.reason;
+    },
+    open(threads) {
+      const found = findSystem();
+      if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
+      const device = createCpuDevice(found.system, {
+        memoryBytes: availableMemory(),
+        ...(threads !== undefined && { threads }),
+      });
+      return { device, threads: device.threads };
+    },
+  },
+  reference: {
+    what: 'an interpreter in plain TypeScript: complete, exact and slow',
+    whyNot: () => undefined,
+    open: () => ({ device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 }),
+  },
 };
 
-/** @throws IngotError 'Usage' for a device that there is not. */
-export function openDevice(name: string = 'reference'): Device {
-  switch (name) {
-    case 'reference':
-      return createReferenceDevice({ memoryBytes: availableMemory() });
-    default:
-      throw usageError(`there is no device "${name}"`, `Devices of this version: ${deviceNames.join(', ')}.`);
+const names = Object.keys(deviceRows) as (keyof typeof deviceRows)[];
+
+export function chosenDevice(): keyof typeof deviceRows {
+  return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
+}
+
+/** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
+export function openDevice(name: string = chosenDevice(), threads?: number): OpenedDevice {
+  const row = names.find((known) => known === name);
+  if (row === undefined) throw usageError(`there is no device "${name}"`, `Devices: ${names.join(', ')}.`);
+  const reason = deviceRows[row].whyNot();
+  if (reason !== undefined) {
+    throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
   }
+  return deviceRows[row].open(threads);
 }
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */

@@ -2,7 +2,8 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import type { Command } from 'commander';
-import { availableMemory, deviceNames, deviceReason, processorName } from './devices.ts';
+import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
+import { availableMemory, chosenDevice, deviceRows, processorName } from './devices.ts';
 import { bundledModel } from './open-model.ts';
 import { formatBytes } from './report.ts';
 
@@ -19,6 +20,7 @@ export function addDoctor(program: Command): void {
 }
 
 function examine() {
+  const machineCode = tryMachineCode();
   return {
     node: process.versions.node,
     platform: `${platform()} ${release()} ${process.arch}`,
@@ -27,10 +29,34 @@ function examine() {
     usableCores: availableParallelism(),
     memoryBytes: totalmem(),
     availableBytes: availableMemory(),
-    devices: deviceNames.map((name) => ({ name, reason: deviceReason[name] })),
-    uses: { device: deviceNames[0], threads: 1 },
+    machineCode,
+    devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
+    uses: { device: chosenDevice(), threads: machineCode.runs && chosenDevice() === 'cpu' ? machineCode.threads : 1 },
     bundledModel: existsSync(bundledModel) ? bundledModel : null,
   };
+}
+
+/** Instruction sets that decide which code is made. */
+const instructionSets =
+  'avx2 fma f16c avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16'.split(' ');
+
+function printMachineCode(found: MachineCodeTrial): void {
+  if (!found.runs) {
+    console.log(`Code       cannot be run: ${found.reason}`);
+    return;
+  }
+  const has = instructionSets.filter((name) => found.features.includes(name));
+  const lacks = instructionSets.filter((name) => !found.features.includes(name));
+  console.log(
+    `Code       runs; ${has.join(' ') || 'no vector instructions'}${lacks.length > 0 ? `; not ${lacks.join(' ')}` : ''}`,
+  );
+  const { cores, quota, memory, hugePages } = found.limits;
+  const share = quota === undefined ? 'no quota' : `a quota of ${Number(quota.toFixed(2))}`;
+  const limit =
+    memory === undefined ? '' : `, ${formatBytes(memory.used)} of ${formatBytes(memory.limit)} memory taken`;
+  console.log(
+    `Limits     ${cores.length} cores, ${share}: ${found.threads} threads${limit}; huge pages: ${hugePages ? 'yes' : 'no'}`,
+  );
 }
 
 function print(found: ReturnType<typeof examine>): void {
@@ -38,7 +64,11 @@ function print(found: ReturnType<typeof examine>): void {
   console.log(`System     ${found.platform}`);
   console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
   console.log(`Memory     ${formatBytes(found.availableBytes)} available of ${formatBytes(found.memoryBytes)}`);
-  for (const { name, reason } of found.devices) console.log(`Device     ${name}: ${reason}`);
-  console.log(`Uses       device ${found.uses.device}, ${found.uses.threads} thread`);
+  printMachineCode(found.machineCode);
+  for (const { name, what, whyNot } of found.devices) {
+    console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);
+  }
+  const { device, threads } = found.uses;
+  console.log(`Uses       device ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`);
   console.log(`Model      ${found.bundledModel ?? 'the bundled model is missing: install Ingot again'}`);
 }

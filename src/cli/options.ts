@@ -33,8 +33,3 @@ export function seed(text: string): bigint {
 export function gather(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];
 }
-
-/** `--threads` is an upper bound: the reference device computes on one thread and says so. */
-export function noteThreads(threads: number | undefined): void {
-  if (threads !== undefined && threads > 1) console.error('The reference device computes on one thread.');
-}

@@ -11,7 +11,7 @@ import { dumpTo } from './dump.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { bundledModel, type OpenedModel, openForRunning } from './open-model.ts';
-import { gather, noteThreads, numberIn, seed, wholeNumber } from './options.ts';
+import { gather, numberIn, seed, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatSeconds, peakMemory } from './report.ts';
 
@@ -46,13 +46,12 @@ export function addRun(program: Command): void {
     .option('--seed <n>', 'the same seed gives the same text (default: a new one, shown at the end)', seed)
     .option('-n <tokens>', 'generate at most so many tokens', wholeNumber(1), 256)
     .option('--stop <text>', 'stop before this text; may be given several times', gather)
-    .option('--device <name>', 'where to compute: reference')
+    .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
       const task = readTask(first, second);
-      noteThreads(options.threads);
       await withInterrupt((signal) => run(task, options, signal));
     });
 }
@@ -84,7 +83,7 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
   const { model, tokenizer } = opened;
   // The KV cache holds what this run can need, not all that the model could.
   const contextLength = Math.min(model.contextLength, ids.length + options.n);
-  await using device = openDevice(options.device);
+  await using device = openDevice(options.device, options.threads).device;
   await using engine = await load();
   const chosenSeed = options.seed ?? randomBytes(8).readBigUInt64LE();
   const { temperature, topK, topP, minP } = options;

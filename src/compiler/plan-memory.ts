@@ -6,7 +6,7 @@
  */
 import type { Func, Op, Program, Region, Value } from '../ir/program.ts';
 import { maxBytes, type Type } from '../ir/types.ts';
-import { callee, reachable } from '../ir/walk.ts';
+import { callee, reachable, reads } from '../ir/walk.ts';
 import { align, type Lifetime, packArena } from './arena.ts';
 import { type InPlace, planState } from './state.ts';
 
@@ -39,8 +39,19 @@ export interface MemoryPlan {
   readonly frames: ReadonlyMap<Func, Frame>;
 }
 
+/** Ops that run at once, in an order of execution; values between them alone take no memory. */
+export type Grouping = (
+  region: Region,
+) => readonly { readonly ops: readonly Op[]; readonly outputs: readonly Value[] }[];
+
+const eachAlone: Grouping = ({ body }) => body.map((op) => ({ ops: [op], outputs: op.results }));
+
 /** `isKernel`: composites that the device runs whole, without the frame of their decomposition. @throws 'StateWouldCopy'. */
-export function planMemory(program: Program, isKernel: (composite: string) => boolean = () => false): MemoryPlan {
+export function planMemory(
+  program: Program,
+  isKernel: (composite: string) => boolean = () => false,
+  groups: Grouping = eachAlone,
+): MemoryPlan {
   const inPlace = planState(program);
   const frames = new Map<Func, Frame>();
   const frameBytes = (op: Op): number | undefined => {
@@ -49,7 +60,7 @@ export function planMemory(program: Program, isKernel: (composite: string) => bo
     return func === undefined ? undefined : (frames.get(func)?.bytes ?? 0);
   };
   for (const func of reachable(program).toReversed()) {
-    frames.set(func, planFrame(func, func === program.main ? program : undefined, inPlace, frameBytes));
+    frames.set(func, planFrame(func, func === program.main ? program : undefined, inPlace, groups, frameBytes));
   }
   return { scratchBytes: frames.get(program.main)?.bytes ?? 0, inPlace, frames };
 }
@@ -108,6 +119,7 @@ function planFrame(
   func: Func,
   main: Program | undefined,
   inPlace: InPlace,
+  groups: Grouping,
   frameBytes: (op: Op) => number | undefined,
 ): Frame {
   const buffers = new Buffers();
@@ -116,7 +128,7 @@ function planFrame(
     const buffer = buffers.get(value);
     if (buffer !== undefined && main?.parameters[index].role !== 'input') buffer.given = { kind: 'parameter', index };
   });
-  const { end, calls } = trace(func, buffers, inPlace);
+  const { end, calls } = trace(func, buffers, inPlace, groups);
   func.results.forEach((value, index) => {
     buffers.use(value, end);
     const buffer = buffers.get(value);
@@ -144,20 +156,22 @@ function planFrame(
 }
 
 /** Numbers the ops of a function, nested ones too, and finds which values share memory and from when to when. */
-function trace(func: Func, buffers: Buffers, inPlace: InPlace) {
+function trace(func: Func, buffers: Buffers, inPlace: InPlace, groups: Grouping) {
   let now = 0;
   const calls: { readonly op: Op; readonly at: number }[] = [];
 
   const body = (region: Region) => {
-    for (const op of region.body) step(op);
+    for (const { ops, outputs } of groups(region)) {
+      now++;
+      const start = now;
+      for (const op of ops) step(op, outputs, start);
+    }
   };
 
-  const step = (op: Op) => {
-    now++;
-    const start = now;
-    for (const value of op.operands) buffers.use(value, start);
+  const step = (op: Op, outputs: readonly Value[], start: number) => {
+    for (const value of reads(op)) buffers.use(value, start);
     if (op.name !== 'constant' || inPlace.has(op.results[0])) {
-      for (const value of op.results) buffers.define(value, start);
+      for (const value of op.results) if (outputs.includes(value)) buffers.define(value, start);
     }
     switch (op.name) {
       case 'call':

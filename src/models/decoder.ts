@@ -15,6 +15,7 @@ import type { StoredTensor } from '../formats/checkpoint.ts';
 import { type Builder, ProgramBuilder } from '../ir/build.ts';
 import type { Parameter, Program, Value } from '../ir/program.ts';
 import { tensor } from '../ir/types.ts';
+import { blockFormat } from '../numerics/quant/formats.ts';
 import type { DecoderConfig } from './decoder-config.ts';
 import type { BuildOptions } from './model.ts';
 
@@ -62,7 +63,7 @@ function step(b: Builder, config: DecoderConfig, weights: Weights, options: Buil
   }
   const rows = rmsNorm(b, b.take(x, values.logitRows), values['output_norm.weight'], config.normEpsilon);
   const head = weights.has('output.weight') ? 'output.weight' : 'token_embd.weight';
-  const logits = quantizedDot(b, rows, values[head], { format: formatOf(weights, head), numerics: options.numerics });
+  const logits = quantizedDot(b, rows, values[head], dotOptions(formatOf(weights, head), options.numerics));
   if (options.results.includes('logits')) results.logits = logits;
   if (!options.results.includes('sample')) return results;
   const { ids: sampledIds, logprobs, counts } = sample(b, logits, values);
@@ -164,9 +165,15 @@ function project(
   formats: ReadonlyMap<string, string>,
   numerics: DotNumerics,
 ): Value {
-  const format = formats.get(`${name}.weight`) ?? 'f32';
+  const options = dotOptions(formats.get(`${name}.weight`) ?? 'f32', numerics);
   const bias = p[`${name}.bias`] as Value | undefined;
-  return quantizedDot(b, x, p[`${name}.weight`], { format, numerics, ...(bias !== undefined && { bias }) });
+  return quantizedDot(b, x, p[`${name}.weight`], { ...options, ...(bias !== undefined && { bias }) });
+}
+
+/** Weights that are floats as they stand have no integers to multiply. */
+function dotOptions(format: string, numerics: DotNumerics) {
+  const exact = numerics === 'i8' && blockFormat(format).integers === undefined;
+  return { format, numerics: exact ? ('f32' as const) : numerics };
 }
 
 function formatOf(weights: Weights, name: string): string {

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { StepLimits } from '../../src/composites/step.ts';
 import type { DeviceBuffer, Ticket } from '../../src/devices/device.ts';
-import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
@@ -13,6 +12,7 @@ import type { Sequence, StepEntry } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { decodeElements } from '../../src/numerics/host-array.ts';
+import { devices } from '../conformance/devices.ts';
 import { fixtures } from '../fixtures.ts';
 
 const folder = fixtures('models');
@@ -61,134 +61,136 @@ function argMax(row: Float32Array): number {
 }
 
 const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-for (const { name } of names) {
-  test(`${name}: logits as transformers computes them; prompt at once, in chunks, token by token: the same bits`, async () => {
-    const { ids, logits: expected } = await golden(name);
-    await using checkpoint = await openCheckpoint(join(folder, name));
-    const model = openModel(checkpoint);
-    await using device = createReferenceDevice();
-    await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
+for (const [on, create] of Object.entries(devices)) {
+  for (const { name } of names) {
+    test(`${name} on ${on}: logits as transformers computes them; prompt at once, in chunks, token by token: the same bits`, async () => {
+      const { ids, logits: expected } = await golden(name);
+      await using checkpoint = await openCheckpoint(join(folder, name));
+      const model = openModel(checkpoint);
+      await using device = create();
+      await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
 
-    const logits = await logitsOf(runner, ids, [ids.length]);
-    assert.equal(logits.length, expected.length);
-    const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-    const worst = logits.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i])), 0);
-    assert.ok(worst <= 1e-4 * largest, `largest difference ${worst} of ${largest}`);
-    for (let row = 0; row < ids.length; row++) {
-      const range = [row * model.vocabularySize, (row + 1) * model.vocabularySize] as const;
-      assert.equal(argMax(logits.subarray(...range)), argMax(expected.subarray(...range)), `arg-max of token ${row}`);
+      const logits = await logitsOf(runner, ids, [ids.length]);
+      assert.equal(logits.length, expected.length);
+      const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+      const worst = logits.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i])), 0);
+      assert.ok(worst <= 1e-4 * largest, `largest difference ${worst} of ${largest}`);
+      for (let row = 0; row < ids.length; row++) {
+        const range = [row * model.vocabularySize, (row + 1) * model.vocabularySize] as const;
+        assert.equal(argMax(logits.subarray(...range)), argMax(expected.subarray(...range)), `arg-max of token ${row}`);
+      }
+      assert.deepEqual(await logitsOf(runner, ids, [5, 1, 17, 8, 9]), logits, 'in chunks');
+      assert.deepEqual(
+        await logitsOf(
+          runner,
+          ids,
+          ids.map(() => 1),
+        ),
+        logits,
+        'token by token',
+      );
+    });
+  }
+
+  test(`${on}: a sequence has the same bits alone and beside another that is at another place`, async () => {
+    const { ids } = await golden('qwen3');
+    await using checkpoint = await openCheckpoint(join(folder, 'qwen3'));
+    const model = openModel(checkpoint);
+    await using device = create();
+    await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
+    const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+    const start = (row: number, tokens: readonly number[]): Sequence => ({
+      row,
+      tokens: [...tokens],
+      computed: 0,
+      blocks: [],
+    });
+    const entry = (sequence: Sequence, count: number): StepEntry => {
+      blocks.grow(sequence.blocks, sequence.computed + count);
+      const from = sequence.computed;
+      sequence.computed += count;
+      return { sequence, start: from, count, samples: true };
+    };
+    const step = async (...entries: StepEntry[]) => {
+      const { ids: sampled, logits = new Float32Array() } = await runner.sample(
+        entries,
+        entries.map(() => greedy),
+        true,
+      );
+      return { sampled: sampled.slice(), logits: logits.slice() };
+    };
+
+    const alone = start(0, ids.slice(0, 20));
+    await step(entry(alone, 19));
+    const decode = await step(entry(alone, 1));
+    const prompt = start(0, ids.slice(20));
+    const prefill = await step(entry(prompt, 20));
+    blocks.release(alone.blocks);
+    blocks.release(prompt.blocks);
+
+    // Together, in swapped blocks: one decodes while the other computes its prompt.
+    const first = start(0, ids.slice(0, 20));
+    const second = start(1, ids.slice(20));
+    blocks.grow(second.blocks, 9);
+    await step(entry(first, 19));
+    const both = await step(entry(first, 1), entry(second, 20));
+    assert.deepEqual([...both.sampled], [...decode.sampled, ...prefill.sampled]);
+    assert.deepEqual(both.logits, Float32Array.of(...decode.logits, ...prefill.logits));
+  });
+
+  test(`${on}: a negative token stands for what a row of the step before sampled`, async () => {
+    await using checkpoint = await openCheckpoint(join(folder, 'llama'));
+    const model = openModel(checkpoint);
+    await using device = create();
+    const executable = await device.compile(model.build({ limits, results: ['sample'], kv: 'f32', numerics: 'f32' }));
+    const weights = new Map<string, DeviceBuffer>();
+    for (const [name, stored] of model.weights) weights.set(name, await device.pack(stored));
+    const state = new Map<string, DeviceBuffer>();
+    for (const { name, type, role } of executable.program.parameters) {
+      if (role === 'state') state.set(name, await device.allocate(type, 'state'));
     }
-    assert.deepEqual(await logitsOf(runner, ids, [5, 1, 17, 8, 9]), logits, 'in chunks');
-    assert.deepEqual(
-      await logitsOf(
-        runner,
-        ids,
-        ids.map(() => 1),
-      ),
-      logits,
-      'token by token',
-    );
+    using bound = await device.bind(executable, weights, state);
+    const ints = (...values: number[]) => Int32Array.of(...values);
+    const submit = (tokens: Int32Array, from: number) => {
+      const positions = tokens.map((_, i) => from + i);
+      const inputs = new Map<string, ArrayBufferView>(
+        Object.entries({
+          tokens,
+          positions,
+          slots: positions,
+          sequence: new Int32Array(tokens.length),
+          qStart: ints(0),
+          qLen: ints(tokens.length),
+          ctxLen: ints(from + tokens.length),
+          blockTable: ints(0, 1, 2, 3, 4, 5),
+          logitRows: ints(tokens.length - 1),
+          temperature: new Float32Array(1),
+          topK: ints(0),
+          topP: Float32Array.of(1),
+          minP: new Float32Array(1),
+          seed: new Uint32Array(2),
+          drawPosition: ints(from + tokens.length),
+          countRow: ints(0),
+          penalties: Float32Array.of(1, 0, 0),
+          biasRow: new Int32Array(limits.maxBias).fill(-1),
+          biasToken: new Int32Array(limits.maxBias),
+          biasValue: new Float32Array(limits.maxBias),
+        }),
+      );
+      return device.submit(bound, inputs, { T: tokens.length, S: 1, R: 1 });
+    };
+    const idOf = async (ticket: Ticket) => {
+      const ids = (await device.wait(ticket, Number.POSITIVE_INFINITY)).get('ids');
+      assert.ok(ids !== undefined);
+      return new Int32Array(ids.buffer, ids.byteOffset, 1)[0];
+    };
+    const prompt = ints(5, 9, 33, 12);
+    // The second step is submitted before the first is waited for: steps overlap.
+    const [one, two] = [submit(prompt, 0), submit(ints(-1), 4)];
+    const [sampled, next] = [await idOf(one), await idOf(two)];
+    await idOf(submit(prompt, 0));
+    assert.equal(await idOf(submit(ints(sampled), 4)), next);
+    assert.notEqual(await idOf(submit(ints((sampled + 1) % model.vocabularySize), 4)), next, 'the token matters');
+    for (const buffer of [...weights.values(), ...state.values()]) buffer[Symbol.dispose]();
   });
 }
-
-test('a sequence has the same bits alone and beside another that is at another place', async () => {
-  const { ids } = await golden('qwen3');
-  await using checkpoint = await openCheckpoint(join(folder, 'qwen3'));
-  const model = openModel(checkpoint);
-  await using device = createReferenceDevice();
-  await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
-  const start = (row: number, tokens: readonly number[]): Sequence => ({
-    row,
-    tokens: [...tokens],
-    computed: 0,
-    blocks: [],
-  });
-  const entry = (sequence: Sequence, count: number): StepEntry => {
-    blocks.grow(sequence.blocks, sequence.computed + count);
-    const from = sequence.computed;
-    sequence.computed += count;
-    return { sequence, start: from, count, samples: true };
-  };
-  const step = async (...entries: StepEntry[]) => {
-    const { ids: sampled, logits = new Float32Array() } = await runner.sample(
-      entries,
-      entries.map(() => greedy),
-      true,
-    );
-    return { sampled: sampled.slice(), logits: logits.slice() };
-  };
-
-  const alone = start(0, ids.slice(0, 20));
-  await step(entry(alone, 19));
-  const decode = await step(entry(alone, 1));
-  const prompt = start(0, ids.slice(20));
-  const prefill = await step(entry(prompt, 20));
-  blocks.release(alone.blocks);
-  blocks.release(prompt.blocks);
-
-  // Together, in swapped blocks: one decodes while the other computes its prompt.
-  const first = start(0, ids.slice(0, 20));
-  const second = start(1, ids.slice(20));
-  blocks.grow(second.blocks, 9);
-  await step(entry(first, 19));
-  const both = await step(entry(first, 1), entry(second, 20));
-  assert.deepEqual([...both.sampled], [...decode.sampled, ...prefill.sampled]);
-  assert.deepEqual(both.logits, Float32Array.of(...decode.logits, ...prefill.logits));
-});
-
-test('a negative token stands for what a row of the step before sampled', async () => {
-  await using checkpoint = await openCheckpoint(join(folder, 'llama'));
-  const model = openModel(checkpoint);
-  await using device = createReferenceDevice();
-  const executable = await device.compile(model.build({ limits, results: ['sample'], kv: 'f32', numerics: 'f32' }));
-  const weights = new Map<string, DeviceBuffer>();
-  for (const [name, stored] of model.weights) weights.set(name, await device.pack(stored));
-  const state = new Map<string, DeviceBuffer>();
-  for (const { name, type, role } of executable.program.parameters) {
-    if (role === 'state') state.set(name, await device.allocate(type, 'state'));
-  }
-  using bound = await device.bind(executable, weights, state);
-  const ints = (...values: number[]) => Int32Array.of(...values);
-  const submit = (tokens: Int32Array, from: number) => {
-    const positions = tokens.map((_, i) => from + i);
-    const inputs = new Map<string, ArrayBufferView>(
-      Object.entries({
-        tokens,
-        positions,
-        slots: positions,
-        sequence: new Int32Array(tokens.length),
-        qStart: ints(0),
-        qLen: ints(tokens.length),
-        ctxLen: ints(from + tokens.length),
-        blockTable: ints(0, 1, 2, 3, 4, 5),
-        logitRows: ints(tokens.length - 1),
-        temperature: new Float32Array(1),
-        topK: ints(0),
-        topP: Float32Array.of(1),
-        minP: new Float32Array(1),
-        seed: new Uint32Array(2),
-        drawPosition: ints(from + tokens.length),
-        countRow: ints(0),
-        penalties: Float32Array.of(1, 0, 0),
-        biasRow: new Int32Array(limits.maxBias).fill(-1),
-        biasToken: new Int32Array(limits.maxBias),
-        biasValue: new Float32Array(limits.maxBias),
-      }),
-    );
-    return device.submit(bound, inputs, { T: tokens.length, S: 1, R: 1 });
-  };
-  const idOf = async (ticket: Ticket) => {
-    const ids = (await device.wait(ticket, Number.POSITIVE_INFINITY)).get('ids');
-    assert.ok(ids !== undefined);
-    return new Int32Array(ids.buffer, ids.byteOffset, 1)[0];
-  };
-  const prompt = ints(5, 9, 33, 12);
-  // The second step is submitted before the first is waited for: steps overlap.
-  const [one, two] = [submit(prompt, 0), submit(ints(-1), 4)];
-  const [sampled, next] = [await idOf(one), await idOf(two)];
-  await idOf(submit(prompt, 0));
-  assert.equal(await idOf(submit(ints(sampled), 4)), next);
-  assert.notEqual(await idOf(submit(ints((sampled + 1) % model.vocabularySize), 4)), next, 'the token matters');
-  for (const buffer of [...weights.values(), ...state.values()]) buffer[Symbol.dispose]();
-});

@@ -2,21 +2,22 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { createReferenceDevice } from '../../src/devices/reference/device.ts';
+import type { Device } from '../../src/devices/device.ts';
 import { Engine } from '../../src/engine/engine.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
+import { devices } from '../conformance/devices.ts';
 import { dataPath, skipWithoutData } from '../fixtures.ts';
 
 const file = (name: string) => dataPath('models', 'stories260K', name);
 
-async function withStories(work: (engine: Engine) => Promise<void>): Promise<void> {
+async function withStories(create: () => Device, work: (engine: Engine) => Promise<void>): Promise<void> {
   await using checkpoint = await openCheckpoint(file('stories260K.bin'));
   const model = openModel(checkpoint);
   const { vocabularySize } = model;
   const tokenizer = await loadTokenizer({ kind: 'llama2c', bytes: readFileSync(file('tok512.bin')), vocabularySize });
-  await using device = createReferenceDevice();
+  await using device = create();
   await using engine = await Engine.load(device, model, tokenizer);
   await work(engine);
   engine.checkIntegrity();
@@ -30,21 +31,23 @@ function publishedSample(): string {
   return sample;
 }
 
-test('stories260K writes its published greedy sample, whole', { skip: skipWithoutData }, async () => {
-  await withStories(async (engine) => {
-    let text = '';
-    // run.c takes 256 steps, each of which prints a token.
-    for await (const event of engine.generate({ prompt: engine.tokenizer.encode(''), maxTokens: 256 }))
-      text += event.text;
-    assert.equal(text, publishedSample());
+for (const [name, create] of Object.entries(devices)) {
+  test(`stories260K writes its published greedy sample, whole, on ${name}`, { skip: skipWithoutData }, async () => {
+    await withStories(create, async (engine) => {
+      let text = '';
+      // run.c takes 256 steps, each of which prints a token.
+      for await (const event of engine.generate({ prompt: engine.tokenizer.encode(''), maxTokens: 256 }))
+        text += event.text;
+      assert.equal(text, publishedSample());
+    });
   });
-});
 
-test('stories260K gives a sentence its published likelihood', { skip: skipWithoutData }, async () => {
-  const golden = JSON.parse(readFileSync(file('bennyz-golden.json'), 'utf8'));
-  await withStories(async (engine) => {
-    const ids = engine.tokenizer.encode(golden.sentence);
-    const nll = -(await engine.score(ids)).reduce((sum, logprob) => sum + logprob, 0);
-    assert.ok(Math.abs(nll - golden.nll) < 1e-3, `negative log-likelihood ${nll}, published ${golden.nll}`);
+  test(`stories260K gives a sentence its published likelihood on ${name}`, { skip: skipWithoutData }, async () => {
+    const golden = JSON.parse(readFileSync(file('bennyz-golden.json'), 'utf8'));
+    await withStories(create, async (engine) => {
+      const ids = engine.tokenizer.encode(golden.sentence);
+      const nll = -(await engine.score(ids)).reduce((sum, logprob) => sum + logprob, 0);
+      assert.ok(Math.abs(nll - golden.nll) < 1e-3, `negative log-likelihood ${nll}, published ${golden.nll}`);
+    });
   });
-});
+}

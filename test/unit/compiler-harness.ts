@@ -1,4 +1,5 @@
 /** What the tests of compiler passes share: a program's numbers on the reference device, and texts of its ops. */
+import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { asTensor, type DimValues, maxElements, resolveShape } from '../../src/ir/types.ts';
@@ -21,8 +22,8 @@ export async function execute(
   seed: number,
   dims: DimValues = { T: 2 },
   given: Values = {},
+  device: Device = createReferenceDevice(),
 ): Promise<Values> {
-  const device = createReferenceDevice();
   const inputs = new Map<string, ArrayBufferView>();
   const kept = new Map<string, Awaited<ReturnType<typeof device.allocate>>>();
   for (const { name, type, role } of program.parameters) {

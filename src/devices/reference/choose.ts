@@ -1,8 +1,8 @@
 /** Ops that compare elements and choose among them: compare, is_finite, select, clamp. */
 import type { ComparisonDirection } from '../../ir/attributes.ts';
+import { bigMaximum, bigMinimum } from '../../ir/scalar-functions.ts';
 import { elementClass } from '../../numerics/element-types.ts';
 import type { HostArray } from '../../numerics/host-array.ts';
-import { bigMaximum, bigMinimum } from './elementwise.ts';
 import { type BigArray, type KernelMaker, type NumberArray, unsupported } from './kernel.ts';
 import { wordsOf, wordsPerElement } from './strided.ts';
 

@@ -2,61 +2,12 @@
  * Ops that change the representation of elements: convert, bitcast_convert, reduce_precision, and the parts of complex
  * numbers.
  */
+import { elementConverter } from '../../ir/scalar-functions.ts';
 import { type ElementType, elementClass, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements, type HostArray } from '../../numerics/host-array.ts';
-import { type FloatType, fromBits, type IntegerType, rounder, toBits, wrapTo } from '../../numerics/rounding.ts';
+import { type FloatType, fromBits, toBits } from '../../numerics/rounding.ts';
 import type { KernelMaker, NumberArray } from './kernel.ts';
 import { wordsOf } from './strided.ts';
-
-// ── convert ──
-
-/** Integer to float in one rounding: what f64 cannot hold is cut to 53 bits with a sticky lowest bit first. */
-function bigToFloat(x: bigint, round: (x: number) => number): number {
-  const direct = Number(x);
-  if (BigInt(direct) === x) return round(direct);
-  const sticky = (x & 2047n) === 0n ? 0n : 1n;
-  return round(Number((x >> 11n) | sticky) * 2048);
-}
-
-/** To an integer type: towards zero, saturating, NaN is 0. */
-function floatToInteger(element: IntegerType): (x: number) => number | bigint {
-  if (element === 'i1') return (x) => (x !== 0 ? 1 : 0);
-  const { bits } = elementTypes[element];
-  const signed = elementClass(element) === 'signed';
-  const low = signed ? -(2 ** (bits - 1)) : 0;
-  const high = 2 ** (signed ? bits - 1 : bits);
-  if (element !== 'i64' && element !== 'ui64') {
-    return (x) => (Number.isNaN(x) ? 0 : Math.max(low, Math.min(high - 1, Math.trunc(x))));
-  }
-  return (x) => {
-    if (Number.isNaN(x)) return 0n;
-    if (x >= high) return BigInt(high) - 1n;
-    return x <= low ? BigInt(low) : BigInt(Math.trunc(x));
-  };
-}
-
-function isInteger(element: ElementType): element is IntegerType {
-  const kind = elementClass(element);
-  return kind !== 'float' && kind !== 'complex';
-}
-
-function partType(element: ElementType): FloatType {
-  if (element === 'complex<f32>') return 'f32';
-  return element === 'complex<f64>' ? 'f64' : (element as FloatType);
-}
-
-/** One element of `from` as one of `to`. */
-function elementConverter(from: ElementType, to: ElementType): (x: number | bigint) => number | bigint {
-  if (isInteger(to)) {
-    if (!isInteger(from)) {
-      const f = floatToInteger(to);
-      return (x) => f(Number(x));
-    }
-    return to === 'i1' ? (x) => (x ? 1 : 0) : (x) => wrapTo(to, x);
-  }
-  const round = rounder(partType(to));
-  return (x) => (typeof x === 'bigint' ? bigToFloat(x, round) : round(x));
-}
 
 export const convert: KernelMaker<'convert'> = ({ inputs: [{ element: from }], outputs: [{ element: to, count }] }) => {
   const f = elementConverter(from, to);

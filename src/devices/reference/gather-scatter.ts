@@ -3,11 +3,11 @@
  * one map of windows; what lies outside is clamped by gather and dropped by scatter.
  */
 import type { OpAttributes } from '../../ir/attributes.ts';
+import { plainFold } from '../../ir/plain-fold.ts';
 import type { Region } from '../../ir/program.ts';
+import { numberBinary, storeRounding } from '../../ir/scalar-functions.ts';
 import { type HostArray, numbersPerElement } from '../../numerics/host-array.ts';
-import { numberBinary, storeRounding } from './elementwise.ts';
 import { elementCount, type KernelMaker, type NumberArray, stridesOf } from './kernel.ts';
-import { plainFold } from './reduce.ts';
 import { copyElement, stridedCopy, wordsOf, wordsPerElement } from './strided.ts';
 
 /** The dimensions of a gather or scatter sorted out: windows, index vectors, and where both lie in the big operand. */

@@ -4,12 +4,12 @@
  * as the region says. Every step rounds to the element type.
  */
 import type { BinaryOp } from '../../ir/attributes.ts';
-import type { Region } from '../../ir/program.ts';
+import { plainFold } from '../../ir/plain-fold.ts';
+import { numberBinary, storeRounding } from '../../ir/scalar-functions.ts';
 import { type ElementType, elementClass } from '../../numerics/element-types.ts';
 import { type HostArray, hostArray, numbersPerElement } from '../../numerics/host-array.ts';
 import { sumLanes } from '../../numerics/math.ts';
 import { type FloatType, rounder } from '../../numerics/rounding.ts';
-import { numberBinary, storeRounding } from './elementwise.ts';
 import {
   elementCount,
   type Kernel,
@@ -19,26 +19,6 @@ import {
   stridesOf,
 } from './kernel.ts';
 import { copyElement, reorder } from './strided.ts';
-
-const commutative: ReadonlySet<string> = new Set<BinaryOp>([
-  'add',
-  'and',
-  'maximum',
-  'minimum',
-  'multiply',
-  'or',
-  'xor',
-]);
-
-/** The op of a region that is one commutative binary op of its two parameters. */
-export function plainFold(region: Region): BinaryOp | undefined {
-  const [op] = region.body;
-  if (region.body.length !== 1 || !commutative.has(op.name) || region.results[0] !== op.results[0]) return undefined;
-  const [a, b] = region.parameters;
-  const straight = op.operands[0] === a && op.operands[1] === b;
-  const crossed = op.operands[0] === b && op.operands[1] === a;
-  return straight || crossed ? (op.name as BinaryOp) : undefined;
-}
 
 /** A fold of `count` numbers from `at`, `stride` apart; undefined if the type or op needs the region itself. */
 type NumberFold = (x: NumberArray, at: number, count: number, stride: number, init: number) => number;

@@ -1,7 +1,8 @@
 /** Ops that place elements: all but iota are one strided copy a result, or one an operand. */
+
+import { storeRounding } from '../../ir/scalar-functions.ts';
 import { elementClass } from '../../numerics/element-types.ts';
 import type { HostArray } from '../../numerics/host-array.ts';
-import { storeRounding } from './elementwise.ts';
 import { type KernelMaker, type NumberArray, stridesOf } from './kernel.ts';
 import { stridedCopy, wordsOf } from './strided.ts';
 

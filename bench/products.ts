@@ -1,0 +1,172 @@
+/**
+ * The products of the CPU device against the machine's limits, measured in the same run: `node dist/bench/products.js`.
+ * Decode is one token through weights larger than the caches, in packed bytes a second beside what a loop that only reads them
+ * gets; prefill is 128 tokens, in operations a second. Each figure is the best of several rounds.
+ */
+import { availableParallelism, cpus, loadavg } from 'node:os';
+import { Assembler } from '../src/devices/cpu/asm/assembler.ts';
+import { indexed, ptr, r8, r9, r10, rax, rdi, rdx, rsi, ymm } from '../src/devices/cpu/asm/operands.ts';
+import { packedBytes, packedFormat, packRows, panelBytes, panelRows } from '../src/devices/cpu/kernels/packing.ts';
+import { activationBytes, quantizeActivationsKernel } from '../src/devices/cpu/kernels/quantize-activations.ts';
+import { activationBlock, quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
+import { findSystem } from '../src/devices/cpu/os/open.ts';
+import type { MappedCode } from '../src/devices/cpu/os/os.ts';
+import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
+import type { DotNumerics } from '../src/numerics/dot.ts';
+import { blockFormat } from '../src/numerics/quant/formats.ts';
+
+const found = findSystem();
+if (!found.usable) {
+  console.error(found.reason);
+  process.exit(1);
+}
+const { system } = found;
+
+const [N, K] = [8192, 2048];
+const prefillTokens = 128;
+const weightBytes = 256 * 2 ** 20;
+const roundsMilliseconds = 700;
+
+const cases: readonly [string, DotNumerics][] = [
+  ['q8_0', 'i8'],
+  ['q4_0', 'i8'],
+  ['q4_K', 'i8'],
+  ['q6_K', 'i8'],
+  ['f16', 'f32'],
+  ['bf16', 'f32'],
+  ['f32', 'f32'],
+  ['q8_0', 'f32'],
+];
+
+/** Without prefetches, which slow a loop that only reads. Reads args[0] .. args[0] + args[1], a multiple of 512 bytes for each thread, and nothing else. */
+function readKernel(): Uint8Array {
+  const a = new Assembler();
+  a.emit('mov', r10, rdx);
+  a.emit('mov', rax, ptr(rdi, 8));
+  a.emit('shr', rax, 9);
+  a.emit('xor', rdx, rdx);
+  a.emit('div', r10);
+  a.emit('shl', rax, 9);
+  a.emit('mov', r8, rax);
+  a.emit('imul', rax, rsi);
+  a.emit('add', rax, ptr(rdi));
+  a.emit('lea', r9, indexed(rax, r8));
+  for (let i = 0; i < 8; i++) a.emit('vpxor', ymm(i), ymm(i), ymm(i));
+  a.align(32);
+  const next = a.here();
+  for (let i = 0; i < 16; i++) a.emit('vpaddd', ymm(i % 8), ymm(i % 8), ptr(rax, 32 * i));
+  a.emit('add', rax, 512);
+  a.emit('cmp', rax, r9);
+  a.emit('jb', next);
+  a.emit('vzeroupper');
+  a.emit('ret');
+  return a.assemble().bytes;
+}
+
+/** Blocks of arguments in one memory, and launches of a kernel with each of them. */
+function launches(code: MappedCode, blocks: readonly (readonly number[])[]): Launch[] {
+  const stride = 64;
+  const memory = system.mapMemory(stride * blocks.length);
+  const longs = new BigUint64Array(memory.bytes().buffer);
+  return blocks.map((words, i) => {
+    longs.set(words.map(BigInt), (i * stride) / 8);
+    return { kind: 'kernel', code, offset: 0, argument: { memory, offset: i * stride }, barrier: true };
+  });
+}
+
+/** Seconds of the best round of each list; rounds alternate, so that all see the same neighbours. */
+function best(team: Team, all: readonly (readonly Launch[])[]): number[] {
+  const lists = all.map((one) => team.list(one));
+  const least = lists.map(() => Number.POSITIVE_INFINITY);
+  const end = performance.now() + all.length * roundsMilliseconds;
+  do {
+    for (const [i, list] of lists.entries()) {
+      const start = performance.now();
+      team.wait(team.submit(list), start + 60_000);
+      least[i] = Math.min(least[i] as number, (performance.now() - start) / 1000);
+    }
+  } while (performance.now() < end);
+  for (const list of lists) list[Symbol.dispose]();
+  return least;
+}
+
+/** Weights of random values: a panel is packed once and repeated. */
+function fillWeights(format: string, weights: Uint8Array, used: number): void {
+  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const packed = packedFormat(format);
+  const values = Float32Array.from({ length: panelRows * K }, () => (Math.random() + Math.random() - 1) / 16);
+  const source = new Uint8Array((values.length / blockSize) * blockBytes);
+  encode(values, source);
+  const panel = new Uint8Array(panelBytes(packed, K));
+  packRows(packed, source, panelRows, K, panel);
+  for (let at = 0; at + panel.length <= used; at += panel.length) weights.set(panel, at);
+}
+
+console.log(
+  `${system.cpuFeatures().model.trim()}, ${availableParallelism()} of ${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)}`,
+);
+console.log(`weights [${N}, ${K}], ${weightBytes / 2 ** 20} MiB or less; decode 1 token, prefill ${prefillTokens}`);
+console.log('format numerics threads   read GB/s   decode GB/s   share   prefill GFLOP/s');
+
+using memory = system.mapMemory(weightBytes + 4096, { huge: true, prefault: true });
+using x = system.mapMemory(4 * prefillTokens * K);
+using records = system.mapMemory(
+  Math.max(...([32, 256] as const).map((block) => activationBytes(block, prefillTokens, K))),
+);
+using y = system.mapMemory(4 * prefillTokens * N);
+new Float32Array(x.bytes().buffer).forEach((_, i, all) => {
+  all[i] = Math.random() - 0.5;
+});
+const weights = memory.bytes();
+const only = process.argv.slice(2);
+
+for (const [name, numerics] of cases) {
+  if (only.length > 0 && !only.includes(name)) continue;
+  const format = packedFormat(name);
+  const bytes = packedBytes(format, [N, K]);
+  const layers = Math.floor(weightBytes / bytes);
+  fillWeights(name, weights, layers * bytes);
+  const dot = quantizedDotKernel({
+    format: name,
+    numerics,
+    tokens: { sym: 'T', max: prefillTokens },
+    N,
+    K,
+    bias: false,
+  });
+  using code = system.mapCode(dot.bytes);
+  using read = system.mapCode(readKernel());
+  const block = activationBlock(format, numerics);
+  const input = block === undefined ? x : records;
+  if (block !== undefined) {
+    using quantize = system.mapCode(quantizeActivationsKernel(block, prefillTokens, K).bytes);
+    using team = createTeam(system, { threads: 1 });
+    using list = team.list(launches(quantize, [[x.address, records.address]]));
+    team.wait(team.submit(list), performance.now() + 60_000);
+  }
+  for (const threads of new Set([1, Math.min(2, availableParallelism())])) {
+    using team = createTeam(system, { threads });
+    const dots = (tokens: number, count: number) =>
+      launches(
+        code,
+        Array.from({ length: count }, (_, layer) => [input.address, memory.address + layer * bytes, y.address, tokens]),
+      );
+    const [readSeconds, decodeSeconds] = best(team, [
+      launches(read, [[memory.address, layers * bytes]]),
+      dots(1, layers),
+    ]) as [number, number];
+    const [prefillSeconds] = best(team, [dots(prefillTokens, 1)]) as [number];
+    const rate = (seconds: number) => (layers * bytes) / seconds / 1e9;
+    console.log(
+      [
+        name.padEnd(6),
+        numerics.padEnd(8),
+        String(threads).padStart(7),
+        rate(readSeconds).toFixed(1).padStart(11),
+        rate(decodeSeconds).toFixed(1).padStart(13),
+        `${((100 * readSeconds) / decodeSeconds).toFixed(0)}%`.padStart(7),
+        ((2 * prefillTokens * N * K) / prefillSeconds / 1e9).toFixed(0).padStart(17),
+      ].join(' '),
+    );
+  }
+}

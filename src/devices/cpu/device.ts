@@ -1,0 +1,439 @@
+/**
+ * The CPU device: programs become machine code made by TypeScript, run by a team of native threads. A run is one
+ * submission; between runs the threads sleep.
+ */
+import { IngotError, isIngotError } from '../../base/errors.ts';
+import { inlineComposites } from '../../compiler/inline.ts';
+import { type Memory as Place, type Plan, planProgram } from '../../compiler/kernel/plan.ts';
+import { simplify } from '../../compiler/simplify.ts';
+import type { Parameter, Program } from '../../ir/program.ts';
+import {
+  asTensor,
+  type DimValues,
+  formatType,
+  maxBytes,
+  resolveShape,
+  sameType,
+  type TensorType,
+  tensor,
+} from '../../ir/types.ts';
+import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
+import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
+import { blockFormat } from '../../numerics/quant/formats.ts';
+import type {
+  Bound,
+  Device,
+  DeviceBuffer,
+  Executable,
+  KernelProfile,
+  MemoryKind,
+  Ticket,
+  WeightSource,
+} from '../device.ts';
+import { makeCode } from './code.ts';
+import { hasKernel, isKernelName } from './composites.ts';
+import { instantiate } from './instantiate.ts';
+import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
+import type { Memory, OperatingSystem } from './os/os.ts';
+import { usableThreads } from './os/os.ts';
+import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
+import { createTeam, type Team } from './team.ts';
+import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
+
+export interface CpuDeviceOptions {
+  readonly memoryBytes?: number;
+  /** At most so many; as many as the process may use if absent. */
+  readonly threads?: number;
+}
+
+/** Instruction sets without which no kernel runs. */
+const required = ['avx2', 'fma', 'f16c', 'bmi2'];
+
+/** Why this processor cannot be used; undefined if it can. */
+export function whyNot(system: OperatingSystem): string | undefined {
+  const { names, model } = system.cpuFeatures();
+  const missing = required.filter((name) => !names.has(name));
+  return missing.length === 0 ? undefined : `${model} lacks ${missing.join(', ')}`;
+}
+
+/** @throws IngotError 'DeviceLost' where `whyNot` says so, or no threads are to be had. */
+export function createCpuDevice(
+  system: OperatingSystem,
+  options: CpuDeviceOptions = {},
+): Device & { readonly threads: number } {
+  const reason = whyNot(system);
+  if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
+  const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
+  return new CpuDevice(system, createTeam(system, { threads }), options.memoryBytes ?? Number.POSITIVE_INFINITY);
+}
+
+function invalid(message: string): IngotError {
+  return new IngotError('InvalidArgument', message, { device: 'cpu' });
+}
+
+/** Bytes that a process can address. */
+const addressable = 2 ** 46;
+/** Bytes read from a weight's file at a time. */
+const packSlice = 8 << 20;
+
+type Results = ReadonlyMap<string, ArrayBufferView>;
+type Outcome = { readonly results: Results } | { readonly error: unknown };
+
+/** A run that waits for its turn: its arena may still be in use by the run before. */
+interface Job {
+  readonly id: number;
+  readonly bound: CpuBound;
+  readonly inputs: readonly (Uint8Array | undefined)[];
+  readonly dims: DimValues;
+}
+
+class CpuDevice implements Device {
+  readonly name = 'cpu';
+  readonly hardware;
+  readonly threads: number;
+  readonly #system: OperatingSystem;
+  readonly #team: Team;
+  readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
+    weights: { now: 0, peak: 0 },
+    state: { now: 0, peak: 0 },
+    scratch: { now: 0, peak: 0 },
+  };
+  readonly #waiting: Job[] = [];
+  readonly #outcomes = new Map<number, Outcome>();
+  #running: { readonly job: Job; readonly ticket: number; readonly start: number } | undefined;
+  #runs = { calls: 0, seconds: 0 };
+  #nextId = 1;
+  #disposed = false;
+
+  constructor(system: OperatingSystem, team: Team, memoryBytes: number) {
+    this.#system = system;
+    this.#team = team;
+    this.threads = team.threads;
+    this.hardware = {
+      name: system.cpuFeatures().model,
+      memoryBytes,
+      // Not measured: orders of magnitude of one core, for planning.
+      readBytesPerSecond: 1e10 * team.threads,
+      operationsPerSecond: { f32: 5e10 * team.threads },
+    };
+  }
+
+  account(kind: MemoryKind, bytes: number): void {
+    const entry = this.#kinds[kind];
+    entry.now += bytes;
+    entry.peak = Math.max(entry.peak, entry.now);
+  }
+
+  #take(bytes: number, what: string): Memory {
+    const { weights, state, scratch } = this.#kinds;
+    const left = this.hardware.memoryBytes - weights.now - state.now - scratch.now;
+    if (bytes > Math.min(left, addressable)) {
+      throw new IngotError('OutOfMemory', `${what} needs ${bytes} bytes, ${Math.min(left, addressable)} are left`, {
+        device: this.name,
+      });
+    }
+    return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 4 << 20 });
+  }
+
+  async compile(program: Program): Promise<Executable> {
+    try {
+      const { lowered, plan } = this.#plan(program);
+      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan));
+    } catch (error) {
+      if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
+      const { message, place, hint } = error;
+      const options = { ...place, device: this.name, cause: error, ...(hint !== undefined && { hint }) };
+      throw new IngotError('UnsupportedOp', `the cpu device cannot run ${message}`, options);
+    }
+  }
+
+  #plan(program: Program): { readonly lowered: Program; readonly plan: Plan } {
+    for (const { name, type } of program.results) {
+      if (type.kind === 'tuple') {
+        throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });
+      }
+    }
+    const raised = raiseProducts(program);
+    const stored = packedValues(raised);
+    const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
+    const packed = packedValues(lowered);
+    checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
+    return { lowered, plan: planProgram(lowered, isKernelName) };
+  }
+
+  packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
+    if (isMatrix(format, shape)) return packedBytes(packedFormat(format), shape);
+    return 4 * shape.reduce((product, size) => product * size, 1);
+  }
+
+  /** Matrices into panels of 16 rows, anything else to f32. */
+  async pack({ name, format, shape, bytes }: WeightSource): Promise<DeviceBuffer> {
+    const { blockSize, blockBytes, decode } = blockFormat(format);
+    const columns = shape.at(-1) ?? 1;
+    const count = shape.reduce((product, size) => product * size, 1);
+    if (columns % blockSize !== 0 || bytes.length !== (count / blockSize) * blockBytes) {
+      throw new IngotError('InvalidFile', `${bytes.length} bytes do not hold [${shape}] in ${format}`, {
+        path: bytes.name,
+        tensor: name,
+      });
+    }
+    const matrix = isMatrix(format, shape);
+    const memory = this.#take(this.packedBytes({ format, shape }), `weight ${name}`);
+    try {
+      const rowBytes = (columns / blockSize) * blockBytes;
+      const rows = count / columns;
+      const step = Math.max(panelRows, Math.floor(packSlice / rowBytes / panelRows) * panelRows);
+      for (let row = 0; row < rows; row += step) {
+        const some = Math.min(step, rows - row);
+        const slice = await bytes.read(row * rowBytes, some * rowBytes);
+        if (matrix) {
+          const at = packedBytes(packedFormat(format), [row, columns]);
+          const length = packedBytes(packedFormat(format), [some, columns]);
+          packRows(packedFormat(format), slice, some, columns, memory.bytes(at, length));
+        } else {
+          const target = memory.bytes(4 * row * columns, 4 * some * columns);
+          decode(slice, new Float32Array(target.buffer, target.byteOffset, some * columns));
+        }
+      }
+    } catch (error) {
+      memory[Symbol.dispose]();
+      throw error;
+    }
+    return new CpuBuffer(this, tensor('f32', shape), 'weights', memory, matrix ? format : undefined);
+  }
+
+  async allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer> {
+    return new CpuBuffer(this, type, kind, this.#take(maxBytes(type), formatType(type)));
+  }
+
+  async bind(
+    executable: Executable,
+    weights: ReadonlyMap<string, DeviceBuffer>,
+    state: ReadonlyMap<string, DeviceBuffer>,
+  ): Promise<Bound> {
+    if (!(executable instanceof CpuExecutable)) throw invalid('the executable is of another device');
+    if (executable.disposed) throw invalid('the executable was disposed');
+    const taken = new Set<DeviceBuffer>();
+    const buffers = executable.program.parameters.map(({ name, role, type, format }) => {
+      if (role === 'input') return undefined;
+      const buffer = (role === 'weight' ? weights : state).get(name);
+      if (buffer === undefined) throw invalid(`${role} ${name} is missing`);
+      const own = this.#own(buffer, `${role} ${name}`);
+      if (!sameType(own.type, type)) {
+        throw invalid(`${role} ${name} is ${formatType(own.type)}, the program takes ${formatType(type)}`);
+      }
+      const layout = role === 'weight' ? panelFormat(format, type.shape.length) : undefined;
+      if (own.packed !== layout) {
+        const as = (packed: string | undefined) => (packed === undefined ? 'plain elements' : `packed ${packed}`);
+        throw invalid(`${role} ${name} lies as ${as(own.packed)}, the program takes ${as(layout)}`);
+      }
+      if (role === 'state' && taken.has(own)) throw invalid(`state ${name} is bound to the memory of another state`);
+      if (role === 'state') taken.add(own);
+      return own;
+    });
+    const arena = new CpuBuffer(
+      this,
+      tensor('ui8', [executable.scratchBytes]),
+      'scratch',
+      this.#take(executable.scratchBytes, 'the temporaries of a program'),
+    );
+    try {
+      const addresses = new Map(
+        buffers.flatMap((buffer, i) => (buffer === undefined ? [] : [[i, buffer.memory.address] as const])),
+      );
+      const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
+      const { plan, code } = executable;
+      const instance = instantiate(this.#system, this.#team, plan, code, arena.memory, addresses, held);
+      return new CpuBound(executable, buffers, arena, instance);
+    } catch (error) {
+      arena[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  submit(bound: Bound, inputs: ReadonlyMap<string, ArrayBufferView>, dims: DimValues): Ticket {
+    if (this.#disposed) throw invalid('the device was disposed');
+    if (!(bound instanceof CpuBound)) throw invalid('the binding is of another device');
+    if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
+    const { parameters, results } = bound.executable.program;
+    bound.buffers.forEach((buffer, i) => {
+      if (buffer !== undefined) this.#own(buffer, `${parameters[i].role} ${parameters[i].name}`);
+    });
+    for (const { type } of results) if (type.kind === 'tensor') resolveShape(type.shape, dims);
+    const values = parameters.map((parameter) =>
+      parameter.role === 'input' ? inputBytes(parameter, inputs.get(parameter.name), dims) : undefined,
+    );
+    const id = this.#nextId++;
+    bound.hold();
+    this.#waiting.push({ id, bound, inputs: values, dims });
+    if (this.#running === undefined) this.#startNext();
+    return { id };
+  }
+
+  #startNext(): void {
+    const job = this.#waiting.shift();
+    this.#running = undefined;
+    if (job === undefined) return;
+    const { bound, inputs, dims } = job;
+    const { plan } = bound.executable;
+    inputs.forEach((bytes, i) => {
+      const place = plan.main.parameters[i];
+      if (bytes === undefined || place === undefined || bytes.length === 0) return;
+      this.#at(bound, place, bytes.length).set(bytes);
+    });
+    bound.instance.setDims(dims);
+    this.#running = { job, start: performance.now(), ticket: this.#team.submit(bound.instance.list) };
+  }
+
+  /** Bytes of an input or result of main. */
+  #at(bound: CpuBound, place: Place, length: number): Uint8Array {
+    switch (place.kind) {
+      case 'frame':
+        return bound.arena.memory.bytes(place.offset, length);
+      case 'parameter': {
+        const buffer = bound.buffers[place.index];
+        if (buffer === undefined) throw invalid('a result is the memory of an input');
+        return buffer.memory.bytes(place.offset, length);
+      }
+      case 'constant': {
+        const { constants } = bound.executable.code;
+        return constants.bytes(bound.executable.code.constant(place.literal) - constants.address, length);
+      }
+      case 'result':
+      case 'scratch':
+        throw invalid('a result of the program has no memory');
+      default:
+        return place satisfies never;
+    }
+  }
+
+  /** Waits for the run that is on, keeps what it made, and starts the next. */
+  #finish(deadline: number): void {
+    if (this.#running === undefined) return;
+    const { job, ticket, start } = this.#running;
+    let outcome: Outcome;
+    try {
+      const how = this.#team.wait(ticket, deadline);
+      outcome =
+        how === 'done'
+          ? { results: this.#results(job) }
+          : { error: new IngotError('DeadlineExceeded', 'the deadline passed during a run', { device: this.name }) };
+    } catch (error) {
+      outcome = { error };
+    }
+    this.#runs.calls++;
+    this.#runs.seconds += (performance.now() - start) / 1000;
+    this.#outcomes.set(job.id, outcome);
+    job.bound.release();
+    this.#startNext();
+  }
+
+  #results({ bound, dims }: Job): Results {
+    const { program, plan } = bound.executable;
+    const named = new Map<string, ArrayBufferView>();
+    program.results.forEach(({ name, type }, i) => {
+      const place = plan.main.results[i];
+      if (type.kind !== 'tensor' || place === undefined) return;
+      if (program.aliases.some(({ result }) => result === i)) return;
+      const length = byteLength(asTensor(type), dims);
+      named.set(name, length === 0 ? new Uint8Array() : this.#at(bound, place, length).slice());
+    });
+    return named;
+  }
+
+  async wait(ticket: Ticket, deadline: number): Promise<Results> {
+    while (!this.#outcomes.has(ticket.id)) {
+      if (this.#running === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
+      if (performance.now() > deadline) {
+        throw new IngotError('DeadlineExceeded', 'the deadline passed before the run was waited for', {
+          device: this.name,
+        });
+      }
+      this.#finish(deadline);
+    }
+    const outcome = this.#outcomes.get(ticket.id) as Outcome;
+    this.#outcomes.delete(ticket.id);
+    if ('error' in outcome) throw outcome.error;
+    return outcome.results;
+  }
+
+  #drain(): void {
+    while (this.#running !== undefined) this.#finish(Number.POSITIVE_INFINITY);
+  }
+
+  #own(buffer: DeviceBuffer, what: string): CpuBuffer {
+    if (!(buffer instanceof CpuBuffer && buffer.device === this)) throw invalid(`${what} is memory of another device`);
+    if (buffer.disposed) throw invalid(`${what} was disposed`);
+    return buffer;
+  }
+
+  write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
+    const own = this.#own(buffer, 'the buffer');
+    checkRange(own, offset, bytes.byteLength);
+    this.#drain();
+    if (bytes.byteLength === 0) return;
+    const source = canonical(own.type, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
+    own.memory.bytes(offset, source.length).set(source);
+  }
+
+  async read(buffer: DeviceBuffer, offset = 0, length?: number): Promise<Uint8Array> {
+    const own = this.#own(buffer, 'the buffer');
+    const count = length ?? maxBytes(own.type) - offset;
+    checkRange(own, offset, count);
+    this.#drain();
+    return count === 0 ? new Uint8Array() : own.memory.bytes(offset, count).slice();
+  }
+
+  memory(): ReturnType<Device['memory']> {
+    const { weights, state, scratch } = this.#kinds;
+    return { weights: { ...weights }, state: { ...state }, scratch: { ...scratch } };
+  }
+
+  /** Whole runs: what a kernel takes of them is not measured. */
+  profile(): readonly KernelProfile[] {
+    const { calls, seconds } = this.#runs;
+    this.#runs = { calls: 0, seconds: 0 };
+    return calls === 0 ? [] : [{ kernel: 'run', calls, seconds }];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#disposed) return;
+    this.#disposed = true;
+    for (const { bound } of this.#waiting.splice(0)) bound.release();
+    this.#drain();
+    this.#team[Symbol.dispose]();
+  }
+}
+
+function isMatrix(format: string, shape: readonly number[]): shape is readonly [number, number] {
+  return shape.length === 2 && isPackedFormat(format);
+}
+
+function byteLength(type: TensorType, dims: DimValues): number {
+  return resolveShape(type.shape, dims).reduce((product, size) => product * size, elementBytes(type.element));
+}
+
+function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {
+  if (packed !== undefined) throw invalid('a packed weight cannot be read or written');
+  const size = elementBytes(type.element);
+  const all = maxBytes(type);
+  if (!(offset >= 0 && length >= 0 && offset + length <= all) || offset % size !== 0 || length % size !== 0) {
+    throw invalid(`bytes ${offset}..${offset + length} are not elements of ${formatType(type)} (${all} bytes)`);
+  }
+}
+
+/** A copy: the caller may use its bytes again. */
+function inputBytes({ name, type }: Parameter, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
+  if (view === undefined) throw invalid(`input ${name} is missing`);
+  const bytes = byteLength(type, dims);
+  if (view.byteLength !== bytes) {
+    throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
+  }
+  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes)).slice();
+}
+
+/** Bits that a type does not have are ignored: code takes i1 for 0 or 1, and 4-bit integers for extended. */
+function canonical({ element }: TensorType, bytes: Uint8Array): Uint8Array {
+  const partial = elementTypes[element].bits < 8;
+  return partial ? encodeElements(element, decodeElements(element, bytes)) : bytes;
+}

@@ -1,0 +1,206 @@
+/**
+ * Kernels of the loop language as x86-64 code. The way through the folder: `statements.ts` and `reduce.ts` write loops,
+ * `values.ts` expressions, `scope.ts` addresses and what is computed before a loop, all as instructions over virtual
+ * registers (`machine.ts`); `allocate.ts` chooses registers and hands the instructions to the assembler.
+ */
+import type { Axis, Kernel, Statement } from '../../../compiler/kernel/language.ts';
+import { Assembler } from '../asm/assembler.ts';
+import { gp, ptr } from '../asm/operands.ts';
+import type { EmittedKernel, Target } from './abi.ts';
+import { allocate, assembleAllocated, calleeSaved } from './allocate.ts';
+import type { LaneCount } from './lane-code.ts';
+import { at, d, Machine, q, RAX, RDI, RDX, type Register, RSI } from './machine.ts';
+import { ScalarIntegers } from './scalar-integers.ts';
+import { Scope } from './scope.ts';
+import { type Bound, Statements } from './statements.ts';
+import { Values } from './values.ts';
+
+/** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type. */
+const SHARE = 64;
+const WIDTHS: Readonly<Record<Target['vectorBits'], readonly LaneCount[]>> = { 256: [8, 4, 1] };
+
+/** @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for. */
+export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
+  const assembler = new Assembler();
+  const machine = new Machine(assembler);
+  const integers = new ScalarIntegers(machine);
+  const scope = new Scope(machine, integers, kernel);
+  const values = new Values(machine, scope, integers);
+  const writer = new Statements(machine, scope, values, WIDTHS[target.vectorBits], kernel.body);
+  const team = { index: machine.register('gp'), count: machine.register('gp'), end: machine.newLabel('.end') };
+  machine.emit('mov', q(scope.args), q(RDI));
+  machine.emit('mov', q(team.index), q(RSI));
+  machine.emit('mov', q(team.count), q(RDX));
+  const parallel = writeShared(kernel.body, writer, integers, team);
+  if (!parallel) {
+    machine.emit('test', q(team.index), q(team.index));
+    machine.emit('jne', team.end);
+    writer.list(kernel.body);
+  }
+  machine.bind(team.end);
+
+  const allocation = allocate(machine.items);
+  const { frameBytes } = allocation;
+  const [rax, rsp] = [gp(0, 64), gp(4, 64)];
+  for (const id of calleeSaved) assembler.emit('push', gp(id, 64));
+  assembler.emit('mov', rax, rsp);
+  assembler.emit('sub', rsp, frameBytes + 32);
+  assembler.emit('and', rsp, -32);
+  assembler.emit('mov', ptr(rsp, frameBytes), rax);
+  assembleAllocated(allocation, assembler);
+  assembler.emit('mov', rsp, ptr(rsp, frameBytes));
+  for (const id of [...calleeSaved].reverse()) assembler.emit('pop', gp(id, 64));
+  assembler.emit('vzeroupper');
+  assembler.emit('ret');
+  const code = assembler.assemble();
+  return {
+    name: kernel.name,
+    bytes: code.bytes,
+    alignment: code.alignment,
+    args: [
+      ...kernel.buffers.map(({ name }) => ({ kind: 'buffer' as const, name })),
+      ...kernel.dims.map((sym) => ({ kind: 'dim' as const, sym })),
+    ],
+    parallel,
+    stackBytes: frameBytes + 64 + 8 * (calleeSaved.length + 1),
+    listing: () => code.listing(),
+  };
+}
+
+interface Team {
+  readonly index: Register;
+  readonly count: Register;
+}
+
+/** Whether a statement writes memory. */
+function stores(s: Statement): boolean {
+  switch (s.kind) {
+    case 'store':
+      return true;
+    case 'for':
+    case 'reduce':
+      return s.body.some(stores);
+    case 'if':
+      return s.body.some(stores) || s.otherwise.some(stores);
+    case 'while':
+      return s.before.some(stores) || s.body.some(stores);
+    case 'let':
+    case 'set':
+      return false;
+    default:
+      return s satisfies never;
+  }
+}
+
+/** What threads run: each what stands before the loop that they share; false if there is no such loop. */
+function writeShared(body: readonly Statement[], writer: Statements, integers: ScalarIntegers, team: Team): boolean {
+  const last = body.at(-1);
+  if (last?.kind !== 'for' || last.axis.kind === 'serial' || body.slice(0, -1).some(stores)) return false;
+  writer.list(body.slice(0, -1));
+  const axes: Axis[] = [];
+  let inner: readonly Statement[] = [last];
+  for (;;) {
+    const [first] = inner;
+    if (inner.length !== 1 || first?.kind !== 'for' || first.axis.kind === 'serial') break;
+    if (first.axis.kind === 'vector') {
+      if (axes.length > 0) break;
+      const [start, end] = shareOf(writer, integers, team, [writer.bound(first.axis.extent)], SHARE);
+      writer.vectorLoop(first.axis, start, end, first.body);
+      return true;
+    }
+    axes.push(first.axis);
+    inner = first.body;
+  }
+  const bounds = axes.map((axis) => writer.bound(axis.extent));
+  const [start, end] = shareOf(writer, integers, team, bounds, 1);
+  const [only] = axes;
+  if (axes.length === 1 && only !== undefined) writer.serialLoop(only, start, end, () => writer.list(inner));
+  else writeNest(writer, integers, axes, bounds, start, end, () => writer.list(inner));
+  return true;
+}
+
+/** First and last + 1 of this thread's part of a product of extents, in multiples of `unit`. */
+function shareOf(
+  writer: Statements,
+  integers: ScalarIntegers,
+  team: Team,
+  bounds: readonly Bound[],
+  unit: number,
+): [Register, Register] {
+  const { machine: m } = writer;
+  const total = integers.constant(1);
+  for (const bound of bounds) m.emit('imul', q(total), q(registerOf(integers, bound)));
+  const units = integers.copy(total);
+  if (unit > 1) {
+    m.emit('add', q(units), unit - 1);
+    m.emit('shr', q(units), Math.log2(unit));
+  }
+  const cut = (index: Register) => {
+    const product = integers.copy(units);
+    m.emit('imul', q(product), q(index));
+    m.emit('mov', q(RAX), q(product));
+    m.emit('mov', d(RDX), 0);
+    m.emit('div', q(team.count));
+    const result = m.register('gp');
+    m.emit('mov', q(result), q(RAX));
+    if (unit === 1) return result;
+    m.emit('shl', q(result), Math.log2(unit));
+    m.emit('cmp', q(result), q(total));
+    m.emit('cmovg', q(result), q(total));
+    return result;
+  };
+  const next = m.register('gp');
+  m.emit('lea', q(next), at(team.index, 1));
+  return [cut(team.index), cut(next)];
+}
+
+const registerOf = (integers: ScalarIntegers, bound: Bound) =>
+  typeof bound === 'number' ? integers.constant(bound) : bound;
+
+/** Several parallel loops as one over their product, whose counters are moved on like those of an odometer. */
+function writeNest(
+  writer: Statements,
+  integers: ScalarIntegers,
+  axes: readonly Axis[],
+  bounds: readonly Bound[],
+  start: Register,
+  end: Register,
+  write: () => void,
+): void {
+  const { machine: m, scope } = writer;
+  const extents = bounds.map((bound) => registerOf(integers, bound));
+  const flat = integers.copy(start);
+  const done = m.newLabel();
+  // Nothing to divide by if an extent is 0: then the range is empty.
+  m.emit('cmp', q(flat), q(end));
+  m.emit('jge', done);
+  const counters = new Map<Axis, Register>();
+  let rest = start;
+  for (let i = axes.length - 1; i >= 0; i--) {
+    const [axis, extent] = [axes[i] as Axis, extents[i] as Register];
+    counters.set(axis, i === 0 ? integers.copy(rest) : integers.divideIndex('remainder', rest, extent));
+    if (i > 0) rest = integers.divideIndex('divide', rest, extent);
+  }
+  const level = scope.newLevel(counters);
+  m.into(m.block(true), () =>
+    scope.inside(level, () => {
+      const top = m.newLabel('.nest');
+      m.bind(top);
+      write();
+      const next = m.newLabel();
+      for (let i = axes.length - 1; i >= 0; i--) {
+        const counter = counters.get(axes[i] as Axis) as Register;
+        m.emit('add', q(counter), 1);
+        if (i === 0) break;
+        m.emit('cmp', q(counter), q(extents[i] as Register));
+        m.emit('jl', next);
+        m.emit('mov', d(counter), 0);
+      }
+      m.bind(next);
+      m.emit('add', q(flat), 1);
+      m.emit('cmp', q(flat), q(end));
+      m.emit('jl', top);
+    }),
+  );
+  m.bind(done);
+}

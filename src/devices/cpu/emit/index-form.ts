@@ -1,0 +1,95 @@
+/**
+ * Index expressions as sums of terms with constant coefficients: what moves with a loop becomes its counter in an address,
+ * what does not is computed before the loop. Terms are compared by a key that names axes, locals and buffers by identity.
+ */
+import type { Axis, Buffer, Expression, Local } from '../../../compiler/kernel/language.ts';
+
+export interface Term {
+  readonly key: string;
+  readonly expression: Expression;
+  readonly coefficient: number;
+}
+
+/** `constant` plus the sum of coefficient * expression; no coefficient is 0, no two keys are equal. */
+export interface Linear {
+  readonly constant: number;
+  readonly terms: readonly Term[];
+}
+
+const identities = new WeakMap<object, number>();
+let nextIdentity = 0;
+function identity(thing: Axis | Local | Buffer): number {
+  let id = identities.get(thing);
+  if (id === undefined) {
+    id = nextIdentity++;
+    identities.set(thing, id);
+  }
+  return id;
+}
+
+/** Equal for expressions that compute the same at the same place. */
+export function keyOf(e: Expression): string {
+  switch (e.kind) {
+    case 'constant':
+      return `${Object.is(e.value, -0) ? '-0' : e.value}:${e.type}`;
+    case 'axis':
+      return `a${identity(e.axis)}`;
+    case 'dim':
+      return e.sym;
+    case 'local':
+      return `l${identity(e.local)}`;
+    case 'load':
+      return `b${identity(e.buffer)}[${keyOf(e.index)}]`;
+    case 'unary':
+      return `${e.op}<${e.type}>(${keyOf(e.x)})`;
+    case 'is_finite':
+    case 'convert':
+    case 'bitcast':
+      return `${e.kind}<${e.type},${e.x.type}>(${keyOf(e.x)})`;
+    case 'binary':
+    case 'compare':
+      return `${e.op}<${e.type},${e.a.type}>(${keyOf(e.a)},${keyOf(e.b)})`;
+    case 'select':
+      return `select(${keyOf(e.condition)},${keyOf(e.a)},${keyOf(e.b)})`;
+    default:
+      return e satisfies never;
+  }
+}
+
+function addLinear(a: Linear, b: Linear, factor = 1): Linear {
+  const terms = new Map(a.terms.map((term) => [term.key, term]));
+  for (const term of b.terms) {
+    const coefficient = (terms.get(term.key)?.coefficient ?? 0) + factor * term.coefficient;
+    if (coefficient === 0) terms.delete(term.key);
+    else terms.set(term.key, { ...term, coefficient });
+  }
+  return { constant: a.constant + factor * b.constant, terms: [...terms.values()] };
+}
+
+const ofConstant = (constant: number): Linear => ({ constant, terms: [] });
+const scaled = (a: Linear, factor: number) => addLinear(ofConstant(0), a, factor);
+
+/** `known`: what a local stands for, where that is an index form itself. */
+export function linearOf(e: Expression, known: (local: Local) => Linear | undefined): Linear {
+  const one = (): Linear => ({ constant: 0, terms: [{ key: keyOf(e), expression: e, coefficient: 1 }] });
+  if (e.kind === 'constant') return ofConstant(Number(e.value));
+  if (e.kind === 'local') return known(e.local) ?? one();
+  if (e.kind !== 'binary') return one();
+  if (e.op === 'add') return addLinear(linearOf(e.a, known), linearOf(e.b, known));
+  if (e.op === 'subtract') return addLinear(linearOf(e.a, known), linearOf(e.b, known), -1);
+  if (e.op !== 'multiply') return one();
+  const [a, b] = [linearOf(e.a, known), linearOf(e.b, known)];
+  if (a.terms.length === 0) return scaled(b, a.constant);
+  if (b.terms.length === 0) return scaled(a, b.constant);
+  return one();
+}
+
+/** The terms of `a` for which `choose` holds, without the constant. */
+export function termsOf(a: Linear, choose: (term: Term) => boolean): Linear {
+  return { constant: 0, terms: a.terms.filter(choose) };
+}
+
+export function linearKey(a: Linear): string {
+  const terms = a.terms.map(({ key, coefficient }) => `${coefficient}*${key}`).sort();
+  return `${a.constant}+${terms.join('+')}`;
+}

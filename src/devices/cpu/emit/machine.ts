@@ -1,0 +1,166 @@
+/**
+ * Machine code before registers are chosen: instructions of the assembler over virtual registers of two files. A loop is
+ * a region, so that the allocator knows what lives around its back edge without a flow graph.
+ */
+import type { Label, VecBits } from '../asm/operands.ts';
+import type { Mnemonic } from '../asm/tables.ts';
+
+export type RegisterFile = 'gp' | 'vec';
+
+/** `id` below 0: a register of the machine that the allocator never gives out (`fixed`). */
+export interface Register {
+  readonly kind: 'register';
+  readonly file: RegisterFile;
+  readonly id: number;
+}
+
+/** A register at a width. */
+export interface View {
+  readonly kind: 'view';
+  readonly register: Register;
+  readonly bits: 8 | 16 | 32 | 64 | VecBits;
+}
+
+/** Bytes of the stack frame. */
+export interface Slot {
+  readonly bytes: number;
+  readonly align: number;
+}
+
+/** `[base + index * scale + disp]`, `[frame slot + index * scale + disp]` or `[label + disp]`. */
+export interface Address {
+  readonly kind: 'address';
+  readonly base?: Register;
+  readonly index?: Register;
+  /** Bits of an index in a vector register (gathers). */
+  readonly indexBits?: VecBits;
+  readonly scale: 1 | 2 | 4 | 8;
+  readonly disp: number;
+  readonly slot?: Slot;
+  readonly label?: Label;
+  /** Bits accessed; 0 leaves it to the other operands. */
+  readonly bits: number;
+}
+
+export type MachineOperand = View | Address | Label | number | bigint;
+
+/**
+ * What happens to the first operand: written, read and written, or only read; the others are read. A gather also clears
+ * its last one.
+ */
+export type Role = 'write' | 'update' | 'read' | 'gather';
+
+export interface Instruction {
+  readonly kind: 'instruction';
+  readonly mnemonic: Mnemonic;
+  readonly operands: readonly MachineOperand[];
+  readonly role: Role;
+}
+
+export type Item =
+  | Instruction
+  | { readonly kind: 'bind'; readonly label: Label }
+  | { readonly kind: 'comment'; readonly text: string }
+  /** Code that is still being written when what follows it is; `loop`: it is run more than once. */
+  | { readonly kind: 'block'; readonly items: readonly Item[]; readonly loop: boolean };
+
+/** Machine registers outside of allocation: rax, rdx for division, rcx for what the allocator needs itself. */
+const fixed = (id: number): Register => ({ kind: 'register', file: 'gp', id: -1 - id });
+export const RAX = fixed(0);
+export const RDX = fixed(2);
+export const RSI = fixed(6);
+export const RDI = fixed(7);
+export const fixedId = (register: Register): number => -1 - register.id;
+
+export const view = (register: Register, bits: View['bits']): View => ({ kind: 'view', register, bits });
+export const q = (register: Register): View => view(register, 64);
+export const d = (register: Register): View => view(register, 32);
+
+export function at(base: Register, disp = 0, index?: Register, scale: Address['scale'] = 1): Address {
+  return { kind: 'address', base, ...(index && { index }), scale, disp, bits: 0 };
+}
+export const sizedAt = (address: Address, bits: number): Address => ({ ...address, bits });
+
+const UPDATES: ReadonlySet<string> = new Set<Mnemonic>([
+  ...(['add', 'sub', 'and', 'or', 'xor', 'neg', 'not', 'shl', 'shr', 'sar', 'inc', 'dec'] as const),
+  ...([
+    'cmove',
+    'cmovne',
+    'cmovl',
+    'cmovg',
+    'cmovle',
+    'cmovge',
+    'cmovb',
+    'cmova',
+    'cmovae',
+    'cmovs',
+    'cmovns',
+  ] as const),
+]);
+const READS: ReadonlySet<string> = new Set<Mnemonic>([
+  ...(['cmp', 'test', 'idiv', 'div', 'mul', 'push', 'vptest', 'vtestps', 'vucomiss', 'vucomisd'] as const),
+]);
+const SETS: ReadonlySet<string> = new Set<Mnemonic>(['vpgatherdd', 'vgatherdps', 'vgatherdpd', 'vpgatherdq']);
+
+/** What a mnemonic does to its first operand. */
+function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
+  if (SETS.has(mnemonic)) return 'gather';
+  if (READS.has(mnemonic) || mnemonic.startsWith('j')) return 'read';
+  if (UPDATES.has(mnemonic) || mnemonic.startsWith('vfm') || mnemonic.startsWith('vfnm')) return 'update';
+  if (mnemonic === 'imul' && operands.length === 2) return 'update';
+  return 'write';
+}
+
+/** Where the emitter writes: a list of items, which may be left and taken up again. */
+export class Machine {
+  #items: Item[] = [];
+  #registers = 0;
+  readonly newLabel: (name?: string) => Label;
+  readonly constant: (data: ArrayBufferView, align?: number) => Label;
+
+  constructor(assembler: {
+    label(name?: string): Label;
+    constant(data: ArrayBufferView, align?: number): Label;
+  }) {
+    this.newLabel = (name) => assembler.label(name);
+    this.constant = (data, align) => assembler.constant(data, align);
+  }
+
+  get items(): readonly Item[] {
+    return this.#items;
+  }
+
+  register(file: RegisterFile): Register {
+    return { kind: 'register', file, id: this.#registers++ };
+  }
+
+  emit(mnemonic: Mnemonic, ...operands: readonly MachineOperand[]): void {
+    this.#items.push({ kind: 'instruction', mnemonic, operands, role: roleOf(mnemonic, operands) });
+  }
+
+  bind(label: Label): void {
+    this.#items.push({ kind: 'bind', label });
+  }
+
+  comment(text: string): void {
+    this.#items.push({ kind: 'comment', text });
+  }
+
+  /** Appends a block here, to be filled by `into`. */
+  block(loop = false): Item[] {
+    const items: Item[] = [];
+    this.#items.push({ kind: 'block', items, loop });
+    return items;
+  }
+
+  /** Runs `write` with its code going to the end of `items`. */
+  into<T>(items: Item[], write: () => T): T {
+    const before = this.#items;
+    this.#items = items;
+    try {
+      return write();
+    } finally {
+      this.#items = before;
+    }
+  }
+}

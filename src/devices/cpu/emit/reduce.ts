@@ -1,0 +1,254 @@
+/**
+ * Folds. A float sum keeps 16 lanes and ends in a tree, whatever the vectors of the machine are: turn i adds to lane
+ * i mod 16. Where the turns follow one axis, lanes of vectors are those lanes; elsewhere 16 slots of the stack frame are.
+ */
+import type { Axis, Reduce, ScalarType } from '../../../compiler/kernel/language.ts';
+import { type FloatName, fromCompute } from './convert.ts';
+import { FloatCode } from './float-code.ts';
+import { LaneCode, type LaneCount } from './lane-code.ts';
+import { type Address, d, type Register, type Slot, view } from './machine.ts';
+import { isFloat, laneBitsOf } from './memory.ts';
+import { integerType } from './scalar-integers.ts';
+import type { Statements } from './statements.ts';
+import { TooWide } from './values.ts';
+
+const LANES = 16;
+
+export function emitReduce(writer: Statements, s: Reduce): void {
+  const { values } = writer;
+  const sum = s.op === 'add' && isFloat(s.into.type);
+  const [axis] = s.axes;
+  if (
+    values.lanes === 1 &&
+    s.axes.length === 1 &&
+    axis !== undefined &&
+    !(isFloat(s.into.type) && s.op === 'multiply')
+  ) {
+    if (sum) sumAlong(writer, s, axis);
+    else foldAlong(writer, s, axis);
+  } else if (sum) sumInSlots(writer, s);
+  else foldSerially(writer, s);
+}
+
+/** Loops over all axes, the last the fastest. */
+function nest(writer: Statements, axes: readonly Axis[], write: () => void): void {
+  const [axis, ...rest] = axes;
+  if (axis === undefined) write();
+  else writer.serialLoop(axis, 0, writer.bound(axis.extent), () => nest(writer, rest, write));
+}
+
+function foldSerially(writer: Statements, { op, axes, body, value, init, into }: Reduce): void {
+  const { values } = writer;
+  const result = values.copy(into.type, values.value(init));
+  nest(writer, axes, () => {
+    writer.list(body);
+    values.assign(into.type, result, values.fold(op, into.type, result, values.value(value)));
+  });
+  writer.bindRegister(into, result, values.lanes);
+}
+
+/** Sixteen slots as wide as the values, and a counter that runs through them. */
+function sumInSlots(writer: Statements, { axes, body, value, init, into }: Reduce): void {
+  const { machine: m, values } = writer;
+  const { code } = values;
+  const lane = laneBitsOf(into.type);
+  const bytes = code.bits(lane) / 8;
+  const slot: Slot = { bytes: LANES * bytes, align: 32 };
+  const slotAt = (i: number): Address => ({ kind: 'address', slot, scale: 1, disp: i * bytes, bits: 0 });
+  const load = (from: Address) => code.load(lane, from);
+  const store = (x: Register, to: Address) => m.emit('vmovups', to, code.view(x, lane));
+  const zero = code.zero();
+  for (let i = 0; i < LANES; i++) store(zero, slotAt(i));
+  const offset = m.register('gp');
+  m.emit('mov', d(offset), 0);
+  nest(writer, axes, () => {
+    writer.list(body);
+    const turn: Address = { kind: 'address', slot, index: offset, scale: 1, disp: 0, bits: 0 };
+    store(values.fold('add', into.type, load(turn), values.value(value)), turn);
+    m.emit('add', d(offset), bytes);
+    m.emit('and', d(offset), LANES * bytes - 1);
+  });
+  let sums = Array.from({ length: LANES }, (_, i) => slotAt(i));
+  const sum = (a: Address, b: Address) => values.fold('add', into.type, load(a), load(b));
+  while (sums.length > 2) {
+    const half = sums.length / 2;
+    for (let i = 0; i < half; i++) store(sum(sums[i] as Address, sums[i + half] as Address), sums[i] as Address);
+    sums = sums.slice(0, half);
+  }
+  const total = sum(sums[0] as Address, sums[1] as Address);
+  writer.bindRegister(into, values.fold('add', into.type, values.value(init), total), values.lanes);
+}
+
+/** Bodies and values of the lanes of one step. */
+function step(writer: Statements, axis: Axis, lanes: LaneCount, s: Reduce, use: (value: Register) => void): void {
+  const { values } = writer;
+  values.along(axis, lanes, () => {
+    writer.list(s.body);
+    use(values.value(s.value));
+  });
+}
+
+/** The sixteen lanes side by side in vectors; what is left of the last sixteen turns is added lane by lane. */
+function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
+  const { machine: m, values } = writer;
+  const { type } = s.into;
+  const lane = laneBitsOf(type);
+  const end = writer.bound(axis.extent);
+  const slot: Slot = { bytes: (LANES * lane) / 8, align: 32 };
+  const slotAt = (element: number): Address => ({
+    kind: 'address',
+    slot,
+    scale: 1,
+    disp: (element * lane) / 8,
+    bits: 0,
+  });
+  const level = writer.open(axis, 0);
+  const vectors = writer.widest(level, (lanes) => {
+    if (lanes === 1 || LANES % lanes !== 0) {
+      if (lanes === 1) clear();
+      return;
+    }
+    const code = new LaneCode(m, lanes);
+    if (lane * lanes > 256) throw new TooWide();
+    const parts = Array.from({ length: LANES / lanes }, () => code.zero());
+    writer.turns(level, axis, LANES, end, () => {
+      for (const part of parts) {
+        step(writer, axis, lanes, s, (value) => {
+          values.assign(type, part, values.fold('add', type, part, value));
+        });
+        writer.advance(level, axis, lanes);
+      }
+    });
+    parts.forEach((part, i) => {
+      m.emit('vmovups', slotAt(i * lanes), code.view(part, lane));
+    });
+  });
+  function clear(): void {
+    const zero = new LaneCode(m, 1).zero();
+    for (let i = 0; i < (LANES * lane) / 256; i++) m.emit('vmovups', slotAt((i * 256) / lane), view(zero, 256));
+  }
+
+  const exact = typeof end === 'number' && end % LANES === 0 && vectors > 1;
+  if (!exact) {
+    const counter = level.counters.get(axis) as Register;
+    writer.turns(level, axis, 1, end, () => {
+      writer.list(s.body);
+      const position = m.register('gp');
+      m.emit('mov', d(position), d(counter));
+      m.emit('and', d(position), LANES - 1);
+      const turn: Address = {
+        kind: 'address',
+        slot,
+        index: position,
+        scale: (lane / 8) as 4 | 8,
+        disp: 0,
+        bits: 0,
+      };
+      const before = m.register('vec');
+      m.emit(lane === 32 ? 'vmovss' : 'vmovsd', view(before, 128), turn);
+      const after = values.fold('add', type, before, values.scalar(s.value));
+      m.emit(lane === 32 ? 'vmovss' : 'vmovsd', turn, view(after, 128));
+      writer.advance(level, axis, 1);
+    });
+  }
+  // The tree by the widest vectors; halves of one register at its end.
+  const lanes: LaneCount = lane === 32 ? 8 : 4;
+  const wide = new LaneCode(m, lanes);
+  const parts = Array.from({ length: LANES / lanes }, (_, i) => wide.load(lane, slotAt(i * lanes)));
+  const total = values.along(undefined, lanes, () => {
+    let rest = parts;
+    while (rest.length > 1) {
+      const half = rest.length / 2;
+      rest = rest.slice(0, half).map((part, i) => values.fold('add', type, part, rest[i + half] as Register));
+    }
+    return rest[0] as Register;
+  });
+  const result = foldHalves(writer, lanes, total, type, 'add');
+  writer.bindRegister(s.into, values.fold('add', type, values.scalar(s.init), result), 1);
+}
+
+/** Lane l with lane l + half, until one is left: in a float sum's own order. */
+function foldHalves(
+  writer: Statements,
+  lanes: LaneCount,
+  x: Register,
+  type: Reduce['into']['type'],
+  op: Reduce['op'],
+): Register {
+  const { machine: m, values } = writer;
+  const lane = laneBitsOf(type);
+  let result = x;
+  for (let half = lanes / 2; half >= 1; half /= 2) {
+    const high = m.register('vec');
+    if (half * lane === 128) m.emit('vextractf128', view(high, 128), view(result, 256), 1);
+    else m.emit('vpshufd', view(high, 128), view(result, 128), half * lane === 64 ? 0xee : 0x55);
+    const low = result;
+    result = values.along(undefined, 4, () => values.fold(op, type, low, high));
+  }
+  return result;
+}
+
+/** A lane vector that changes nothing it is folded with. */
+function identityOf(code: LaneCode, op: Reduce['op'], type: ScalarType): Register {
+  const lane = laneBitsOf(type);
+  const integer = integerType(type);
+  if (integer === undefined) {
+    const value = op === 'maximum' ? Number.NEGATIVE_INFINITY : Number.POSITIVE_INFINITY;
+    const compute = type === 'f64' ? 64 : 32;
+    return fromCompute(code, type as FloatName, new FloatCode(code, compute).load(value));
+  }
+  const { bits, signed } = integer;
+  const most = signed ? 2n ** BigInt(bits - 1) - 1n : 2n ** BigInt(bits) - 1n;
+  const least = signed ? -(2n ** BigInt(bits - 1)) : 0n;
+  const word = () => {
+    switch (op) {
+      case 'add':
+      case 'or':
+      case 'xor':
+        return 0n;
+      case 'and':
+        return -1n;
+      case 'multiply':
+        return bits === 1 ? -1n : 1n;
+      case 'maximum':
+        return bits === 1 ? 0n : least;
+      case 'minimum':
+        return bits === 1 ? -1n : most;
+      default:
+        return op satisfies never;
+    }
+  };
+  return code.load(lane, code.words(lane, word()));
+}
+
+/** Operations whose order cannot be seen: lanes fold what they meet, then each other. */
+function foldAlong(writer: Statements, s: Reduce, axis: Axis): void {
+  const { machine: m, values } = writer;
+  const { type } = s.into;
+  const lane = laneBitsOf(type);
+  const end = writer.bound(axis.extent);
+  const result = values.copy(type, values.scalar(s.init));
+  const level = writer.open(axis, 0);
+  writer.widest(level, (lanes) => {
+    if (lanes === 1) return;
+    if (lane * lanes > 256) throw new TooWide();
+    const start = identityOf(new LaneCode(m, lanes), s.op, type);
+    writer.turns(level, axis, lanes, end, () => {
+      step(writer, axis, lanes, s, (value) => {
+        values.assign(type, start, values.fold(s.op, type, start, value));
+      });
+      writer.advance(level, axis, lanes);
+    });
+    const folded = foldHalves(writer, lanes, start, type, s.op);
+    const integer = integerType(type);
+    const one =
+      integer === undefined ? folded : values.integers.wrap(new LaneCode(m, 1).toGeneral(lane, folded), integer);
+    values.assign(type, result, values.fold(s.op, type, result, one));
+  });
+  writer.turns(level, axis, 1, end, () => {
+    writer.list(s.body);
+    values.assign(type, result, values.fold(s.op, type, result, values.scalar(s.value)));
+    writer.advance(level, axis, 1);
+  });
+  writer.bindRegister(s.into, result, 1);
+}

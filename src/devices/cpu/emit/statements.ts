@@ -1,0 +1,271 @@
+/** Statements as code: loops with their counters, stores, folds. A body is written once for each number of lanes. */
+import { IngotError } from '../../../base/errors.ts';
+import type { Axis, Expression, Local, Statement } from '../../../compiler/kernel/language.ts';
+import { statementHead } from '../../../compiler/kernel/print.ts';
+import type { LaneCount } from './lane-code.ts';
+import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
+import { laneBitsOf, scatterLanes, storeLanes, storeScalar } from './memory.ts';
+import { emitReduce } from './reduce.ts';
+import type { Level, Scope } from './scope.ts';
+import { TooWide, type Values } from './values.ts';
+
+/** A bound of a loop: a number known now, or a register. */
+export type Bound = number | Register;
+
+export class Statements {
+  readonly machine: Machine;
+  readonly scope: Scope;
+  readonly values: Values;
+  /** Lane counts to try, the widest first; the last is 1. */
+  readonly #widths: readonly LaneCount[];
+  readonly #variables: ReadonlySet<Local>;
+  /** Registers of variables. */
+  readonly #changing = new Set<Register>();
+
+  constructor(
+    machine: Machine,
+    scope: Scope,
+    values: Values,
+    widths: readonly LaneCount[],
+    body: readonly Statement[],
+  ) {
+    this.machine = machine;
+    this.scope = scope;
+    this.values = values;
+    this.#widths = widths;
+    const variables = new Set<Local>();
+    findVariables(body, variables);
+    this.#variables = variables;
+  }
+
+  list(statements: readonly Statement[]): void {
+    for (const statement of statements) {
+      this.machine.comment(statementHead(statement));
+      this.#statement(statement);
+    }
+  }
+
+  #statement(s: Statement): void {
+    const { machine: m, values } = this;
+    switch (s.kind) {
+      case 'let':
+        this.define(s.local, s.value);
+        return;
+      case 'set': {
+        const binding = this.scope.binding(s.local);
+        if (binding.kind !== 'value') throw new IngotError('InvalidProgram', `${s.local.name} cannot be set`);
+        const value = binding.lanes === 1 ? values.scalar(s.value) : values.value(s.value);
+        values.assign(s.local.type, binding.register, value);
+        return;
+      }
+      case 'store':
+        this.#store(s);
+        return;
+      case 'for':
+        if (s.axis.kind === 'vector') this.vectorLoop(s.axis, 0, this.bound(s.axis.extent), s.body);
+        else this.serialLoop(s.axis, 0, this.bound(s.axis.extent), () => this.list(s.body));
+        return;
+      case 'reduce':
+        emitReduce(this, s);
+        return;
+      case 'if': {
+        const condition = values.scalar(s.condition);
+        const end = m.newLabel();
+        m.emit('test', d(condition), d(condition));
+        m.emit('je', end);
+        this.list(s.body);
+        if (s.otherwise.length === 0) {
+          m.bind(end);
+          return;
+        }
+        const done = m.newLabel();
+        m.emit('jmp', done);
+        m.bind(end);
+        this.list(s.otherwise);
+        m.bind(done);
+        return;
+      }
+      case 'while':
+        this.#while(s);
+        return;
+      default:
+        s satisfies never;
+    }
+  }
+
+  /** Binds a local to the value of an expression. */
+  define(local: Local, value: Expression): void {
+    const { scope, values } = this;
+    const mutable = this.#variables.has(local);
+    if (local.type === 'index' && !mutable) {
+      const linear = scope.linear(value);
+      const leaves = linear.terms.every(
+        ({ expression: { kind } }) => kind === 'axis' || kind === 'dim' || kind === 'local',
+      );
+      if (leaves && !linear.terms.some(({ expression }) => this.#isVariable(expression))) {
+        scope.bind(local, { kind: 'linear', linear });
+        return;
+      }
+    }
+    const one = values.lanes === 1 || (!mutable && !values.varies(value));
+    const computed = one ? values.scalar(value) : values.value(value);
+    // The register of a variable changes with it, and a variable's own is nobody else's.
+    const register = mutable || this.#changing.has(computed) ? values.copy(local.type, computed) : computed;
+    this.bindRegister(local, register, one ? 1 : values.lanes);
+  }
+
+  bindRegister(local: Local, register: Register, lanes: LaneCount): void {
+    const mutable = this.#variables.has(local);
+    if (mutable) this.#changing.add(register);
+    this.scope.bind(local, { kind: 'value', register, lanes, depth: this.scope.level.depth, mutable });
+  }
+
+  #isVariable(e: Expression): boolean {
+    return e.kind === 'local' && this.#variables.has(e.local);
+  }
+
+  #store({ buffer, index, value, where }: Statement & { kind: 'store' }): void {
+    const { machine: m, scope, values } = this;
+    const { code } = values;
+    if (values.lanes === 1) {
+      const end = m.newLabel();
+      if (where !== undefined) {
+        const condition = values.scalar(where);
+        m.emit('test', d(condition), d(condition));
+        m.emit('je', end);
+      }
+      const result = values.scalar(value);
+      storeScalar(code, buffer.element, result, scope.address(buffer, scope.linear(index)));
+      m.bind(end);
+      return;
+    }
+    const linear = scope.linear(index);
+    const stride = values.stride(linear);
+    if (stride === 0) throw new TooWide();
+    const result = values.value(value);
+    const lane = laneBitsOf(buffer.element);
+    if (where === undefined) {
+      const to = scope.address(buffer, linear);
+      if (stride === 1) storeLanes(code, buffer.element, result, to);
+      else scatterLanes(code, buffer.element, result, to, stride);
+      return;
+    }
+    const narrow = buffer.element !== 'f32' && laneBitsOf(buffer.element) === 32;
+    if (stride !== 1 || (narrow && buffer.element !== 'i32' && buffer.element !== 'ui32')) throw new TooWide();
+    const mask = values.value(where);
+    const to = scope.address(buffer, linear);
+    storeLanes(code, buffer.element, result, to, lane === 64 ? code.widenSigned(mask) : mask);
+  }
+
+  #while(s: Statement & { kind: 'while' }): void {
+    const { machine: m, values, scope } = this;
+    const level = scope.newLevel(new Map());
+    m.into(m.block(true), () =>
+      scope.inside(level, () => {
+        const again = m.newLabel();
+        const end = m.newLabel();
+        m.bind(again);
+        this.list(s.before);
+        const condition = values.scalar(s.condition);
+        m.emit('test', d(condition), d(condition));
+        m.emit('je', end);
+        this.list(s.body);
+        m.emit('jmp', again);
+        m.bind(end);
+      }),
+    );
+  }
+
+  bound(extent: Expression): Bound {
+    const linear = this.scope.linear(extent);
+    return linear.terms.length === 0 ? linear.constant : this.values.scalar(extent);
+  }
+
+  /** Counts in the innermost level's counter: a body, then `turns` further, while that leaves it below `end`. */
+  turns(level: Level, axis: Axis, turns: number, end: Bound, write: () => void): void {
+    const { machine: m, scope } = this;
+    const counter = level.counters.get(axis) as Register;
+    m.into(m.block(true), () =>
+      scope.inside(level, () => {
+        const check = m.newLabel();
+        const top = m.newLabel(`.${axis.name}${turns > 1 ? turns : ''}_${level.depth}_${this.#nextLabel++}`);
+        m.emit('jmp', check);
+        m.bind(top);
+        write();
+        m.bind(check);
+        if (turns === 1) m.emit('cmp', q(counter), typeof end === 'number' ? end : q(end));
+        else if (typeof end === 'number') m.emit('cmp', q(counter), end - turns + 1);
+        else {
+          const next = m.register('gp');
+          m.emit('lea', q(next), at(counter, turns - 1));
+          m.emit('cmp', q(next), q(end));
+        }
+        m.emit('jl', top);
+      }),
+    );
+  }
+  #nextLabel = 0;
+
+  /** Moves the counters on by what a body has done. */
+  advance(level: Level, axis: Axis, turns: number): void {
+    this.scope.endOfBody(level, turns);
+    this.machine.emit('add', q(level.counters.get(axis) as Register), turns);
+  }
+
+  /** The level of a loop that starts here. */
+  open(axis: Axis, start: Bound): Level {
+    const { machine: m, scope } = this;
+    const counter = m.register('gp');
+    const from = typeof start === 'number' ? undefined : start;
+    const level = scope.newLevel(new Map([[axis, counter]]), { axis, ...(from && { start: from }) });
+    m.emit('mov', q(counter), from === undefined ? (start as number) : q(from));
+    return level;
+  }
+
+  serialLoop(axis: Axis, start: Bound, end: Bound, write: () => void): void {
+    const level = this.open(axis, start);
+    this.turns(level, axis, 1, end, () => {
+      write();
+      this.advance(level, axis, 1);
+    });
+  }
+
+  /** As many lanes as the body allows, then one at a time what is left. */
+  vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
+    const level = this.open(axis, start);
+    const write = (lanes: LaneCount) =>
+      this.turns(level, axis, lanes, end, () => {
+        this.values.along(lanes === 1 ? undefined : axis, lanes, () => this.list(body));
+        this.advance(level, axis, lanes);
+      });
+    const lanes = this.widest(level, write);
+    if (lanes > 1 && !(start === 0 && typeof end === 'number' && end % lanes === 0)) write(1);
+  }
+
+  /** Writes with the most lanes that can be, and says how many. */
+  widest(level: Level, write: (lanes: LaneCount) => void): LaneCount {
+    for (const lanes of this.#widths) {
+      const items: Item[] = this.machine.block();
+      try {
+        this.machine.into(items, () => write(lanes));
+        return lanes;
+      } catch (error) {
+        if (!(error instanceof TooWide) || lanes === 1) throw error;
+        items.length = 0;
+        level.inductions.clear();
+        level.ends.length = 0;
+      }
+    }
+    throw new IngotError('DeviceFault', 'no number of lanes can be written');
+  }
+}
+
+/** The locals that a `set` changes. */
+function findVariables(statements: readonly Statement[], found: Set<Local>): void {
+  for (const s of statements) {
+    if (s.kind === 'set') found.add(s.local);
+    if (s.kind === 'while') findVariables(s.before, found);
+    if (s.kind === 'if') findVariables(s.otherwise, found);
+    if (s.kind === 'for' || s.kind === 'reduce' || s.kind === 'if' || s.kind === 'while') findVariables(s.body, found);
+  }
+}

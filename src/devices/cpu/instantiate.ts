@@ -1,0 +1,223 @@
+/**
+ * A plan with addresses: the steps of every call, one after another, as launches whose arguments lie in native memory. What
+ * depends on the dimensions of a run is patched into those before each submission.
+ */
+
+import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
+import type { Func } from '../../ir/program.ts';
+import type { DimSymbol, DimValues } from '../../ir/types.ts';
+import { alignUp } from './align.ts';
+import type { KernelCode, ProgramCode } from './code.ts';
+import { compositeKernels } from './composites.ts';
+import type { Memory, OperatingSystem } from './os/os.ts';
+import type { Launch, LaunchList, Team, Word } from './team.ts';
+
+/** Bytes that a binding needs: the frame of main, what launches have for themselves, what composites have. */
+export interface ArenaLayout {
+  readonly frame: number;
+  readonly scratch: number;
+  readonly bytes: number;
+}
+
+export function layoutArena(plan: Plan): ArenaLayout {
+  let composites = 0;
+  const measure = (steps: readonly Step[]): void => {
+    for (const step of steps) {
+      if (step.kind === 'composite') {
+        for (const { scratchBytes } of compositeKernels(step.group)) composites = Math.max(composites, scratchBytes);
+      }
+      if (step.kind === 'branch') step.branches.forEach(measure);
+      if (step.kind === 'while') {
+        measure(step.before);
+        measure(step.body);
+      }
+    }
+  };
+  for (const { steps } of plan.functions.values()) measure(steps);
+  const frame = alignUp(plan.main.frameBytes, 64);
+  const scratch = alignUp(Math.max(plan.scratchBytes, composites), 64);
+  return { frame, scratch, bytes: Math.max(64, frame + scratch) };
+}
+
+/** Launches of a binding in native memory. */
+export interface Instance extends Disposable {
+  readonly list: LaunchList;
+  /** Before a submission, while none of this instance is running. */
+  setDims(dims: DimValues): void;
+}
+
+type Argument = { readonly kind: 'number'; readonly value: number } | { readonly kind: 'dim'; readonly sym: DimSymbol };
+
+type Entry =
+  | { readonly kind: 'kernel'; readonly kernel: KernelCode; readonly args: readonly Argument[] }
+  | { readonly kind: 'jump'; to: number; readonly test?: { readonly at: number; readonly equals?: number } };
+
+/** `parameters`: addresses of main's weights and states, by index; memory that holds them is in `keeps`. */
+export function instantiate(
+  system: OperatingSystem,
+  team: Team,
+  plan: Plan,
+  code: ProgramCode,
+  arena: Memory,
+  parameters: ReadonlyMap<number, number>,
+  keeps: readonly Memory[],
+): Instance {
+  const layout = layoutArena(plan);
+  const flattener = new Flattener(plan, code, arena.address + layout.frame);
+  flattener.call(
+    plan.main.func,
+    arena.address,
+    (index) => parameters.get(index),
+    () => undefined,
+  );
+  const { entries } = flattener;
+
+  const words = entries.reduce((sum, entry) => sum + (entry.kind === 'kernel' ? entry.args.length : 0), 0);
+  const block = system.mapMemory(Math.max(8, 8 * words));
+  const longs = new BigUint64Array(block.bytes().buffer as ArrayBuffer);
+  const patches: { readonly index: number; readonly sym: DimSymbol }[] = [];
+  const all = [arena, code.constants, ...keeps];
+  const wordAt = (address: number): Word => {
+    const memory = all.find((each) => address >= each.address && address < each.address + each.length);
+    if (memory === undefined) throw new Error('a jump looks at memory that nobody holds');
+    return { memory, offset: address - memory.address };
+  };
+  let at = 0;
+  const launches = entries.map((entry): Launch => {
+    if (entry.kind === 'jump') {
+      const { to, test } = entry;
+      if (test === undefined) return { kind: 'jump', to };
+      const word = wordAt(test.at);
+      if (test.equals === undefined) return { kind: 'jumpIfZero', to, word };
+      return { kind: 'jumpUnlessEqual', to, word, value: test.equals };
+    }
+    const argument = { memory: block, offset: 8 * at };
+    for (const arg of entry.args) {
+      if (arg.kind === 'number') longs[at] = BigInt(arg.value);
+      else patches.push({ index: at, sym: arg.sym });
+      at++;
+    }
+    return { kind: 'kernel', code: code.code, offset: entry.kernel.offset, argument, barrier: true };
+  });
+  const list = team.list(launches, all);
+  return {
+    list,
+    setDims(dims) {
+      for (const { index, sym } of patches) longs[index] = BigInt(dims[sym] ?? 0);
+    },
+    [Symbol.dispose]() {
+      list[Symbol.dispose]();
+      block[Symbol.dispose]();
+    },
+  };
+}
+
+type Given = (index: number) => number | undefined;
+
+class Flattener {
+  readonly entries: Entry[] = [];
+  readonly #plan: Plan;
+  readonly #code: ProgramCode;
+  readonly #scratch: number;
+
+  constructor(plan: Plan, code: ProgramCode, scratch: number) {
+    this.#plan = plan;
+    this.#code = code;
+    this.#scratch = scratch;
+  }
+
+  call(func: Func, frame: number, parameter: Given, result: Given): void {
+    const plan = this.#plan.functions.get(func);
+    if (plan === undefined) throw new Error(`function ${func.name} has no plan`);
+    const addressOf = (place: Place): number => {
+      switch (place.kind) {
+        case 'frame':
+          return frame + place.offset;
+        case 'parameter':
+          return given(parameter(place.index)) + place.offset;
+        case 'result':
+          return given(result(place.index)) + place.offset;
+        case 'constant':
+          return this.#code.constant(place.literal);
+        case 'scratch':
+          return this.#scratch + place.offset;
+        default:
+          return place satisfies never;
+      }
+    };
+    this.#steps(plan.steps, frame, addressOf);
+  }
+
+  #steps(steps: readonly Step[], frame: number, addressOf: (place: Place) => number): void {
+    for (const step of steps) this.#step(step, frame, addressOf);
+  }
+
+  #step(step: Step, frame: number, addressOf: (place: Place) => number): void {
+    switch (step.kind) {
+      case 'launch':
+      case 'copy': {
+        const addresses = step.memory.map(addressOf);
+        if (step.kind === 'copy' && addresses[0] === addresses[1]) return;
+        const args: Argument[] = addresses.map((value) => ({ kind: 'number', value }));
+        for (const sym of step.kernel.dims) args.push({ kind: 'dim', sym });
+        this.entries.push({ kind: 'kernel', kernel: this.#code.kernel(step.kernel), args });
+        return;
+      }
+      case 'composite':
+        for (const { key, buffers, dims } of compositeKernels(step.group)) {
+          const args = buffers.map((buffer): Argument => {
+            if ('scratch' in buffer) return { kind: 'number', value: this.#scratch + buffer.scratch };
+            const place = step.memory.get(buffer.value);
+            if (place === undefined) throw new Error('an operand of a composite has no memory');
+            return { kind: 'number', value: addressOf(place) };
+          });
+          for (const sym of dims) args.push({ kind: 'dim', sym });
+          this.entries.push({ kind: 'kernel', kernel: this.#code.composite(key), args });
+        }
+        return;
+      case 'call': {
+        const at = (places: readonly (Place | undefined)[]): Given => {
+          const addresses = places.map((place) => (place === undefined ? undefined : addressOf(place)));
+          return (index) => addresses[index];
+        };
+        this.call(step.func, frame + step.frame, at(step.parameters), at(step.results));
+        return;
+      }
+      case 'branch': {
+        const choice = addressOf(step.choice);
+        const ends: Extract<Entry, { kind: 'jump' }>[] = [];
+        step.branches.forEach((branch, i) => {
+          const last = i === step.branches.length - 1;
+          const skip = last ? undefined : this.#jump({ at: choice, ...(step.op === 'case' && { equals: i }) });
+          this.#steps(branch, frame, addressOf);
+          if (!last) ends.push(this.#jump());
+          if (skip !== undefined) skip.to = this.entries.length;
+        });
+        for (const end of ends) end.to = this.entries.length;
+        return;
+      }
+      case 'while': {
+        const start = this.entries.length;
+        this.#steps(step.before, frame, addressOf);
+        const leave = this.#jump({ at: addressOf(step.condition) });
+        this.#steps(step.body, frame, addressOf);
+        this.#jump().to = start;
+        leave.to = this.entries.length;
+        return;
+      }
+      default:
+        step satisfies never;
+    }
+  }
+
+  #jump(test?: { readonly at: number; readonly equals?: number }): Extract<Entry, { kind: 'jump' }> {
+    const entry: Extract<Entry, { kind: 'jump' }> = { kind: 'jump', to: 0, ...(test && { test }) };
+    this.entries.push(entry);
+    return entry;
+  }
+}
+
+function given(address: number | undefined): number {
+  if (address === undefined) throw new Error('a step uses memory that the caller does not give');
+  return address;
+}

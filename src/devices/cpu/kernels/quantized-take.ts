@@ -1,0 +1,168 @@
+/**
+ * `quantized_take`: rows of a packed weight [N, K] in f32, bit-equal to what the format's `decode` gives. Ids out of range
+ * clamp. A unit of work is a row.
+ */
+import type { Dim } from '../../../ir/types.ts';
+import type { Assembler } from '../asm/assembler.ts';
+import {
+  eax,
+  ecx,
+  indexed,
+  type Mem,
+  ptr,
+  r9,
+  r10,
+  r11,
+  r12,
+  r12d,
+  r13,
+  r14,
+  rax,
+  rcx,
+  rip,
+  sized,
+  type Xmm,
+  xmm,
+} from '../asm/operands.ts';
+import type { EmittedKernel } from '../emit/abi.ts';
+import { buildKernel } from './frame.ts';
+import { isIntegerFormat, type Levels, levels } from './levels.ts';
+import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
+
+export interface TakeShape {
+  readonly format: string;
+  readonly tokens: Dim;
+  readonly N: number;
+  readonly K: number;
+}
+
+/**
+ * Buffers: ids i32 [T], weight (packed), y f32 [T, K].
+ * @throws IngotError 'UnsupportedOp' for a format without a packed layout.
+ */
+export function quantizedTakeKernel({ format: name, tokens, N, K }: TakeShape): EmittedKernel {
+  const format = packedFormat(name);
+  const { size, bytes } = tiles[format];
+  // r9 tile, r10 result, r11 end of the whole tiles; r12, r13 and r14: one, two and four times the lane.
+  return buildKernel(
+    { name: `quantized_take_${format}_${N}x${K}`, buffers: ['ids', 'weight', 'y'], tokens, stackBytes: 0 },
+    ({ loadTokens }) => loadTokens(rax),
+    ({ a, unit, address }) => {
+      a.emit('mov', rcx, address('ids'));
+      a.emit('mov', eax, indexed(rcx, unit, 4));
+      a.emit('xor', ecx, ecx);
+      a.emit('test', eax, eax);
+      a.emit('cmovs', eax, ecx);
+      a.emit('mov', ecx, N - 1);
+      a.emit('cmp', eax, ecx);
+      a.emit('cmova', eax, ecx);
+      a.emit('mov', r12d, eax);
+      a.emit('and', r12d, panelRows - 1);
+      a.emit('lea', r13, indexed(r12, r12));
+      a.emit('lea', r14, indexed(r13, r13));
+      a.emit('shr', eax, Math.log2(panelRows));
+      a.emit('imul', r9, rax, panelBytes(format, K));
+      a.emit('add', r9, address('weight'));
+      a.emit('imul', r10, unit, 4 * K);
+      a.emit('add', r10, address('y'));
+
+      const whole = Math.floor(K / size);
+      if (whole > 0) {
+        a.emit('lea', r11, ptr(r9, whole * bytes));
+        const next = a.here();
+        emitTile(a, format, size);
+        a.emit('add', r9, bytes);
+        a.emit('add', r10, 4 * size);
+        a.emit('cmp', r9, r11);
+        a.emit('jb', next);
+      }
+      if (K % size > 0) emitTile(a, format, K % size);
+    },
+  );
+}
+
+/** The row's bytes, halves and dwords of the tile at r9. */
+const byteAt = (at: number): Mem => indexed(r9, r12, 1, at);
+const halfAt = (at: number): Mem => indexed(r9, r13, 1, at);
+const dwordAt = (at: number): Mem => indexed(r9, r14, 1, at);
+
+/** The first `count` values of the tile at r9 to r10. */
+function emitTile(a: Assembler, format: PackedFormat, count: number): void {
+  if (isIntegerFormat(format)) {
+    emitIntegers(a, levels[format], count);
+    return;
+  }
+  switch (format) {
+    case 'f32':
+      a.emit('mov', eax, dwordAt(0));
+      a.emit('mov', ptr(r10), eax);
+      return;
+    case 'f16':
+      a.emit('movzx', eax, sized(halfAt(0), 16));
+      a.emit('vmovd', VALUES, eax);
+      a.emit('vcvtph2ps', VALUES, VALUES);
+      a.emit('vmovss', ptr(r10), VALUES);
+      return;
+    case 'bf16':
+      a.emit('mov', eax, dwordAt(0));
+      a.emit('mov', ecx, eax);
+      a.emit('shl', eax, 16);
+      a.emit('mov', ptr(r10), eax);
+      if (count < 2) return;
+      a.emit('and', ecx, 0xffff0000);
+      a.emit('mov', ptr(r10, 4), ecx);
+      return;
+    default:
+      format satisfies never;
+  }
+}
+
+const [VALUES, HIGH, SCALE, MINIMUM, OFFSET] = [xmm(0), xmm(1), xmm(2), xmm(3), xmm(4)];
+
+/** Four values at a time. */
+function emitIntegers(a: Assembler, format: Levels, count: number): void {
+  const { sub, bits, offset, d, scale, minimum } = format;
+  const mask = (value: number) => rip(a.constant(Int32Array.of(value, value, value, value)));
+  for (let start = 0; start < count; start += sub) {
+    emitHalf(a, SCALE, d);
+    if (scale !== undefined) emitTimesByte(a, SCALE, scale.at(start), scale.signed);
+    if (minimum !== undefined) {
+      emitHalf(a, MINIMUM, minimum.dmin);
+      emitTimesByte(a, MINIMUM, minimum.at(start), false);
+    }
+    if (offset > 0) a.emit('vmovdqa', OFFSET, mask(offset));
+    for (let k = start; k < start + sub; k += 4) {
+      const { at, shift, high } = format.quad(k);
+      a.emit('vpmovzxbd', VALUES, dwordAt(at));
+      if (shift > 0) a.emit('vpsrld', VALUES, VALUES, shift);
+      if (bits === 4) a.emit('vpand', VALUES, VALUES, mask(15));
+      if (high !== undefined) {
+        a.emit('vpmovzxbd', HIGH, dwordAt(high.at));
+        a.emit('vpsrld', HIGH, HIGH, high.shift);
+        a.emit('vpand', HIGH, HIGH, mask(3));
+        a.emit('vpslld', HIGH, HIGH, bits);
+        a.emit('vpor', VALUES, VALUES, HIGH);
+      }
+      if (offset > 0) a.emit('vpsubd', VALUES, VALUES, OFFSET);
+      a.emit('vcvtdq2ps', VALUES, VALUES);
+      a.emit('vmulps', VALUES, VALUES, SCALE);
+      if (minimum !== undefined) a.emit('vsubps', VALUES, VALUES, MINIMUM);
+      a.emit('vmovups', ptr(r10, 4 * k), VALUES);
+    }
+  }
+}
+
+/** The row's half at `at`, in all lanes. */
+function emitHalf(a: Assembler, register: Xmm, at: number): void {
+  a.emit('vpbroadcastw', register, halfAt(at));
+  a.emit('vcvtph2ps', register, register);
+}
+
+/** register = register * the row's byte at `at`. */
+function emitTimesByte(a: Assembler, register: Xmm, at: number, signed: boolean): void {
+  a.emit(signed ? 'movsx' : 'movzx', eax, sized(byteAt(at), 8));
+  a.emit('vmovd', VALUES, eax);
+  a.emit('vpbroadcastd', VALUES, VALUES);
+  a.emit('vcvtdq2ps', VALUES, VALUES);
+  a.emit('vmulps', register, register, VALUES);
+}

@@ -1,0 +1,135 @@
+/** Linux on x86-64, glibc or musl. Numbers of calls and flags are those of the kernel's headers for this architecture. */
+import { readFileSync } from 'node:fs';
+import { IngotError } from '../../../base/errors.ts';
+import { controlGroupLimits } from './cgroup.ts';
+import { decodeFeatures } from './cpuid.ts';
+import type { Foreign } from './foreign.ts';
+import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
+import type { Limits, OperatingSystem } from './os.ts';
+import { linuxFutex, mapStubs } from './stubs.ts';
+
+const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
+const MAP_PRIVATE_ANONYMOUS = 0x22;
+const MADV_DONTNEED = 4;
+const MADV_HUGEPAGE = 14;
+const MADV_POPULATE_WRITE = 23;
+const SYS_ARCH_PRCTL = 158;
+const ARCH_REQ_XCOMP_PERM = 0x1023;
+const XFEATURE_XTILEDATA = 18;
+const pageBytes = 4096;
+const stackBytes = 8 * 2 ** 20;
+/** More than sizeof(pthread_attr_t) of glibc and musl. */
+const threadAttributeBytes = 128;
+/** Cores that a mask has room for; the kernel's own limit is 8192. */
+const maskCores = 8192;
+
+export function openLinux(foreign: Foreign): OperatingSystem {
+  const libc = foreign.load(null);
+  const mmap = libc.function('mmap', ['address', 'i64', 'i32', 'i32', 'i32', 'i64'], 'address');
+  const munmap = libc.function('munmap', ['address', 'i64'], 'i32');
+  const mprotect = libc.function('mprotect', ['address', 'i64', 'i32'], 'i32');
+  const madvise = libc.function('madvise', ['address', 'i64', 'i32'], 'i32');
+  const mlock = libc.function('mlock', ['address', 'i64'], 'i32');
+  const munlock = libc.function('munlock', ['address', 'i64'], 'i32');
+  const syscall = libc.function('syscall', ['i64', 'i64', 'i64', 'i64'], 'i64');
+  const getAffinity = libc.function('sched_getaffinity', ['i32', 'i64', 'bytes'], 'i32');
+  const initAttributes = libc.function('pthread_attr_init', ['bytes'], 'i32');
+  const setStackSize = libc.function('pthread_attr_setstacksize', ['bytes', 'i64'], 'i32');
+  const createThread = libc.function('pthread_create', ['bytes', 'bytes', 'address', 'address'], 'i32');
+  const joinThread = libc.function('pthread_join', ['address', 'address'], 'i32');
+  const pinThread = libc.function('pthread_setaffinity_np', ['address', 'i64', 'bytes'], 'i32');
+
+  function refused(what: string, hint?: string): IngotError {
+    const message = `Linux refuses ${what} (errno ${foreign.errno()})`;
+    return new IngotError('OutOfMemory', message, { device: 'cpu', ...(hint === undefined ? {} : { hint }) });
+  }
+
+  const pages: Pages = {
+    pageBytes,
+    map(length) {
+      const address = mmap(0, length, PROTECTION['read-write'], MAP_PRIVATE_ANONYMOUS, -1, 0);
+      if (address === -1) throw refused(`memory of ${length} bytes`);
+      return address;
+    },
+    protect(address, length, access) {
+      if (mprotect(address, length, PROTECTION[access]) === 0) return;
+      if (access !== 'read-execute') throw refused(`to make memory ${access}`);
+      throw new IngotError('DeviceLost', `Linux refuses to make memory executable (errno ${foreign.errno()})`, {
+        device: 'cpu',
+        hint: 'A security policy forbids machine code made at run time; use --device reference.',
+      });
+    },
+    discard(address, length) {
+      munlock(address, length);
+      madvise(address, length, MADV_DONTNEED);
+    },
+    unmap: (address, length) => void munmap(address, length),
+    adviseHuge: (address, length) => void madvise(address, length, MADV_HUGEPAGE),
+    prefault(address, length) {
+      if (madvise(address, length, MADV_POPULATE_WRITE) === 0) return;
+      // Before Linux 5.14: a write to each page does the same, one fault at a time.
+      const step = 2 ** 30;
+      for (let at = 0; at < length; at += step) {
+        const view = new Uint8Array(foreign.view(address + at, Math.min(step, length - at)));
+        for (let page = 0; page < view.length; page += pageBytes) view[page] = 0;
+      }
+    },
+    view: foreign.view,
+    callable: foreign.callable,
+  };
+
+  const stubs = mapStubs(pages, linuxFutex);
+
+  return {
+    name: 'linux',
+    pageBytes,
+    mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
+    mapCode: (bytes) => mapCode(pages, bytes),
+    startThread(entry, argument, cores) {
+      const attributes = new Uint8Array(threadAttributeBytes);
+      initAttributes(attributes);
+      setStackSize(attributes, stackBytes);
+      const handle = new BigUint64Array(1);
+      const failed = createThread(new Uint8Array(handle.buffer), attributes, entry, argument);
+      if (failed !== 0)
+        throw new IngotError('OutOfMemory', `Linux gives no thread (error ${failed})`, { device: 'cpu' });
+      const thread = Number(handle[0]);
+      if (cores !== undefined) {
+        const mask = new Uint8Array(maskCores / 8);
+        for (const core of cores) mask[core >> 3] |= 1 << (core & 7);
+        // Not checked: what the process may use can shrink at any time.
+        pinThread(thread, mask.length, mask);
+      }
+      return { join: () => void joinThread(thread, 0) };
+    },
+    futex: stubs.futex,
+    wait: stubs.wait,
+    wake: stubs.wake,
+    lock(memory) {
+      if (mlock(memory.address, memory.length) !== 0) {
+        throw refused(`to lock ${memory.length} bytes in memory`, 'Raise the limit of locked memory (ulimit -l).');
+      }
+    },
+    requestTiles: () => syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,
+    cpuFeatures: () => decodeFeatures(stubs.cpuid),
+    limits: (): Limits => ({
+      cores: allowedCores(),
+      ...controlGroupLimits(readText),
+      hugePages: /\[(always|madvise)\]/.test(readText('/sys/kernel/mm/transparent_hugepage/enabled') ?? ''),
+    }),
+  };
+
+  function allowedCores(): number[] {
+    const mask = new Uint8Array(maskCores / 8);
+    if (getAffinity(0, mask.length, mask) !== 0) return [0];
+    return Array.from({ length: maskCores }, (_, core) => core).filter((core) => (mask[core >> 3] >> (core & 7)) & 1);
+  }
+}
+
+function readText(path: string): string | undefined {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return undefined; // not there, or not for us
+  }
+}

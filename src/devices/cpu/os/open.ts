@@ -1,0 +1,45 @@
+/** The system that this process runs on, where machine code made at run time can be used, or why it cannot. */
+import { openDarwin } from './darwin.ts';
+import { type Foreign, openForeign } from './foreign.ts';
+import { openLinux } from './linux.ts';
+import type { OperatingSystem } from './os.ts';
+import { openWindows } from './windows.ts';
+
+export type FoundSystem =
+  | { readonly usable: true; readonly system: OperatingSystem }
+  | { readonly usable: false; readonly reason: string };
+
+const systems: Readonly<Record<string, (foreign: Foreign) => OperatingSystem>> = {
+  'linux x64': openLinux,
+  'darwin x64': openDarwin,
+  'win32 x64': openWindows,
+};
+
+let found: FoundSystem | undefined;
+
+/** The same for every call of a JavaScript thread. */
+export function findSystem(): FoundSystem {
+  found ??= open();
+  return found;
+}
+
+function open(): FoundSystem {
+  const platform = `${process.platform} ${process.arch}`;
+  const openSystem = systems[platform];
+  if (openSystem === undefined) return { usable: false, reason: `no machine code is made for ${platform} yet` };
+  let foreign: Foreign;
+  try {
+    foreign = openForeign();
+  } catch (error) {
+    return { usable: false, reason: `the package koffi is not installed for ${platform} (${firstLine(error)})` };
+  }
+  try {
+    return { usable: true, system: openSystem(foreign) };
+  } catch (error) {
+    return { usable: false, reason: firstLine(error) };
+  }
+}
+
+function firstLine(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0];
+}

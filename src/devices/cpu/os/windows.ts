@@ -1,0 +1,180 @@
+/**
+ * Windows on x86-64. Written from Microsoft's documents of VirtualAlloc, VirtualProtect, CreateThread, WaitOnAddress and of the
+ * x64 calling convention. NOT RUN YET: nobody has tried this file on Windows.
+ *
+ * Code follows the System V convention (os.ts), so what the system or koffi calls is a bridge before it.
+ */
+import { availableParallelism } from 'node:os';
+import { IngotError } from '../../../base/errors.ts';
+import { Assembler } from '../asm/assembler.ts';
+import { eax, ecx, edx, esi, ptr, r8, r8d, r9, r9d, rax, rcx, rdi, rdx, rsi, rsp, xmm } from '../asm/operands.ts';
+import { decodeFeatures } from './cpuid.ts';
+import type { Foreign } from './foreign.ts';
+import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
+import type { OperatingSystem } from './os.ts';
+import { type FutexCode, mapStubs } from './stubs.ts';
+
+const PROTECTION: Record<PageAccess, number> = { none: 0x01, 'read-write': 0x04, 'read-execute': 0x20 };
+const MEM_RESERVE_COMMIT = 0x3000;
+const MEM_RELEASE = 0x8000;
+const STACK_SIZE_PARAM_IS_A_RESERVATION = 0x10000;
+const INFINITE = 0xffffffff;
+const pageBytes = 4096;
+const stackBytes = 8 * 2 ** 20;
+
+export function openWindows(foreign: Foreign): OperatingSystem {
+  const kernel = foreign.load('kernel32.dll');
+  const synchronization = foreign.load('api-ms-win-core-synch-l1-2-0.dll');
+  const virtualAlloc = kernel.function('VirtualAlloc', ['address', 'i64', 'u32', 'u32'], 'address');
+  const virtualFree = kernel.function('VirtualFree', ['address', 'i64', 'u32'], 'i32');
+  const virtualProtect = kernel.function('VirtualProtect', ['address', 'i64', 'u32', 'bytes'], 'i32');
+  const virtualLock = kernel.function('VirtualLock', ['address', 'i64'], 'i32');
+  const discardMemory = kernel.function('DiscardVirtualMemory', ['address', 'i64'], 'u32');
+  const currentProcess = kernel.function('GetCurrentProcess', [], 'address');
+  const flushInstructions = kernel.function('FlushInstructionCache', ['address', 'address', 'i64'], 'i32');
+  const createThread = kernel.function(
+    'CreateThread',
+    ['address', 'i64', 'address', 'address', 'u32', 'address'],
+    'address',
+  );
+  const setAffinity = kernel.function('SetThreadAffinityMask', ['address', 'i64'], 'i64');
+  const waitForObject = kernel.function('WaitForSingleObject', ['address', 'u32'], 'u32');
+  const closeHandle = kernel.function('CloseHandle', ['address'], 'i32');
+  const lastError = kernel.function('GetLastError', [], 'u32');
+
+  function refused(what: string): IngotError {
+    return new IngotError('OutOfMemory', `Windows refuses ${what} (error ${lastError()})`, { device: 'cpu' });
+  }
+
+  const pages: Pages = {
+    pageBytes,
+    map(length) {
+      const address = virtualAlloc(0, length, MEM_RESERVE_COMMIT, PROTECTION['read-write']);
+      if (address === 0) throw refused(`memory of ${length} bytes`);
+      return address;
+    },
+    protect(address, length, access) {
+      if (virtualProtect(address, length, PROTECTION[access], new Uint8Array(4)) === 0) {
+        if (access !== 'read-execute') throw refused(`to make memory ${access}`);
+        throw new IngotError('DeviceLost', `Windows refuses to make memory executable (error ${lastError()})`, {
+          device: 'cpu',
+          hint: 'A security policy forbids machine code made at run time; use --device reference.',
+        });
+      }
+      if (access === 'read-execute') flushInstructions(currentProcess(), address, length);
+    },
+    discard: (address, length) => void discardMemory(address, length),
+    unmap: (address) => void virtualFree(address, 0, MEM_RELEASE),
+    adviseHuge() {}, // large pages need a privilege that users do not have
+    prefault() {}, // committed pages come at first use
+    view: foreign.view,
+    callable(address, signature) {
+      if (signature.takes.some((type) => type === 'f32' || type === 'f64') || signature.takes.length > 6) {
+        throw new IngotError('InvalidArgument', 'the bridge of Windows takes up to six integers', { device: 'cpu' });
+      }
+      return foreign.callable(bridge(address), signature);
+    },
+  };
+
+  const bridges = new Map<number, number>();
+  /** Address of a function of Windows' convention that calls the one at `target`. One page each; there are a handful. */
+  function bridge(target: number): number {
+    let address = bridges.get(target);
+    if (address === undefined) {
+      address = mapCode(pages, bridgeCode(target)).address;
+      bridges.set(target, address);
+    }
+    return address;
+  }
+  const stubs = mapStubs(
+    pages,
+    waitOnAddressCode(synchronization.address('WaitOnAddress'), synchronization.address('WakeByAddressAll')),
+  );
+
+  return {
+    name: 'windows',
+    pageBytes,
+    mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
+    mapCode: (bytes) => mapCode(pages, bytes),
+    startThread(entry, argument, cores) {
+      const thread = createThread(0, stackBytes, bridge(entry), argument, STACK_SIZE_PARAM_IS_A_RESERVATION, 0);
+      if (thread === 0) throw refused('a thread');
+      // A mask reaches the 64 cores of one group, of which a number holds 53.
+      const mask = (cores ?? []).filter((core) => core < 53).reduce((sum, core) => sum + 2 ** core, 0);
+      if (mask > 0) setAffinity(thread, mask);
+      return {
+        join() {
+          waitForObject(thread, INFINITE);
+          closeHandle(thread);
+        },
+      };
+    },
+    futex: stubs.futex,
+    wait: stubs.wait,
+    wake: stubs.wake,
+    lock(memory) {
+      if (virtualLock(memory.address, memory.length) === 0) throw refused(`to lock ${memory.length} bytes in memory`);
+    },
+    requestTiles: () => true, // Windows 11 enables tiles for every process; cpuFeatures says whether there are any
+    cpuFeatures: () => decodeFeatures(stubs.cpuid),
+    limits: () => ({ cores: Array.from({ length: availableParallelism() }, (_, core) => core), hugePages: false }),
+  };
+}
+
+/** Saves what Windows' functions keep and System V's do not (rdi, rsi, xmm6 to xmm15), and moves the arguments. */
+function bridgeCode(target: number): Uint8Array {
+  const a = new Assembler();
+  const saved = Array.from({ length: 10 }, (_, index) => ({ register: xmm(6 + index), at: ptr(rsp, 16 * index) }));
+  const frame = 168;
+  const stackArgument = frame + 2 * 8 + 8 + 32; // pushes, return address, the callee's home space
+  a.emit('push', rdi);
+  a.emit('push', rsi);
+  a.emit('sub', rsp, frame);
+  for (const { register, at } of saved) a.emit('vmovups', at, register);
+  a.emit('mov', rdi, rcx);
+  a.emit('mov', rsi, rdx);
+  a.emit('mov', rdx, r8);
+  a.emit('mov', rcx, r9);
+  a.emit('mov', r8, ptr(rsp, stackArgument));
+  a.emit('mov', r9, ptr(rsp, stackArgument + 8));
+  a.emit('mov', rax, BigInt(target));
+  a.emit('call', rax);
+  for (const { register, at } of saved) a.emit('vmovups', register, at);
+  a.emit('add', rsp, frame);
+  a.emit('pop', rsi);
+  a.emit('pop', rdi);
+  a.emit('ret');
+  return a.assemble().bytes;
+}
+
+/** BOOL WaitOnAddress(address, address of expected, bytes, milliseconds), void WakeByAddressAll(address). */
+function waitOnAddressCode(wait: number, wake: number): FutexCode {
+  const frame = 56; // home space of 32 bytes, the expected value, and what keeps rsp at a multiple of 16
+  return {
+    wait(a) {
+      a.emit('sub', rsp, frame);
+      a.emit('mov', ptr(rsp, 32), esi);
+      a.emit('mov', eax, edx);
+      a.emit('xor', edx, edx);
+      a.emit('mov', ecx, 1000);
+      a.emit('div', ecx);
+      a.emit('mov', r9d, eax);
+      a.emit('mov', rcx, rdi);
+      // The address of the expected value, its size, and the call.
+      a.emit('mov', r8d, 4);
+      a.emit('lea', rdx, ptr(rsp, 32));
+      a.emit('mov', rax, BigInt(wait));
+      a.emit('call', rax);
+      a.emit('add', rsp, frame);
+      a.emit('ret');
+    },
+    wake(a) {
+      a.emit('sub', rsp, frame);
+      a.emit('mov', rcx, rdi);
+      a.emit('mov', rax, BigInt(wake));
+      a.emit('call', rax);
+      a.emit('add', rsp, frame);
+      a.emit('ret');
+    },
+  };
+}

@@ -1,0 +1,379 @@
+/**
+ * A team of native threads that runs launch lists. JavaScript submits a list (one call, no system call while the threads are
+ * still spinning) and waits for it, or does other things meanwhile. The submitting thread is not a member: it sleeps while it
+ * waits, or prepares the next list. Nothing ever calls back into JavaScript.
+ *
+ * A kernel is `void kernel(arguments, u32 thread index, u32 thread count)` in the convention of os/os.ts. It must leave MXCSR
+ * and the upper halves of vector registers as it found them, release AMX tiles, and return in well under a second: a list is
+ * stopped at barriers only.
+ */
+import { IngotError } from '../../base/errors.ts';
+import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
+import { usableThreads } from './os/os.ts';
+import { assembleTeam, control, entry, jumps, ringSlots, slot, threadBlock } from './team-code.ts';
+
+/** A word of native memory that kernels read or write. */
+export interface Word {
+  readonly memory: Memory;
+  readonly offset: number;
+}
+
+/** What the team does, in order. */
+export type Launch = KernelLaunch | Jump;
+
+/** One call of a kernel by every thread of the team. */
+export interface KernelLaunch {
+  readonly kind: 'kernel';
+  readonly code: MappedCode;
+  /** Where the kernel begins in its code. */
+  readonly offset: number;
+  /** What the kernel gets the address of. */
+  readonly argument: Word;
+  /** Whether all threads have to return from it before any begins the next. Always so after the last launch. */
+  readonly barrier: boolean;
+}
+
+/** Goes on at launch `to` of the list (its length = the end): always, if a byte is 0, or unless an i32 is `value`. */
+export type Jump =
+  | { readonly kind: 'jump'; readonly to: number }
+  | { readonly kind: 'jumpIfZero'; readonly to: number; readonly word: Word }
+  | { readonly kind: 'jumpUnlessEqual'; readonly to: number; readonly word: Word; readonly value: number };
+
+/** Launches in native memory, for any number of submissions. Disposing it waits for the last of them. */
+export interface LaunchList extends Disposable {
+  readonly length: number;
+}
+
+/** The number of a submission: 1, 2, 3 ... */
+export type TeamTicket = number;
+
+/** `stopped`: the list was left at one of its barriers, because of `abort` or an earlier deadline. `timeout`: this deadline. */
+export type Outcome = 'done' | 'stopped' | 'timeout';
+
+export interface Team extends Disposable {
+  readonly threads: number;
+  /**
+   * Puts launches into native memory. The list holds their code and memory, and `keeps`: what the arguments point to.
+   * @throws IngotError 'InvalidArgument' for an offset outside of code or memory, or what is freed.
+   */
+  list(launches: readonly Launch[], keeps?: readonly (Memory | MappedCode)[]): LaunchList;
+  /** Starts a list, after those submitted before. @throws IngotError 'InvalidArgument' when 16 lists are not done yet. */
+  submit(list: LaunchList): TeamTicket;
+  /** Whether a list has ended, without waiting. */
+  ended(ticket: TeamTicket): boolean;
+  /**
+   * Blocks the calling JavaScript thread until a list has ended, in native calls of 100 ms at most. When `deadline` (in
+   * milliseconds of `performance.now()`) passes, stops all that is submitted, and returns when the threads are quiet. Tells of the 16 latest submissions.
+   * @throws IngotError 'DeviceLost' when a kernel does not return even then; the team cannot be used any more.
+   */
+  wait(ticket: TeamTicket, deadline: number): Outcome;
+  /** Stops all that is submitted, at the next barrier of each list. Does not wait. */
+  abort(): void;
+}
+
+const spinMicroseconds = 50;
+const sliceMilliseconds = 100;
+
+export interface TeamOptions {
+  readonly threads: number;
+  /** How long a kernel may take to return once its list is to stop. */
+  readonly graceMilliseconds?: number;
+}
+
+export function createTeam(system: OperatingSystem, options: TeamOptions): Team {
+  return new NativeTeam(system, options);
+}
+
+function invalid(message: string): IngotError {
+  return new IngotError('InvalidArgument', message, { device: 'cpu' });
+}
+
+class NativeTeam implements Team {
+  readonly threads: number;
+  readonly #system: OperatingSystem;
+  readonly #grace: number;
+  readonly #code: MappedCode;
+  readonly #memory: Memory;
+  readonly #longs: BigUint64Array<ArrayBuffer>;
+  readonly #joins: (() => void)[] = [];
+  readonly #wakeTeam: (control: number) => number;
+  readonly #awaitTeam: (control: number, lists: number, microseconds: number, spins: number) => number;
+  readonly #waiterSpins: number;
+  /** What the threads may still use; let go when they are joined, and never if one is lost. */
+  readonly #holds: Disposable[];
+  #submitted = 0;
+  #state: 'open' | 'disposed' | 'lost' = 'open';
+
+  constructor(system: OperatingSystem, { threads, graceMilliseconds = 10_000 }: TeamOptions) {
+    if (!Number.isInteger(threads) || threads < 1 || threads > 1024) throw invalid(`a team of ${threads} threads`);
+    this.#system = system;
+    this.threads = threads;
+    this.#grace = graceMilliseconds;
+    const { code, thread, submit, wait, spin } = assembleTeam(threads, system.futex);
+    this.#code = system.mapCode(code.bytes);
+    this.#memory = system.mapMemory(control.bytes + threads * threadBlock.bytes, { alignment: 128 });
+    this.#longs = new BigUint64Array(this.#memory.bytes().buffer as ArrayBuffer);
+    this.#holds = [this.#code.hold(), this.#memory.hold()];
+    const { address } = this.#memory;
+    this.#wakeTeam = this.#code.callable(submit, { takes: ['address'], returns: 'void' });
+    this.#awaitTeam = this.#code.callable(wait, { takes: ['address', 'i64', 'u32', 'i32'], returns: 'i32' });
+
+    const limits = system.limits();
+    const spare = usableThreads(limits) - threads;
+    const turns = spinTurns((count) =>
+      this.#code.callable(spin, { takes: ['address', 'u32'], returns: 'void' })(address, count),
+    );
+    // Spinning pays only where it takes no core from a thread that works.
+    this.#set(control.spins, spare >= 0 ? turns : 0);
+    this.#waiterSpins = spare > 0 ? turns : 0;
+
+    for (let index = 0; index < threads; index++) {
+      const block = control.bytes + index * threadBlock.bytes;
+      this.#set(block + threadBlock.control, address);
+      this.#set(block + threadBlock.index, index);
+      try {
+        const cores = coresOf(index, threads, limits.cores);
+        const { join } = system.startThread(this.#code.address + thread, address + block, cores);
+        this.#joins.push(join);
+      } catch (error) {
+        this[Symbol.dispose]();
+        throw error;
+      }
+    }
+  }
+
+  list(launches: readonly Launch[], keeps: readonly (Memory | MappedCode)[] = []): LaunchList {
+    this.#checkOpen();
+    return new NativeList(this, this.#system, launches, keeps);
+  }
+
+  submit(list: LaunchList): TeamTicket {
+    this.#checkOpen();
+    if (!(list instanceof NativeList) || list.team !== this) throw invalid('a list that another team has made');
+    const { first, end } = list.range();
+    this.#enqueue(first, end);
+    list.latest = this.#submitted;
+    return this.#submitted;
+  }
+
+  ended(ticket: TeamTicket): boolean {
+    return this.#get(control.done) >= ticket;
+  }
+
+  wait(ticket: TeamTicket, deadline: number): Outcome {
+    if (ticket > this.#submitted || ticket <= this.#submitted - ringSlots) {
+      throw invalid(`run ${ticket} is none of the latest ${ringSlots}, which end with ${this.#submitted}`);
+    }
+    const inTime = this.#sleepUntil(ticket, deadline);
+    if (!inTime) this.#stop();
+    const stopped = this.#get(control.ring + ((ticket - 1) % ringSlots) * slot.bytes + slot.stopped) !== 0;
+    return stopped ? (inTime ? 'stopped' : 'timeout') : 'done';
+  }
+
+  abort(): void {
+    if (this.#state === 'open') this.#set(control.abortThrough, this.#submitted);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#state !== 'open') return;
+    if (this.#joins.length > 0) {
+      this.#stop();
+      // A list without a first entry ends the threads.
+      this.#enqueue(0, 0);
+      for (const join of this.#joins) join();
+    }
+    this.#state = 'disposed';
+    for (const hold of this.#holds) hold[Symbol.dispose]();
+    this.#code[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
+  }
+
+  #enqueue(first: number, end: number): void {
+    if (this.#submitted - this.#get(control.done) >= ringSlots) {
+      throw invalid(`${ringSlots} runs are submitted and not done: wait for one of them`);
+    }
+    const at = control.ring + (this.#submitted % ringSlots) * slot.bytes;
+    this.#set(at + slot.first, first);
+    this.#set(at + slot.end, end);
+    this.#set(at + slot.stopped, 0);
+    this.#submitted++;
+    this.#wakeTeam(this.#memory.address);
+  }
+
+  /** Whether a list ended before the deadline. */
+  #sleepUntil(ticket: number, deadline: number): boolean {
+    for (;;) {
+      const left = deadline - performance.now();
+      const microseconds = Math.ceil(Math.max(0, Math.min(left, sliceMilliseconds)) * 1000);
+      if (this.#awaitTeam(this.#memory.address, ticket, microseconds, left > 0 ? this.#waiterSpins : 0) !== 0)
+        return true;
+      if (left <= 0) return false;
+    }
+  }
+
+  /** Stops all lists, and returns when all threads are quiet. */
+  #stop(): void {
+    this.abort();
+    if (this.#sleepUntil(this.#submitted, performance.now() + this.#grace)) return;
+    this.#state = 'lost';
+    const at = (index: number) => this.#get(control.bytes + index * threadBlock.bytes + threadBlock.at);
+    const busy = Array.from({ length: this.threads }, (_, index) => index).filter((index) => at(index) !== 0);
+    throw new IngotError('DeviceLost', `a kernel does not return (threads ${busy.join(', ')} of ${this.threads})`, {
+      device: 'cpu',
+      hint: 'The process has to be started again: native code cannot be interrupted.',
+    });
+  }
+
+  /** Waits for a run whose memory is to go. False where it never ends, so that the memory has to stay. */
+  settle(ticket: TeamTicket): boolean {
+    if (this.#state === 'disposed' || this.ended(ticket)) return true;
+    if (this.#state === 'lost') return false;
+    if (!this.#sleepUntil(ticket, performance.now() + this.#grace)) this.#stop();
+    return true;
+  }
+
+  #checkOpen(): void {
+    if (this.#state !== 'open') throw invalid(`a team that is ${this.#state}`);
+  }
+
+  #get(at: number): number {
+    return Number(Atomics.load(this.#longs, at / 8));
+  }
+
+  #set(at: number, value: number): void {
+    Atomics.store(this.#longs, at / 8, BigInt(value));
+  }
+}
+
+class NativeList implements LaunchList {
+  readonly length: number;
+  readonly team: NativeTeam;
+  latest: TeamTicket = 0;
+  readonly #memory: Memory;
+  readonly #holds: Disposable[] = [];
+  #disposed = false;
+
+  constructor(
+    team: NativeTeam,
+    system: OperatingSystem,
+    launches: readonly Launch[],
+    keeps: readonly (Memory | MappedCode)[],
+  ) {
+    this.team = team;
+    this.length = launches.length;
+    launches.forEach((launch, index) => {
+      checkLaunch(launch, index, launches.length);
+    });
+    const used = new Set([...launches.flatMap(touched), ...keeps]);
+    this.#memory = system.mapMemory(Math.max(1, launches.length) * entry.bytes);
+    try {
+      for (const one of used) this.#holds.push(one.hold());
+    } catch (error) {
+      this.#free();
+      throw error;
+    }
+    const longs = new BigUint64Array(this.#memory.bytes().buffer);
+    const addressOf = ({ memory, offset }: Word) => BigInt(memory.address + offset);
+    launches.forEach((launch, index) => {
+      const write = (field: keyof typeof entry, value: bigint) => {
+        longs[(index * entry.bytes + entry[field]) / 8] = value;
+      };
+      switch (launch.kind) {
+        case 'kernel':
+          write('code', BigInt(launch.code.address + launch.offset));
+          write('argument', addressOf(launch.argument));
+          // The end of the list is a barrier anyway.
+          write('barrier', launch.barrier && index < launches.length - 1 ? 1n : 0n);
+          return;
+        case 'jump':
+          write('code', BigInt(jumps.always));
+          break;
+        case 'jumpIfZero':
+          write('code', BigInt(jumps.ifZero));
+          write('argument', addressOf(launch.word));
+          break;
+        case 'jumpUnlessEqual':
+          write('code', BigInt(jumps.unlessEqual));
+          write('argument', addressOf(launch.word));
+          write('barrier', BigInt(launch.value >>> 0));
+          break;
+        default:
+          launch satisfies never;
+      }
+      write('target', BigInt(this.#memory.address + launch.to * entry.bytes));
+    });
+  }
+
+  /** Addresses of the first entry and behind the last one. */
+  range(): { first: number; end: number } {
+    if (this.#disposed) throw invalid('a list that is freed');
+    const first = this.#memory.address;
+    return { first, end: first + this.length * entry.bytes };
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#disposed) return;
+    const settled = this.team.settle(this.latest);
+    this.#disposed = true;
+    if (settled) this.#free();
+  }
+
+  #free(): void {
+    for (const hold of this.#holds) hold[Symbol.dispose]();
+    this.#memory[Symbol.dispose]();
+  }
+}
+
+function touched(launch: Launch): readonly (Memory | MappedCode)[] {
+  switch (launch.kind) {
+    case 'kernel':
+      return [launch.code, launch.argument.memory];
+    case 'jump':
+      return [];
+    case 'jumpIfZero':
+    case 'jumpUnlessEqual':
+      return [launch.word.memory];
+    default:
+      return launch satisfies never;
+  }
+}
+
+function checkLaunch(launch: Launch, index: number, count: number): void {
+  const inside = (at: number, length: number) => Number.isInteger(at) && at >= 0 && at < length;
+  const checkWord = ({ memory, offset }: Word) => {
+    if (!inside(offset, memory.length)) {
+      throw invalid(`launch ${index}: a word at ${offset} of ${memory.length} bytes`);
+    }
+  };
+  if (launch.kind !== 'kernel') {
+    if (!inside(launch.to, count + 1)) throw invalid(`launch ${index}: a jump to ${launch.to} of ${count} launches`);
+    if (launch.kind !== 'jump') checkWord(launch.word);
+    return;
+  }
+  const { code, offset } = launch;
+  if (!inside(offset, code.length))
+    throw invalid(`launch ${index}: a kernel at ${offset} of ${code.length} bytes of code`);
+  checkWord(launch.argument);
+}
+
+/**
+ * Each thread has its own part of the cores, so that the scheduler cannot put two on one core, as it does with threads that wake
+ * each other (measured on two cores: a barrier takes 20 us instead of 0.1). One thread, or more than there are cores, run anywhere.
+ */
+function coresOf(index: number, threads: number, cores: readonly number[]): readonly number[] | undefined {
+  if (threads === 1 || threads > cores.length) return undefined;
+  const edge = (part: number) => Math.floor((part * cores.length) / threads);
+  return cores.slice(edge(index), edge(index + 1));
+}
+
+/** Turns of the spinning loop in the time that a thread spins: PAUSE takes 10 to 140 cycles. The quickest of a few tries counts. */
+function spinTurns(spin: (turns: number) => void): number {
+  const turns = 1000;
+  let best = Number.POSITIVE_INFINITY;
+  for (let attempt = 0; attempt < 4; attempt++) {
+    const start = performance.now();
+    spin(turns);
+    best = Math.min(best, performance.now() - start);
+  }
+  return Math.round((turns * spinMicroseconds) / 1000 / Math.max(best, 0.001));
+}

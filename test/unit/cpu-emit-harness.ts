@@ -1,0 +1,153 @@
+/** Runs emitted kernels on buffers that end at an inaccessible page, and little functions that build kernels. */
+import assert from 'node:assert/strict';
+import type {
+  Axis,
+  Binary,
+  Buffer,
+  Expression,
+  Kernel,
+  Local,
+  ScalarElement,
+  ScalarType,
+  Statement,
+  Unary,
+} from '../../src/compiler/kernel/language.ts';
+import { avx2 } from '../../src/devices/cpu/emit/abi.ts';
+import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import type { Memory, OperatingSystem } from '../../src/devices/cpu/os/os.ts';
+import { elementBytes } from '../../src/numerics/element-types.ts';
+
+const found = findSystem();
+export const skip = (() => {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on x86-64';
+  if (!found.usable) return false;
+  const names = found.system.cpuFeatures().names;
+  return ['avx2', 'fma', 'f16c', 'bmi2'].every((name) => names.has(name)) ? false : 'needs AVX2, FMA, F16C and BMI2';
+})();
+
+export function system(): OperatingSystem {
+  assert.ok(found.usable, found.usable ? '' : found.reason);
+  return found.system;
+}
+
+const CANARY = 0xa7;
+
+/** The content of every buffer after a run; each starts as given, and what lies around it must not change. */
+export function runNative(
+  kernel: Kernel,
+  inputs: readonly Uint8Array[],
+  dims: readonly number[] = [],
+  threads = 1,
+  emitted = emitKernel(kernel, avx2),
+): Uint8Array[] {
+  const used: Mapped[] = [];
+  const take = (bytes: number): Mapped => {
+    const size = 4096 + Math.ceil((bytes + 1) / 4096) * 4096;
+    const mapped = pool.get(size)?.pop() ?? map(size);
+    used.push(mapped);
+    return mapped;
+  };
+  try {
+    const places = inputs.map((input, i) => {
+      const element = elementBytes((kernel.buffers[i] as Buffer).element);
+      const { memory, bytes } = take(input.length);
+      bytes.fill(CANARY);
+      // The end lies at the guard page, so that one element too many is a fault.
+      const offset = Math.floor((bytes.length - input.length) / element) * element;
+      bytes.set(input, offset);
+      return { bytes, offset, address: memory.address + offset };
+    });
+    const block = take(8 * (inputs.length + dims.length));
+    const words = new BigUint64Array(block.bytes.buffer, block.bytes.byteOffset, inputs.length + dims.length);
+    places.forEach(({ address }, i) => {
+      words[i] = BigInt(address);
+    });
+    dims.forEach((dim, i) => {
+      words[inputs.length + i] = BigInt(dim);
+    });
+    {
+      using code = system().mapCode(emitted.bytes);
+      const call = code.callable(0, { takes: ['address', 'i64', 'i64'], returns: 'void' });
+      for (let i = 0; i < threads; i++) call(block.memory.address, i, threads);
+    }
+    return places.map(({ bytes, offset }, i) => {
+      const end = offset + (inputs[i] as Uint8Array).length;
+      const clean = (part: Uint8Array) => part.every((byte) => byte === CANARY);
+      assert.ok(clean(bytes.subarray(0, offset)) && clean(bytes.subarray(end)), 'wrote outside of a buffer');
+      return bytes.slice(offset, end);
+    });
+  } finally {
+    for (const mapped of used) pool.set(mapped.bytes.length, [...(pool.get(mapped.bytes.length) ?? []), mapped]);
+  }
+}
+
+interface Mapped {
+  readonly memory: Memory;
+  readonly bytes: Uint8Array;
+}
+/** Addresses come back only when views are collected, and a system has not so many. */
+const pool = new Map<number, Mapped[]>();
+function map(size: number): Mapped {
+  const memory = system().mapMemory(size, { guarded: true });
+  return { memory, bytes: memory.bytes() };
+}
+
+export const bytesOf = (data: ArrayBufferView) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
+export const poison = (bytes: number) => new Uint8Array(bytes).fill(0xcd);
+
+// ── building kernels ──
+
+export const axis = (name: string, kind: Axis['kind'], extent: number | Expression): Axis => ({
+  name,
+  kind,
+  extent: typeof extent === 'number' ? index(extent) : extent,
+});
+export const index = (value: number): Expression => ({ kind: 'constant', type: 'index', value });
+export const constant = (type: ScalarType, value: number | bigint): Expression => ({ kind: 'constant', type, value });
+export const of = (a: Axis): Expression => ({ kind: 'axis', type: 'index', axis: a });
+export const get = (l: Local): Expression => ({ kind: 'local', type: l.type, local: l });
+export const local = (name: string, type: ScalarType): Local => ({ name, type });
+export const buffer = (
+  name: string,
+  element: ScalarElement,
+  elements: number,
+  access: Buffer['access'] = 'read',
+): Buffer => ({ name, element, elements, access });
+export const load = (b: Buffer, at: Expression): Expression => ({
+  kind: 'load',
+  type: b.element,
+  buffer: b,
+  index: at,
+});
+export const binary = (op: Binary, a: Expression, b: Expression): Expression => ({
+  kind: 'binary',
+  type: a.type,
+  op,
+  a,
+  b,
+});
+export const unary = (op: Unary, x: Expression): Expression => ({
+  kind: 'unary',
+  type: x.type as ScalarElement,
+  op,
+  x,
+});
+export const convert = (type: ScalarType, x: Expression): Expression => ({ kind: 'convert', type, x });
+export const plus = (a: Expression, b: Expression) => binary('add', a, b);
+export const times = (a: Expression, b: Expression) => binary('multiply', a, b);
+export const store = (b: Buffer, at: Expression, value: Expression, where?: Expression): Statement => ({
+  kind: 'store',
+  buffer: b,
+  index: at,
+  value,
+  ...(where && { where }),
+});
+export const loop = (a: Axis, ...body: Statement[]): Statement => ({ kind: 'for', axis: a, body });
+export const define = (l: Local, value: Expression): Statement => ({ kind: 'let', local: l, value });
+export const kernel = (buffers: readonly Buffer[], body: readonly Statement[], dims: Kernel['dims'] = []): Kernel => ({
+  name: 'test',
+  buffers,
+  dims,
+  body,
+});

@@ -1,0 +1,331 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { isIngotError } from '../../src/base/errors.ts';
+import { packedBytes, packedFormat, packRows } from '../../src/devices/cpu/kernels/packing.ts';
+import {
+  activationBytes,
+  quantizeActivationsKernel,
+  records,
+} from '../../src/devices/cpu/kernels/quantize-activations.ts';
+import { activationBlock, quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
+import { quantizedTakeKernel } from '../../src/devices/cpu/kernels/quantized-take.ts';
+import type { Dim } from '../../src/ir/types.ts';
+import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/numerics/dot.ts';
+import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { skip } from './cpu-emit-harness.ts';
+import { Guarded, runKernel } from './native-kernel.ts';
+
+/** xorshift32: the same numbers in every run. */
+function generator(seed: number): () => number {
+  let state = seed | 1;
+  return () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+}
+
+function normals(length: number, next: () => number): Float32Array {
+  return Float32Array.from({ length }, () => {
+    const [u, v] = [(next() + 1) / 2 ** 32, next() / 2 ** 32];
+    return Math.sqrt(-2 * Math.log(u)) * Math.cos(2 * Math.PI * v);
+  });
+}
+
+function assertSameBits(actual: Float32Array, expected: Float32Array, what: string): void {
+  assert.equal(actual.length, expected.length);
+  const [a, e] = [actual, expected].map((floats) => new Int32Array(floats.buffer, floats.byteOffset, floats.length));
+  for (let i = 0; i < actual.length; i++) {
+    const bothNaN = Number.isNaN(actual[i]) && Number.isNaN(expected[i]);
+    if (a?.[i] !== e?.[i] && !bothNaN) assert.fail(`${what}: [${i}] is ${actual[i]}, not ${expected[i]}`);
+  }
+}
+
+interface Case {
+  readonly format: string;
+  readonly numerics: DotNumerics;
+  readonly N: number;
+  readonly K: number;
+  readonly T: number;
+  readonly threads: number;
+  readonly bias: boolean;
+  readonly x: Float32Array;
+  /** Blocks of the format. */
+  readonly weight: Uint8Array;
+}
+
+function reference({ format, numerics, N, K, T, x, weight }: Case, bias: Float32Array): Float32Array {
+  const blocks = blockFormat(format);
+  const rowBytes = (K / blocks.blockSize) * blocks.blockBytes;
+  const y = new Float32Array(T * N);
+  for (let t = 0; t < T; t++) {
+    const row = dotNumerics[numerics](x.subarray(t * K, (t + 1) * K), blocks);
+    for (let n = 0; n < N; n++) {
+      const product = row(weight.subarray(n * rowBytes, (n + 1) * rowBytes));
+      y[t * N + n] = bias.length > 0 ? product + (bias[n] as number) : product;
+    }
+  }
+  return y;
+}
+
+const teams: Readonly<Record<number, readonly number[]>> = { 1: [0], 2: [1, 0], 3: [2, 0, 1] };
+
+function runDot(c: Case, bias: Float32Array): Float32Array {
+  const { numerics, N, K, T, threads } = c;
+  const format = packedFormat(c.format);
+  const team = teams[threads] ?? assert.fail();
+  // Every other kernel is made for this number of tokens alone.
+  const tokens: Dim = threads === 2 ? T : { sym: 'T', max: T };
+  using weight = new Guarded(packedBytes(format, [N, K]));
+  packRows(format, c.weight, N, K, weight.bytes);
+  using y = new Guarded(4 * T * N);
+  using floats = Guarded.of(c.x);
+  const block = activationBlock(format, numerics);
+  using integers = new Guarded(block === undefined ? 0 : activationBytes(block, T, K));
+  if (block !== undefined) {
+    runKernel(quantizeActivationsKernel(block, tokens, K), { x: floats, records: integers }, T, team);
+  }
+  using biasMemory = Guarded.of(bias);
+  const x = block === undefined ? floats : integers;
+  const kernel = quantizedDotKernel({ format, numerics, tokens, N, K, bias: c.bias });
+  runKernel(kernel, { x, weight, y, ...(c.bias && { bias: biasMemory }) }, T, team);
+  return y.floats();
+}
+
+function check(c: Case, next: () => number): void {
+  const bias = c.bias ? normals(c.N, next) : new Float32Array(0);
+  const { format, numerics, N, K, T, threads } = c;
+  assertSameBits(
+    runDot(c, bias),
+    reference(c, bias),
+    `${format} ${numerics} [${T}, ${K}] x [${N}, ${K}], ${threads} threads`,
+  );
+}
+
+const integerFormats = ['q8_0', 'q4_0', 'q4_K', 'q6_K'] as const;
+const plainFormats = ['f32', 'f16', 'bf16'] as const;
+
+function randomWeight(format: string, values: number, next: () => number): Uint8Array {
+  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const weight = new Uint8Array((values / blockSize) * blockBytes);
+  encode(normals(values, next), weight);
+  return weight;
+}
+
+/** Every shape that takes another way through the code: few and many rows and tokens, with and without tails. */
+function checkShapes(format: string, numerics: DotNumerics, Ks: readonly number[], seed: number): void {
+  const next = generator(seed);
+  let round = 0;
+  for (const K of Ks) {
+    for (const N of [1, 15, 17, 100]) {
+      for (const T of [1, 2, 3, 5, 9]) {
+        const weight = randomWeight(format, N * K, next);
+        const x = normals(T * K, next);
+        check({ format, numerics, N, K, T, x, weight, threads: 1 + (round % 3), bias: round % 2 === 1 }, next);
+        round++;
+      }
+    }
+  }
+  for (const [N, T] of [
+    [32, 0],
+    [8, 4],
+    [48, 70],
+  ] as const) {
+    const K = Ks[0] as number;
+    const weight = randomWeight(format, N * K, next);
+    check({ format, numerics, N, K, T, x: normals(T * K, next), weight, threads: 3, bias: true }, next);
+  }
+}
+
+for (const [index, format] of integerFormats.entries()) {
+  const { blockSize } = blockFormat(format);
+  test(`products: ${format} in i8 numerics has the reference's bits`, { skip }, () => {
+    checkShapes(format, 'i8', [blockSize, 3 * blockSize], 31 + index);
+  });
+  test(`products: ${format} in f32 numerics has the reference's bits`, { skip }, () => {
+    checkShapes(format, 'f32', [blockSize, 2 * blockSize], 41 + index);
+  });
+}
+
+for (const [index, format] of plainFormats.entries()) {
+  test(`products: ${format} in f32 numerics has the reference's bits`, { skip }, () => {
+    checkShapes(format, 'f32', [1, 7, 8, 64, 77], 51 + index);
+  });
+}
+
+/** Blocks whose levels and sub-scales are all `fill` (random bytes if undefined) and whose f16 scales are `scale`. */
+function extremeWeight(format: string, values: number, fill: number | undefined, scale: number, next: () => number) {
+  const { blockSize, blockBytes } = blockFormat(format);
+  const weight = new Uint8Array((values / blockSize) * blockBytes).map(() => fill ?? next());
+  const view = new DataView(weight.buffer);
+  for (let at = 0; at < weight.length; at += blockBytes) {
+    view.setUint16(at + (format === 'q6_K' ? 208 : 0), scale, true);
+    if (format === 'q4_K') view.setUint16(at + 2, scale, true);
+  }
+  return weight;
+}
+
+const extremeActivations: readonly ((k: number, next: () => number) => number)[] = [
+  () => 3,
+  () => -3,
+  (k) => (k % 2 === 0 ? 1 : -1),
+  (k) => (k % 4 < 2 ? 1 : -1),
+  () => 0,
+  () => 3.4e38,
+  (_, next) => ((next() % 255) - 127) * 1e-44,
+  (k, next) => (next() % 7 === 0 ? 1e-38 : k * 1e-39),
+  (k) => (k === 5 ? Number.NaN : k === 9 ? Number.POSITIVE_INFINITY : k),
+  (k) => (k === 20 ? Number.NEGATIVE_INFINITY : -k),
+];
+
+for (const [index, format] of integerFormats.entries()) {
+  test(`products: ${format} in i8 numerics is exact at the ends of its integers`, { skip }, () => {
+    const next = generator(61 + index);
+    const [N, T] = [16, extremeActivations.length];
+    const K = 2 * blockFormat(format).blockSize;
+    const x = Float32Array.from({ length: T * K }, (_, i) => {
+      const activation = extremeActivations[Math.floor(i / K)] as (k: number, next: () => number) => number;
+      return activation(i % K, next);
+    });
+    for (const fill of [0x00, 0xff, 0x7f, 0x80, 0x0f, 0xf0, 0x3f, 0xc0, undefined, undefined]) {
+      // 1, the largest, the smallest, a negative, infinity, NaN.
+      for (const scale of [0x3c00, 0x7bff, 0x0001, 0xbc01, 0x7c00, 0x7e00]) {
+        const weight = extremeWeight(format, N * K, fill, scale, next);
+        check({ format, numerics: 'i8', N, K, T, x, weight, threads: 1, bias: false }, next);
+      }
+    }
+  });
+
+  test(`products: ${format} in i8 numerics is within half a step of each activation of the f32 meaning`, {
+    skip,
+  }, () => {
+    const next = generator(71 + index);
+    const { blockSize, decode } = blockFormat(format);
+    const [N, T, K] = [24, 3, 4 * blockSize];
+    const weight = randomWeight(format, N * K, next);
+    const x = normals(T * K, next);
+    const y = runDot({ format, numerics: 'i8', N, K, T, x, weight, threads: 2, bias: false }, new Float32Array(0));
+    const values = new Float32Array(N * K);
+    decode(weight, values);
+    for (let t = 0; t < T; t++) {
+      const activations = x.subarray(t * K, (t + 1) * K);
+      const { scales } = quantizeActivations(activations, blockSize);
+      for (let n = 0; n < N; n++) {
+        let [meaning, bound] = [0, 0];
+        for (let k = 0; k < K; k++) {
+          const [a, w] = [activations[k] as number, values[n * K + k] as number];
+          meaning += a * w;
+          bound += Math.abs(w) * (0.5 * (scales[Math.floor(k / blockSize)] as number) + Math.abs(a) * 2 ** -16);
+        }
+        const error = Math.abs((y[t * N + n] as number) - meaning);
+        assert.ok(error <= bound, `[${t}, ${n}]: off by ${error}, the bound is ${bound}`);
+      }
+    }
+  });
+}
+
+for (const block of [32, 256] as const) {
+  test(`products: activations in blocks of ${block} are quantized to the reference's bits`, { skip }, () => {
+    const next = generator(81 + block);
+    const { bytes, d, sums } = records[block];
+    const K = 3 * block;
+    const T = extremeActivations.length + 40;
+    const x = normals(T * K, next);
+    for (const [t, activation] of extremeActivations.entries()) {
+      for (let k = 0; k < K; k++) x[t * K + k] = activation(k % block, next);
+    }
+    // All exponents, and ties.
+    for (let i = extremeActivations.length * K; i < x.length; i++) {
+      const exponent = Math.floor(i / block) % 3 === 0 ? (next() % 250) - 130 : 0;
+      x[i] = Math.fround(next() % 5 === 0 ? (next() % 127) + 0.5 : (x[i] as number) * 2 ** exponent);
+    }
+    using input = Guarded.of(x);
+    using output = new Guarded(activationBytes(block, T, K));
+    const kernel = quantizeActivationsKernel(block, { sym: 'T', max: T }, K);
+    runKernel(kernel, { x: input, records: output }, T, [0, 1, 2]);
+    const expected = quantizeActivations(x, block);
+    const view = new DataView(output.bytes.slice().buffer);
+    for (let i = 0; i < expected.scales.length; i++) {
+      const at = i * bytes;
+      const scale = view.getFloat32(at + d, true);
+      assert.ok(Object.is(scale, expected.scales[i]), `scale of block ${i} is ${scale}, not ${expected.scales[i]}`);
+      const values = expected.values.subarray(i * block, (i + 1) * block);
+      const sub = block === 32 ? 32 : 16;
+      for (let k = 0; k < block; k++)
+        assert.equal(view.getInt8(at + 40 * (k >> 5) + (k & 31)), values[k], `level ${k} of block ${i}`);
+      for (let start = 0; start < block; start += sub) {
+        for (const part of [0, 1]) {
+          let sum = 0;
+          for (let k = start; k < start + sub; k++) if ((k & 2) === 2 * part) sum += values[k] as number;
+          const stored = view.getInt16(at + 40 * (start >> 5) + sums + (start & 16) / 4 + 2 * part, true);
+          assert.equal(stored, (block === 32 ? -8 : -32) * sum + 0, `sum ${part} from ${start} of block ${i}`);
+        }
+      }
+      for (let start = 0; block === 256 && start < 256; start += 32) {
+        const sum = values.subarray(start, start + 32).reduce((total, value) => total + value, 0);
+        assert.equal(view.getInt16(at + records[256].sums32 + start / 16, true), sum);
+      }
+    }
+  });
+}
+
+for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
+  test(`products: rows of ${format} are taken with the bits of its decoder`, { skip }, () => {
+    const next = generator(91 + index);
+    const { blockSize, decode } = blockFormat(format);
+    for (const K of blockSize === 1 ? [1, 2, 7, 40] : [blockSize, 3 * blockSize]) {
+      for (const N of [1, 15, 40]) {
+        const isInteger = blockSize > 1;
+        const weight = isInteger
+          ? extremeWeight(format, N * K, undefined, 0x2e66, next)
+          : randomWeight(format, N * K, next);
+        const packedAs = packedFormat(format);
+        using packed = new Guarded(packedBytes(packedAs, [N, K]));
+        packRows(packedAs, weight, N, K, packed.bytes);
+        const ids = Int32Array.from([0, N - 1, N >> 1, -1, N, -(2 ** 31), 2 ** 31 - 1, next() % N]);
+        using idMemory = Guarded.of(ids);
+        using y = new Guarded(4 * ids.length * K);
+        const kernel = quantizedTakeKernel({ format, tokens: ids.length, N, K });
+        runKernel(kernel, { ids: idMemory, weight: packed, y }, 0, [0, 1, 2]);
+        const values = new Float32Array(N * K);
+        decode(weight, values);
+        const expected = new Float32Array(ids.length * K);
+        for (const [t, id] of ids.entries()) {
+          const row = Math.max(0, Math.min(N - 1, id));
+          expected.set(values.subarray(row * K, (row + 1) * K), t * K);
+        }
+        assertSameBits(y.floats(), expected, `${format} [${N}, ${K}]`);
+      }
+    }
+  });
+
+  test(`products: ${format} packs in slices as at once`, () => {
+    const next = generator(101 + index);
+    const { blockSize, blockBytes } = blockFormat(format);
+    const [N, K] = [37, 2 * blockSize];
+    const rowBytes = (K / blockSize) * blockBytes;
+    const packedAs = packedFormat(format);
+    const weight = new Uint8Array(N * rowBytes).map(() => next());
+    const whole = new Uint8Array(packedBytes(packedAs, [N, K])).fill(0xaa);
+    packRows(packedAs, weight, N, K, whole);
+    const sliced = new Uint8Array(whole.length).fill(0x55);
+    const panel = whole.length / 3;
+    packRows(packedAs, weight.subarray(0, 32 * rowBytes), 32, K, sliced.subarray(0, 2 * panel));
+    packRows(packedAs, weight.subarray(32 * rowBytes), N - 32, K, sliced.subarray(2 * panel));
+    assert.deepEqual(sliced, whole);
+    assert.throws(() => packRows(packedAs, weight, N - 1, K, whole), isIngotError);
+  });
+}
+
+test('products: pairs without a kernel are refused', () => {
+  const shape = { tokens: 1, N: 16, K: 256, bias: false };
+  const refused = (format: string, numerics: DotNumerics) =>
+    assert.throws(
+      () => quantizedDotKernel({ ...shape, format, numerics }),
+      (error) => isIngotError(error) && error.code === 'UnsupportedOp',
+    );
+  refused('f32', 'i8');
+  refused('q8_0', 'bf16');
+  refused('iq2_xs', 'i8');
+});

@@ -1,0 +1,41 @@
+/** Random programs as kernels give the bits of the reference device, fused or not, at every value of a symbolic dimension. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { compile } from '../../src/compiler/compile.ts';
+import { ProgramBuilder } from '../../src/ir/build.ts';
+import type { Parameter } from '../../src/ir/program.ts';
+import { tensor } from '../../src/ir/types.ts';
+import { createPlanDevice } from '../conformance/plan-device.ts';
+import { execute } from './compiler-harness.ts';
+import { decisions, randomProgram } from './random-program.ts';
+
+test('random programs have the bits of the reference device', async () => {
+  await fc.assert(
+    fc.asyncProperty(decisions, fc.nat(4), fc.boolean(), async (list, T, simplified) => {
+      const program = simplified ? compile(randomProgram(list)) : randomProgram(list);
+      const expected = await execute(program, 7, { T });
+      assert.deepEqual(await execute(program, 7, { T }, {}, createPlanDevice()), expected);
+    }),
+    { numRuns: 300, seed: 5 },
+  );
+});
+
+test('a loop may hand on its values in another order: none is overwritten before it is read', async () => {
+  const parameters = [
+    { name: 'x', type: tensor('f32', [3]), role: 'input' },
+    { name: 'y', type: tensor('f32', [3]), role: 'input' },
+    { name: 'z', type: tensor('f32', [3]), role: 'input' },
+  ] as const satisfies readonly Parameter[];
+  const program = new ProgramBuilder().program(parameters, (b, { x, y, z }) => {
+    const [, first, second, third] = b.while(
+      [b.scalar('i32', 0), x, y, z],
+      (c, i) => c.compare('LT', i, c.scalar('i32', 4)),
+      (c, i, p, q, r) => [c.add(i, c.scalar('i32', 1)), q, r, p],
+    );
+    return { first, second, third };
+  });
+  const given = { x: [1, 2, 3], y: [4, 5, 6], z: [7, 8, 9] };
+  const rotated = { first: given.y, second: given.z, third: given.x };
+  assert.deepEqual(await execute(program, 1, {}, given, createPlanDevice()), rotated);
+});
