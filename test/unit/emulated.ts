@@ -14,9 +14,8 @@ const [FREE, SPACE] = [0x200000, 256 << 20];
 
 let importable: boolean | undefined;
 
-/** Why an instruction set cannot be emulated here. */
-export function noEmulator(set: InstructionSet): string | false {
-  if (set === 'amx') return 'the emulator has no AMX';
+/** Why code cannot be emulated here. */
+export function noEmulator(): string | false {
   importable ??= spawnSync(python, ['-c', 'import bochscpu'], { stdio: 'ignore' }).status === 0;
   return !importable && `${python} cannot import bochscpu: set INGOT_PYTHON to one that can`;
 }

@@ -1,5 +1,5 @@
 """Runs x86-64 machine code in an emulated processor, for instruction sets that the processor at hand lacks: Bochs, as the
-package bochscpu-python has it. Usage: emulator.py MODEL, with requests on standard input and answers on standard output.
+package bochscpu-python has it, and for AMX, which that lacks, tiles.py. Usage: emulator.py MODEL, with requests on standard input and answers on standard output.
 
 A message is: length of the header (u32), the header (JSON), bytes that the header counts.
   request {"entry": address, "calls": [[rdi, rsi, rdx], ...], "regions": [[address, length, writable], ...]} and the regions' bytes
@@ -18,6 +18,7 @@ import sys
 
 import bochscpu._bochscpu as bochs
 from bochscpu import memory
+from tiles import Tiles, Undefined
 
 PAGE = 4096
 SPACE = 256 << 20
@@ -47,6 +48,10 @@ def choose_model(index):
     put(parameter, index)
 
 
+class PageFault(Exception):
+    pass
+
+
 class Machine:
     def __init__(self, model):
         index, signature = MODELS[model]
@@ -57,6 +62,8 @@ class Machine:
         self.hook.exception = self.on_exception
         self.hook.hlt = lambda session, cpu: session.stop()
         self.entry = 0
+        self.tiles = Tiles(self.read, self.write) if model == "amx" else None
+        self.tile_step = False
         self.fault = None
         self.backed = set()
         self.ram = mmap.mmap(-1, SPACE)
@@ -97,15 +104,38 @@ class Machine:
         for page in range(address, address + length, PAGE):
             self.word(PT + page // PAGE * 8, 0)
 
+    def check_access(self, address, length, write):
+        for page in {address // PAGE, (address + length - 1) // PAGE}:
+            entry = struct.unpack_from("<Q", self.ram, PT + page * 8)[0] if page < SPACE // PAGE else 0
+            if entry & (3 if write else 1) != (3 if write else 1):
+                raise PageFault(f"#PF at {address:#x}+{length}")
+
+    def read(self, address, length):
+        self.check_access(address, length, False)
+        return self.ram[address : address + length]
+
+    def write(self, address, data):
+        self.check_access(address, len(data), True)
+        self.ram[address : address + len(data)] = data
+
     def on_missing_page(self, gpa):
         self.fault = f"no memory at {gpa:#x}"
         self.session.stop()
 
     def on_exception(self, session, cpu, vector, error):
+        session.stop()
+        if vector == 6 and self.tiles is not None:
+            try:
+                self.next = session.cpu.rip
+                self.tile_step = self.tiles.step(session.cpu)
+                if self.tile_step:
+                    return
+            except (PageFault, Undefined) as error:
+                self.fault = f"{error} in the tile instruction before byte {session.cpu.rip - self.entry} of the code"
+                return
         name = EXCEPTIONS.get(vector, f"exception {vector}")
         at = f" at {session.cpu.cr2:#x}" if vector == 14 else ""
         self.fault = f"{name}{at} in the instruction before byte {session.cpu.rip - self.entry} of the code"
-        session.stop()
 
     def call(self, entry, rdi, rsi, rdx):
         self.entry = entry
@@ -128,6 +158,10 @@ class Machine:
         self.session.cpu.state = state
         self.fault = None
         self.session.run([self.hook])
+        while self.tile_step:
+            self.tile_step = False
+            self.session.cpu.rip = self.next
+            self.session.run([self.hook])
         if self.fault is None:
             self.check(self.session.cpu)
 

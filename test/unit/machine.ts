@@ -59,7 +59,7 @@ export function machineOf(set: InstructionSet): Machine | string {
   const known = machines.get(set);
   if (known !== undefined) return known;
   const reason = lacks(set);
-  const absent = reason && noEmulator(set);
+  const absent = reason && noEmulator();
   if (absent) return `${reason}; ${absent}`;
   const machine = reason ? emulatedMachine(set) : nativeMachine(set);
   machines.set(set, machine);
