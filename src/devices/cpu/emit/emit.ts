@@ -22,7 +22,7 @@ const WIDTHS: Readonly<Record<Target['vectorBits'], readonly LaneCount[]>> = { 2
 /** @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for. */
 export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
   const assembler = new Assembler();
-  const machine = new Machine(assembler);
+  const machine = new Machine(assembler, target.vectorBits);
   const integers = new ScalarIntegers(machine);
   const scope = new Scope(machine, integers, kernel);
   const values = new Values(machine, scope, integers);
