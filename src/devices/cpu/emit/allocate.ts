@@ -34,7 +34,7 @@ const SCRATCH: Pools = { gp: [1, 2, 0], vec: [15, 14, 13], mask: [7, 6, 5] };
 
 interface Interval {
   readonly register: Register;
-  /** Used by an instruction that cannot name vector registers from 16. */
+  /** Used where vector registers from 16 on cannot be. */
   low: boolean;
   start: number;
   end: number;
@@ -97,8 +97,9 @@ function touches({ operands, role }: Instruction): Touch[] {
 }
 
 const vexOnly = new Map<string, boolean>();
-/** Whether no EVEX form has such operands. */
+/** Whether no EVEX form has such operands, or a sequence of them would be long. */
 function isVexOnly({ mnemonic, operands }: Instruction): boolean {
+  if (/^vp(insr|extr)/.test(mnemonic)) return true;
   const [first] = operands;
   const toMask = typeof first === 'object' && first.kind === 'view' && first.register.file === 'mask';
   const key = `${mnemonic} ${operands.length} ${toMask}`;
@@ -110,6 +111,11 @@ function isVexOnly({ mnemonic, operands }: Instruction): boolean {
   );
   vexOnly.set(key, result);
   return result;
+}
+
+/** Whether a register holds the indices of a gather or scatter: the emulator of the tests refuses those from 16 on. */
+function isIndex({ operands }: Instruction, register: Register): boolean {
+  return operands.some((one) => typeof one === 'object' && one.kind === 'address' && one.index === register);
 }
 
 /** Reads happen at even positions, writes at odd ones, so that a result may take the register of an operand that ends. */
@@ -131,7 +137,7 @@ function intervalsOf({ items, loops, depth }: Straight): Interval[] {
       }
       interval.end = Math.max(interval.end, last);
       interval.weight += 10 ** Math.min(depth[index] as number, 6);
-      if (register.file === 'vec') interval.low ||= isVexOnly(item);
+      if (register.file === 'vec') interval.low ||= isVexOnly(item) || isIndex(item, register);
     }
   });
   // What comes into a loop and is used there lives until its last turn ends.

@@ -127,6 +127,7 @@ function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
   if (READS.has(mnemonic) || mnemonic.startsWith('j')) return 'read';
   if (UPDATES.has(mnemonic) || UPDATING.test(mnemonic)) return 'update';
   if (mnemonic === 'imul' && operands.length === 2) return 'update';
+  if (mnemonic.startsWith('vblendm')) return 'write';
   const [first] = operands;
   const keeps = typeof first === 'object' && first.kind === 'view' && first.mask !== undefined && !first.zeroing;
   return keeps ? 'update' : 'write';
