@@ -1,8 +1,8 @@
 /** GB/s of emitted kernels on arrays larger than the caches, one thread, next to a copy and a read by the simplest code. */
 import type { Axis, Buffer, Expression, Kernel, Statement } from '../src/compiler/kernel/language.ts';
-import { avx2 } from '../src/devices/cpu/emit/abi.ts';
 import { emitKernel } from '../src/devices/cpu/emit/emit.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
+import { targets } from '../src/devices/cpu/target.ts';
 
 const found = findSystem();
 if (!found.usable) throw new Error(found.reason);
@@ -39,7 +39,7 @@ new Float32Array(memories[0].bytes().buffer, memories[0].bytes().byteOffset, COU
 
 function measure(kernel: Kernel, bytes: number): void {
   const start = performance.now();
-  const { bytes: text } = emitKernel(kernel, avx2);
+  const { bytes: text } = emitKernel(kernel, targets.avx2);
   const emitted = performance.now() - start;
   using code = system.mapCode(text);
   using block = system.mapMemory(4096);

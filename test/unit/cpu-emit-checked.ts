@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { type Evaluator, evaluatorOf } from '../../src/compiler/kernel/evaluate.ts';
 import type { Kernel, ScalarElement } from '../../src/compiler/kernel/language.ts';
 import { printKernel } from '../../src/compiler/kernel/print.ts';
-import { avx2, type EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
+import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { targets } from '../../src/devices/cpu/target.ts';
 import { elementBytes, elementClass } from '../../src/numerics/element-types.ts';
 import { decodeElements } from '../../src/numerics/host-array.ts';
 import { runNative } from './cpu-emit-harness.ts';
@@ -47,7 +48,7 @@ export function checkedEvaluator(kernel: Kernel): Evaluator {
   return (memory, dims) => {
     let code = emitted.get(kernel);
     if (code === undefined) {
-      code = emitKernel(kernel, avx2);
+      code = emitKernel(kernel, targets.avx2);
       emitted.set(kernel, code);
     }
     const slices = () =>

@@ -12,18 +12,18 @@ import type {
   Statement,
   Unary,
 } from '../../src/compiler/kernel/language.ts';
-import { avx2 } from '../../src/devices/cpu/emit/abi.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import type { Memory, OperatingSystem } from '../../src/devices/cpu/os/os.ts';
+import { missing, targets } from '../../src/devices/cpu/target.ts';
 import { elementBytes } from '../../src/numerics/element-types.ts';
 
 const found = findSystem();
 export const skip = (() => {
   if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on x86-64';
   if (!found.usable) return false;
-  const names = found.system.cpuFeatures().names;
-  return ['avx2', 'fma', 'f16c', 'bmi2'].every((name) => names.has(name)) ? false : 'needs AVX2, FMA, F16C and BMI2';
+  const lacks = missing(found.system.cpuFeatures(), 'avx2');
+  return lacks.length === 0 ? false : `needs ${lacks.join(', ')}`;
 })();
 
 export function system(): OperatingSystem {
@@ -39,7 +39,7 @@ export function runNative(
   inputs: readonly Uint8Array[],
   dims: readonly number[] = [],
   threads = 1,
-  emitted = emitKernel(kernel, avx2),
+  emitted = emitKernel(kernel, targets.avx2),
 ): Uint8Array[] {
   const used: Mapped[] = [];
   const take = (bytes: number): Mapped => {

@@ -9,9 +9,9 @@ import type { Literal } from '../../ir/program.ts';
 import { maxBytes } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import { compositeKernels } from './composites.ts';
-import { avx2 } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
+import type { Target } from './target.ts';
 
 /** A function in the code of a program. */
 export interface KernelCode {
@@ -20,6 +20,7 @@ export interface KernelCode {
 }
 
 export interface ProgramCode extends Disposable {
+  readonly target: Target;
   readonly code: MappedCode;
   readonly constants: Memory;
   kernel(kernel: Kernel): KernelCode;
@@ -35,16 +36,16 @@ interface Piece {
 }
 
 /** @throws IngotError 'UnsupportedOp' for what cannot be emitted, 'OutOfMemory'. */
-export async function makeCode(system: OperatingSystem, plan: Plan): Promise<ProgramCode> {
+export async function makeCode(system: OperatingSystem, plan: Plan, target: Target): Promise<ProgramCode> {
   const pieces = new Map<string, Piece & { readonly name: string }>();
   const literals = new Set<Literal>();
   for (const step of allSteps(plan)) {
     if (step.kind === 'launch' || step.kind === 'copy') {
       const key = keyOf(step.kernel);
-      if (!pieces.has(key)) pieces.set(key, emitKernel(step.kernel, avx2));
+      if (!pieces.has(key)) pieces.set(key, emitKernel(step.kernel, target));
     }
     if (step.kind === 'composite') {
-      for (const { key, kernel } of compositeKernels(step.group)) {
+      for (const { key, kernel } of compositeKernels(step.group, target)) {
         if (!pieces.has(key)) pieces.set(key, kernel());
       }
     }
@@ -85,6 +86,7 @@ export async function makeCode(system: OperatingSystem, plan: Plan): Promise<Pro
     return entry;
   };
   return {
+    target,
     code: mapped,
     constants,
     kernel: (kernel) => found(keyOf(kernel)),

@@ -14,6 +14,7 @@ import { packedFormat } from './kernels/packing.ts';
 import { type ActivationBlock, activationBytes, quantizeActivationsKernel } from './kernels/quantize-activations.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
+import type { Target } from './target.ts';
 import type { PackedValues } from './weights.ts';
 
 /** A buffer of a launch: memory of a value, or scratch of the composite from an offset. */
@@ -48,7 +49,7 @@ export function isKernelName(name: string): boolean {
 }
 
 /** The launches of a group that is one composite with a kernel. */
-export function compositeKernels({ ops }: OpGroup): readonly CompositeLaunch[] {
+export function compositeKernels({ ops }: OpGroup, _target: Target): readonly CompositeLaunch[] {
   const [op] = ops as readonly Op[];
   if (op?.name !== 'composite' || ops.length !== 1) throw new Error('a composite stands alone');
   return op.attributes.name === dotName ? dotLaunches(op) : takeLaunches(op);

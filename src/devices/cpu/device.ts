@@ -37,6 +37,7 @@ import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from '
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
+import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
 import { createTeam, type Team } from './team.ts';
 import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
 
@@ -44,27 +45,41 @@ export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
   /** At most so many; as many as the process may use if absent. */
   readonly threads?: number;
+  /** Make code for this set; for the best that the processor has if absent. */
+  readonly instructionSet?: InstructionSet;
 }
-
-/** Instruction sets without which no kernel runs. */
-const required = ['avx2', 'fma', 'f16c', 'bmi2'];
 
 /** Why this processor cannot be used; undefined if it can. */
 export function whyNot(system: OperatingSystem): string | undefined {
-  const { names, model } = system.cpuFeatures();
-  const missing = required.filter((name) => !names.has(name));
-  return missing.length === 0 ? undefined : `${model} lacks ${missing.join(', ')}`;
+  const features = system.cpuFeatures();
+  const lacks = missing(features, 'avx2');
+  return lacks.length === 0 ? undefined : `${features.model} lacks ${lacks.join(', ')}`;
 }
 
-/** @throws IngotError 'DeviceLost' where `whyNot` says so, or no threads are to be had. */
+/** @throws IngotError 'DeviceLost' where `whyNot` says so, for a set that the processor lacks, or if no threads are to be had. */
 export function createCpuDevice(
   system: OperatingSystem,
   options: CpuDeviceOptions = {},
 ): Device & { readonly threads: number } {
   const reason = whyNot(system);
   if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
+  const target = chooseTarget(system, options.instructionSet);
   const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
-  return new CpuDevice(system, createTeam(system, { threads }), options.memoryBytes ?? Number.POSITIVE_INFINITY);
+  const team = createTeam(system, { threads });
+  return new CpuDevice(system, team, target, options.memoryBytes ?? Number.POSITIVE_INFINITY);
+}
+
+/** Tile registers have to be asked for, before the team's threads start. */
+function chooseTarget(system: OperatingSystem, wanted: InstructionSet | undefined): Target {
+  const features = system.cpuFeatures();
+  const usable = usableTargets(features).filter(({ name }) => name !== 'amx' || system.requestTiles());
+  const target = wanted === undefined ? usable.at(-1) : usable.find(({ name }) => name === wanted);
+  if (target !== undefined) return target;
+  const set = wanted ?? 'avx2';
+  const lacks = missing(features, set);
+  const why =
+    lacks.length === 0 ? 'the system does not grant tile registers' : `${features.model} lacks ${lacks.join(', ')}`;
+  throw new IngotError('DeviceLost', `code for ${set} cannot run: ${why}`, { device: 'cpu' });
 }
 
 function invalid(message: string): IngotError {
@@ -93,6 +108,7 @@ class CpuDevice implements Device {
   readonly threads: number;
   readonly #system: OperatingSystem;
   readonly #team: Team;
+  readonly #target: Target;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
     state: { now: 0, peak: 0 },
@@ -105,8 +121,9 @@ class CpuDevice implements Device {
   #nextId = 1;
   #disposed = false;
 
-  constructor(system: OperatingSystem, team: Team, memoryBytes: number) {
+  constructor(system: OperatingSystem, team: Team, target: Target, memoryBytes: number) {
     this.#system = system;
+    this.#target = target;
     this.#team = team;
     this.threads = team.threads;
     this.hardware = {
@@ -138,7 +155,7 @@ class CpuDevice implements Device {
   async compile(program: Program): Promise<Executable> {
     try {
       const { lowered, plan } = this.#plan(program);
-      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan));
+      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan, this.#target));
     } catch (error) {
       if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
       const { message, place, hint } = error;

@@ -10,6 +10,7 @@ import { alignUp } from './align.ts';
 import type { KernelCode, ProgramCode } from './code.ts';
 import { compositeKernels } from './composites.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
+import type { Target } from './target.ts';
 import type { Launch, LaunchList, Team, Word } from './team.ts';
 
 /** Bytes that a binding needs: the frame of main, what launches have for themselves, what composites have. */
@@ -19,12 +20,13 @@ export interface ArenaLayout {
   readonly bytes: number;
 }
 
-export function layoutArena(plan: Plan): ArenaLayout {
+export function layoutArena(plan: Plan, target: Target): ArenaLayout {
   let composites = 0;
   const measure = (steps: readonly Step[]): void => {
     for (const step of steps) {
       if (step.kind === 'composite') {
-        for (const { scratchBytes } of compositeKernels(step.group)) composites = Math.max(composites, scratchBytes);
+        for (const { scratchBytes } of compositeKernels(step.group, target))
+          composites = Math.max(composites, scratchBytes);
       }
       if (step.kind === 'branch') step.branches.forEach(measure);
       if (step.kind === 'while') {
@@ -62,7 +64,7 @@ export function instantiate(
   parameters: ReadonlyMap<number, number>,
   keeps: readonly Memory[],
 ): Instance {
-  const layout = layoutArena(plan);
+  const layout = layoutArena(plan, code.target);
   const flattener = new Flattener(plan, code, arena.address + layout.frame);
   flattener.call(
     plan.main.func,
@@ -164,7 +166,7 @@ class Flattener {
         return;
       }
       case 'composite':
-        for (const { key, buffers, dims } of compositeKernels(step.group)) {
+        for (const { key, buffers, dims } of compositeKernels(step.group, this.#code.target)) {
           const args = buffers.map((buffer): Argument => {
             if ('scratch' in buffer) return { kind: 'number', value: this.#scratch + buffer.scratch };
             const place = step.memory.get(buffer.value);

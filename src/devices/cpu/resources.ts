@@ -67,7 +67,7 @@ export class CpuExecutable implements Executable {
     this.program = program;
     this.plan = plan;
     this.code = code;
-    this.scratchBytes = layoutArena(plan).bytes;
+    this.scratchBytes = layoutArena(plan, code.target).bytes;
   }
 
   hold(): void {

@@ -33,12 +33,3 @@ export interface EmittedKernel {
   /** Offset, bytes and text of every instruction between the statements they come from. */
   listing(): string;
 }
-
-/** Instruction sets that code may use, and what follows from them. */
-export interface Target {
-  readonly name: 'avx2';
-  /** Bits of a vector register. */
-  readonly vectorBits: 256;
-}
-
-export const avx2: Target = { name: 'avx2', vectorBits: 256 };

@@ -6,7 +6,8 @@
 import type { Axis, Kernel, Statement } from '../../../compiler/kernel/language.ts';
 import { Assembler } from '../asm/assembler.ts';
 import { gp, ptr } from '../asm/operands.ts';
-import type { EmittedKernel, Target } from './abi.ts';
+import type { Target } from '../target.ts';
+import type { EmittedKernel } from './abi.ts';
 import { allocate, assembleAllocated, calleeSaved } from './allocate.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, Machine, q, RAX, RDI, RDX, type Register, RSI } from './machine.ts';
@@ -17,7 +18,7 @@ import { Values } from './values.ts';
 
 /** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type. */
 const SHARE = 64;
-const WIDTHS: Readonly<Record<Target['vectorBits'], readonly LaneCount[]>> = { 256: [8, 4, 1] };
+const WIDTHS: Readonly<Record<Target['vectorBits'], readonly LaneCount[]>> = { 256: [8, 4, 1], 512: [8, 4, 1] };
 
 /** @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for. */
 export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
