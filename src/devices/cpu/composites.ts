@@ -3,17 +3,19 @@
  */
 
 import { IngotError } from '../../base/errors.ts';
+import type { Cost } from '../../compiler/cost.ts';
 import type { OpGroup } from '../../compiler/kernel/lower.ts';
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../composites/quantized_dot.ts';
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
-import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
+import { asTensor, type Dim, type DimSymbol, maxDim, resolveDim } from '../../ir/types.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { EmittedKernel } from './emit/abi.ts';
-import { packedFormat } from './kernels/packing.ts';
+import { packedBytes, packedFormat } from './kernels/packing.ts';
 import { type ActivationBlock, activationBytes, quantizeActivationsKernel } from './kernels/quantize-activations.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
+import type { RunFacts } from './profile.ts';
 import type { Target } from './target.ts';
 import type { PackedValues } from './weights.ts';
 
@@ -28,6 +30,7 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
+  cost(run: RunFacts): Cost;
 }
 
 const dotName = `ingot.${quantizedDotComposite.name}`;
@@ -63,21 +66,33 @@ function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
   const tokens = rowsOf(x, 1);
   const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
   const dims = dimsOf(tokens);
+  const weightBytes = packedBytes(packedFormat(format), [N, K]);
+  const block = numerics === 'i8' ? (blockFormat(packedFormat(format)).blockSize as ActivationBlock) : undefined;
+  const inputBytes = (T: number) => (block === undefined ? 4 * T * K : activationBytes(block, T, K));
   const dot = (activations: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
     kernel: () => quantizedDotKernel(shape),
     buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
+    cost({ dims: values }) {
+      const T = resolveDim(tokens, values);
+      const bytes = weightBytes + inputBytes(T) + (bias ? 4 * N : 0) + 4 * T * N;
+      return { bytes, operations: 2 * T * N * K, element: numerics };
+    },
   });
-  if (numerics !== 'i8') return [dot({ value: x })];
-  const block = blockFormat(packedFormat(format)).blockSize as ActivationBlock;
+  if (block === undefined) return [dot({ value: x })];
   const quantize: CompositeLaunch = {
     key: `quantize_activations ${JSON.stringify([block, tokens, K])}`,
     kernel: () => quantizeActivationsKernel(block, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
     scratchBytes: activationBytes(block, maxDim(tokens), K),
+    // The largest magnitude, a product, a rounding.
+    cost({ dims: values }) {
+      const T = resolveDim(tokens, values);
+      return { bytes: 4 * T * K + inputBytes(T), operations: 3 * T * K, element: 'f32' };
+    },
   };
   return [quantize, dot({ scratch: 0 })];
 }
@@ -95,6 +110,11 @@ function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
       buffers: [{ value: ids }, { value: weight }, { value: op.results[0] }],
       dims: dimsOf(tokens),
       scratchBytes: 0,
+      cost({ dims: values }) {
+        const T = resolveDim(tokens, values);
+        const rowBytes = packedBytes(packedFormat(format), [N, K]) / N;
+        return { bytes: T * (4 + rowBytes + 4 * K), operations: T * K, element: 'f32' };
+      },
     },
   ];
 }
