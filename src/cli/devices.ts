@@ -4,7 +4,6 @@ import { IngotError } from '../base/errors.ts';
 import { createCpuDevice, whyNot } from '../devices/cpu/device.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
-import { createReferenceDevice } from '../devices/reference/device.ts';
 import { usageError } from './failure.ts';
 
 export interface OpenedDevice {
@@ -16,7 +15,7 @@ export interface OpenedDevice {
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(threads: number | undefined): OpenedDevice;
+  open(threads: number | undefined): Promise<OpenedDevice>;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -27,7 +26,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    open(threads) {
+    async open(threads) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const device = createCpuDevice(found.system, {
@@ -40,7 +39,10 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    open: () => ({ device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 }),
+    async open() {
+      const { createReferenceDevice } = await import('../devices/reference/device.ts');
+      return { device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 };
+    },
   },
 };
 
@@ -51,7 +53,7 @@ export function chosenDevice(): keyof typeof deviceRows {
 }
 
 /** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export function openDevice(name: string = chosenDevice(), threads?: number): OpenedDevice {
+export async function openDevice(name: string = chosenDevice(), threads?: number): Promise<OpenedDevice> {
   const row = names.find((known) => known === name);
   if (row === undefined) throw usageError(`there is no device "${name}"`, `Devices: ${names.join(', ')}.`);
   const reason = deviceRows[row].whyNot();
