@@ -22,8 +22,8 @@ export interface Relocation {
 
 export interface Encoded {
   readonly bytes: readonly number[];
-  readonly fix?: LabelFix;
-  readonly relocation?: Relocation;
+  readonly fix: LabelFix | undefined;
+  readonly relocation: Relocation | undefined;
 }
 
 /** A form's operands by their role. */
@@ -246,5 +246,5 @@ export function encode(form: Form, operands: readonly Operand[]): Encoded {
     fix = { at: bytes.length, label: found.target, addend: 0 };
     pushLittle(bytes, 0, (form.slots[0].rel ?? 32) / 8);
   }
-  return { bytes, ...(fix && { fix }), ...(relocation && { relocation }) };
+  return { bytes, fix, relocation };
 }

@@ -173,6 +173,19 @@ function slotName(slot: Omit<Slot, 'name'>): string {
   return names.join('/') + mask + (slot.rounding === undefined ? '' : `{${slot.rounding}}`);
 }
 
+/** Slots read so far: rows use few different ones. */
+const slots = new Map<string, Slot>();
+
+function slotOf(text: string, width: Width, scalar: boolean): Slot {
+  const key = `${text} ${width.operand} ${width.length} ${scalar}`;
+  let slot = slots.get(key);
+  if (slot === undefined) {
+    slot = readSlot(text, width, scalar);
+    slots.set(key, slot);
+  }
+  return slot;
+}
+
 function readSlot(text: string, width: Width, scalar: boolean): Slot {
   const slot: Omit<Slot, 'name'> = Object.assign(
     {},
@@ -233,7 +246,7 @@ export function readRow(row: string): readonly Form[] {
   const words = operands === '' ? [] : operands.split(/\s+/);
   return operandSizes.flatMap((operand) =>
     lengths.map((length): Form => {
-      const slots = words.map((text) => readSlot(text, { operand, length }, scalar));
+      const slots = words.map((text) => slotOf(text, { operand, length }, scalar));
       return {
         mnemonic,
         slots,
