@@ -66,6 +66,10 @@ export interface Form {
   readonly disp8: number;
   /** Of the last register operand. */
   readonly rounding: 'er' | 'sae' | undefined;
+  /** A gather or a product of tiles, whose registers must be different ones. */
+  readonly distinct: boolean;
+  /** Its memory operand needs a SIB byte. */
+  readonly sib: boolean;
 }
 
 /** Widths that one member of a row's family has. */
@@ -201,6 +205,9 @@ function readSlot(text: string, width: Width, scalar: boolean): Slot {
   return { ...whole, name: slotName(whole) };
 }
 
+const isGather = (order: string, slots: readonly Slot[]) =>
+  order[0] === 'R' && slots.some((slot) => slot.vsib !== undefined);
+
 /** The forms that a row stands for, in the order in which they are tried. */
 export function readRow(row: string): readonly Form[] {
   const [mnemonic, order, operands, encoding] = row.split('|').map((column) => column.trim());
@@ -262,6 +269,8 @@ export function readRow(row: string): readonly Form[] {
         modrm,
         disp8,
         rounding: slots.find((slot) => slot.rounding !== undefined)?.rounding,
+        distinct: isGather(order, slots) || (slots.length === 3 && slots[0].tile === true),
+        sib: slots.some((slot) => slot.sib === true),
       };
     }),
   );
