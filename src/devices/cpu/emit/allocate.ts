@@ -153,22 +153,21 @@ type Place = number | Slot;
 
 function scan(intervals: readonly Interval[], pool: readonly number[], spillSlot: () => Slot): Map<number, Place> {
   const places = new Map<number, Place>();
-  const free = [...pool];
+  const free = new Set(pool);
   let active: Interval[] = [];
   for (const interval of intervals) {
     const live: Interval[] = [];
     for (const other of active) {
       if (other.end >= interval.start) live.push(other);
-      else free.push(places.get(other.register.id) as number);
+      else free.add(places.get(other.register.id) as number);
     }
     active = live;
-    free.sort((one, two) => pool.indexOf(one) - pool.indexOf(two));
     const fits = (place: Place | undefined) => typeof place === 'number' && (!interval.low || place < 16);
-    const usable = free.filter(fits);
+    const usable = (id: Place | undefined): id is number => fits(id) && free.has(id as number);
     const wanted = interval.hint === undefined ? undefined : places.get(interval.hint.id);
-    const chosen = usable.find((id) => id === wanted) ?? usable[0];
+    const chosen = usable(wanted) ? wanted : pool.find(usable);
     if (chosen !== undefined) {
-      free.splice(free.indexOf(chosen), 1);
+      free.delete(chosen);
       places.set(interval.register.id, chosen);
       active.push(interval);
       continue;
@@ -255,7 +254,43 @@ export function assembleAllocated({ vectorBits, items, places, offsets }: Alloca
     return place;
   };
 
+  const address = (operand: Address, resolve: (register: Register) => number): Mem => {
+    let mem: Mem;
+    if (operand.label !== undefined) mem = rip(operand.label, operand.disp);
+    else {
+      const base = operand.base === undefined ? RSP : gp(resolve(operand.base), 64);
+      const disp = operand.disp + (operand.slot === undefined ? 0 : (offsets.get(operand.slot) ?? 0));
+      const { index } = operand;
+      if (index === undefined) mem = ptr(base, disp);
+      else {
+        const id = resolve(index);
+        mem = indexed(base, index.file === 'gp' ? gp(id, 64) : vec(id, operand.indexBits ?? 256), operand.scale, disp);
+      }
+    }
+    if (operand.broadcast) mem = asm.broadcast(mem);
+    if (operand.mask !== undefined) mem = asm.masked(mem, asm.k(resolve(operand.mask)));
+    return operand.bits === 0 ? mem : sized(mem, operand.bits);
+  };
+  const machineRegister = (file: RegisterFile, id: number, bits: View['bits']): Exclude<Operand, Mem> => {
+    if (file === 'mask') return asm.k(id);
+    return file === 'gp' ? gp(id, bits as 64) : vec(id, bits as 128);
+  };
+  const written = (operand: MachineOperand, resolve: (register: Register) => number): Operand => {
+    if (typeof operand !== 'object') return operand;
+    if (operand.kind === 'address') return address(operand, resolve);
+    if (operand.kind !== 'view') return operand;
+    const { register, bits, mask, zeroing } = operand;
+    const named = machineRegister(register.file, resolve(register), bits);
+    if (mask === undefined || typeof named !== 'object' || named.kind !== 'vec') return named;
+    return zeroing ? asm.zeroed(named, asm.k(resolve(mask))) : asm.masked(named, asm.k(resolve(mask)));
+  };
+
   const write = (instruction: Instruction) => {
+    const operands = instruction.operands.map((operand) => written(operand, placeOf as (register: Register) => number));
+    if (!isSelfMove(instruction, operands)) assembler.emit(instruction.mnemonic, ...operands);
+  };
+
+  const writeSpilled = (instruction: Instruction, spilled: readonly Touch[]) => {
     const used = new Set<number>();
     for (const operand of instruction.operands) {
       if (typeof operand === 'object' && operand.kind === 'view' && operand.register.id < 0) {
@@ -272,7 +307,6 @@ export function assembleAllocated({ vectorBits, items, places, offsets }: Alloca
       if (known !== undefined) return known;
       throw new IngotError('DeviceFault', 'a spilled register has no scratch register');
     };
-    const spilled = touches(instruction).filter(({ register }) => typeof placeOf(register) !== 'number');
     // An operand that is only written may share the scratch register of one that is read.
     const reads = spilled.filter(({ reads }) => reads);
     const taken: Record<RegisterFile, number> = { gp: 0, vec: 0, mask: 0 };
@@ -292,53 +326,25 @@ export function assembleAllocated({ vectorBits, items, places, offsets }: Alloca
     }
     const memory = (register: Register) => slotAddress(placeOf(register) as Slot);
     const whole = { gp: 'mov', vec: 'vmovups', mask: 'kmovq' } as const;
-    const machineRegister = (file: RegisterFile, id: number, bits: View['bits']): Exclude<Operand, Mem> => {
-      if (file === 'mask') return asm.k(id);
-      return file === 'gp' ? gp(id, bits as 64) : vec(id, bits as 128);
-    };
     const wholeRegister = ({ file }: Register, id: number) =>
       machineRegister(file, id, file === 'vec' ? vectorBits : 64);
     for (const [register, id] of loads) {
       assembler.emit(whole[register.file], wholeRegister(register, id), memory(register));
     }
-    const address = (operand: Address): Mem => {
-      const index =
-        operand.index === undefined
-          ? undefined
-          : operand.index.file === 'gp'
-            ? gp(resolve(operand.index), 64)
-            : vec(resolve(operand.index), operand.indexBits ?? 256);
-      let mem: Mem;
-      if (operand.label !== undefined) mem = rip(operand.label, operand.disp);
-      else {
-        const base = operand.base === undefined ? RSP : gp(resolve(operand.base), 64);
-        const disp = operand.disp + (operand.slot === undefined ? 0 : (offsets.get(operand.slot) ?? 0));
-        mem = index === undefined ? ptr(base, disp) : indexed(base, index, operand.scale, disp);
-      }
-      if (operand.broadcast) mem = asm.broadcast(mem);
-      if (operand.mask !== undefined) mem = asm.masked(mem, asm.k(resolve(operand.mask)));
-      return operand.bits === 0 ? mem : sized(mem, operand.bits);
-    };
-    const registerView = ({ register, bits, mask, zeroing }: View): Operand => {
-      const named = machineRegister(register.file, resolve(register), bits);
-      if (mask === undefined || typeof named !== 'object' || named.kind !== 'vec') return named;
-      return zeroing ? asm.zeroed(named, asm.k(resolve(mask))) : asm.masked(named, asm.k(resolve(mask)));
-    };
-    const operands = instruction.operands.map((operand: MachineOperand): Operand => {
-      if (typeof operand !== 'object') return operand;
-      if (operand.kind === 'view') return registerView(operand);
-      if (operand.kind === 'address') return address(operand);
-      return operand;
-    });
+    const operands = instruction.operands.map((operand) => written(operand, resolve));
     if (!isSelfMove(instruction, operands)) assembler.emit(instruction.mnemonic, ...operands);
     for (const [register, id] of stores) {
       assembler.emit(whole[register.file], memory(register), wholeRegister(register, id));
     }
   };
 
+  const spills = [...places.values()].some((place) => typeof place !== 'number');
   for (const item of items) {
-    if (item.kind === 'instruction') write(item);
-    else if (item.kind === 'bind') assembler.bind(item.label);
+    if (item.kind === 'instruction') {
+      const spilled = spills ? touches(item).filter(({ register }) => typeof placeOf(register) !== 'number') : [];
+      if (spilled.length === 0) write(item);
+      else writeSpilled(item, spilled);
+    } else if (item.kind === 'bind') assembler.bind(item.label);
     else assembler.comment(item.text);
   }
 }
