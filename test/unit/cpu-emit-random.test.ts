@@ -12,7 +12,7 @@ testEmitted('kernels of random programs', async (machine) => {
   await fc.assert(
     fc.asyncProperty(decisions, fc.nat(4), fc.boolean(), async (list, T, simplified) => {
       const program = simplified ? compile(randomProgram(list)) : randomProgram(list);
-      await execute(program, 7, { T }, {}, createPlanDevice(checkedOn(machine, 4)));
+      await execute(program, 7, { T }, {}, createPlanDevice(checkedOn(machine, 2)));
     }),
     { numRuns: 120, seed: 5 },
   );

@@ -98,7 +98,7 @@ function check(machine: Machine, k: Kernel, salt = 1): void {
     if (bytes !== undefined) room.set(bytes);
     return { bytes: room, offset: 0 };
   });
-  checkedOn(machine, 2)(k)(memory, {});
+  checkedOn(machine, 1)(k)(memory, {});
 }
 
 const COUNT = 61;

@@ -136,7 +136,7 @@ export class Avx512Lanes extends LaneCode {
     return this.#masks('kandnw', b, a);
   }
 
-  /** From bits of a general register, which is changed. Bits beyond the lanes are 0 in every mask. */
+  /** From bits of a general register, which is changed. Bits beyond the lanes (8 or 16) are 0 in every mask. */
   #maskFrom(bits: Register): Register {
     const result = this.machine.register('mask');
     this.machine.emit('and', d(bits), 2 ** this.lanes - 1);
@@ -144,9 +144,16 @@ export class Avx512Lanes extends LaneCode {
     return result;
   }
   maskOf(value: boolean): Register {
-    const bits = this.machine.register('gp');
-    this.machine.emit('mov', d(bits), value ? -1 : 0);
-    return this.#maskFrom(bits);
+    const result = this.machine.register('mask');
+    const [all, none] = this.lanes === 16 ? (['kxnorw', 'kxorw'] as const) : (['kxnorb', 'kxorb'] as const);
+    // What it held does not matter.
+    this.machine.emit(value ? all : none, k(result), k(result), k(result));
+    return result;
+  }
+  override not(mask: Register): Register {
+    const result = this.machine.register('mask');
+    this.machine.emit(this.lanes === 16 ? 'knotw' : 'knotb', k(result), k(mask));
+    return result;
   }
   maskOfBit(_: LaneBits, bit: Register): Register {
     const bits = this.machine.register('gp');
