@@ -17,14 +17,14 @@ export function laneCode(machine: Machine, lanes: LaneCount, active?: Register):
   return new Avx512Lanes(machine, lanes, active);
 }
 
-/** A mask of the lanes l where first + l < count, which is below 32. */
+/** A mask of the lanes l where first + l < count, which is at most 16. */
 export function lanesBelow(machine: Machine, lanes: LaneCount, count: Register, first = 0): Register {
   const bits = machine.register('gp');
   const mask = machine.register('mask');
   machine.emit('mov', d(bits), -1);
   machine.emit('bzhi', d(bits), d(bits), d(count));
   if (first > 0) machine.emit('shr', d(bits), first);
-  machine.emit('and', d(bits), 2 ** lanes - 1);
+  if (lanes < 16) machine.emit('and', d(bits), 2 ** lanes - 1);
   machine.emit('kmovw', k(mask), d(bits));
   return mask;
 }
