@@ -1,8 +1,8 @@
-/** GB/s of emitted kernels on arrays larger than the caches, one thread, next to a copy and a read by the simplest code. */
+/** GB/s of emitted kernels on arrays larger than the caches, one thread, for each width of vectors that the processor has. */
 import type { Axis, Buffer, Expression, Kernel, Statement } from '../src/compiler/kernel/language.ts';
 import { emitKernel } from '../src/devices/cpu/emit/emit.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
-import { targets } from '../src/devices/cpu/target.ts';
+import { type Target, usableTargets } from '../src/devices/cpu/target.ts';
 
 const found = findSystem();
 if (!found.usable) throw new Error(found.reason);
@@ -37,9 +37,15 @@ const store = (buffer: Buffer, at: Expression, value: Expression): Statement => 
 const memories = [0, 1, 2].map(() => system.mapMemory(COUNT * 4, { huge: true, prefault: true }));
 new Float32Array(memories[0].bytes().buffer, memories[0].bytes().byteOffset, COUNT).fill(0.7);
 
+const targets = usableTargets(system.cpuFeatures()).filter(({ name }) => name === 'avx2' || name === 'avx512');
+
 function measure(kernel: Kernel, bytes: number): void {
+  for (const target of targets) measureOn(target, kernel, bytes);
+}
+
+function measureOn(target: Target, kernel: Kernel, bytes: number): void {
   const start = performance.now();
-  const { bytes: text } = emitKernel(kernel, targets.avx2);
+  const { bytes: text } = emitKernel(kernel, target);
   const emitted = performance.now() - start;
   using code = system.mapCode(text);
   using block = system.mapMemory(4096);
@@ -57,7 +63,7 @@ function measure(kernel: Kernel, bytes: number): void {
   }
   const rate = (bytes / best / 1e6).toFixed(1);
   console.log(
-    `${kernel.name.padEnd(12)} ${rate.padStart(6)} GB/s  (emitted in ${emitted.toFixed(1)} ms, ${text.length} bytes)`,
+    `${kernel.name.padEnd(12)} ${target.name.padEnd(7)} ${rate.padStart(6)} GB/s  (emitted in ${emitted.toFixed(1)} ms, ${text.length} bytes)`,
   );
 }
 

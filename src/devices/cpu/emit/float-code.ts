@@ -103,8 +103,13 @@ export class FloatCode {
   negate(a: Register): Register {
     return this.xor(a, this.signBit);
   }
+  /** Its sign alone. */
   sign(a: Register): Register {
     return this.and(a, this.signBit);
+  }
+  /** The first, which has none, with the sign of the second. */
+  withSign(magnitude: Register, x: Register): Register {
+    return this.code.orAnd(this.lane, magnitude, x, this.signBit);
   }
   /** A mask of lanes of this width. */
   compare(relation: keyof typeof PREDICATES, a: Register, b: LaneOperand): Register {
@@ -141,12 +146,12 @@ export class FloatCode {
     const magnitude = this.abs(x);
     const whole = this.round('zero', magnitude);
     const half = this.compare('GE', this.sub(magnitude, whole), this.number(0.5));
-    return this.or(this.add(whole, this.keep(half, this.number(1))), this.sign(x));
+    return this.withSign(this.add(whole, this.keep(half, this.number(1))), x);
   }
 
   /** -1, 1, or the argument itself where that is a zero or NaN. */
   signum(x: Register): Register {
-    const one = this.or(this.sign(x), this.number(1));
+    const one = this.withSign(this.load(1), x);
     const same = this.either(this.compare('EQ', x, this.number(0)), this.compare('unordered', x, x));
     return this.blend(same, x, one);
   }

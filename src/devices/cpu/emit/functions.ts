@@ -174,21 +174,21 @@ export function logPlusOne(f: FloatCode, x: Register): Register {
 
 export function logistic(f: FloatCode, x: Register): Register {
   // The exponential of a negative number cannot overflow.
-  const e = exponential(f, f.or(f.abs(x), f.signBit));
+  const e = exponential(f, f.or(x, f.signBit));
   return f.div(f.blend(f.negative(x), e, f.load(1)), f.add(e, f.number(1)));
 }
 
 export function tangentHyperbolic(f: FloatCode, x: Register): Register {
   const magnitude = op(f, FORMATS[f.lane].min, f.load(22), f.abs(x));
   const e = exponentialMinusOne(f, f.add(magnitude, magnitude));
-  return f.or(f.div(e, f.add(e, f.number(2))), f.sign(x));
+  return f.withSign(f.div(e, f.add(e, f.number(2))), x);
 }
 
 export function sineHyperbolic(f: FloatCode, x: Register): Register {
   const magnitude = f.abs(x);
   const e = exponentialMinusOne(f, magnitude);
   const small = f.mul(f.add(e, f.div(e, f.add(e, f.number(1)))), f.number(0.5));
-  return f.or(f.blend(f.compare('LT', magnitude, f.number(22)), small, halfOfExp(f, magnitude)), f.sign(x));
+  return f.withSign(f.blend(f.compare('LT', magnitude, f.number(22)), small, halfOfExp(f, magnitude)), x);
 }
 
 export function cosineHyperbolic(f: FloatCode, x: Register): Register {
@@ -307,7 +307,7 @@ export function cubeRoot(f: FloatCode, x: Register): Register {
   const scaled = f.add(guess, f.div(excess, f.mul(square, f.number(3))));
   const root = f.mul(scaled, f.blend(small, f.number(2 ** -54), f.load(1)));
   const plain = f.both(f.isFinite(x), f.compare('NE', x, f.number(0)));
-  return f.blend(plain, f.or(root, f.sign(x)), x);
+  return f.blend(plain, f.withSign(root, x), x);
 }
 
 export function arctangent2(f: FloatCode, y: Register, x: Register): Register {
@@ -326,7 +326,7 @@ export function arctangent2(f: FloatCode, y: Register, x: Register): Register {
   angle = f.blend(steep, f.add(f.sub(f.load(HALF_PI[0]), angle), f.number(HALF_PI[1])), angle);
   const turned = f.add(f.sub(f.load(Math.PI), angle), f.number(2 * HALF_PI[1]));
   angle = f.blend(f.negative(x), turned, angle);
-  return f.nanWhere(f.compare('unordered', x, y), f.or(angle, f.sign(y)));
+  return f.nanWhere(f.compare('unordered', x, y), f.withSign(angle, y));
 }
 
 export function hypotenuse(f: FloatCode, a: Register, b: Register): Register {
@@ -370,5 +370,5 @@ export function remainder(f: FloatCode, a: Register, b: Register): Register {
     f.compare('unordered', a, b),
     f.either(f.compare('EQ', f.abs(a), f.number(Number.POSITIVE_INFINITY)), f.compare('EQ', b, f.number(0))),
   );
-  return f.nanWhere(invalid, f.or(rest, f.sign(a)));
+  return f.nanWhere(invalid, f.withSign(rest, a));
 }

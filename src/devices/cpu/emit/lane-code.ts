@@ -93,6 +93,9 @@ export abstract class LaneCode {
 
   abstract copy(x: Register): Register;
 
+  /** a | (b & c) */
+  abstract orAnd(lane: LaneBits, a: Register, b: Register, c: LaneOperand): Register;
+
   /** A constant in every lane, in memory: the last operand of an operation. */
   abstract words(lane: LaneBits, value: number | bigint): Address;
   /** A constant in every lane. */

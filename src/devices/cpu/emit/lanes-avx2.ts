@@ -30,6 +30,11 @@ export class Avx2Lanes extends LaneCode {
     return result;
   }
 
+  orAnd(lane: LaneBits, a: Register, b: Register, c: LaneOperand): Register {
+    const p = lane === 32 ? 'ps' : 'pd';
+    return this.op(`vor${p}`, lane, a, this.op(`vand${p}`, lane, b, c));
+  }
+
   words(lane: LaneBits, value: number | bigint): Address {
     const count = this.bits(lane) / lane;
     const whole = BigInt.asUintN(lane, BigInt(value));

@@ -44,6 +44,10 @@ export class Avx512Lanes extends LaneCode {
     return result;
   }
 
+  orAnd(lane: LaneBits, a: Register, b: Register, c: LaneOperand): Register {
+    return this.change(lane === 32 ? 'vpternlogd' : 'vpternlogq', lane, this.copy(a), b, c, 0xf8);
+  }
+
   #word(lane: LaneBits, value: number | bigint): Address {
     const whole = BigInt.asUintN(lane, BigInt(value));
     return constantAt(this.machine, lane === 32 ? Uint32Array.of(Number(whole)) : BigUint64Array.of(whole));
