@@ -119,10 +119,12 @@ function isIndex({ operands }: Instruction, register: Register): boolean {
 }
 
 /** Reads happen at even positions, writes at odd ones, so that a result may take the register of an operand that ends. */
-function intervalsOf({ items, loops, depth }: Straight): Interval[] {
+function intervalsOf({ items, loops, depth }: Straight, pool: readonly number[]): Interval[] {
+  const someHigh = pool.some((id) => id >= 16);
   const intervals = new Map<number, Interval>();
   items.forEach((item, index) => {
     if (item.kind !== 'instruction') return;
+    const low = someHigh && isVexOnly(item);
     for (const { register, reads, writes } of touches(item)) {
       const first = 2 * index + (reads ? 0 : 1);
       const last = 2 * index + (writes ? 1 : 0);
@@ -137,7 +139,7 @@ function intervalsOf({ items, loops, depth }: Straight): Interval[] {
       }
       interval.end = Math.max(interval.end, last);
       interval.weight += 10 ** Math.min(depth[index] as number, 6);
-      if (register.file === 'vec') interval.low ||= isVexOnly(item) || isIndex(item, register);
+      if (someHigh && register.file === 'vec') interval.low ||= low || isIndex(item, register);
     }
   });
   // What comes into a loop and is used there lives until its last turn ends.
@@ -197,7 +199,7 @@ export function allocate(list: readonly Item[], vectorBits: Target['vectorBits']
   const straight = straighten(list);
   const pools = POOLS[vectorBits];
   const vectorBytes = vectorBits / 8;
-  const intervals = intervalsOf(straight);
+  const intervals = intervalsOf(straight, pools.vec);
   const offsets = new Map<Slot, number>();
   let frameBytes = 0;
   const place = (slot: Slot) => {
