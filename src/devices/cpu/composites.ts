@@ -8,10 +8,9 @@ import { type QuantizedDotAttributes, quantizedDotComposite } from '../../compos
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
-import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { EmittedKernel } from './emit/abi.ts';
+import { activationBytes, activationsKernel, activationsOf } from './kernels/activations.ts';
 import { packedFormat } from './kernels/packing.ts';
-import { type ActivationBlock, activationBytes, quantizeActivationsKernel } from './kernels/quantize-activations.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
 import type { Target } from './target.ts';
@@ -49,13 +48,13 @@ export function isKernelName(name: string): boolean {
 }
 
 /** The launches of a group that is one composite with a kernel. */
-export function compositeKernels({ ops }: OpGroup, _target: Target): readonly CompositeLaunch[] {
+export function compositeKernels({ ops }: OpGroup, target: Target): readonly CompositeLaunch[] {
   const [op] = ops as readonly Op[];
   if (op?.name !== 'composite' || ops.length !== 1) throw new Error('a composite stands alone');
-  return op.attributes.name === dotName ? dotLaunches(op) : takeLaunches(op);
+  return op.attributes.name === dotName ? dotLaunches(op, target) : takeLaunches(op);
 }
 
-function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
+function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
   const { format, numerics, operands: names } = op.attributes.composite_attributes as QuantizedDotAttributes;
   const operand = (name: (typeof names)[number]) => op.operands[names.indexOf(name)];
   const [x, weight, bias] = [operand('x'), operand('weight'), operand('bias') as Value | undefined];
@@ -65,21 +64,21 @@ function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
   const dims = dimsOf(tokens);
   const dot = (activations: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
-    kernel: () => quantizedDotKernel(shape),
+    kernel: () => quantizedDotKernel(shape, target),
     buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
   });
-  if (numerics !== 'i8') return [dot({ value: x })];
-  const block = blockFormat(packedFormat(format)).blockSize as ActivationBlock;
-  const quantize: CompositeLaunch = {
-    key: `quantize_activations ${JSON.stringify([block, tokens, K])}`,
-    kernel: () => quantizeActivationsKernel(block, tokens, K),
+  const activations = activationsOf(packedFormat(format), numerics, target);
+  if (activations.kind === 'plain') return [dot({ value: x })];
+  const prepare: CompositeLaunch = {
+    key: `activations ${JSON.stringify([activations, tokens, K])}`,
+    kernel: () => activationsKernel(activations, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
-    scratchBytes: activationBytes(block, maxDim(tokens), K),
+    scratchBytes: activationBytes(activations, maxDim(tokens), K),
   };
-  return [quantize, dot({ scratch: 0 })];
+  return [prepare, dot({ scratch: 0 })];
 }
 
 function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
