@@ -61,7 +61,7 @@ export function checkedEvaluator(kernel: Kernel): Evaluator {
     const expected = slices();
     const values = kernel.dims.map((sym) => dims[sym] ?? assert.fail(sym));
     for (const threads of code.parallel ? [1, 3] : [2]) {
-      const results = runNative(kernel, before, values, threads, code);
+      const results = runNative(kernel, before, values, threads, undefined, code);
       kernel.buffers.forEach(({ name, element, access }, i) => {
         if (access === 'scratch') return;
         const difference = same(element, expected[i] as Uint8Array, results[i] as Uint8Array, INEXACT.test(text));
