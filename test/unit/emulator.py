@@ -24,7 +24,7 @@ PAGE = 4096
 SPACE = 256 << 20
 # Physical addresses are the virtual ones. Tables of pages, a stub that calls the code, a stack, then what requests ask for.
 PML4, PDPT, PD, PT = 0x1000, 0x2000, 0x3000, 0x10000
-STUB, STACK, STACK_END, FREE = 0xA0000, 0x100000, 0x140000, 0x200000
+STUB, RETURNS, STACK, STACK_END, FREE = 0xA0000, 0xB0000, 0x100000, 0x140000, 0x200000
 
 # Place in Bochs' list of processors, and what CPUID leaf 1 then tells in eax.
 MODELS = {"avx2": (22, 0x306C3), "avx512": (24, 0x50654), "vnni": (27, 0x806C1), "amx": (28, 0x806F8)}
@@ -77,8 +77,12 @@ class Machine:
             self.word(PD + 8 * i, (PT + i * PAGE) | 7)
         self.map(STUB, PAGE, False)
         self.map(STACK, STACK_END - STACK, True)
-        # wbinvd (forgets decoded instructions: the code may have changed); call rax; hlt
-        self.ram[STUB : STUB + 5] = bytes.fromhex("0f09ffd0f4")
+        # call rax; hlt
+        self.ram[STUB : STUB + 3] = bytes.fromhex("ffd0f4")
+        # call rdi; inc rdi; dec rsi; jnz to the start; ret
+        self.ram[STUB + 16 : STUB + 27] = bytes.fromhex("ffd748ffc748ffce75f6c3")
+        self.map(RETURNS, 1 << 16, False)
+        self.ram[RETURNS : RETURNS + (1 << 16)] = b"\xc3" * (1 << 16)
         self.ram[FREE : FREE + 10] = bytes.fromhex("53b8010000000fa25bc3")  # push rbx; mov eax, 1; cpuid; pop rbx; ret
         self.map(FREE, PAGE, False)
         self.call(FREE, 0, 0, 0)
@@ -165,6 +169,13 @@ class Machine:
         if self.fault is None:
             self.check(self.session.cpu)
 
+    def forget(self, address, length):
+        """Bochs keeps what it has decoded, by the low 16 bits of its address, until other code with the same is run."""
+        start = address & 0xFFFF
+        self.call(STUB + 16, RETURNS + start, min(length, 0x10000 - start), 0)
+        if start + length > 0x10000:
+            self.call(STUB + 16, RETURNS, min(start + length - 0x10000, 0x10000), 0)
+
     def check(self, after):
         for name, value in KEPT.items():
             if getattr(after, name) != value:
@@ -182,6 +193,9 @@ class Machine:
         for address, length, writable in regions:
             self.map(address, length, writable)
             self.ram[address : address + length] = take(length)
+        for address, length, writable in regions:
+            if not writable:
+                self.forget(address, length)
         for rdi, rsi, rdx in request["calls"]:
             self.call(request["entry"], rdi, rsi, rdx)
             if self.fault is not None:
