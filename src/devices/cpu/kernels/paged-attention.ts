@@ -22,6 +22,7 @@ import {
   partialBytes,
   partitionsOf,
   ROWS,
+  scoreRowBytes,
   splitTokens,
   TILE,
   tileEntry,
@@ -345,6 +346,7 @@ class Attention {
     const frame = this.#frame;
     const code = new LaneCode(m, 8);
     const start = w.product(p, partition);
+    const scoreBytes = scoreRowBytes(this.#shape);
     const end = w.sum(start, partition);
     w.bound(end, 'min', unit.block.last);
     const tiles = this.#listTiles(w, unit.block, start, end);
@@ -358,18 +360,18 @@ class Attention {
       emitKeyPanel(w, { element, dim: keyDim, rowBytes: this.#keyRowBytes, from }, panel);
       this.#forEachRows(w, unit, firstRow, (row) => {
         const a = w.sum(w.addressOf(frame.queries), w.product(row, 4 * keyDim));
-        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, 4 * partition));
+        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         emitProduct(w, code, {
           a: { base: a, stride: 4 * keyDim },
           b: { base: panel, stride: 4 * TILE },
-          c: { base: c, stride: 4 * partition },
+          c: { base: c, stride: scoreBytes },
           ...{ count: keyDim, columns: TILE, accumulate: false },
         });
       });
     });
 
     this.#forEachRow(w, unit, ({ row, tokenOfBlock }) => {
-      const scores = w.sum(w.addressOf(frame.scores), w.product(row, 4 * partition));
+      const scores = w.sum(w.addressOf(frame.scores), w.product(row, scoreBytes));
       const seen = inSlot(frame.seenHere, 0, tokenOfBlock, 8);
       emitSoftmax(w, code, this.#shape, frame, tiles, {
         scores,
@@ -391,12 +393,12 @@ class Attention {
       w.bound(valid, 'min', TILE);
       emitValuePanel(w, { element, dim: valueDim, rowBytes: this.#valueRowBytes, from }, panel, valid);
       this.#forEachRows(w, unit, firstRow, (row) => {
-        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, 4 * partition));
+        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
         const b = w.value(panel);
         const product = (columns: number) =>
           emitProduct(w, code, {
-            a: { base: a, stride: 4 * partition },
+            a: { base: a, stride: scoreBytes },
             b: { base: b, stride: 4 * valueDim },
             c: { base: c, stride: 4 * valueDim },
             ...{ count: TILE, columns, accumulate: true },
