@@ -103,7 +103,7 @@ export function frameOf(shape: AttentionShape): Frame {
     nextStatistics: slot(8 * rows),
     runningStatistics: slot(8 * rows),
     panel: slot(4 * TILE * Math.max(keyDim, valueDim)),
-    tiles: slot((tileEntry.bytes * partition) / TILE),
+    tiles: slot(tileEntry.bytes * (partition / TILE + 1)),
     seen: slot(16 * rows),
     seenHere: slot(8 * rows),
   };
