@@ -7,6 +7,7 @@ import { addConvert } from './convert.ts';
 import { addDoctor } from './doctor.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { addInspect } from './inspect.ts';
+import { addProfile } from './profile.ts';
 import { addRun } from './run.ts';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
@@ -20,6 +21,7 @@ const program = new Command('ingot')
 
 addRun(program);
 addBench(program);
+addProfile(program);
 addInspect(program);
 addConvert(program);
 addDoctor(program);
