@@ -15,7 +15,7 @@ export function printPhases(phases: readonly Phase[]): void {
 function printPhase(phase: Phase): void {
   const { test, tokens, seconds, runs, device, threads, model, kernels } = phase;
   console.log(
-    `${test}: ${(tokens / seconds).toPrecision(3)} tokens/s on ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${model}; ` +
+    `${test}: ${(tokens / seconds).toFixed(1)} tokens/s on ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${model}; ` +
       `${runs} ${runs === 1 ? 'run' : 'runs'} in ${formatSeconds(seconds)}`,
   );
   const percent = (part: number) => `${((100 * part) / seconds).toFixed(1)}%`;
