@@ -2,6 +2,7 @@
 import { cpus, freemem, totalmem } from 'node:os';
 import { IngotError } from '../base/errors.ts';
 import { createCpuDevice, whyNot } from '../devices/cpu/device.ts';
+import { recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
 import { usageError } from './failure.ts';
@@ -11,6 +12,8 @@ export interface DeviceOptions {
   readonly threads?: number | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
+  /** Measure every kernel. */
+  readonly profile?: boolean | undefined;
 }
 
 export interface OpenedDevice {
@@ -33,13 +36,16 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads, mlock = false }) {
+    async open({ threads, mlock = false, profile = false }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
+      const measured = recallMeasurements(found.system);
       const device = createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
         lock: mlock,
+        profile,
         ...(threads !== undefined && { threads }),
+        ...(measured !== undefined && { measured }),
       });
       return { device, threads: device.threads };
     },
