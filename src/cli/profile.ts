@@ -106,7 +106,7 @@ async function profile(opened: OpenedModel, options: ProfileOptions, signal: Abo
   if (chosen === 'cpu' && found.usable && recallMeasurements(found.system) === undefined) {
     await measureAndRemember(found.system, signal);
   }
-  const { device, threads } = await openDevice(chosen, options.threads, true);
+  const { device, threads } = await openDevice(chosen, { threads: options.threads, profile: true });
   await using _device = device;
   using loading = showProgress('Loading');
   await using engine = await Engine.load(device, opened.model, opened.tokenizer, {

@@ -9,7 +9,7 @@ import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { noCpu } from '../conformance/devices.ts';
-import { system } from './cpu-emit-harness.ts';
+import { system } from './machine.ts';
 import { Guarded } from './native-kernel.ts';
 
 const skip = noCpu ?? false;
