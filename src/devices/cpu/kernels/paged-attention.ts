@@ -10,8 +10,8 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import { at, d, q, RAX, type Register, view } from '../emit/machine.ts';
 import { ScalarIntegers } from '../emit/scalar-integers.ts';
 import { laneCode } from '../emit/vector-sets.ts';
-import { emitKeyPanel, emitValuePanel } from './attention-panels.ts';
-import { emitProduct } from './attention-product.ts';
+import { emitKeyPanel, emitValuePanel, type PanelSource } from './attention-panels.ts';
+import { emitProduct, type Prefetch } from './attention-product.ts';
 import {
   type AttentionShape,
   canSplit,
@@ -22,6 +22,7 @@ import {
   partialBytes,
   partitionsOf,
   ROWS,
+  scoreRowBytes,
   splitTokens,
   TILE,
   tileEntry,
@@ -105,8 +106,8 @@ class Attention {
     const [mine, end] = [0, 1].map((next) => {
       return divided(w, w.product(total, w.sum(w.threadIndex, next)), w.threadCount);
     }) as [Register, Register];
-    // Some units a thread, so that all end at about the same time.
-    const wanted = divided(w, total, w.product(w.threadCount, 8));
+    // At least two units a thread, so that all end at about the same time.
+    const wanted = divided(w, total, w.product(w.threadCount, 2));
     const done = w.value(0);
     const split = this.#isSplit(w);
     this.#forEachBlock(w, (block) => {
@@ -118,7 +119,7 @@ class Attention {
         const span = this.#span(w, block, from, to);
         // Neighbouring heads lie side by side: the more of them, the longer the runs in memory.
         const perHead = w.product(span, block.rows);
-        const heads = divided(w, wanted, w.sum(perHead, 1));
+        const heads = divided(w, w.sum(wanted, w.shift(perHead, 'shr', 1)), w.sum(perHead, 1));
         w.bound(heads, 'min', most);
         w.bound(heads, 'max', 1);
         w.forEach(0, kvHeads, heads, (head) => {
@@ -345,31 +346,31 @@ class Attention {
     const frame = this.#frame;
     const code = laneCode(m, 8);
     const start = w.product(p, partition);
+    const scoreBytes = scoreRowBytes(this.#shape);
     const end = w.sum(start, partition);
     w.bound(end, 'min', unit.block.last);
     const tiles = this.#listTiles(w, unit.block, start, end);
     this.#placeSeen(w, unit.block, start);
 
-    this.#forEachTile(w, unit, tiles, ({ slot, column, firstRow, head }) => {
+    this.#forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
       const panel = w.addressOf(frame.panel);
-      const element = this.#shape.keys;
-      const from = w.sum(w.buffer('kPool'), w.product(slot, this.#keyRowBytes));
-      w.change('add', from, w.product(head, keyDim * elementSize[element]));
-      emitKeyPanel(w, { element, dim: keyDim, rowBytes: this.#keyRowBytes, from }, panel);
+      emitKeyPanel(w, this.#keySource(w, slot, head), panel);
+      const ahead = this.#ahead(w, unit, this.#keySource(w, next, unit.head), head, panel);
       this.#forEachRows(w, unit, firstRow, (row) => {
+        w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(frame.queries), w.product(row, 4 * keyDim));
-        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, 4 * partition));
+        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         emitProduct(w, code, {
           a: { base: a, stride: 4 * keyDim },
           b: { base: panel, stride: 4 * TILE },
-          c: { base: c, stride: 4 * partition },
-          ...{ count: keyDim, columns: TILE, accumulate: false },
+          c: { base: c, stride: scoreBytes },
+          ...{ count: keyDim, columns: TILE, accumulate: false, ahead },
         });
       });
     });
 
     this.#forEachRow(w, unit, ({ row, tokenOfBlock }) => {
-      const scores = w.sum(w.addressOf(frame.scores), w.product(row, 4 * partition));
+      const scores = w.sum(w.addressOf(frame.scores), w.product(row, scoreBytes));
       const seen = inSlot(frame.seenHere, 0, tokenOfBlock, 8);
       emitSoftmax(w, code, this.#shape, frame, tiles, {
         scores,
@@ -382,24 +383,24 @@ class Attention {
     const values = w.addressOf(frame.next);
     const valuesEnd = w.sum(values, w.product(w.product(unit.heads, unit.block.rows), 4 * valueDim));
     w.whileBelow(values, valuesEnd, 32, () => m.emit('vmovups', at(values), view(zero, 256)));
-    this.#forEachTile(w, unit, tiles, ({ slot, column, firstRow, head }) => {
+    this.#forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
       const panel = w.addressOf(frame.panel);
-      const element = this.#shape.values;
-      const from = w.sum(w.buffer('vPool'), w.product(slot, this.#valueRowBytes));
-      w.change('add', from, w.product(head, valueDim * elementSize[element]));
       const valid = w.difference(w.difference(end, start), column);
       w.bound(valid, 'min', TILE);
-      emitValuePanel(w, { element, dim: valueDim, rowBytes: this.#valueRowBytes, from }, panel, valid);
+      emitValuePanel(w, this.#valueSource(w, slot, head), panel, valid);
+      const ahead = this.#ahead(w, unit, this.#valueSource(w, next, unit.head), head, panel);
       this.#forEachRows(w, unit, firstRow, (row) => {
-        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, 4 * partition));
+        w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
+        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
         const b = w.value(panel);
         const product = (columns: number) =>
           emitProduct(w, code, {
-            a: { base: a, stride: 4 * partition },
+            a: { base: a, stride: scoreBytes },
             b: { base: b, stride: 4 * valueDim },
             c: { base: c, stride: 4 * valueDim },
             ...{ count: TILE, columns, accumulate: true },
+            ahead: { at: ahead.at, bytes: Math.ceil((ahead.bytes * columns) / valueDim) },
           });
         const whole = w.sum(c, 4 * (valueDim - (valueDim % 16)));
         w.whileBelow(c, whole, 64, () => {
@@ -409,6 +410,31 @@ class Attention {
         if (valueDim % 16 > 0) product(8);
       });
     });
+  }
+
+  #keySource(w: Writer, slot: Register, head: Register): PanelSource {
+    const { keys: element, keyDim: dim } = this.#shape;
+    return this.#source(w, w.buffer('kPool'), { element, dim, rowBytes: this.#keyRowBytes }, slot, head);
+  }
+  #valueSource(w: Writer, slot: Register, head: Register): PanelSource {
+    const { values: element, valueDim: dim } = this.#shape;
+    return this.#source(w, w.buffer('vPool'), { element, dim, rowBytes: this.#valueRowBytes }, slot, head);
+  }
+  #source(w: Writer, pool: Register, lies: Omit<PanelSource, 'from'>, slot: Register, head: Register): PanelSource {
+    const from = w.sum(pool, w.product(slot, lies.rowBytes));
+    w.change('add', from, w.product(head, lies.dim * elementSize[lies.element]));
+    return { ...lies, from };
+  }
+
+  /**
+   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
+   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
+   */
+  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
+    const bytes = TILE * next.dim * elementSize[next.element];
+    const at = w.value(panel);
+    w.when(unit.heads, 'e', this.#shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
+    return { at, bytes };
   }
 
   /** The tiles of [start, end) that somebody sees and that lie in blocks; their number. */
@@ -435,6 +461,9 @@ class Attention {
         w.change('add', count, 1);
       });
     });
+    const next = w.addressOf(this.#frame.tiles, w.shift(count, 'shl', 1), 8);
+    const first_ = w.value(inSlot(this.#frame.tiles, tileEntry.slot));
+    m.emit('mov', at(next, tileEntry.slot), q(first_));
     return count;
   }
 
@@ -455,15 +484,16 @@ class Attention {
     w: Writer,
     { block, head, heads }: Unit,
     tiles: Register,
-    body: (tile: { slot: Register; column: Register; firstRow: Register; head: Register }) => void,
+    body: (tile: { slot: Register; next: Register; column: Register; firstRow: Register; head: Register }) => void,
   ): void {
     const entry = w.addressOf(this.#frame.tiles);
     const end = w.sum(entry, w.product(tiles, tileEntry.bytes));
     w.whileBelow(entry, end, tileEntry.bytes, () => {
       const slot = w.value(at(entry, tileEntry.slot));
+      const next = w.value(at(entry, tileEntry.bytes + tileEntry.slot));
       const column = w.signed(at(entry, tileEntry.column));
       w.forEach(0, heads, 1, (j) => {
-        body({ slot, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
+        body({ slot, next, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
       });
     });
   }
