@@ -163,6 +163,8 @@ class Machine:
 
     def convert_pairs(self, cpu):
         """Carries out VCVTNE2PS2BF16 zmm, zmm, zmm. False: it is something else."""
+        if cpu.rip - 6 < self.entry:
+            return False
         code = self.read(cpu.rip - 6, 6)
         p0, p1, p2, modrm = code[1], code[2], code[3], code[5]
         if code[0] != 0x62 or p0 & 0xF != 2 or p1 & 0x87 != 7 or p2 & 0xF7 != 0x40 or code[4] != 0x71 or modrm < 0xC0:
