@@ -85,15 +85,20 @@ function makeInputs(V: number, rows: number, seed: number): Inputs {
       return x;
     });
   }).flat();
+  const temperature = each(() => pick(0, 0.3, 0.8, 1, 2));
+  const topK = each(() => pick(0, 1, 2, 5, 40, V - 1, V, V + 7, integer(random, V) + 1));
+  const topP = each(() => pick(1, 0.95, 0.5, 0, -1)).map((p, row) =>
+    p < 0 ? border(logits.slice(row * V, (row + 1) * V), temperature[row] || 1, topK[row] as number, random) : p,
+  );
   const bias = Array.from({ length: limits.maxBias }, () => [
     integer(random, rows + 4) - 2,
     integer(random, V + 2) - 1,
   ]);
   return new Map<string, ArrayBufferView>([
     ['logits', Float32Array.from(logits)],
-    ['temperature', Float32Array.from(each(() => pick(0, 0.3, 0.8, 1, 2)))],
-    ['topK', Int32Array.from(each(() => pick(0, 1, 2, 40, V - 1, V, V + 7, integer(random, V) + 1)))],
-    ['topP', Float32Array.from(each(() => pick(1, 0.95, 0.5, 0, random())))],
+    ['temperature', Float32Array.from(temperature)],
+    ['topK', Int32Array.from(topK)],
+    ['topP', Float32Array.from(topP)],
     ['minP', Float32Array.from(each(() => pick(0, 0.05, 0.5, 1)))],
     ['seed', Uint32Array.from({ length: 2 * rows }, () => integer(random, 2 ** 32))],
     ['drawPosition', Int32Array.from(each(() => integer(random, 5000)))],
@@ -107,6 +112,16 @@ function makeInputs(V: number, rows: number, seed: number): Inputs {
       Int32Array.from({ length: limits.maxSequences * 2 * V }, () => (random() < 0.1 ? integer(random, 5) : 0)),
     ],
   ]);
+}
+
+/** A top-p so near to the share of some tokens that the rounding of their sum decides. */
+function border(logits: readonly number[], temperature: number, topK: number, random: () => number): number {
+  const first = Math.max(...logits);
+  const weights = logits.map((x) => Math.exp((x - first) / temperature)).sort((a, b) => b - a);
+  const kept = weights.slice(0, topK > 0 ? topK : weights.length);
+  const sum = (list: readonly number[]) => list.reduce((total, x) => total + x, 0);
+  const few = kept.slice(0, 1 + integer(random, Math.min(kept.length, 8)));
+  return Math.fround(sum(few) / sum(kept) + (integer(random, 5) - 2) * 2 ** -25);
 }
 
 function assertSame(actual: Sampled, expected: Sampled, what: string): void {
@@ -144,5 +159,25 @@ test('sample: rows that are no numbers give an id of the vocabulary', { skip }, 
     given.set('logits', logits);
     const { ids } = native(V, given, 16, [0]);
     assert.ok(ids.every((id) => id >= 0 && id < V));
+  }
+});
+
+test('sample: where the rounding of a sum decides, it is rounded as in the decomposition', { skip }, async () => {
+  const V = 37;
+  const oracle = await onDevice(V, false);
+  for (let round = 0; round < 60; round++) {
+    const random = generator(round);
+    const given = new Map(makeInputs(V, 16, round));
+    const logits = normal(random, 16 * V, 0.3);
+    const topK = Array.from({ length: 16 }, () => 3 + integer(random, 9));
+    const topP = topK.map((k, row) => border(logits.slice(row * V, (row + 1) * V), 1, k, random));
+    given.set('logits', Float32Array.from(logits)).set('temperature', new Float32Array(16).fill(1));
+    given.set('topK', Int32Array.from(topK)).set('topP', Float32Array.from(topP)).set('minP', new Float32Array(16));
+    given.set(
+      'penalties',
+      Float32Array.from({ length: 48 }, (_, i) => (i % 3 === 0 ? 1 : 0)),
+    );
+    given.set('biasRow', new Int32Array(limits.maxBias).fill(-1));
+    assertSame(native(V, given, 16, [0]), await oracle(given, 16), `round ${round}`);
   }
 });

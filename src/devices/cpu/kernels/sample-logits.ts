@@ -107,8 +107,8 @@ export function emitFirstEqual<B extends string>(
       const lane = w.gp();
       m.emit('bsf', d(lane), d(low));
       w.change('add', lane, index);
-      // What stands behind the end may be equal too.
-      w.bound(result, 'min', lane);
+      // In the row: what stands behind its end is equal only where all of it is, whose first comes first.
+      w.set(result, lane);
       m.emit('jmp', found);
     });
   });
