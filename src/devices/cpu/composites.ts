@@ -3,29 +3,31 @@
  */
 
 import { IngotError } from '../../base/errors.ts';
+import type { Cost } from '../../compiler/cost.ts';
 import type { OpGroup } from '../../compiler/kernel/lower.ts';
 import { type PagedAttentionAttributes, pagedAttentionComposite } from '../../composites/paged_attention.ts';
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../composites/quantized_dot.ts';
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
 import { sampleComposite, sampleInputs } from '../../composites/sample.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
-import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
-import { blockFormat } from '../../numerics/quant/formats.ts';
+import { asTensor, type Dim, type DimSymbol, maxDim, resolveDim } from '../../ir/types.ts';
 import type { EmittedKernel } from './emit/abi.ts';
+import { activationBytes, activationsKernel, activationsOf } from './kernels/activations.ts';
 import {
   type AttentionShape,
+  elementSize,
   isSupported,
   type PoolElement,
   partialsBytes,
   poolElements,
 } from './kernels/attention-shape.ts';
-import { packedFormat } from './kernels/packing.ts';
+import { packedBytes, packedFormat } from './kernels/packing.ts';
 import { attentionBuffers, attentionKernels } from './kernels/paged-attention.ts';
-import { type ActivationBlock, activationBytes, quantizeActivationsKernel } from './kernels/quantize-activations.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
 import { type SampleShape, sampleBuffers, sampleKernel, sampleRowBytes } from './kernels/sample.ts';
 import { dimSymbols } from './kernels/writer.ts';
+import type { RunFacts } from './profile.ts';
 import type { Target } from './target.ts';
 import type { PackedValues } from './weights.ts';
 
@@ -40,6 +42,7 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
+  cost(run: RunFacts): Cost;
 }
 
 const dotName = `ingot.${quantizedDotComposite.name}`;
@@ -67,12 +70,12 @@ export function isKernelName(name: string): boolean {
 }
 
 /** The launches of a group that is one composite with a kernel. */
-export function compositeKernels({ ops }: OpGroup, _target: Target): readonly CompositeLaunch[] {
+export function compositeKernels({ ops }: OpGroup, target: Target): readonly CompositeLaunch[] {
   const [op] = ops as readonly Op[];
   if (op?.name !== 'composite' || ops.length !== 1) throw new Error('a composite stands alone');
   switch (op.attributes.name) {
     case dotName:
-      return dotLaunches(op);
+      return dotLaunches(op, target);
     case takeName:
       return takeLaunches(op);
     case attentionName:
@@ -82,7 +85,7 @@ export function compositeKernels({ ops }: OpGroup, _target: Target): readonly Co
   }
 }
 
-function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
+function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
   const { format, numerics, operands: names } = op.attributes.composite_attributes as QuantizedDotAttributes;
   const operand = (name: (typeof names)[number]) => op.operands[names.indexOf(name)];
   const [x, weight, bias] = [operand('x'), operand('weight'), operand('bias') as Value | undefined];
@@ -90,23 +93,35 @@ function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
   const tokens = rowsOf(x, 1);
   const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
   const dims = dimsOf(tokens);
-  const dot = (activations: CompositeBuffer): CompositeLaunch => ({
+  const weightBytes = packedBytes(packedFormat(format), [N, K]);
+  const activations = activationsOf(packedFormat(format), numerics, target);
+  const inputBytes = (T: number) => (activations.kind === 'plain' ? 4 * T * K : activationBytes(activations, T, K));
+  const dot = (input: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
-    kernel: () => quantizedDotKernel(shape),
-    buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
+    kernel: () => quantizedDotKernel(shape, target),
+    buffers: [input, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
+    cost({ dims: values }) {
+      const T = resolveDim(tokens, values);
+      const bytes = weightBytes + inputBytes(T) + (bias ? 4 * N : 0) + 4 * T * N;
+      return { bytes, operations: 2 * T * N * K, element: numerics };
+    },
   });
-  if (numerics !== 'i8') return [dot({ value: x })];
-  const block = blockFormat(packedFormat(format)).blockSize as ActivationBlock;
-  const quantize: CompositeLaunch = {
-    key: `quantize_activations ${JSON.stringify([block, tokens, K])}`,
-    kernel: () => quantizeActivationsKernel(block, tokens, K),
+  if (activations.kind === 'plain') return [dot({ value: x })];
+  const prepare: CompositeLaunch = {
+    key: `activations ${JSON.stringify([activations, tokens, K])}`,
+    kernel: () => activationsKernel(activations, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
-    scratchBytes: activationBytes(block, maxDim(tokens), K),
+    scratchBytes: activationBytes(activations, maxDim(tokens), K),
+    // The largest magnitude, a product, a rounding.
+    cost({ dims: values }) {
+      const T = resolveDim(tokens, values);
+      return { bytes: 4 * T * K + inputBytes(T), operations: 3 * T * K, element: 'f32' };
+    },
   };
-  return [quantize, dot({ scratch: 0 })];
+  return [prepare, dot({ scratch: 0 })];
 }
 
 function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
@@ -122,6 +137,11 @@ function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
       buffers: [{ value: ids }, { value: weight }, { value: op.results[0] }],
       dims: dimsOf(tokens),
       scratchBytes: 0,
+      cost({ dims: values }) {
+        const T = resolveDim(tokens, values);
+        const rowBytes = packedBytes(packedFormat(format), [N, K]) / N;
+        return { bytes: T * (4 + rowBytes + 4 * K), operations: T * K, element: 'f32' };
+      },
     },
   ];
 }
@@ -161,6 +181,7 @@ function attentionLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
     }),
     dims: dimSymbols([shape.tokens, shape.sequences]),
     scratchBytes: partialsBytes(shape),
+    cost: (run) => attentionCost(shape, name, run),
   }));
 }
 
@@ -184,8 +205,28 @@ function sampleLaunches({ operands, results }: OpOf<'composite'>): readonly Comp
       }),
       dims: dimsOf(rows),
       scratchBytes: maxDim(rows) * sampleRowBytes(shape.vocabulary),
+      // Of rows that are not drawn: an exponential and two comparisons an element.
+      cost({ dims }) {
+        const elements = resolveDim(rows, dims) * shape.vocabulary;
+        return { bytes: 4 * elements, operations: 20 * elements, element: 'f32' };
+      },
     },
   ];
+}
+
+/** Of the first kernel: every context once, and as if each token saw all before it in its sequence; of the merge next to nothing. */
+function attentionCost(shape: AttentionShape, name: string, { dims, contextTokens }: RunFacts): Cost {
+  const { heads, kvHeads, keyDim, valueDim, keys, values } = shape;
+  const T = resolveDim(shape.tokens, dims);
+  const S = Math.max(1, resolveDim(shape.sequences, dims));
+  if (name !== 'paged_attention') return { bytes: 8 * T * heads * valueDim, operations: 0, element: 'f32' };
+  const pools = contextTokens * kvHeads * (keyDim * elementSize[keys] + valueDim * elementSize[values]);
+  const seen = (T / S) * Math.max(0, contextTokens - (T - S) / 2);
+  return {
+    bytes: pools + 4 * T * heads * (keyDim + valueDim),
+    operations: 2 * seen * heads * (keyDim + valueDim),
+    element: 'f32',
+  };
 }
 
 /** Rows of a value whose last `inner` dimensions make one. */

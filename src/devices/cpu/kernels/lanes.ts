@@ -1,7 +1,8 @@
 /** Between vectors and single numbers: one number in all lanes, all lanes in one number. */
 import { FloatCode } from '../emit/float-code.ts';
-import { LaneCode } from '../emit/lane-code.ts';
+import type { LaneCode } from '../emit/lane-code.ts';
 import { type Address, type Register, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 
 export const broadcast = (code: LaneCode, from: Address): Register => code.op('vbroadcastss', 32, from);
 
@@ -16,7 +17,7 @@ export function across(
 ) {
   const m = code.machine;
   let all = parts.reduce((a, b) => fold(new FloatCode(code, 32), a, b));
-  const narrow = new FloatCode(new LaneCode(m, 4), 32);
+  const narrow = new FloatCode(laneCode(m, 4), 32);
   if (code.lanes === 8) {
     const high = m.register('vec');
     m.emit('vextractf128', view(high, 128), view(all, 256), 1);

@@ -7,9 +7,9 @@
  * share the units by the number of scores in them. How the work is divided changes no bits.
  */
 import type { EmittedKernel } from '../emit/abi.ts';
-import { LaneCode } from '../emit/lane-code.ts';
 import { at, d, q, RAX, type Register, view } from '../emit/machine.ts';
 import { ScalarIntegers } from '../emit/scalar-integers.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { emitKeyPanel, emitValuePanel, type PanelSource } from './attention-panels.ts';
 import { emitProduct, type Prefetch } from './attention-product.ts';
 import {
@@ -141,7 +141,7 @@ class Attention {
   merge(): EmittedKernel {
     const { tokens, heads, valueDim, sinks } = this.#shape;
     const w = this.#writer('paged_attention_merge');
-    const code = new LaneCode(w.m, 8);
+    const code = laneCode(w.m, 8);
     const all = w.dim(tokens);
     const { running, runningStatistics } = this.#frame;
     const row = w.product(all, heads);
@@ -253,7 +253,7 @@ class Attention {
   #unit(w: Writer, unit: Unit, split: Register | undefined): void {
     const { valueDim, heads, sinks } = this.#shape;
     const { running, runningStatistics, next, nextStatistics } = this.#frame;
-    const code = new LaneCode(w.m, 8);
+    const code = laneCode(w.m, 8);
     this.#loadQueries(w, unit);
     this.#forEachRow(w, unit, ({ row }) =>
       emitEmpty(w, code, valueDim, stateAt(w, runningStatistics, running, valueDim, row)),
@@ -279,7 +279,7 @@ class Attention {
 
   /** Copies a state. */
   #keep(w: Writer, from: State, to: State): void {
-    const code = new LaneCode(w.m, 8);
+    const code = laneCode(w.m, 8);
     w.m.emit('mov', q(RAX), at(from.statistics));
     w.m.emit('mov', at(to.statistics), q(RAX));
     for (let i = 0; i < 4 * this.#shape.valueDim; i += 32) {
@@ -311,7 +311,7 @@ class Attention {
   #loadQueries(w: Writer, unit: Unit): void {
     const { heads, keyDim, window } = this.#shape;
     const { m } = w;
-    const code = new LaneCode(m, 8);
+    const code = laneCode(m, 8);
     const { queries, seen } = this.#frame;
     const zero = code.zero();
     const all = w.addressOf(queries);
@@ -344,7 +344,7 @@ class Attention {
     const { keyDim, valueDim, partition } = this.#shape;
     const { m } = w;
     const frame = this.#frame;
-    const code = new LaneCode(m, 8);
+    const code = laneCode(m, 8);
     const start = w.product(p, partition);
     const scoreBytes = scoreRowBytes(this.#shape);
     const end = w.sum(start, partition);
@@ -508,7 +508,7 @@ const divided = (w: Writer, a: Register, b: Register) => new ScalarIntegers(w.m)
 
 function storeFloat(w: Writer, to: ReturnType<typeof at>, x: Register): void {
   const { m } = w;
-  const zero = new LaneCode(m, 4).zero();
+  const zero = laneCode(m, 4).zero();
   const float = m.register('vec');
   m.emit('vcvtsi2ss', view(float, 128), view(zero, 128), q(x));
   m.emit('vmovss', to, view(float, 128));

@@ -1,7 +1,7 @@
 /** Pairs of 64 bits sorted by their low 32, ascending and stable: least significant digits of 11 bits first. */
 
-import { LaneCode } from '../emit/lane-code.ts';
 import { at, d, q, type Register, type Slot, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import type { KernelWriter } from './writer.ts';
 
 const DIGIT = 11;
@@ -19,7 +19,7 @@ export function emitSort<B extends string>(
   count: Register,
 ): void {
   const { m } = w;
-  const zero = new LaneCode(m, 8).zero();
+  const zero = laneCode(m, 8).zero();
   const bytes = w.shift(count, 'shl', 3);
   let [source, target] = [from, to];
   for (let pass = 0; pass < PASSES; pass++) {

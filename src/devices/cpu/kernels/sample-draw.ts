@@ -5,8 +5,9 @@
  */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
-import { LaneCode } from '../emit/lane-code.ts';
+import { constantAt, type LaneCode } from '../emit/lane-code.ts';
 import { at, d, q, type Register, type Slot, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { across, broadcast, storeFirst } from './lanes.ts';
 import { emitSort } from './radix-sort.ts';
 import { forEachSixteen, LANES, maskBits } from './sample-logits.ts';
@@ -47,7 +48,7 @@ export function emitDraw<B extends string>(
   draw: Draw,
 ): Register {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const f = new FloatCode(code, 32);
   const [first, second] = draw.pairs;
   emitKeys(w, slots, logits, length, broadcast(code, at(draw.temperature)), second);
@@ -89,17 +90,17 @@ export function emitDraw<B extends string>(
   const least = broadcast(code, at(draw.minP));
   const forEachKept = (body: (kept: Register, sum: Register, index: Register) => void) => {
     // The most likely token always stays.
-    const always = code.load(32, code.list([-1, 0, 0, 0, 0, 0, 0, 0]));
+    const always = code.load(32, constantAt(m, Int32Array.of(-1, 0, 0, 0, 0, 0, 0, 0)));
     w.forEach(0, wanted, 8, (index) => {
       const weight = code.load(32, at(weights, 0, index, 4));
-      const inTopP = f.or(f.compare('LT', code.load(32, at(sums, -4, index, 4)), share), all);
-      const possible = f.and(f.compare('GE', weight, least), f.compare('GT', weight, f.number(0)));
-      body(f.or(f.and(inTopP, possible), always), code.load(32, at(sums, 0, index, 4)), index);
+      const inTopP = f.either(f.compare('LT', code.load(32, at(sums, -4, index, 4)), share), all);
+      const possible = f.both(f.compare('GE', weight, least), f.compare('GT', weight, f.number(0)));
+      body(f.either(f.both(inTopP, possible), always), code.load(32, at(sums, 0, index, 4)), index);
       code.change('vxorps', 32, always, always, always);
     });
   };
   const most = code.zero();
-  forEachKept((kept, sum) => code.change('vmaxps', 32, most, f.and(kept, sum), most));
+  forEachKept((kept, sum) => code.change('vmaxps', 32, most, f.keep(kept, sum), most));
   const greatest = across(code, [most], (f, a, b) => f.maximum(a, b));
   const random = emitUniform(w, draw.seed, draw.position);
   m.emit('vmulss', view(random, 128), view(random, 128), view(greatest, 128));
@@ -107,7 +108,7 @@ export function emitDraw<B extends string>(
   const result = w.value(length - 1);
   const found = m.newLabel();
   forEachKept((kept, sum, index) => {
-    const bits = maskBits(w, f.and(kept, f.compare('GT', sum, target)));
+    const bits = maskBits(w, f.both(kept, f.compare('GT', sum, target)));
     w.when(bits, 'ne', 0, () => {
       const lane = w.gp();
       m.emit('bsf', d(lane), d(bits));
@@ -130,7 +131,7 @@ function emitKeys<B extends string>(
   keys: Register,
 ): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const f = new FloatCode(code, 32);
   forEachSixteen(w, tail, logits, length, (x, index) => {
     x.forEach((part, half) => {
@@ -154,7 +155,7 @@ function keyOf(code: LaneCode, x: Register): Register {
 /** The least key of each chunk, as pairs. */
 function emitMinima<B extends string>(w: KernelWriter<B>, keys: Register, length: number, pairs: Register): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const chunk = chunkOf(length);
   const from = w.value(keys);
   const to = w.value(pairs);
@@ -177,7 +178,7 @@ function emitGather<B extends string>(
   pairs: Register,
 ): Register {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const flip = code.words(32, 0x8000_0000);
   const limit = code.op('vpxor', 32, code.broadcast(32, code.fromGeneral(32, threshold)), flip);
   const to = w.value(pairs);
@@ -207,7 +208,7 @@ function emitGather<B extends string>(
 /** exp(x - first) of the sorted pairs; zeros behind the last. */
 function emitWeights<B extends string>(w: KernelWriter<B>, pairs: Register, count: Register, weights: Register): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const f = new FloatCode(code, 32);
   const greatest = keyOf(code, broadcast(code, at(pairs)));
   w.forEach(0, count, 8, (index) => {
@@ -226,7 +227,7 @@ function emitPrefixSums<B extends string>(
   sums: Register,
 ): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   // Zeros before the first.
   m.emit('vmovups', at(sums, -32), code.view(code.zero(), 32));
   w.forEach(0, count, 8, (i) =>
@@ -275,7 +276,7 @@ function emitTotal<B extends string>(
     const nextStart = w.shift(start, 'shr', 1);
     const nextEnd = w.shift(w.sum(end, 1), 'shr', 1);
     w.forEach(nextStart, nextEnd, 1, (node) => {
-      const sum = new LaneCode(m, 4).zero();
+      const sum = laneCode(m, 4).zero();
       for (const side of [0, 1]) {
         const leaf = w.sum(node, node);
         w.change('add', leaf, side);
@@ -329,7 +330,7 @@ function emitUniform<B extends string>(w: KernelWriter<B>, seed: Register, posit
   m.emit('shr', d(random), 8);
   m.emit('or', d(random), 1);
   const float = m.register('vec');
-  m.emit('vcvtsi2ss', view(float, 128), view(new LaneCode(m, 4).zero(), 128), q(random));
-  m.emit('vmulss', view(float, 128), view(float, 128), new FloatCode(new LaneCode(m, 4), 32).number(2 ** -24));
+  m.emit('vcvtsi2ss', view(float, 128), view(laneCode(m, 4).zero(), 128), q(random));
+  m.emit('vmulss', view(float, 128), view(float, 128), new FloatCode(laneCode(m, 4), 32).number(2 ** -24));
   return float;
 }

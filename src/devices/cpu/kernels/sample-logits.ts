@@ -1,8 +1,8 @@
 /** Passes over one row of logits, in the order of sums that composites/sample.ts has: 16 lanes, then a tree. */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
-import { LaneCode } from '../emit/lane-code.ts';
 import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { across, broadcast } from './lanes.ts';
 import { inSlot, type KernelWriter } from './writer.ts';
 
@@ -21,7 +21,7 @@ export function forEachSixteen<B extends string>(
   body: (x: readonly Register[], index: Register) => void,
 ): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const load = (from: (half: number) => ReturnType<typeof at>) => halves.map((half) => code.load(32, from(half)));
   const whole = length - (length % LANES);
   w.forEach(0, whole, LANES, (index) =>
@@ -46,7 +46,7 @@ export function forEachSixteen<B extends string>(
 
 /** The greatest in all lanes; NaN if there is one. */
 export function emitMaximum<B extends string>(w: KernelWriter<B>, tail: Slot, row: Register, length: number): Register {
-  const code = new LaneCode(w.m, 8);
+  const code = laneCode(w.m, 8);
   const f = new FloatCode(code, 32);
   const most = halves.map(() => f.load(Number.NEGATIVE_INFINITY));
   const unordered = code.zero();
@@ -70,7 +70,7 @@ export function emitExponentials<B extends string>(
   length: number,
   max: Register,
 ): Register {
-  const code = new LaneCode(w.m, 8);
+  const code = laneCode(w.m, 8);
   const f = new FloatCode(code, 32);
   const sums = halves.map(() => code.zero());
   forEachSixteen(w, tail, row, length, (x) => {
@@ -97,7 +97,7 @@ export function emitFirstEqual<B extends string>(
   max: Register,
 ): Register {
   const { m } = w;
-  const f = new FloatCode(new LaneCode(m, 8), 32);
+  const f = new FloatCode(laneCode(m, 8), 32);
   const result = w.value(length - 1);
   const found = m.newLabel();
   forEachSixteen(w, tail, row, length, (x, index) => {
@@ -126,7 +126,7 @@ export function emitPenalties<B extends string>(
 ): void {
   const { m } = w;
   const penalize = (lanes: 1 | 8, index: Register) => {
-    const code = new LaneCode(m, lanes);
+    const code = laneCode(m, lanes);
     const f = new FloatCode(code, 32);
     const load = (from: ReturnType<typeof at>) => {
       if (lanes === 8) return code.load(32, from);

@@ -5,10 +5,10 @@
 import type { Dim } from '../../../ir/types.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { FloatCode } from '../emit/float-code.ts';
-import { LaneCode } from '../emit/lane-code.ts';
 import { at, d, q, type Register, view } from '../emit/machine.ts';
 import { floatUnary } from '../emit/math.ts';
 import { ScalarIntegers } from '../emit/scalar-integers.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { sortBins } from './radix-sort.ts';
 import { type DrawSlots, emitDraw, pairBytes, sumBytes } from './sample-draw.ts';
 import { emitExponentials, emitFirstEqual, emitMaximum, emitPenalties, tailSlot } from './sample-logits.ts';
@@ -96,7 +96,7 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
     m.emit('mov', at(w.buffer('ids'), 0, row, 4), d(id));
 
     const sum = emitExponentials(w, slots.tail, logits, vocabulary, max);
-    const one = new LaneCode(m, 1);
+    const one = laneCode(m, 1);
     const f = new FloatCode(one, 32);
     const logit = m.register('vec');
     m.emit('vmovss', view(logit, 128), at(logits, 0, id, 4));
@@ -109,7 +109,7 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
 
 function emitCopy(w: Writer, from: Register, to: Register, length: number): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const whole = length - (length % 8);
   w.forEach(0, whole, 8, (i) => m.emit('vmovups', at(to, 0, i, 4), view(code.load(32, at(from, 0, i, 4)), 256)));
   w.forEach(whole, length, 1, (i) => {
