@@ -6,7 +6,9 @@
 import { inlineComposites } from '../src/compiler/inline.ts';
 import { pagedAttention } from '../src/composites/paged_attention.ts';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
+import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
+import { createTeam } from '../src/devices/cpu/team.ts';
 import type { Device } from '../src/devices/device.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
 import type { Parameter, Value } from '../src/ir/program.ts';
@@ -83,11 +85,40 @@ async function prepare(device: Device, pool: Pool, tokens: number, context: numb
   };
 }
 
-/** Seconds of the best of the runs. */
-async function best(run: () => Promise<number>): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
+/** Reads memory of its own that is larger than the caches, with as many threads. */
+function prepareRead(threads: number) {
+  const bytes = 128 * 2 ** 20;
+  const memory = system.mapMemory(bytes, { huge: true, prefault: true });
+  const argument = system.mapMemory(64);
+  new BigUint64Array(argument.bytes().buffer, argument.bytes().byteOffset, 2).set([
+    BigInt(memory.address),
+    BigInt(bytes),
+  ]);
+  const code = system.mapCode(readKernel());
+  const team = createTeam(system, { threads });
+  const list = team.list([
+    { kind: 'kernel', code, offset: 0, argument: { memory: argument, offset: 0 }, barrier: true },
+  ]);
+  return {
+    bytes,
+    run: async () => {
+      const start = performance.now();
+      team.wait(team.submit(list), Number.POSITIVE_INFINITY);
+      return (performance.now() - start) / 1000;
+    },
+    [Symbol.dispose]() {
+      list[Symbol.dispose]();
+      team[Symbol.dispose]();
+      for (const one of [code, argument, memory]) one[Symbol.dispose]();
+    },
+  };
+}
+
+/** Seconds of the best run of each; they alternate, so that all see the same neighbours. */
+async function best(...runs: readonly (() => Promise<number>)[]): Promise<number[]> {
+  const least = runs.map(() => Number.POSITIVE_INFINITY);
   const end = performance.now() + milliseconds;
-  do least = Math.min(least, await run());
+  do for (const [i, run] of runs.entries()) least[i] = Math.min(least[i] as number, await run());
   while (performance.now() < end);
   return least;
 }
@@ -99,13 +130,15 @@ for (const pool of ['bf16', 'f16', 'f32'] as const) {
   if (only.length > 0 && !only.includes(pool)) continue;
   {
     using decode = await prepare(device, pool, 1, decodeDepth, layers);
-    const seconds = await best(decode.run);
+    using read = prepareRead(device.threads);
+    const [seconds, readSeconds] = (await best(decode.run, read.run)) as [number, number];
+    const rate = (bytes: number, time: number) => `${(bytes / time / 1e9).toFixed(1)} GB/s`;
     console.log(
-      `${pool.padEnd(5)} decode at ${decodeDepth}, ${layers} layers: ${(1000 * seconds).toFixed(2)} ms, ${(decode.bytes / seconds / 1e9).toFixed(1)} GB/s`,
+      `${pool.padEnd(5)} decode at ${decodeDepth}, ${layers} layers: ${(1000 * seconds).toFixed(2)} ms, ${rate(decode.bytes, seconds)}; read ${rate(read.bytes, readSeconds)}`,
     );
   }
   using prefill = await prepare(device, pool, prefillTokens, prefillTokens, 1);
-  const seconds = await best(prefill.run);
+  const [seconds] = (await best(prefill.run)) as [number];
   const flops = 2 * prefillTokens * (prefillTokens + 1) * heads * dim;
   console.log(
     `${pool.padEnd(5)} prefill of ${prefillTokens}, one layer: ${(1000 * seconds).toFixed(2)} ms, ${(flops / seconds / 1e9).toFixed(1)} GFLOP/s`,

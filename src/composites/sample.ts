@@ -12,8 +12,8 @@ import { asTensor, tensor } from '../ir/types.ts';
 import { type Composite, emit } from './composite.ts';
 import { philox, uniform } from './philox.ts';
 
-/** Inputs as `samplingInputs` gives them, after the logits; the last is the state. */
-const names = [
+/** Inputs as `samplingInputs` gives them, after the logits; the last is the state, which is only read. */
+export const sampleInputs = [
   'temperature',
   'topK',
   'topP',
@@ -27,12 +27,12 @@ const names = [
   'biasValue',
   'counts',
 ] as const;
-type Inputs = Readonly<Record<(typeof names)[number], Value>>;
+type Inputs = Readonly<Record<(typeof sampleInputs)[number], Value>>;
 
 export const sampleComposite: Composite<Readonly<Record<never, never>>> = {
   name: 'sample',
   decompose(b, [logits, ...operands]) {
-    const inputs = Object.fromEntries(names.map((name, i) => [name, operands[i]])) as Inputs;
+    const inputs = Object.fromEntries(sampleInputs.map((name, i) => [name, operands[i]])) as Inputs;
     const adjusted = penalize(b, addBias(b, logits, inputs), inputs);
     const greedy = argmax(b, adjusted);
     const random = b.compare('GT', inputs.temperature, zeros(b, inputs.temperature));
@@ -42,7 +42,7 @@ export const sampleComposite: Composite<Readonly<Record<never, never>>> = {
       (yes) => [yes.select(random, draw(yes, adjusted, inputs), greedy)],
       () => [greedy],
     );
-    return [ids, logProbability(b, logits, ids), count(b, ids, inputs)];
+    return [ids, logProbability(b, logits, ids)];
   },
 };
 
@@ -234,7 +234,7 @@ function logProbability(b: Builder, logits: Value, ids: Value): Value {
 }
 
 /** One more of each id in the answer of its row's sequence. */
-function count(b: Builder, ids: Value, { counts, countRow }: Inputs): Value {
+function count(b: Builder, ids: Value, counts: Value, countRow: Value): Value {
   const one = b.full('i32', asTensor(ids.type).shape, 1);
   return addAt(b, counts, indexVectors(b, [countRow, one, ids]), one);
 }
@@ -253,11 +253,11 @@ export interface Sampled {
  * is outside the state counts nothing. @throws IngotError 'InvalidProgram' if one is missing.
  */
 export function sample(b: Builder, logits: Value, values: Readonly<Record<string, Value>>): Sampled {
-  const operands = names.map((name) => {
+  const operands = sampleInputs.map((name) => {
     const value: Value | undefined = values[name];
     if (value === undefined) throw new IngotError('InvalidProgram', `sample: there is no input ${name}`);
     return value;
   });
-  const [ids, logprobs, counts] = emit(b, sampleComposite, [logits, ...operands], {});
-  return { ids, logprobs, counts };
+  const [ids, logprobs] = emit(b, sampleComposite, [logits, ...operands], {});
+  return { ids, logprobs, counts: count(b, ids, values.counts, values.countRow) };
 }

@@ -8,6 +8,7 @@ import type { OpGroup } from '../../compiler/kernel/lower.ts';
 import { type PagedAttentionAttributes, pagedAttentionComposite } from '../../composites/paged_attention.ts';
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../composites/quantized_dot.ts';
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
+import { sampleComposite, sampleInputs } from '../../composites/sample.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, type DimSymbol, maxDim, resolveDim } from '../../ir/types.ts';
 import type { EmittedKernel } from './emit/abi.ts';
@@ -24,6 +25,7 @@ import { packedBytes, packedFormat } from './kernels/packing.ts';
 import { attentionBuffers, attentionKernels } from './kernels/paged-attention.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
+import { type SampleShape, sampleBuffers, sampleKernel, sampleRowBytes } from './kernels/sample.ts';
 import { dimSymbols } from './kernels/writer.ts';
 import type { RunFacts } from './profile.ts';
 import type { Target } from './target.ts';
@@ -46,12 +48,15 @@ export interface CompositeLaunch {
 const dotName = `ingot.${quantizedDotComposite.name}`;
 const takeName = `ingot.${quantizedTakeComposite.name}`;
 const attentionName = `ingot.${pagedAttentionComposite.name}`;
+const sampleName = `ingot.${sampleComposite.name}`;
+const kernelNames: readonly string[] = [dotName, takeName, attentionName, sampleName];
 
 /** Whether this use of a composite has a kernel: its weight lies in panels, or its shapes are among those that have one. */
 export function hasKernel(op: OpOf<'composite'>, packed: PackedValues): boolean {
   const { attributes, operands } = op;
   if (!isKernelName(attributes.name)) return false;
   if (attributes.name === attentionName) return attentionShape(op) !== undefined;
+  if (attributes.name === sampleName) return true;
   const { format, operands: names } = attributes.composite_attributes as
     | QuantizedDotAttributes
     | QuantizedTakeAttributes;
@@ -61,7 +66,7 @@ export function hasKernel(op: OpOf<'composite'>, packed: PackedValues): boolean 
 
 /** Names of composites some of whose uses are left when those without a kernel are inlined. */
 export function isKernelName(name: string): boolean {
-  return name === dotName || name === takeName || name === attentionName;
+  return kernelNames.includes(name);
 }
 
 /** The launches of a group that is one composite with a kernel. */
@@ -73,8 +78,10 @@ export function compositeKernels({ ops }: OpGroup, target: Target): readonly Com
       return dotLaunches(op, target);
     case takeName:
       return takeLaunches(op);
-    default:
+    case attentionName:
       return attentionLaunches(op);
+    default:
+      return sampleLaunches(op);
   }
 }
 
@@ -176,6 +183,35 @@ function attentionLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
     scratchBytes: partialsBytes(shape),
     cost: (run) => attentionCost(shape, name, run),
   }));
+}
+
+function sampleLaunches({ operands, results }: OpOf<'composite'>): readonly CompositeLaunch[] {
+  const names = ['logits', ...sampleInputs];
+  const typeOf = (name: string) => asTensor(operands[names.indexOf(name)].type).shape;
+  const [rows, vocabulary] = typeOf('logits');
+  const shape: SampleShape = {
+    ...{ rows, vocabulary: maxDim(vocabulary), sequences: maxDim(typeOf('counts')[0]) },
+    biases: maxDim(typeOf('biasRow')[0]),
+  };
+  const values = new Map([...operands.entries()].map(([i, value]) => [names[i], value]));
+  values.set('ids', results[0]).set('logprobs', results[1]);
+  return [
+    {
+      key: `sample ${JSON.stringify(shape)}`,
+      kernel: () => sampleKernel(shape),
+      buffers: sampleBuffers.map((name): CompositeBuffer => {
+        const value = values.get(name);
+        return value === undefined ? { scratch: 0 } : { value };
+      }),
+      dims: dimsOf(rows),
+      scratchBytes: maxDim(rows) * sampleRowBytes(shape.vocabulary),
+      // Of rows that are not drawn: an exponential and two comparisons an element.
+      cost({ dims }) {
+        const elements = resolveDim(rows, dims) * shape.vocabulary;
+        return { bytes: 4 * elements, operations: 20 * elements, element: 'f32' };
+      },
+    },
+  ];
 }
 
 /** Of the first kernel: every context once, and as if each token saw all before it in its sequence; of the merge next to nothing. */

@@ -4,44 +4,18 @@
  */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential, tangentHyperbolic } from '../emit/functions.ts';
-import { constantAt, type LaneCode, type LaneCount } from '../emit/lane-code.ts';
-import { type Address, at, d, type Register, view } from '../emit/machine.ts';
+import { constantAt, type LaneCode } from '../emit/lane-code.ts';
+import { type Address, at, d, type Register } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { type AttentionShape, type Frame, TILE, tileEntry } from './attention-shape.ts';
+import { across, broadcast, storeFirst } from './lanes.ts';
 import { inSlot, type KernelWriter } from './writer.ts';
 
 const NOTHING = Number.NEGATIVE_INFINITY;
 const nothingBits = 0xff800000 | 0;
 
-const broadcast = (code: LaneCode, from: Address) => code.op('vbroadcastss', 32, from);
-const storeFirst = (code: LaneCode, to: Address, x: Register) => code.machine.emit('vmovss', to, view(x, 128));
-
 /** 0 in place of -inf, the maximum of nothing. */
 const finite = (f: FloatCode, max: Register) => f.keep(f.compare('NE', max, f.number(NOTHING)), max);
-
-/** Lane l with lane l + half until one is left, from vectors that hold 16. */
-function across(
-  code: LaneCode,
-  parts: readonly Register[],
-  fold: (f: FloatCode, a: Register, b: Register) => Register,
-) {
-  const m = code.machine;
-  let lanes: LaneCount = code.lanes;
-  let all = parts.reduce((a, b) => fold(new FloatCode(code, 32), a, b));
-  const narrow = new FloatCode(laneCode(m, 4), 32);
-  if (lanes === 8) {
-    const high = m.register('vec');
-    m.emit('vextractf128', view(high, 128), view(all, 256), 1);
-    all = fold(narrow, all, high);
-    lanes = 4;
-  }
-  for (const order of [0xee, 0x55]) {
-    const high = m.register('vec');
-    m.emit('vpshufd', view(high, 128), view(all, 128), order);
-    all = fold(narrow, all, high);
-  }
-  return all;
-}
 
 /** Where a row's scores lie, what it sees of the partition ([first, last) as two f32), and where maximum and sum go. */
 export interface Row {

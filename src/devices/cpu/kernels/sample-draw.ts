@@ -1,0 +1,336 @@
+/**
+ * A draw from one row, as composites/sample.ts does it: logits over the temperature in descending order, exponentials, their
+ * prefix sums in log2 steps, the first that reaches a random share of those kept. With top-k only what is at least the k-th
+ * greatest of the maxima of chunks is sorted: it holds the k greatest and few more.
+ */
+import { FloatCode } from '../emit/float-code.ts';
+import { exponential } from '../emit/functions.ts';
+import { constantAt, type LaneCode } from '../emit/lane-code.ts';
+import { at, d, q, type Register, type Slot, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
+import { across, broadcast, storeFirst } from './lanes.ts';
+import { emitSort } from './radix-sort.ts';
+import { forEachSixteen, LANES, maskBits } from './sample-logits.ts';
+import type { KernelWriter } from './writer.ts';
+
+/** Addresses of what one row is drawn with: its inputs, and memory. */
+export interface Draw {
+  readonly temperature: Register;
+  readonly topK: Register;
+  readonly topP: Register;
+  readonly minP: Register;
+  /** ui32 [2]. */
+  readonly seed: Register;
+  readonly position: Register;
+  /** For pairs of a key and an id, `pairBytes` each; for sums, `sumBytes`, which may be the logits themselves. */
+  readonly pairs: readonly [Register, Register];
+  readonly sums: Register;
+}
+
+/** Elements of a chunk, some thousand of them. */
+const chunkOf = (length: number) => LANES * Math.ceil(length / 1024 / LANES);
+/** More than there are, so that vectors may end behind the last. */
+const padded = (length: number) => length + chunkOf(length) + LANES;
+export const pairBytes = (length: number) => 64 * Math.ceil((8 * padded(length)) / 64);
+export const sumBytes = (length: number) => 64 * Math.ceil((4 * padded(length)) / 64);
+
+export interface DrawSlots {
+  readonly tail: Slot;
+  readonly bins: Slot;
+}
+
+/** The id that is drawn from `logits`, f32 [V]. */
+export function emitDraw<B extends string>(
+  w: KernelWriter<B>,
+  slots: DrawSlots,
+  logits: Register,
+  length: number,
+  draw: Draw,
+): Register {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const f = new FloatCode(code, 32);
+  const [first, second] = draw.pairs;
+  emitKeys(w, slots, logits, length, broadcast(code, at(draw.temperature)), second);
+  const wanted = w.signed(at(draw.topK));
+  w.when(wanted, 'le', 0, () => w.set(wanted, length));
+  w.bound(wanted, 'min', length);
+
+  const threshold = w.value(-1);
+  const chunks = Math.ceil(length / chunkOf(length));
+  w.when(wanted, 'le', Math.min(chunks, length - 1), () => {
+    const behind = w.sum(first, 8 * chunks);
+    emitMinima(w, second, length, first);
+    emitSort(w, slots.bins, first, behind, w.value(chunks));
+    m.emit('mov', d(threshold), at(behind, -8, wanted, 8));
+  });
+  const count = emitGather(w, second, length, threshold, first);
+  emitSort(w, slots.bins, first, second, count);
+  w.bound(wanted, 'min', count);
+
+  // The pairs are at `second`; weights and their sums take the other's place.
+  const weights = first;
+  const sums = w.sum(first, 4 * padded(length));
+  emitWeights(w, second, wanted, weights);
+  const total = m.register('vec');
+  emitPrefixSums(w, weights, wanted, sums);
+  w.when(
+    wanted,
+    'e',
+    length,
+    () => m.emit('vmovss', view(total, 128), at(sums, -4, wanted, 4)),
+    () => emitTotal(w, weights, wanted, length, draw.sums, total),
+  );
+
+  const limit = m.register('vec');
+  m.emit('vmovss', view(limit, 128), at(draw.topP));
+  m.emit('vmulss', view(limit, 128), view(limit, 128), view(total, 128));
+  const share = code.broadcast(32, limit);
+  const all = f.compare('GE', broadcast(code, at(draw.topP)), f.number(1));
+  const least = broadcast(code, at(draw.minP));
+  const forEachKept = (body: (kept: Register, sum: Register, index: Register) => void) => {
+    // The most likely token always stays.
+    const always = code.load(32, constantAt(m, Int32Array.of(-1, 0, 0, 0, 0, 0, 0, 0)));
+    w.forEach(0, wanted, 8, (index) => {
+      const weight = code.load(32, at(weights, 0, index, 4));
+      const inTopP = f.either(f.compare('LT', code.load(32, at(sums, -4, index, 4)), share), all);
+      const possible = f.both(f.compare('GE', weight, least), f.compare('GT', weight, f.number(0)));
+      body(f.either(f.both(inTopP, possible), always), code.load(32, at(sums, 0, index, 4)), index);
+      code.change('vxorps', 32, always, always, always);
+    });
+  };
+  const most = code.zero();
+  forEachKept((kept, sum) => code.change('vmaxps', 32, most, f.keep(kept, sum), most));
+  const greatest = across(code, [most], (f, a, b) => f.maximum(a, b));
+  const random = emitUniform(w, draw.seed, draw.position);
+  m.emit('vmulss', view(random, 128), view(random, 128), view(greatest, 128));
+  const target = code.broadcast(32, random);
+  const result = w.value(length - 1);
+  const found = m.newLabel();
+  forEachKept((kept, sum, index) => {
+    const bits = maskBits(w, f.both(kept, f.compare('GT', sum, target)));
+    w.when(bits, 'ne', 0, () => {
+      const lane = w.gp();
+      m.emit('bsf', d(lane), d(bits));
+      w.change('add', lane, index);
+      m.emit('mov', d(result), at(second, 4, lane, 8));
+      m.emit('jmp', found);
+    });
+  });
+  m.bind(found);
+  return result;
+}
+
+/** Keys that ascend where logits descend; zeros have one key. Behind the last the greatest. */
+function emitKeys<B extends string>(
+  w: KernelWriter<B>,
+  { tail }: DrawSlots,
+  logits: Register,
+  length: number,
+  temperature: Register,
+  keys: Register,
+): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const f = new FloatCode(code, 32);
+  forEachSixteen(w, tail, logits, length, (x, index) => {
+    x.forEach((part, half) => {
+      const value = f.add(f.div(part, temperature), f.number(0));
+      m.emit('vmovups', at(keys, 32 * half, index, 4), code.view(keyOf(code, value), 32));
+    });
+  });
+  const ones = code.load(32, code.words(32, -1));
+  const rest = w.sum(keys, 4 * length);
+  w.forEach(rest, w.sum(keys, 4 * (padded(length) - LANES)), 32, (to) => {
+    m.emit('vmovups', at(to), code.view(ones, 32));
+  });
+}
+
+/** From a float to its key, and back. */
+function keyOf(code: LaneCode, x: Register): Register {
+  const sign = code.op('vpsrad', 32, x, 31);
+  return code.op('vpxor', 32, x, code.op('vpandn', 32, sign, code.words(32, 0x7fffffff)));
+}
+
+/** The least key of each chunk, as pairs. */
+function emitMinima<B extends string>(w: KernelWriter<B>, keys: Register, length: number, pairs: Register): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const chunk = chunkOf(length);
+  const from = w.value(keys);
+  const to = w.value(pairs);
+  const end = w.sum(pairs, 8 * Math.ceil(length / chunk));
+  w.whileBelow(to, end, 8, () => {
+    const least = code.load(32, code.words(32, -1));
+    w.forEach(0, chunk, 8, (i) => code.change('vpminud', 32, least, least, at(from, 0, i, 4)));
+    const one = across(code, [least], ({ code: narrow }, a, b) => narrow.op('vpminud', 32, a, b));
+    storeFirst(code, at(to), one);
+    w.change('add', from, 4 * chunk);
+  });
+}
+
+/** Pairs of the keys that are not above the threshold, in ascending order of ids; their number. */
+function emitGather<B extends string>(
+  w: KernelWriter<B>,
+  keys: Register,
+  length: number,
+  threshold: Register,
+  pairs: Register,
+): Register {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const flip = code.words(32, 0x8000_0000);
+  const limit = code.op('vpxor', 32, code.broadcast(32, code.fromGeneral(32, threshold)), flip);
+  const to = w.value(pairs);
+  w.forEach(0, length, 8, (index) => {
+    const above = code.op('vpcmpgtd', 32, code.op('vpxor', 32, code.load(32, at(keys, 0, index, 4)), flip), limit);
+    const bits = maskBits(w, above);
+    m.emit('xor', d(bits), 0xff);
+    w.loop((leave) => {
+      w.when(bits, 'e', 0, leave);
+      const id = w.gp();
+      m.emit('bsf', d(id), d(bits));
+      const less = w.difference(bits, 1);
+      m.emit('and', d(bits), d(less));
+      w.change('add', id, index);
+      w.when(id, 'ge', length, leave);
+      const key = w.gp();
+      m.emit('mov', d(key), at(keys, 0, id, 4));
+      m.emit('mov', at(to), d(key));
+      m.emit('mov', at(to, 4), d(id));
+      w.change('add', to, 8);
+    });
+  });
+  w.change('sub', to, pairs);
+  return w.shift(to, 'shr', 3);
+}
+
+/** exp(x - first) of the sorted pairs; zeros behind the last. */
+function emitWeights<B extends string>(w: KernelWriter<B>, pairs: Register, count: Register, weights: Register): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const f = new FloatCode(code, 32);
+  const greatest = keyOf(code, broadcast(code, at(pairs)));
+  w.forEach(0, count, 8, (index) => {
+    const keys = code.op('vshufps', 32, code.load(32, at(pairs, 0, index, 8)), at(pairs, 32, index, 8), 0x88);
+    const x = keyOf(code, code.op('vpermq', 32, keys, 0xd8));
+    m.emit('vmovups', at(weights, 0, index, 4), code.view(exponential(f, f.sub(x, greatest)), 32));
+  });
+  m.emit('vmovups', at(weights, 0, count, 4), code.view(code.zero(), 32));
+}
+
+/** sums[i] = the sum of weights[0 .. i], by additions of the whole to itself shifted by 1, 2, 4 ... */
+function emitPrefixSums<B extends string>(
+  w: KernelWriter<B>,
+  weights: Register,
+  count: Register,
+  sums: Register,
+): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  // Zeros before the first.
+  m.emit('vmovups', at(sums, -32), code.view(code.zero(), 32));
+  w.forEach(0, count, 8, (i) =>
+    m.emit('vmovups', at(sums, 0, i, 4), code.view(code.load(32, at(weights, 0, i, 4)), 32)),
+  );
+  const last = w.difference(count, 1);
+  w.change('and', last, -8);
+  const step = w.value(1);
+  w.whileBelow(step, count, 0, () => {
+    // From the end, so that what is added has not been changed yet. Blocks of eight below the step have nothing to add.
+    const least = w.value(step);
+    w.change('and', least, -8);
+    const index = w.value(last);
+    const source = w.product(step, -4);
+    w.change('add', source, sums);
+    w.loop((leave) => {
+      w.when(index, 'l', least, leave);
+      const sum = code.op('vaddps', 32, code.load(32, at(sums, 0, index, 4)), at(source, 0, index, 4));
+      m.emit('vmovups', at(sums, 0, index, 4), code.view(sum, 32));
+      w.change('sub', index, 8);
+    });
+    w.change('add', step, step);
+  });
+}
+
+/** What the last of `length` sums would be if zeros followed the `count` weights: a tree that is aligned to the end. */
+function emitTotal<B extends string>(
+  w: KernelWriter<B>,
+  weights: Register,
+  count: Register,
+  length: number,
+  tree: Register,
+  total: Register,
+): void {
+  const { m } = w;
+  w.forEach(0, count, 1, (i) => {
+    const word = w.gp();
+    m.emit('mov', d(word), at(weights, 0, i, 4));
+    m.emit('mov', at(tree, 0, i, 4), d(word));
+  });
+  // Leaves [start, end) of 2^depth are there, each at its distance from the first.
+  const depth = Math.ceil(Math.log2(length));
+  const start = w.value(2 ** depth - length);
+  const end = w.sum(start, count);
+  w.forEach(0, depth, 1, () => {
+    const nextStart = w.shift(start, 'shr', 1);
+    const nextEnd = w.shift(w.sum(end, 1), 'shr', 1);
+    w.forEach(nextStart, nextEnd, 1, (node) => {
+      const sum = laneCode(m, 4).zero();
+      for (const side of [0, 1]) {
+        const leaf = w.sum(node, node);
+        w.change('add', leaf, side);
+        w.when(leaf, 'ge', start, () =>
+          w.when(leaf, 'l', end, () => {
+            w.change('sub', leaf, start);
+            m.emit('vaddss', view(sum, 128), view(sum, 128), at(tree, 0, leaf, 4));
+          }),
+        );
+      }
+      m.emit('vmovss', at(tree, 0, w.difference(node, nextStart), 4), view(sum, 128));
+    });
+    w.set(start, nextStart);
+    w.set(end, nextEnd);
+  });
+  m.emit('vmovss', view(total, 128), at(tree));
+}
+
+/** The first word of `philox` with counter (position, 0, 0, 0) as a number in (0, 1), in the first lane. */
+function emitUniform<B extends string>(w: KernelWriter<B>, seed: Register, position: Register): Register {
+  const { m } = w;
+  const word = (from: ReturnType<typeof at>) => {
+    const result = w.gp();
+    m.emit('mov', d(result), from);
+    return result;
+  };
+  let x: Register[] = [word(at(position)), w.value(0), w.value(0), w.value(0)];
+  const key = [word(at(seed)), word(at(seed, 4))];
+  const [multipliers, weyl] = [
+    [0xd2511f53, 0xcd9e8d57],
+    [0x9e3779b9, 0xbb67ae85],
+  ];
+  for (let round = 0; round < 10; round++) {
+    const products = [0, 2].map((i, side) => w.product(x[i], w.value(multipliers[side])));
+    const [left, right] = products.map((product) => w.shift(product, 'shr', 32));
+    const xor = (a: Register, b: Register, c: Register) => {
+      const result = w.value(a);
+      m.emit('xor', d(result), d(b));
+      m.emit('xor', d(result), d(c));
+      return result;
+    };
+    const low = products.map((product) => {
+      const result = w.gp();
+      m.emit('mov', d(result), d(product));
+      return result;
+    });
+    x = [xor(right, x[1], key[0]), low[1], xor(left, x[3], key[1]), low[0]];
+    for (const side of [0, 1]) m.emit('add', d(key[side]), d(w.value(weyl[side])));
+  }
+  const [random] = x;
+  m.emit('shr', d(random), 8);
+  m.emit('or', d(random), 1);
+  const float = m.register('vec');
+  m.emit('vcvtsi2ss', view(float, 128), view(laneCode(m, 4).zero(), 128), q(random));
+  m.emit('vmulss', view(float, 128), view(float, 128), new FloatCode(laneCode(m, 4), 32).number(2 ** -24));
+  return float;
+}
