@@ -21,7 +21,8 @@ import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/nu
 import { flushSubnormal } from '../../src/numerics/fma.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { fromBits, roundTo } from '../../src/numerics/rounding.ts';
-import { skip, system } from './cpu-emit-harness.ts';
+import { skip } from './cpu-emit-harness.ts';
+import { system } from './machine.ts';
 import { Guarded, runKernel } from './native-kernel.ts';
 
 /** xorshift32: the same numbers in every run. */
@@ -145,6 +146,7 @@ function checkShapes(format: string, numerics: DotNumerics, Ks: readonly number[
     [32, 0],
     [8, 4],
     [48, 70],
+    [17, 131],
   ] as const) {
     const K = Ks[0] as number;
     const weight = randomWeight(format, N * K, next);
@@ -155,7 +157,7 @@ function checkShapes(format: string, numerics: DotNumerics, Ks: readonly number[
 for (const [index, format] of integerFormats.entries()) {
   const { blockSize } = blockFormat(format);
   test(`products: ${format} in i8 numerics has the reference's bits`, { skip }, () => {
-    checkShapes(format, 'i8', [blockSize, 3 * blockSize], 31 + index);
+    checkShapes(format, 'i8', [blockSize, 3 * blockSize, ...(blockSize < 256 ? [9 * blockSize] : [])], 31 + index);
   });
   test(`products: ${format} in f32 numerics has the reference's bits`, { skip }, () => {
     checkShapes(format, 'f32', [blockSize, 2 * blockSize], 41 + index);

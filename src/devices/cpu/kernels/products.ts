@@ -8,6 +8,7 @@ import { integerProducts } from './integer-products.ts';
 import { isIntegerFormat } from './levels.ts';
 import type { PackedFormat } from './packing.ts';
 import { type Product, panelVectors, type UnpackedProduct } from './product.ts';
+import { unpackedIntegers } from './unpacked-integers.ts';
 
 /** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
 export interface Products {
@@ -24,7 +25,7 @@ export function productsOf(format: PackedFormat, numerics: DotNumerics, { vector
     case 'bf16':
       return { unpacked: bf16Product(format, vectors) };
     case 'i8':
-      if (isIntegerFormat(format)) return { direct: integerProducts[format] };
+      if (isIntegerFormat(format)) return { direct: integerProducts[format], unpacked: unpackedIntegers[format] };
       throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
         op: 'quantized_dot',
         device: 'cpu',
