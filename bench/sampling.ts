@@ -6,7 +6,7 @@ import { type StepLimits, samplingInputs, samplingState } from '../src/composite
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
-import { type Parameter } from '../src/ir/program.ts';
+import type { Parameter } from '../src/ir/program.ts';
 import { tensor } from '../src/ir/types.ts';
 
 const found = findSystem();
@@ -19,7 +19,10 @@ const seconds = 0.5;
 
 /** As logits are: some thousands of likely tokens, the rest far below. */
 function logitsOf(rows: number, V: number): Float32Array {
-  return Float32Array.from({ length: rows * V }, () => 3 * Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(6.28 * Math.random()));
+  return Float32Array.from(
+    { length: rows * V },
+    () => 3 * Math.sqrt(-2 * Math.log(1 - Math.random())) * Math.cos(6.28 * Math.random()),
+  );
 }
 
 await using device = createCpuDevice(found.system);
@@ -33,11 +36,9 @@ for (const V of [2048, 128256]) {
     { name: 'logits', type: tensor('f32', [R, V]), role: 'input' },
     samplingState(limits, V)[1],
   ];
-  const built = new ProgramBuilder().program(
-    parameters,
-    (b, values) => ({ ...sample(b, values.logits, values) }),
-    { counts: 'counts' },
-  );
+  const built = new ProgramBuilder().program(parameters, (b, values) => ({ ...sample(b, values.logits, values) }), {
+    counts: 'counts',
+  });
   const program = process.argv.includes('--inlined') ? inlineComposites(built, () => false) : built;
   const executable = await device.compile(compile(program));
   using counts = await device.allocate(samplingState(limits, V)[1].type, 'state');
