@@ -40,6 +40,8 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
+  /** What it leaves in scratch depends on this value alone, and the composite's other launches only read it. */
+  readonly prepares?: Value;
   cost(run: RunFacts): Cost;
 }
 
@@ -108,6 +110,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
     scratchBytes: inputBytes(maxDim(tokens)),
+    prepares: x,
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);
