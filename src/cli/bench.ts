@@ -74,7 +74,7 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       },
     );
   }
-  const { device: opened_, threads } = openDevice(options.device, options.threads);
+  const { device: opened_, threads } = await openDevice(options.device, options.threads);
   await using device = opened_;
   using loading = showProgress('Loading');
   await using engine = await Engine.load(device, opened.model, opened.tokenizer, {

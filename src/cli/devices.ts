@@ -2,9 +2,9 @@
 import { cpus, freemem, totalmem } from 'node:os';
 import { IngotError } from '../base/errors.ts';
 import { createCpuDevice, whyNot } from '../devices/cpu/device.ts';
+import { recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
-import { createReferenceDevice } from '../devices/reference/device.ts';
 import { usageError } from './failure.ts';
 
 export interface OpenedDevice {
@@ -16,7 +16,7 @@ export interface OpenedDevice {
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(threads: number | undefined): OpenedDevice;
+  open(threads: number | undefined, profile: boolean): Promise<OpenedDevice>;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -27,12 +27,15 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    open(threads) {
+    async open(threads, profile) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
+      const measured = recallMeasurements(found.system);
       const device = createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
+        profile,
         ...(threads !== undefined && { threads }),
+        ...(measured !== undefined && { measured }),
       });
       return { device, threads: device.threads };
     },
@@ -40,7 +43,10 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    open: () => ({ device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 }),
+    async open() {
+      const { createReferenceDevice } = await import('../devices/reference/device.ts');
+      return { device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 };
+    },
   },
 };
 
@@ -50,15 +56,19 @@ export function chosenDevice(): keyof typeof deviceRows {
   return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
 }
 
-/** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export function openDevice(name: string = chosenDevice(), threads?: number): OpenedDevice {
+/** With `profile` it measures every kernel. @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
+export async function openDevice(
+  name: string = chosenDevice(),
+  threads?: number,
+  profile = false,
+): Promise<OpenedDevice> {
   const row = names.find((known) => known === name);
   if (row === undefined) throw usageError(`there is no device "${name}"`, `Devices: ${names.join(', ')}.`);
   const reason = deviceRows[row].whyNot();
   if (reason !== undefined) {
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
   }
-  return deviceRows[row].open(threads);
+  return deviceRows[row].open(threads, profile);
 }
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */

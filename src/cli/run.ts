@@ -83,7 +83,7 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
   const { model, tokenizer } = opened;
   // The KV cache holds what this run can need, not all that the model could.
   const contextLength = Math.min(model.contextLength, ids.length + options.n);
-  await using device = openDevice(options.device, options.threads).device;
+  await using device = (await openDevice(options.device, options.threads)).device;
   await using engine = await load();
   const chosenSeed = options.seed ?? randomBytes(8).readBigUInt64LE();
   const { temperature, topK, topP, minP } = options;

@@ -147,6 +147,7 @@ const moreShapes = [
   [32, 0],
   [8, 4],
   [48, 70],
+  [17, 131],
   [40, 300],
 ] as const;
 /** An emulator is slow. */

@@ -3,9 +3,8 @@
  * submission; between runs the threads sleep.
  */
 import { IngotError, isIngotError } from '../../base/errors.ts';
-import { inlineComposites } from '../../compiler/inline.ts';
-import { type Memory as Place, type Plan, planProgram } from '../../compiler/kernel/plan.ts';
-import { simplify } from '../../compiler/simplify.ts';
+import type { Hardware } from '../../compiler/cost.ts';
+import type { Memory as Place } from '../../compiler/kernel/plan.ts';
 import type { Parameter, Program } from '../../ir/program.ts';
 import {
   asTensor,
@@ -20,26 +19,20 @@ import {
 import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
-import type {
-  Bound,
-  Device,
-  DeviceBuffer,
-  Executable,
-  KernelProfile,
-  MemoryKind,
-  Ticket,
-  WeightSource,
-} from '../device.ts';
+import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Ticket, WeightSource } from '../device.ts';
 import { makeCode } from './code.ts';
-import { hasKernel, isKernelName } from './composites.ts';
 import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
+import type { Measured } from './measure.ts';
+import { limitsOf } from './measurements.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
+import { planForCpu } from './plan.ts';
+import { Profiler } from './profile.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
 import { createTeam, type Team } from './team.ts';
-import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
+import { panelFormat } from './weights.ts';
 
 export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
@@ -47,6 +40,10 @@ export interface CpuDeviceOptions {
   readonly threads?: number;
   /** Make code for this set; for the best that the processor has if absent. */
   readonly instructionSet?: InstructionSet;
+  /** Measure every launch, for `profile`. */
+  readonly profile?: boolean;
+  /** What the machine can do, for `hardware`; without it orders of magnitude of one core stand there. */
+  readonly measured?: Measured;
 }
 
 /** Why this processor cannot be used; undefined if it can. */
@@ -66,7 +63,14 @@ export function createCpuDevice(
   const target = chooseTarget(system, options.instructionSet);
   const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
   const team = createTeam(system, { threads });
-  return new CpuDevice(system, team, target, options.memoryBytes ?? Number.POSITIVE_INFINITY);
+  const profiler = new Profiler(options.profile ?? false, threads);
+  const limits =
+    options.measured === undefined
+      ? { readBytesPerSecond: 1e10 * threads, operationsPerSecond: { f32: 5e10 * threads } }
+      : limitsOf(options.measured, threads);
+  const { memoryBytes = Number.POSITIVE_INFINITY } = options;
+  const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, ...limits };
+  return new CpuDevice(system, team, target, profiler, hardware);
 }
 
 /** Tile registers have to be asked for, before the team's threads start. */
@@ -104,11 +108,12 @@ interface Job {
 
 class CpuDevice implements Device {
   readonly name = 'cpu';
-  readonly hardware;
+  readonly hardware: Hardware;
   readonly threads: number;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
+  readonly #profiler: Profiler;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
     state: { now: 0, peak: 0 },
@@ -117,22 +122,16 @@ class CpuDevice implements Device {
   readonly #waiting: Job[] = [];
   readonly #outcomes = new Map<number, Outcome>();
   #running: { readonly job: Job; readonly ticket: number; readonly start: number } | undefined;
-  #runs = { calls: 0, seconds: 0 };
   #nextId = 1;
   #disposed = false;
 
-  constructor(system: OperatingSystem, team: Team, target: Target, memoryBytes: number) {
+  constructor(system: OperatingSystem, team: Team, target: Target, profiler: Profiler, hardware: Hardware) {
     this.#system = system;
+    this.#profiler = profiler;
     this.#target = target;
     this.#team = team;
     this.threads = team.threads;
-    this.hardware = {
-      name: system.cpuFeatures().model,
-      memoryBytes,
-      // Not measured: orders of magnitude of one core, for planning.
-      readBytesPerSecond: 1e10 * team.threads,
-      operationsPerSecond: { f32: 5e10 * team.threads },
-    };
+    this.hardware = hardware;
   }
 
   account(kind: MemoryKind, bytes: number): void {
@@ -154,7 +153,7 @@ class CpuDevice implements Device {
 
   async compile(program: Program): Promise<Executable> {
     try {
-      const { lowered, plan } = this.#plan(program);
+      const { lowered, plan } = planForCpu(program);
       return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan, this.#target));
     } catch (error) {
       if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
@@ -162,20 +161,6 @@ class CpuDevice implements Device {
       const options = { ...place, device: this.name, cause: error, ...(hint !== undefined && { hint }) };
       throw new IngotError('UnsupportedOp', `the cpu device cannot run ${message}`, options);
     }
-  }
-
-  #plan(program: Program): { readonly lowered: Program; readonly plan: Plan } {
-    for (const { name, type } of program.results) {
-      if (type.kind === 'tuple') {
-        throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });
-      }
-    }
-    const raised = raiseProducts(program);
-    const stored = packedValues(raised);
-    const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
-    const packed = packedValues(lowered);
-    checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
-    return { lowered, plan: planProgram(lowered, isKernelName) };
   }
 
   packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -260,7 +245,8 @@ class CpuDevice implements Device {
       );
       const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
       const { plan, code } = executable;
-      const instance = instantiate(this.#system, this.#team, plan, code, arena.memory, addresses, held);
+      const memory = { arena: arena.memory, parameters: addresses, keeps: held };
+      const instance = instantiate(this.#system, this.#team, plan, code, memory, this.#profiler);
       return new CpuBound(executable, buffers, arena, instance);
     } catch (error) {
       arena[Symbol.dispose]();
@@ -298,7 +284,7 @@ class CpuDevice implements Device {
       if (bytes === undefined || place === undefined || bytes.length === 0) return;
       this.#at(bound, place, bytes.length).set(bytes);
     });
-    bound.instance.setDims(dims);
+    bound.instance.begin({ dims, contextTokens: contextTokens(bound.executable.program, inputs) });
     this.#running = { job, start: performance.now(), ticket: this.#team.submit(bound.instance.list) };
   }
 
@@ -338,8 +324,7 @@ class CpuDevice implements Device {
     } catch (error) {
       outcome = { error };
     }
-    this.#runs.calls++;
-    this.#runs.seconds += (performance.now() - start) / 1000;
+    this.#profiler.ran((performance.now() - start) / 1000);
     this.#outcomes.set(job.id, outcome);
     job.bound.release();
     this.#startNext();
@@ -406,11 +391,9 @@ class CpuDevice implements Device {
     return { weights: { ...weights }, state: { ...state }, scratch: { ...scratch } };
   }
 
-  /** Whole runs: what a kernel takes of them is not measured. */
-  profile(): readonly KernelProfile[] {
-    const { calls, seconds } = this.#runs;
-    this.#runs = { calls: 0, seconds: 0 };
-    return calls === 0 ? [] : [{ kernel: 'run', calls, seconds }];
+  profile(): Profile {
+    this.#drain();
+    return this.#profiler.take();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -437,6 +420,13 @@ function checkRange({ type, packed }: CpuBuffer, offset: number, length: number)
   if (!(offset >= 0 && length >= 0 && offset + length <= all) || offset % size !== 0 || length % size !== 0) {
     throw invalid(`bytes ${offset}..${offset + length} are not elements of ${formatType(type)} (${all} bytes)`);
   }
+}
+
+/** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */
+function contextTokens({ parameters }: Program, inputs: readonly (Uint8Array | undefined)[]): number {
+  const lengths = inputs[parameters.findIndex(({ name, role }) => role === 'input' && name === 'ctxLen')];
+  if (lengths === undefined) return 0;
+  return new Int32Array(lengths.buffer, lengths.byteOffset, lengths.length >> 2).reduce((sum, n) => sum + n, 0);
 }
 
 /** A copy: the caller may use its bytes again. */

@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { after, test } from 'node:test';
-import { cacheFolder, recall, remember } from '../../src/cli/cache-folder.ts';
+import { cacheFolder, recall, remember } from '../../src/devices/cpu/cache-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ingot-cache-'));
 const before = process.env.XDG_CACHE_HOME;
