@@ -91,10 +91,10 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
   const activations = activationsOf(packedFormat(format), numerics, target);
   const inputBytes = (T: number) => activationBytes(activations, T, K);
-  const dot = (activations: CompositeBuffer): CompositeLaunch => ({
+  const dot = (input: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
     kernel: () => quantizedDotKernel(shape, target),
-    buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
+    buffers: [input, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
     cost({ dims: values }) {
