@@ -147,6 +147,7 @@ const moreShapes = [
   [32, 0],
   [8, 4],
   [48, 70],
+  [17, 131],
   [40, 300],
 ] as const;
 /** An emulator is slow. */
@@ -319,10 +320,17 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
           : new Uint8Array(N * K * blockBytes).map(() => next());
       if (format === 'f32') {
         new Float32Array(weight.buffer).forEach((_, i, values) => {
-          if (i % 3 > 0) values[i] = (next() / 2 ** 31 - 1) * 2 ** ((next() % 30) - 140);
+          // The last rows have no large weights that would drown the small.
+          if (i % 3 > 0 || i >= 8 * K) values[i] = (next() / 2 ** 31 - 1) * 2 ** ((next() % 30) - 140);
         });
       }
-      check({ format, numerics: 'bf16', N, K, T, x, weight, threads: 2, bias: true }, machine, next);
+      // The last rows are subnormal.
+      if (format === 'bf16') {
+        new Uint16Array(weight.buffer, 2 * 8 * K).forEach((bits, i, all) => {
+          all[i] = bits & 0x807f;
+        });
+      }
+      check({ format, numerics: 'bf16', N, K, T, x, weight, threads: 2, bias: false }, machine, next);
     }
   });
 }

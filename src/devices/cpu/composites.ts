@@ -42,6 +42,8 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
+  /** What it leaves in scratch depends on this value alone, and the composite's other launches only read it. */
+  readonly prepares?: Value;
   cost(run: RunFacts): Cost;
 }
 
@@ -95,7 +97,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
   const activations = activationsOf(packedFormat(format), numerics, target);
-  const inputBytes = (T: number) => (activations.kind === 'plain' ? 4 * T * K : activationBytes(activations, T, K));
+  const inputBytes = (T: number) => activationBytes(activations, T, K);
   const dot = (input: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
     kernel: () => quantizedDotKernel(shape, target),
@@ -114,7 +116,8 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
     kernel: () => activationsKernel(activations, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
-    scratchBytes: activationBytes(activations, maxDim(tokens), K),
+    scratchBytes: inputBytes(maxDim(tokens)),
+    prepares: x,
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);

@@ -6,7 +6,7 @@
 import type { Cost } from '../../compiler/cost.ts';
 import { kernelCost } from '../../compiler/kernel/kernel-cost.ts';
 import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
-import type { Func } from '../../ir/program.ts';
+import type { Func, Value } from '../../ir/program.ts';
 import type { DimSymbol } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import type { KernelCode, ProgramCode } from './code.ts';
@@ -151,6 +151,8 @@ class Flattener {
   readonly #plan: Plan;
   readonly #code: ProgramCode;
   readonly #scratch: number;
+  /** What lies in scratch, if that is known: what a composite has prepared of a value of this call. */
+  #prepared: { readonly key: string; readonly value: Value } | undefined;
 
   constructor(plan: Plan, code: ProgramCode, scratch: number) {
     this.#plan = plan;
@@ -177,7 +179,9 @@ class Flattener {
           return place satisfies never;
       }
     };
+    this.#prepared = undefined;
     this.#steps(plan.steps, frame, addressOf);
+    this.#prepared = undefined;
   }
 
   #steps(steps: readonly Step[], frame: number, addressOf: (place: Place) => number): void {
@@ -193,11 +197,19 @@ class Flattener {
         const args: Argument[] = addresses.map((value) => ({ kind: 'number', value }));
         for (const sym of step.kernel.dims) args.push({ kind: 'dim', sym });
         const cost = ({ dims }: RunFacts) => kernelCost(step.kernel, dims);
+        if (step.memory.some(({ kind }) => kind === 'scratch')) this.#prepared = undefined;
         this.entries.push({ kind: 'kernel', kernel: this.#code.kernel(step.kernel), args, cost });
         return;
       }
-      case 'composite':
-        for (const { key, buffers, dims, cost } of compositeKernels(step.group, this.#code.target)) {
+      case 'composite': {
+        const launches = compositeKernels(step.group, this.#code.target);
+        // Several products of the same activations, as of queries, keys and values, prepare them once.
+        if (!launches.some(({ prepares }) => prepares !== undefined)) this.#prepared = undefined;
+        for (const { key, buffers, dims, cost, prepares } of launches) {
+          if (prepares !== undefined) {
+            if (this.#prepared?.key === key && this.#prepared.value === prepares) continue;
+            this.#prepared = { key, value: prepares };
+          }
           const args = buffers.map((buffer): Argument => {
             if ('scratch' in buffer) return { kind: 'number', value: this.#scratch + buffer.scratch };
             const place = step.memory.get(buffer.value);
@@ -208,6 +220,7 @@ class Flattener {
           this.entries.push({ kind: 'kernel', kernel: this.#code.composite(key), args, cost });
         }
         return;
+      }
       case 'call': {
         const at = (places: readonly (Place | undefined)[]): Given => {
           const addresses = places.map((place) => (place === undefined ? undefined : addressOf(place)));
@@ -227,15 +240,18 @@ class Flattener {
           if (skip !== undefined) skip.to = this.entries.length;
         });
         for (const end of ends) end.to = this.entries.length;
+        this.#prepared = undefined;
         return;
       }
       case 'while': {
+        this.#prepared = undefined;
         const start = this.entries.length;
         this.#steps(step.before, frame, addressOf);
         const leave = this.#jump({ at: addressOf(step.condition) });
         this.#steps(step.body, frame, addressOf);
         this.#jump().to = start;
         leave.to = this.entries.length;
+        this.#prepared = undefined;
         return;
       }
       default:
@@ -246,6 +262,7 @@ class Flattener {
   #jump(test?: { readonly at: number; readonly equals?: number }): Extract<Entry, { kind: 'jump' }> {
     const entry: Extract<Entry, { kind: 'jump' }> = { kind: 'jump', to: 0, ...(test && { test }) };
     this.entries.push(entry);
+    this.#prepared = undefined;
     return entry;
   }
 }

@@ -41,24 +41,11 @@ const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token)
 /** Sums of both halves at once, without chains. */
 const sumOf = (token: number, half: number) => ymm(2 * token + half);
 
-/** A loop over a tile for some of its halves. */
-interface Pass {
-  readonly index: readonly [pass: number, passes: number];
-  readonly halves: readonly { readonly half: number; readonly sums: readonly Sums[] }[];
-}
-
-/** For formats with chains: both halves of few tokens at once, else one after the other, as there are registers. */
-function passesOf(tile: Tile): Pass[] {
-  const groups = tile.tokens <= 2 ? [halves] : halves.map((half) => [half]);
-  return groups.map((group, pass) => ({
-    index: [pass, groups.length],
-    halves: group.map((half, place) => ({
-      half,
-      sums: tokensOf(tile).map((token) => {
-        const register = group.length * token + place;
-        return { token, sum: ymm(register), words: ymm(4 + register) };
-      }),
-    })),
+/** Sums and chains of one or two tokens. */
+function sumsOf(tile: Tile): readonly { readonly half: number; readonly sums: readonly Sums[] }[] {
+  return halves.map((half) => ({
+    half,
+    sums: tokensOf(tile).map((token) => ({ token, sum: sumOf(token, half), words: ymm(4 + 2 * token + half) })),
   }));
 }
 
@@ -105,8 +92,8 @@ function addScaledWords({ a }: Tile, sums: readonly Sums[]): void {
   }
 }
 
-function clearSums({ a }: Tile, pass: Pass): void {
-  for (const { sums } of pass.halves) for (const { sum } of sums) a.emit('vpxor', sum, sum, sum);
+function clearSums(tile: Tile): void {
+  for (const { sums } of sumsOf(tile)) for (const { sum } of sums) tile.a.emit('vpxor', sum, sum, sum);
 }
 
 /** acc -= f32(sum of mn * sums of activations) * (dmin * dx), the last step of q4_K. */
@@ -151,7 +138,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    */
   q8_0: {
     vectors,
-    tokens: [4, 2, 1],
+    tokens: [2, 1],
     unroll: 1,
     inRegisters: false,
     constants: [[0x80], WORDS_OF_ONE],
@@ -187,7 +174,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    */
   q4_0: {
     vectors,
-    tokens: [4, 2, 1],
+    tokens: [2, 1],
     unroll: 1,
     inRegisters: false,
     constants: [NIBBLES, WORDS_OF_ONE],
@@ -236,34 +223,32 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    */
   q4_K: {
     vectors,
-    tokens: [4, 2, 1],
+    tokens: [2, 1],
     unroll: 1,
     inRegisters: false,
     constants: [NIBBLES, LOW_WORDS],
     emit(tile) {
       const { a } = tile;
       const { levels, scales, d, step } = tiles.q4_K;
-      for (const pass of passesOf(tile)) {
-        clearSums(tile, pass);
-        tile.repeat(8, { weight: step, x: large.step, lagging: 16, pass: pass.index }, () => {
-          for (const { half, sums } of pass.halves) {
-            for (let g = 0; g < 4; g++) {
-              a.emit('vmovdqu', V, tile.weight(levels + 64 * g + 32 * half));
-              a.emit('vpand', W, C0, V);
-              a.emit('vpsrlw', V, V, 4);
-              a.emit('vpand', V, V, C0);
-              addWords(tile, sums, W, 4 * g, g === 0);
-              addWords(tile, sums, V, 16 + 4 * g, false);
-            }
-            a.emit('vpmovzxbd', S, tile.lagging(scales + 8 * half));
-            addScaledWords(tile, sums);
+      clearSums(tile);
+      tile.repeat(8, { weight: step, x: large.step, lagging: 16, pass: [0, 1] }, () => {
+        for (const { half, sums } of sumsOf(tile)) {
+          for (let g = 0; g < 4; g++) {
+            a.emit('vmovdqu', V, tile.weight(levels + 64 * g + 32 * half));
+            a.emit('vpand', W, C0, V);
+            a.emit('vpsrlw', V, V, 4);
+            a.emit('vpand', V, V, C0);
+            addWords(tile, sums, W, 4 * g, g === 0);
+            addWords(tile, sums, V, 16 + 4 * g, false);
           }
-        });
-        for (const { half, sums } of pass.halves) {
-          a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
-          for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
-          subtractMinima(tile, half, sums);
+          a.emit('vpmovzxbd', S, tile.lagging(scales + 8 * half));
+          addScaledWords(tile, sums);
         }
+      });
+      for (const { half, sums } of sumsOf(tile)) {
+        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
+        for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
+        subtractMinima(tile, half, sums);
       }
     },
   },
@@ -275,33 +260,31 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    */
   q6_K: {
     vectors,
-    tokens: [4, 2, 1],
+    tokens: [2, 1],
     unroll: 1,
     inRegisters: false,
     constants: [NIBBLES, LOW_WORDS, [0x30]],
     emit(tile) {
       const { a } = tile;
       const { levels, high, scales, d, step } = tiles.q6_K;
-      for (const pass of passesOf(tile)) {
-        clearSums(tile, pass);
-        tile.repeat(8, { weight: step, x: large.step, lagging: 1, pass: pass.index }, () => {
-          for (const { half, sums } of pass.halves) {
-            for (const sub of [0, 1]) {
-              for (const { token, words } of sums) a.emit('vpbroadcastd', words, tile.x(token, large.sums + 4 * sub));
-              a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
-              for (let g = 0; g < 4; g++) {
-                joinLevels(tile, levels + 64 * g + 32 * half, sub === 1, g);
-                addWords(tile, sums, W, 16 * sub + 4 * g, false);
-              }
-              a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
-              addScaledWords(tile, sums);
+      clearSums(tile);
+      tile.repeat(8, { weight: step, x: large.step, lagging: 1, pass: [0, 1] }, () => {
+        for (const { half, sums } of sumsOf(tile)) {
+          for (const sub of [0, 1]) {
+            for (const { token, words } of sums) a.emit('vpbroadcastd', words, tile.x(token, large.sums + 4 * sub));
+            a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
+            for (let g = 0; g < 4; g++) {
+              joinLevels(tile, levels + 64 * g + 32 * half, sub === 1, g);
+              addWords(tile, sums, W, 16 * sub + 4 * g, false);
             }
+            a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
+            addScaledWords(tile, sums);
           }
-        });
-        for (const { half, sums } of pass.halves) {
-          a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
-          for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
         }
+      });
+      for (const { half, sums } of sumsOf(tile)) {
+        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
+        for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
       }
     },
   },

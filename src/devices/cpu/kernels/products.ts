@@ -10,6 +10,7 @@ import type { PackedFormat } from './packing.ts';
 import { type Product, panelVectors, type UnpackedProduct } from './product.ts';
 import { tileBf16Product } from './tile-bf16-products.ts';
 import { tileIntegerProducts } from './tile-integer-products.ts';
+import { unpackedIntegers } from './unpacked-integers.ts';
 import { wideIntegerProducts } from './vnni-products.ts';
 
 /** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
@@ -18,12 +19,20 @@ export interface Products {
   readonly unpacked?: UnpackedProduct;
 }
 
-const integers: Readonly<Record<InstructionSet, Readonly<Record<IntegerFormat, Product>>>> = {
-  avx2: integerProducts,
-  avx512: wideIntegerProducts(false),
-  vnni: wideIntegerProducts(true),
-  amx: wideIntegerProducts(true),
-};
+function integersOf(format: IntegerFormat, set: InstructionSet): Products {
+  switch (set) {
+    case 'avx2':
+      return { direct: integerProducts[format], unpacked: unpackedIntegers[format] };
+    case 'avx512':
+      return { direct: wideIntegerProducts(false)[format] };
+    case 'vnni':
+      return { direct: wideIntegerProducts(true)[format] };
+    case 'amx':
+      return { direct: wideIntegerProducts(true)[format], unpacked: tileIntegerProducts[format] };
+    default:
+      return set satisfies never;
+  }
+}
 
 /** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
 export function productsOf(
@@ -32,17 +41,14 @@ export function productsOf(
   { name, vectorBits }: Target,
   panels: number,
 ): Products {
-  const hasTiles = name === 'amx';
   const vectors = panelVectors[vectorBits];
   switch (numerics) {
     case 'f32':
       return { direct: floatProduct(format, vectors) };
     case 'bf16':
-      return { unpacked: hasTiles ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
+      return { unpacked: name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
     case 'i8':
-      if (isIntegerFormat(format)) {
-        return { direct: integers[name][format], ...(hasTiles && { unpacked: tileIntegerProducts[format] }) };
-      }
+      if (isIntegerFormat(format)) return integersOf(format, name);
       throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
         op: 'quantized_dot',
         device: 'cpu',
