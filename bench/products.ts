@@ -2,7 +2,7 @@
  * The products of the CPU device against the machine's limits, measured in the same run: `node dist/bench/products.js`, for
  * every instruction set that the processor has, or for those cases that have all words of the command line: `q4_0 i8 amx`.
  * Decode is one token through weights larger than the caches, in packed bytes a second beside what a loop that only reads them
- * gets; prefill is 128 tokens, in operations a second. Each figure is the best of several rounds.
+ * gets; prefill is 128 tokens or as many as the command line says, in operations a second. Each figure is the best of several rounds.
  */
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { activationsKernel, activationsOf } from '../src/devices/cpu/kernels/activations.ts';
@@ -24,7 +24,9 @@ if (!found.usable) {
 const { system } = found;
 
 const [N, K] = [8192, 2048];
-const prefillTokens = 128;
+const words = process.argv.slice(2);
+const prefillTokens = Number(words.find((word) => /^\d+$/.test(word)) ?? 128);
+const only = words.filter((word) => !/^\d+$/.test(word));
 const weightBytes = 256 * 2 ** 20;
 const roundsMilliseconds = 700;
 
@@ -97,8 +99,7 @@ new Float32Array(x.bytes().buffer).forEach((_, i, all) => {
   all[i] = Math.random() - 0.5;
 });
 const weights = memory.bytes();
-const only = process.argv.slice(2);
-const usable = usableTargets(system.cpuFeatures());
+const usable = usableTargets(system.cpuFeatures()).filter(({ name }) => name !== 'amx' || system.requestTiles());
 
 for (const [name, numerics, target] of cases.flatMap(([name, numerics]) =>
   usable.map((target) => [name, numerics, target] as const),

@@ -6,7 +6,7 @@ import type { Statistics } from '../engine/statistics.ts';
 import { openDevice } from './devices.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { bundledModel, openForRunning } from './open-model.ts';
+import { bundledModel, openForRunning, randomTokens } from './open-model.ts';
 import { wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
@@ -17,6 +17,7 @@ interface BenchOptions {
   readonly d: number;
   readonly b: number;
   readonly threads?: number;
+  readonly mlock?: boolean;
   readonly device?: string;
   readonly json?: boolean;
 }
@@ -49,6 +50,7 @@ export function addBench(program: Command): void {
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
     .option('-b <sequences>', 'sequences at once; this version runs one', wholeNumber(1), 1)
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
@@ -74,7 +76,7 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       },
     );
   }
-  const { device: opened_, threads } = await openDevice(options.device, options.threads);
+  const { device: opened_, threads } = await openDevice(options.device, options);
   await using device = opened_;
   using loading = showProgress('Loading');
   await using engine = await Engine.load(device, opened.model, opened.tokenizer, {
@@ -121,15 +123,6 @@ async function statisticsOf(engine: Engine, request: GenerateRequest): Promise<S
     return event.statistics;
   }
   throw new IngotError('DeviceFault', 'the generation ended without saying why');
-}
-
-/** The same tokens every time (a linear congruential generator of Numerical Recipes). */
-function randomTokens(length: number, vocabularySize: number): readonly number[] {
-  let state = 1;
-  return Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * vocabularySize);
-  });
 }
 
 function formatRows(rows: readonly BenchRow[]): string {

@@ -7,6 +7,15 @@ import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
 import { usageError } from './failure.ts';
 
+/** What a user may ask of a device. */
+export interface DeviceOptions {
+  readonly threads?: number | undefined;
+  /** Keep weights and state from being swapped out. */
+  readonly mlock?: boolean | undefined;
+  /** Measure every kernel. */
+  readonly profile?: boolean | undefined;
+}
+
 export interface OpenedDevice {
   readonly device: Device;
   readonly threads: number;
@@ -16,7 +25,7 @@ export interface OpenedDevice {
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(threads: number | undefined, profile: boolean): Promise<OpenedDevice>;
+  open(options: DeviceOptions): Promise<OpenedDevice>;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -27,12 +36,13 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open(threads, profile) {
+    async open({ threads, mlock = false, profile = false }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const measured = recallMeasurements(found.system);
       const device = createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
+        lock: mlock,
         profile,
         ...(threads !== undefined && { threads }),
         ...(measured !== undefined && { measured }),
@@ -43,7 +53,8 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    async open() {
+    async open({ mlock }) {
+      if (mlock) throw usageError('--mlock is for the cpu device', 'Leave it out.');
       const { createReferenceDevice } = await import('../devices/reference/device.ts');
       return { device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 };
     },
@@ -56,19 +67,15 @@ export function chosenDevice(): keyof typeof deviceRows {
   return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
 }
 
-/** With `profile` it measures every kernel. @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export async function openDevice(
-  name: string = chosenDevice(),
-  threads?: number,
-  profile = false,
-): Promise<OpenedDevice> {
+/** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
+export async function openDevice(name: string = chosenDevice(), options: DeviceOptions = {}): Promise<OpenedDevice> {
   const row = names.find((known) => known === name);
   if (row === undefined) throw usageError(`there is no device "${name}"`, `Devices: ${names.join(', ')}.`);
   const reason = deviceRows[row].whyNot();
   if (reason !== undefined) {
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
   }
-  return deviceRows[row].open(threads, profile);
+  return deviceRows[row].open(options);
 }
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */

@@ -25,6 +25,7 @@ interface RunOptions {
   readonly stop?: readonly string[];
   readonly device?: string;
   readonly threads?: number;
+  readonly mlock?: boolean;
   readonly dump?: string;
   readonly json?: boolean;
 }
@@ -48,6 +49,7 @@ export function addRun(program: Command): void {
     .option('--stop <text>', 'stop before this text; may be given several times', gather)
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
@@ -83,7 +85,7 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
   const { model, tokenizer } = opened;
   // The KV cache holds what this run can need, not all that the model could.
   const contextLength = Math.min(model.contextLength, ids.length + options.n);
-  await using device = (await openDevice(options.device, options.threads)).device;
+  await using device = (await openDevice(options.device, options)).device;
   await using engine = await load();
   const chosenSeed = options.seed ?? randomBytes(8).readBigUInt64LE();
   const { temperature, topK, topP, minP } = options;

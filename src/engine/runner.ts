@@ -66,11 +66,25 @@ export class Runner implements AsyncDisposable {
     const executable = await this.#compile(['sample']);
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
-    for (const [name, stored] of this.#model.weights) {
-      if (signal?.aborted) throw new IngotError('Aborted', 'loading the model was cancelled');
-      this.#weights.set(name, await this.#device.pack(stored));
-      done += stored.bytes.length;
-      onProgress?.(done, total);
+    // Each takes the next weight that is left, so that one is read while another is finished.
+    const left = this.#model.weights.entries();
+    let failed = false;
+    const packLeft = async () => {
+      for (const [name, stored] of left) {
+        if (failed) return;
+        try {
+          if (signal?.aborted) throw new IngotError('Aborted', 'loading the model was cancelled');
+          this.#weights.set(name, await this.#device.pack(stored));
+        } catch (error) {
+          failed = true;
+          throw error;
+        }
+        done += stored.bytes.length;
+        onProgress?.(done, total);
+      }
+    };
+    for (const outcome of await Promise.allSettled([packLeft(), packLeft()])) {
+      if (outcome.status === 'rejected') throw outcome.reason;
     }
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));

@@ -1,5 +1,6 @@
 /** Runs emitted kernels on buffers that end at an inaccessible page, and little functions that build kernels. */
 import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
 import type {
   Axis,
   Binary,
@@ -20,15 +21,24 @@ const avx2 = machineOf('avx2');
 /** Why there is nothing to run code for AVX2. */
 export const skip = typeof avx2 === 'string' ? avx2 : false;
 
+/** A test for each width of vectors that kernels are emitted for; the sets beyond get the code of `avx512`. */
+export function testEmitted(name: string, run: (machine: Machine, t: TestContext) => void | Promise<void>): void {
+  for (const set of ['avx2', 'avx512'] as const) {
+    const machine = machineOf(set);
+    if (typeof machine === 'string') test(`${name} (${set})`, { skip: machine });
+    else test(`${name} (${set})`, (t) => run(machine, t));
+  }
+}
+
 const CANARY = 0xa7;
 
 /** The content of every buffer after a run; each starts as given, and what lies around it must not change. */
-export function runNative(
+export function runEmitted(
   kernel: Kernel,
+  machine: Machine,
   inputs: readonly Uint8Array[],
   dims: readonly number[] = [],
   threads = 1,
-  machine = typeof avx2 === 'string' ? assert.fail(avx2) : avx2,
   emitted = emitKernel(kernel, machine.target),
 ): Uint8Array[] {
   const pool = pools.get(machine) ?? new Map<number, Place[]>();

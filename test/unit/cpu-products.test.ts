@@ -15,14 +15,14 @@ import {
 } from '../../src/devices/cpu/kernels/quantize-activations.ts';
 import { quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from '../../src/devices/cpu/kernels/quantized-take.ts';
-import { type Target, targets, usableTargets } from '../../src/devices/cpu/target.ts';
+import { type InstructionSet, targets } from '../../src/devices/cpu/target.ts';
 import type { Dim } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/numerics/dot.ts';
 import { flushSubnormal } from '../../src/numerics/fma.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { fromBits, roundTo } from '../../src/numerics/rounding.ts';
 import { skip } from './cpu-emit-harness.ts';
-import { system } from './machine.ts';
+import { type Machine, machineOf } from './machine.ts';
 import { Guarded, runKernel } from './native-kernel.ts';
 
 /** xorshift32: the same numbers in every run. */
@@ -81,39 +81,50 @@ function reference({ format, numerics, N, K, T, x, weight }: Case, bias: Float32
 
 const teams: Readonly<Record<number, readonly number[]>> = { 1: [0], 2: [1, 0], 3: [2, 0, 1] };
 
-/** The sets that this processor has: each makes its own code, and all have the same bits. */
-const sets = skip ? [targets.avx2] : usableTargets(system().cpuFeatures());
-
-function runDot(c: Case, bias: Float32Array, target: Target): Float32Array {
+function runDot(c: Case, bias: Float32Array, machine: Machine): Float32Array {
+  const { target } = machine;
   const { numerics, N, K, T, threads } = c;
   const format = packedFormat(c.format);
   const team = teams[threads] ?? assert.fail();
   // Every other kernel is made for this number of tokens alone.
   const tokens: Dim = threads === 2 ? T : { sym: 'T', max: T };
-  using weight = new Guarded(packedBytes(format, [N, K]));
+  using weight = new Guarded(packedBytes(format, [N, K]), machine);
   packRows(format, c.weight, N, K, weight.bytes);
-  using y = new Guarded(4 * T * N);
-  using floats = Guarded.of(c.x);
+  using y = new Guarded(4 * T * N, machine);
+  using floats = Guarded.of(c.x, machine);
   const activations = activationsOf(format, numerics, target);
   const prepared = activations.kind !== 'plain';
-  using made = new Guarded(prepared ? activationBytes(activations, T, K) : 0);
+  using made = new Guarded(prepared ? activationBytes(activations, T, K) : 0, machine);
   if (prepared) runKernel(activationsKernel(activations, tokens, K), { x: floats, activations: made }, T, team);
-  using biasMemory = Guarded.of(bias);
+  using biasMemory = Guarded.of(bias, machine);
   const x = prepared ? made : floats;
   const kernel = quantizedDotKernel({ format, numerics, tokens, N, K, bias: c.bias }, target);
   runKernel(kernel, { x, weight, y, ...(c.bias && { bias: biasMemory }) }, T, team);
   return y.floats();
 }
 
-function check(c: Case, next: () => number): void {
+function check(c: Case, machine: Machine, next: () => number): void {
   const bias = c.bias ? normals(c.N, next) : new Float32Array(0);
   const { format, numerics, N, K, T, threads } = c;
-  const expected = reference(c, bias);
-  for (const target of sets) {
-    assertSameBits(
-      runDot(c, bias, target),
-      expected,
-      `${target.name} ${format} ${numerics} [${T}, ${K}] x [${N}, ${K}], ${threads} threads`,
+  assertSameBits(
+    runDot(c, bias, machine),
+    reference(c, bias),
+    `${format} ${numerics} [${T}, ${K}] x [${N}, ${K}], ${threads} threads`,
+  );
+}
+
+/** Where code for AVX2 runs. */
+function native(): Machine {
+  const machine = machineOf('avx2');
+  return typeof machine === 'string' ? assert.fail(machine) : machine;
+}
+
+/** A test for the code of each instruction set: all of them have the same bits. */
+function testSets(what: string, run: (machine: Machine) => void): void {
+  for (const set of Object.keys(targets) as InstructionSet[]) {
+    const machine = machineOf(set);
+    test(`products: ${what} (${set})`, { skip: typeof machine === 'string' && machine }, () =>
+      run(typeof machine === 'string' ? assert.fail(machine) : machine),
     );
   }
 }
@@ -129,50 +140,80 @@ function randomWeight(format: string, values: number, next: () => number): Uint8
 }
 
 /** Every shape that takes another way through the code: few and many rows and tokens, with and without tails. */
-function checkShapes(format: string, numerics: DotNumerics, Ks: readonly number[], seed: number): void {
+const shapes: readonly (readonly [N: number, T: number])[] = [1, 15, 17, 100].flatMap((N) =>
+  [1, 2, 3, 5, 9, 33].map((T) => [N, T] as const),
+);
+const moreShapes = [
+  [32, 0],
+  [8, 4],
+  [48, 70],
+  [40, 300],
+] as const;
+/** An emulator is slow. */
+const fewShapes = [
+  [1, 1],
+  [17, 15],
+  [36, 33],
+  [32, 0],
+] as const;
+
+function checkShapes(
+  format: string,
+  numerics: DotNumerics,
+  Ks: readonly number[],
+  machine: Machine,
+  seed: number,
+): void {
   const next = generator(seed);
   let round = 0;
-  for (const K of Ks) {
-    for (const N of [1, 15, 17, 100]) {
-      for (const T of [1, 2, 3, 5, 9]) {
-        const weight = randomWeight(format, N * K, next);
-        const x = normals(T * K, next);
-        check({ format, numerics, N, K, T, x, weight, threads: 1 + (round % 3), bias: round % 2 === 1 }, next);
-        round++;
-      }
-    }
-  }
-  for (const [N, T] of [
-    [32, 0],
-    [8, 4],
-    [48, 70],
-    [17, 131],
-  ] as const) {
-    const K = Ks[0] as number;
+  const checkShape = (K: number, [N, T]: readonly [number, number]) => {
     const weight = randomWeight(format, N * K, next);
-    check({ format, numerics, N, K, T, x: normals(T * K, next), weight, threads: 3, bias: true }, next);
-  }
+    const x = normals(T * K, next);
+    const threads = 1 + (round % 3);
+    check({ format, numerics, N, K, T, x, weight, threads, bias: round % 2 === 1 }, machine, next);
+    round++;
+  };
+  for (const K of Ks) for (const shape of machine.emulated ? fewShapes : shapes) checkShape(K, shape);
+  if (!machine.emulated) for (const shape of moreShapes) checkShape(Ks[0] as number, shape);
 }
 
 for (const [index, format] of integerFormats.entries()) {
   const { blockSize } = blockFormat(format);
-  test(`products: ${format} in i8 numerics has the reference's bits`, { skip }, () => {
-    checkShapes(format, 'i8', [blockSize, 3 * blockSize, ...(blockSize < 256 ? [9 * blockSize] : [])], 31 + index);
-  });
-  test(`products: ${format} in f32 numerics has the reference's bits`, { skip }, () => {
-    checkShapes(format, 'f32', [blockSize, 2 * blockSize], 41 + index);
-  });
-  test(`products: ${format} in bf16 numerics has the reference's bits`, { skip }, () => {
-    checkShapes(format, 'bf16', [blockSize, 9 * 32 * (blockSize / 32)], 45 + index);
+  const nine = 9 * 32 * (blockSize / 32);
+  for (const [numerics, Ks] of [
+    ['i8', [blockSize, 3 * blockSize, nine]],
+    ['f32', [blockSize, 2 * blockSize]],
+    ['bf16', [blockSize, nine]],
+  ] as const) {
+    testSets(`${format} in ${numerics} numerics has the reference's bits`, (machine) => {
+      checkShapes(format, numerics, machine.emulated ? Ks.slice(0, 2) : Ks, machine, 31 + index);
+    });
+  }
+}
+
+for (const [numerics, T] of [
+  ['i8', 17],
+  ['bf16', 3],
+] as const) {
+  testSets(`more of K than is decoded at a time, in ${numerics} numerics`, (machine) => {
+    const next = generator(49);
+    for (const [format, K] of [
+      ['q4_0', 2080],
+      ['q4_K', 2304],
+    ] as const) {
+      const N = 17;
+      const [weight, x] = [randomWeight(format, N * K, next), normals(T * K, next)];
+      check({ format, numerics, N, K, T, x, weight, threads: 2, bias: true }, machine, next);
+    }
   });
 }
 
 for (const [index, format] of plainFormats.entries()) {
-  test(`products: ${format} in f32 numerics has the reference's bits`, { skip }, () => {
-    checkShapes(format, 'f32', [1, 7, 8, 64, 77], 51 + index);
+  testSets(`${format} in f32 numerics has the reference's bits`, (machine) => {
+    checkShapes(format, 'f32', [1, 7, 8, 64, 77], machine, 51 + index);
   });
-  test(`products: ${format} in bf16 numerics has the reference's bits`, { skip }, () => {
-    checkShapes(format, 'bf16', [1, 7, 64, 77, 290], 55 + index);
+  testSets(`${format} in bf16 numerics has the reference's bits`, (machine) => {
+    checkShapes(format, 'bf16', machine.emulated ? [1, 77] : [1, 7, 64, 77, 290], machine, 55 + index);
   });
 }
 
@@ -202,19 +243,25 @@ const extremeActivations: readonly ((k: number, next: () => number) => number)[]
 ];
 
 for (const [index, format] of integerFormats.entries()) {
-  test(`products: ${format} in i8 numerics is exact at the ends of its integers`, { skip }, () => {
+  testSets(`${format} in i8 numerics is exact at the ends of its integers`, (machine) => {
     const next = generator(61 + index);
-    const [N, T] = [16, extremeActivations.length];
+    const N = 16;
+    // A group of tokens more than tiles take.
+    const T = 16 + extremeActivations.length;
     const K = 2 * blockFormat(format).blockSize;
     const x = Float32Array.from({ length: T * K }, (_, i) => {
-      const activation = extremeActivations[Math.floor(i / K)] as (k: number, next: () => number) => number;
+      const activation = extremeActivations[Math.floor(i / K) % extremeActivations.length] as (
+        k: number,
+        next: () => number,
+      ) => number;
       return activation(i % K, next);
     });
     for (const fill of [0x00, 0xff, 0x7f, 0x80, 0x0f, 0xf0, 0x3f, 0xc0, undefined, undefined]) {
       // 1, the largest, the smallest, a negative, infinity, NaN.
-      for (const scale of [0x3c00, 0x7bff, 0x0001, 0xbc01, 0x7c00, 0x7e00]) {
+      const scales = [0x3c00, 0x7bff, 0x0001, 0xbc01, 0x7c00, 0x7e00];
+      for (const scale of machine.emulated ? scales.slice(2, 4) : scales) {
         const weight = extremeWeight(format, N * K, fill, scale, next);
-        check({ format, numerics: 'i8', N, K, T, x, weight, threads: 1, bias: false }, next);
+        check({ format, numerics: 'i8', N, K, T, x, weight, threads: 1, bias: false }, machine, next);
       }
     }
   });
@@ -230,7 +277,7 @@ for (const [index, format] of integerFormats.entries()) {
     const y = runDot(
       { format, numerics: 'i8', N, K, T, x, weight, threads: 2, bias: false },
       new Float32Array(0),
-      targets.avx2,
+      native(),
     );
     const values = new Float32Array(N * K);
     decode(weight, values);
@@ -252,11 +299,12 @@ for (const [index, format] of integerFormats.entries()) {
 }
 
 for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
-  test(`products: ${format} in bf16 numerics treats subnormals, infinities and NaN as the reference`, { skip }, () => {
+  testSets(`${format} in bf16 numerics treats subnormals, infinities and NaN as the reference`, (machine) => {
     const next = generator(75 + index);
     const { blockSize, blockBytes } = blockFormat(format);
     const [N, T, K] = [16, 12, Math.max(blockSize, 64)];
-    for (const scale of [0x3c00, 0x0001, 0xfbff, 0x7c00, 0x7e00]) {
+    const scales = [0x3c00, 0x0001, 0xfbff, 0x7c00, 0x7e00];
+    for (const scale of machine.emulated ? scales.slice(2) : scales) {
       // Products and sums around the smallest normal number; and any bits.
       const x = Float32Array.from({ length: T * K }, (_, i) => {
         const exponent = [-126, -120, -100, 0][Math.floor(i / K) % 4] as number;
@@ -274,7 +322,7 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
           if (i % 3 > 0) values[i] = (next() / 2 ** 31 - 1) * 2 ** ((next() % 30) - 140);
         });
       }
-      check({ format, numerics: 'bf16', N, K, T, x, weight, threads: 2, bias: true }, next);
+      check({ format, numerics: 'bf16', N, K, T, x, weight, threads: 2, bias: true }, machine, next);
     }
   });
 }

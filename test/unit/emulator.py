@@ -12,6 +12,7 @@ import ctypes
 import json
 import mmap
 import os
+import re
 import signal
 import struct
 import sys
@@ -24,7 +25,7 @@ PAGE = 4096
 SPACE = 256 << 20
 # Physical addresses are the virtual ones. Tables of pages, a stub that calls the code, a stack, then what requests ask for.
 PML4, PDPT, PD, PT = 0x1000, 0x2000, 0x3000, 0x10000
-STUB, STACK, STACK_END, FREE = 0xA0000, 0x100000, 0x140000, 0x200000
+STUB, RETURNS, STACK, STACK_END, FREE = 0xA0000, 0xB0000, 0x100000, 0x140000, 0x200000
 
 # Place in Bochs' list of processors, and what CPUID leaf 1 then tells in eax.
 MODELS = {"avx2": (22, 0x306C3), "avx512": (24, 0x50654), "vnni": (27, 0x806C1), "amx": (28, 0x806F8)}
@@ -48,8 +49,27 @@ def choose_model(index):
     put(parameter, index)
 
 
+def one_of(fits):
+    return b"[" + re.escape(bytes(filter(fits, range(256)))) + b"]"
+
+
+# VCVTNE2PS2BF16 of registers, which this Bochs gets wrong: its opcode 72 becomes 71, undefined, and it is carried out here.
+PREFIX = b"\x62" + one_of(lambda p: p & 15 == 2) + one_of(lambda p: p & 0x87 == 7) + b"[\x40\x48]"
+PAIRS = re.compile(b"(?<=" + PREFIX + b")\x72(?=[\xc0-\xff])", re.DOTALL)
+
+
 class PageFault(Exception):
     pass
+
+
+def to_bfloat16(bits):
+    """To nearest even; subnormals are zero."""
+    exponent, fraction = bits >> 23 & 0xFF, bits & 0x7FFFFF
+    if exponent == 0:
+        return bits >> 16 & 0x8000
+    if exponent == 0xFF and fraction:
+        return bits >> 16 | 0x40
+    return bits + 0x7FFF + (bits >> 16 & 1) >> 16
 
 
 class Machine:
@@ -77,8 +97,12 @@ class Machine:
             self.word(PD + 8 * i, (PT + i * PAGE) | 7)
         self.map(STUB, PAGE, False)
         self.map(STACK, STACK_END - STACK, True)
-        # wbinvd (forgets decoded instructions: the code may have changed); call rax; hlt
-        self.ram[STUB : STUB + 5] = bytes.fromhex("0f09ffd0f4")
+        # call rax; hlt
+        self.ram[STUB : STUB + 3] = bytes.fromhex("ffd0f4")
+        # call rdi; inc rdi; dec rsi; jnz to the start; ret
+        self.ram[STUB + 16 : STUB + 27] = bytes.fromhex("ffd748ffc748ffce75f6c3")
+        self.map(RETURNS, 1 << 16, False)
+        self.ram[RETURNS : RETURNS + (1 << 16)] = b"\xc3" * (1 << 16)
         self.ram[FREE : FREE + 10] = bytes.fromhex("53b8010000000fa25bc3")  # push rbx; mov eax, 1; cpuid; pop rbx; ret
         self.map(FREE, PAGE, False)
         self.call(FREE, 0, 0, 0)
@@ -127,7 +151,7 @@ class Machine:
         if vector == 6 and self.tiles is not None:
             try:
                 self.next = session.cpu.rip
-                self.tile_step = self.tiles.step(session.cpu)
+                self.tile_step = self.convert_pairs(session.cpu) or self.tiles.step(session.cpu)
                 if self.tile_step:
                     return
             except (PageFault, Undefined) as error:
@@ -136,6 +160,26 @@ class Machine:
         name = EXCEPTIONS.get(vector, f"exception {vector}")
         at = f" at {session.cpu.cr2:#x}" if vector == 14 else ""
         self.fault = f"{name}{at} in the instruction before byte {session.cpu.rip - self.entry} of the code"
+
+    def convert_pairs(self, cpu):
+        """Carries out VCVTNE2PS2BF16 zmm, zmm, zmm. False: it is something else."""
+        code = self.read(cpu.rip - 6, 6)
+        p0, p1, p2, modrm = code[1], code[2], code[3], code[5]
+        if code[0] != 0x62 or p0 & 0xF != 2 or p1 & 0x87 != 7 or p2 & 0xF7 != 0x40 or code[4] != 0x71 or modrm < 0xC0:
+            return False
+        to = (~p0 >> 4 & 1) << 4 | (~p0 >> 7 & 1) << 3 | modrm >> 3 & 7
+        high = (~p2 >> 3 & 1) << 4 | ~p1 >> 3 & 15
+        low = (~p0 >> 6 & 1) << 4 | (~p0 >> 5 & 1) << 3 | modrm & 7
+        state = cpu.state
+        registers = state.zmm
+        words = [bits for source in (low, high) for q in registers[source].q for bits in (q & 0xFFFFFFFF, q >> 32)]
+        halves = struct.pack("<32H", *map(to_bfloat16, words))
+        result = registers[to]
+        result.q = list(struct.unpack("<8Q", halves))
+        registers[to] = result
+        state.zmm = registers
+        cpu.set_state_no_flush(state)
+        return True
 
     def call(self, entry, rdi, rsi, rdx):
         self.entry = entry
@@ -165,6 +209,13 @@ class Machine:
         if self.fault is None:
             self.check(self.session.cpu)
 
+    def forget(self, address, length):
+        """Bochs keeps what it has decoded, by the low 16 bits of its address, until other code with the same is run."""
+        start = address & 0xFFFF
+        self.call(STUB + 16, RETURNS + start, min(length, 0x10000 - start), 0)
+        if start + length > 0x10000:
+            self.call(STUB + 16, RETURNS, min(start + length - 0x10000, 0x10000), 0)
+
     def check(self, after):
         for name, value in KEPT.items():
             if getattr(after, name) != value:
@@ -182,6 +233,10 @@ class Machine:
         for address, length, writable in regions:
             self.map(address, length, writable)
             self.ram[address : address + length] = take(length)
+        for address, length, writable in regions:
+            if not writable:
+                self.ram[address : address + length] = PAIRS.sub(b"\x71", self.ram[address : address + length])
+                self.forget(address, length)
         for rdi, rsi, rdx in request["calls"]:
             self.call(request["entry"], rdi, rsi, rdx)
             if self.fault is not None:

@@ -52,6 +52,19 @@ test('an emulated processor computes with AVX-512 and its masks', { skip }, () =
   assert.deepEqual([...floats.subarray(16)], [...Array.from({ length: 15 }, (_, i) => i * i + 1), 0]);
 });
 
+test('an emulated processor runs the code that it is given, where other code was before', { skip }, () => {
+  const machine = emulatedMachine('avx2');
+  for (const value of [1, 2, 3]) {
+    using memory = machine.map(8);
+    machine.call(
+      assemble((a) => a.emit('mov', sized(ptr(rdi), 64), value)),
+      [[memory.address, 0, 1]],
+      [memory],
+    );
+    assert.equal(memory.bytes[0], value);
+  }
+});
+
 /** Tiles 0: `rows` of 16 sums, 1: `rows` of `k` bytes, 2: k / 4 rows of 64 bytes; `product` on them, from memory and back. */
 function product(mnemonic: 'tdpbssd' | 'tdpbusd' | 'tdpbf16ps', rows: number, k: number): Uint8Array {
   return assemble((a) => {

@@ -53,8 +53,8 @@ export class Guarded {
 }
 
 /**
- * Calls a kernel once for each thread of a team, in the order of `indices`, on the machine of its buffers; `dims` by name, or
- * what all of them are.
+ * Calls a kernel once for each thread of a team, in the order of `indices`, on the machine of its buffers; `dims` by name,
+ * or what all of them are.
  */
 export function runKernel(
   kernel: EmittedKernel,

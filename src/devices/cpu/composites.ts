@@ -90,11 +90,11 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
   const activations = activationsOf(packedFormat(format), numerics, target);
-  const inputBytes = (T: number) => activationBytes(activations, T, K);
-  const dot = (activations: CompositeBuffer): CompositeLaunch => ({
+  const inputBytes = (T: number) => (activations.kind === 'plain' ? 4 * T * K : activationBytes(activations, T, K));
+  const dot = (input: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
     kernel: () => quantizedDotKernel(shape, target),
-    buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
+    buffers: [input, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
     cost({ dims: values }) {
@@ -109,7 +109,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
     kernel: () => activationsKernel(activations, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
-    scratchBytes: inputBytes(maxDim(tokens)),
+    scratchBytes: activationBytes(activations, maxDim(tokens), K),
     prepares: x,
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {

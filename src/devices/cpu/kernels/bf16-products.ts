@@ -19,6 +19,7 @@ export function bf16Product(format: PackedFormat, vectors: PanelVectors): Unpack
     panels: 1,
     step,
     stepBytes: 64 * step,
+    secondPanel: 0,
     xStepBytes: 4 * step,
     steps: 256 / step,
     chunk: 128,

@@ -58,8 +58,11 @@ export function valuesOf(format: PackedFormat, vectors: PanelVectors): Values {
 function dequantized(format: Levels, vectors: PanelVectors): Values {
   const { sub, quad, scale } = format;
   const { parts, register } = vectors;
+  const constant = hasTable(format, vectors)
+    ? [...new Uint8Array(Float32Array.from({ length: 16 }, (_, level) => level - format.offset).buffer)]
+    : [format.offset, 0, 0, 0];
   return {
-    constants: format.offset > 0 ? [[format.offset, 0, 0, 0]] : [],
+    constants: format.offset > 0 || hasTable(format, vectors) ? [constant] : [],
     valueIn: (part) => register(ids.value + part),
     emit(tile, xBytes, use) {
       const steps: Steps = {
@@ -111,6 +114,12 @@ function emitValue(tile: Tile, format: Levels, vectors: PanelVectors, part: numb
   const [value, T] = [register(ids.value + part), register(ids.temporary)];
   const { at, shift, high } = quad(k & ~3);
   const bit = 8 * (k & 3);
+  if (hasTable(format, vectors)) {
+    a.emit('vpsrld', value, weight(at), bit + shift);
+    a.emit('vpermps', value, value, constantOf(vectors, 0));
+    emitScaled();
+    return;
+  }
   a.emit('vmovups', value, weight(at + 32 * part));
   a.emit('vpslld', value, value, 32 - bits - bit - shift);
   a.emit('vpsrld', value, value, 32 - bits);
@@ -123,6 +132,15 @@ function emitValue(tile: Tile, format: Levels, vectors: PanelVectors, part: numb
   }
   if (offset > 0) a.emit('vpsubd', value, value, constantOf(vectors, 0));
   a.emit('vcvtdq2ps', value, value);
-  a.emit('vmulps', value, value, register(ids.scale + part));
-  if (minimum !== undefined) a.emit('vsubps', value, value, register(ids.minimum + part));
+  emitScaled();
+
+  function emitScaled(): void {
+    a.emit('vmulps', value, value, register(ids.scale + part));
+    if (minimum !== undefined) a.emit('vsubps', value, value, register(ids.minimum + part));
+  }
+}
+
+/** 16 levels are a table of one register: VPERMPS looks at the low 4 bits of an index alone. */
+function hasTable({ bits, quad }: Levels, vectors: PanelVectors): boolean {
+  return vectors.bits === 512 && bits === 4 && quad(0).high === undefined;
 }

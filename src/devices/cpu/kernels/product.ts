@@ -72,8 +72,9 @@ export interface UnpackedProduct {
   readonly panels: 1 | 2;
   /** k of a step, whole tiles. */
   readonly step: number;
-  /** What a step of one panel becomes. Panels of one step lie next to each other. */
+  /** What a step of all panels becomes, and from the first panel's to the second's. */
   readonly stepBytes: number;
+  readonly secondPanel: number;
   /** Activations of a token for one step. */
   readonly xStepBytes: number;
   /** Steps that are decoded before they are multiplied. */

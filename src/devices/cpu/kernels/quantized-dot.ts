@@ -65,7 +65,7 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
   const activations = activationsOf(format, shape.numerics, target);
   const tokenBytes = activationRowBytes(activations, K);
   const panels = Math.ceil(N / panelRows);
-  const { direct, unpacked } = productsOf(format, shape.numerics, target);
+  const { direct, unpacked } = productsOf(format, shape.numerics, target, panels);
   const chunk = unpacked?.chunk ?? directChunk;
   const together = unpacked?.panels ?? 1;
   const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };

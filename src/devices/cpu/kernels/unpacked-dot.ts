@@ -2,7 +2,7 @@
  * The walk of a product that decodes its weights first: for as much of K as `steps` says, the panels of the unit are
  * decoded into memory at rsp, and every group of the unit's tokens is multiplied with that; sums lie in memory in between.
  *
- * At rsp: what is the product's own; sums f32 [panels][chunk][16]; decoded steps [steps][panels][stepBytes].
+ * At rsp: what is the product's own; sums f32 [panels][chunk][16]; decoded steps.
  */
 import type { Assembler } from '../asm/assembler.ts';
 import { ptr, r8, r9, r10, r11, r12, r13, r14, rax, rcx, rdi, rdx, rsi, rsp } from '../asm/operands.ts';
@@ -28,8 +28,8 @@ const decodedAt = (product: UnpackedProduct) => product.ownBytes + product.panel
 
 /** Memory at rsp. */
 export function unpackedBytes(product: UnpackedProduct, K: number): number {
-  const { panels, step, stepBytes, steps } = product;
-  return decodedAt(product) + Math.min(steps, Math.ceil(K / step)) * panels * stepBytes;
+  const { step, stepBytes, steps } = product;
+  return decodedAt(product) + Math.min(steps, Math.ceil(K / step)) * stepBytes;
 }
 
 /** The sums of rsi tokens. Keeps rsi, and nothing else. */
@@ -116,7 +116,7 @@ export function emitUnpackedDot(a: Assembler, product: UnpackedProduct, { format
       const nextStep = a.here();
       emitStep(step);
       a.emit('add', rax, packedStep);
-      a.emit('add', rcx, panels * product.stepBytes);
+      a.emit('add', rcx, product.stepBytes);
       a.emit('dec', rdx);
       a.emit('jnz', nextStep);
     }
@@ -129,8 +129,8 @@ export function emitUnpackedDot(a: Assembler, product: UnpackedProduct, { format
     }
     if (panels > 1) {
       a.emit('add', r10, panelBytes(format, K));
-      a.emit('add', r9, product.stepBytes);
-      a.emit('lea', rax, ptr(rsp, decodedAt(product) + panels * product.stepBytes));
+      a.emit('add', r9, product.secondPanel);
+      a.emit('lea', rax, ptr(rsp, decodedAt(product) + panels * product.secondPanel));
       a.emit('cmp', r9, rax);
       a.emit('jb', nextPanel);
     }

@@ -222,6 +222,7 @@ function ofLargeTiles(format: 'q4_K' | 'q6_K', { constants, ...tile }: LargeTile
 const common = {
   vectors,
   panels: 1,
+  secondPanel: 0,
   chunk: 128,
   tokens: [4],
   flushes: false,
