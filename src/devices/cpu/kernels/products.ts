@@ -19,20 +19,17 @@ export interface Products {
   readonly unpacked?: UnpackedProduct;
 }
 
-function integersOf(format: IntegerFormat, set: InstructionSet): Products {
-  switch (set) {
-    case 'avx2':
-      return { direct: integerProducts[format], unpacked: unpackedIntegers[format] };
-    case 'avx512':
-      return { direct: wideIntegerProducts(false)[format] };
-    case 'vnni':
-      return { direct: wideIntegerProducts(true)[format] };
-    case 'amx':
-      return { direct: wideIntegerProducts(true)[format], unpacked: tileIntegerProducts[format] };
-    default:
-      return set satisfies never;
-  }
+interface IntegerProducts {
+  readonly direct: Readonly<Record<IntegerFormat, Product>>;
+  readonly unpacked?: Readonly<Record<IntegerFormat, UnpackedProduct>>;
 }
+
+const integers: Readonly<Record<InstructionSet, IntegerProducts>> = {
+  avx2: { direct: integerProducts, unpacked: unpackedIntegers },
+  avx512: { direct: wideIntegerProducts(false) },
+  vnni: { direct: wideIntegerProducts(true) },
+  amx: { direct: wideIntegerProducts(true), unpacked: tileIntegerProducts },
+};
 
 /** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
 export function productsOf(
@@ -48,7 +45,10 @@ export function productsOf(
     case 'bf16':
       return { unpacked: name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
     case 'i8':
-      if (isIntegerFormat(format)) return integersOf(format, name);
+      if (isIntegerFormat(format)) {
+        const { direct, unpacked } = integers[name];
+        return { direct: direct[format], ...(unpacked && { unpacked: unpacked[format] }) };
+      }
       throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
         op: 'quantized_dot',
         device: 'cpu',
