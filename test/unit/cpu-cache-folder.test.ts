@@ -37,7 +37,9 @@ test('what was remembered comes back; what is broken or absent does not', async 
 
 test('a folder that cannot be made is no failure', async () => {
   writeFileSync(join(folder, 'file'), '');
-  setFolder(join(folder, 'file'));
-  assert.equal(await remember('figures', 1), false);
-  assert.equal(recall('figures'), undefined);
+  for (const impossible of [join(folder, 'file'), '/proc/nowhere']) {
+    setFolder(impossible);
+    assert.equal(await remember('figures', 1), false);
+    assert.equal(recall('figures'), undefined);
+  }
 });

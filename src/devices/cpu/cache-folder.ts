@@ -2,9 +2,9 @@
  * What Ingot remembers between starts and can find out again: small JSON files in the user's folder for caches, by the XDG Base
  * Directory Specification, Apple's File System Programming Guide and Windows' known folder "Local". Deleting it is safe.
  */
-import { mkdirSync, readFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { isAbsolute, join } from 'node:path';
+import { dirname, isAbsolute, join } from 'node:path';
 import { createFile } from '../../formats/atomic-write-node.ts';
 
 export function cacheFolder(): string {
@@ -32,10 +32,22 @@ export function recall(name: string): unknown {
   }
 }
 
+/** With what is missing above it. Node's own `recursive` never ends where a folder exists and takes no other, as /proc. */
+function makeFolder(path: string): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path));
+  try {
+    mkdirSync(path);
+  } catch (error) {
+    // Another process may have made it meanwhile.
+    if (!existsSync(path)) throw error;
+  }
+}
+
 /** Whole or not at all. False where the folder cannot be written: then it has to be found out again. */
 export async function remember(name: string, value: unknown): Promise<boolean> {
   try {
-    mkdirSync(cacheFolder(), { recursive: true });
+    makeFolder(cacheFolder());
     await using file = await createFile(pathOf(name), { overwrite: true });
     await file.write(new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`));
     await file.commit();
