@@ -3,8 +3,8 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
-import { availableMemory, chosenDevice, deviceRows, processorName } from './devices.ts';
-import { bundledModel } from './open-model.ts';
+import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
+import { bundledModel } from './bundled-model.ts';
 import { formatBytes } from './report.ts';
 
 export function addDoctor(program: Command): void {

@@ -1,15 +1,18 @@
 #!/usr/bin/env node
-/** The command line. One file a command; each adds itself to the program. */
+/** The command line. One file a command; each adds itself to the program, and is loaded only if it is asked for. */
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
-import { addBench } from './bench.ts';
-import { addConvert } from './convert.ts';
-import { addDoctor } from './doctor.ts';
 import { exitCodes, reportFailure } from './failure.ts';
-import { addInspect } from './inspect.ts';
-import { addRun } from './run.ts';
 
 const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+
+const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+  run: async () => (await import('./run.ts')).addRun,
+  bench: async () => (await import('./bench.ts')).addBench,
+  inspect: async () => (await import('./inspect.ts')).addInspect,
+  convert: async () => (await import('./convert.ts')).addConvert,
+  doctor: async () => (await import('./doctor.ts')).addDoctor,
+};
 
 const program = new Command('ingot')
   .description('Compiles and runs language models on this machine.')
@@ -18,11 +21,11 @@ const program = new Command('ingot')
   .showHelpAfterError('(ingot COMMAND --help shows what it takes)')
   .exitOverride();
 
-addRun(program);
-addBench(program);
-addInspect(program);
-addConvert(program);
-addDoctor(program);
+// Without a command's name all of them are listed.
+const named = process.argv.slice(2).find((word) => Object.hasOwn(commands, word));
+for (const [name, load] of Object.entries(commands)) {
+  if (named === undefined || named === name) (await load())(program);
+}
 
 // A reader that stops listening (`ingot run ... | head`) ends the work, and is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -2,7 +2,8 @@
  * The CPU device: programs become machine code made by TypeScript, run by a team of native threads. A run is one
  * submission; between runs the threads sleep.
  */
-import { IngotError, isIngotError } from '../../base/errors.ts';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import { inlineComposites } from '../../compiler/inline.ts';
 import { type Memory as Place, type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { simplify } from '../../compiler/simplify.ts';
@@ -36,9 +37,9 @@ import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
-import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
+import { CpuBound, CpuBuffer, CpuExecutable, Workplace } from './resources.ts';
 import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
-import { createTeam, type Team } from './team.ts';
+import { createTeam, type Team, type TeamTicket } from './team.ts';
 import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
 
 export interface CpuDeviceOptions {
@@ -57,10 +58,7 @@ export function whyNot(system: OperatingSystem): string | undefined {
 }
 
 /** @throws IngotError 'DeviceLost' where `whyNot` says so, for a set that the processor lacks, or if no threads are to be had. */
-export function createCpuDevice(
-  system: OperatingSystem,
-  options: CpuDeviceOptions = {},
-): Device & { readonly threads: number } {
+export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptions = {}): Device {
   const reason = whyNot(system);
   if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
   const target = chooseTarget(system, options.instructionSet);
@@ -94,18 +92,32 @@ const packSlice = 8 << 20;
 type Results = ReadonlyMap<string, ArrayBufferView>;
 type Outcome = { readonly results: Results } | { readonly error: unknown };
 
-/** A run that waits for its turn: its arena may still be in use by the run before. */
 interface Job {
   readonly id: number;
   readonly bound: CpuBound;
-  readonly inputs: readonly (Uint8Array | undefined)[];
   readonly dims: DimValues;
 }
+
+/** A run that waits for a place in memory. */
+interface WaitingJob extends Job {
+  readonly inputs: readonly (Uint8Array | undefined)[];
+}
+
+/** A run that the team has. */
+interface RunningJob extends Job {
+  readonly place: Workplace;
+  readonly ticket: TeamTicket;
+  readonly start: number;
+}
+
+/** How long JavaScript stands still at most while its thread waits for a run. */
+const waitSlice = 20;
+/** Runs that the team has at most: one that works, and the next. */
+const runsAhead = 2;
 
 class CpuDevice implements Device {
   readonly name = 'cpu';
   readonly hardware;
-  readonly threads: number;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
@@ -114,10 +126,10 @@ class CpuDevice implements Device {
     state: { now: 0, peak: 0 },
     scratch: { now: 0, peak: 0 },
   };
-  readonly #waiting: Job[] = [];
+  readonly #waiting: WaitingJob[] = [];
+  readonly #running: RunningJob[] = [];
   readonly #outcomes = new Map<number, Outcome>();
-  #running: { readonly job: Job; readonly ticket: number; readonly start: number } | undefined;
-  #runs = { calls: 0, seconds: 0 };
+  #runs = { calls: 0, seconds: 0, lastEnd: 0 };
   #nextId = 1;
   #disposed = false;
 
@@ -125,10 +137,10 @@ class CpuDevice implements Device {
     this.#system = system;
     this.#target = target;
     this.#team = team;
-    this.threads = team.threads;
     this.hardware = {
       name: system.cpuFeatures().model,
       memoryBytes,
+      threads: team.threads,
       // Not measured: orders of magnitude of one core, for planning.
       readBytesPerSecond: 1e10 * team.threads,
       operationsPerSecond: { f32: 5e10 * team.threads },
@@ -248,20 +260,19 @@ class CpuDevice implements Device {
       if (role === 'state') taken.add(own);
       return own;
     });
-    const arena = new CpuBuffer(
-      this,
-      tensor('ui8', [executable.scratchBytes]),
-      'scratch',
-      this.#take(executable.scratchBytes, 'the temporaries of a program'),
-    );
+    return new CpuBound(executable, buffers, () => this.#makePlace(executable, buffers));
+  }
+
+  #makePlace(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[]): Workplace {
+    const { plan, code, scratchBytes } = executable;
+    const memory = this.#take(scratchBytes, 'the temporaries of a program');
+    const arena = new CpuBuffer(this, tensor('ui8', [scratchBytes]), 'scratch', memory);
     try {
       const addresses = new Map(
         buffers.flatMap((buffer, i) => (buffer === undefined ? [] : [[i, buffer.memory.address] as const])),
       );
       const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
-      const { plan, code } = executable;
-      const instance = instantiate(this.#system, this.#team, plan, code, arena.memory, addresses, held);
-      return new CpuBound(executable, buffers, arena, instance);
+      return new Workplace(arena, instantiate(this.#system, this.#team, plan, code, memory, addresses, held));
     } catch (error) {
       arena[Symbol.dispose]();
       throw error;
@@ -280,93 +291,116 @@ class CpuDevice implements Device {
     const values = parameters.map((parameter) =>
       parameter.role === 'input' ? inputBytes(parameter, inputs.get(parameter.name), dims) : undefined,
     );
-    const id = this.#nextId++;
+    const job = { id: this.#nextId++, bound, dims, inputs: values };
     bound.hold();
-    this.#waiting.push({ id, bound, inputs: values, dims });
-    if (this.#running === undefined) this.#startNext();
-    return { id };
+    if (this.#waiting.length > 0 || !this.#start(job)) {
+      // The caller may use its bytes again.
+      this.#waiting.push({ ...job, inputs: values.map((bytes) => bytes?.slice()) });
+    }
+    return { id: job.id };
   }
 
-  #startNext(): void {
-    const job = this.#waiting.shift();
-    this.#running = undefined;
-    if (job === undefined) return;
-    const { bound, inputs, dims } = job;
+  /** Hands a run to the team, unless the memory that it needs is in use. */
+  #start({ id, bound, inputs, dims }: WaitingJob): boolean {
+    const place = this.#running.length < runsAhead ? bound.freePlace() : undefined;
+    if (place === undefined) return false;
     const { plan } = bound.executable;
+    const job: Job & { place: Workplace } = { id, bound, dims, place };
     inputs.forEach((bytes, i) => {
-      const place = plan.main.parameters[i];
-      if (bytes === undefined || place === undefined || bytes.length === 0) return;
-      this.#at(bound, place, bytes.length).set(bytes);
+      const where = plan.main.parameters[i];
+      if (bytes === undefined || where === undefined || bytes.length === 0) return;
+      this.#at(job, where, bytes.length).set(bytes);
     });
-    bound.instance.setDims(dims);
-    this.#running = { job, start: performance.now(), ticket: this.#team.submit(bound.instance.list) };
+    place.instance.setDims(dims);
+    place.busy = true;
+    this.#running.push({ ...job, start: performance.now(), ticket: this.#team.submit(place.instance.list) });
+    return true;
   }
 
   /** Bytes of an input or result of main. */
-  #at(bound: CpuBound, place: Place, length: number): Uint8Array {
-    switch (place.kind) {
+  #at({ bound, place }: Pick<RunningJob, 'bound' | 'place'>, where: Place, length: number): Uint8Array {
+    switch (where.kind) {
       case 'frame':
-        return bound.arena.memory.bytes(place.offset, length);
+        return place.arena.memory.bytes(where.offset, length);
       case 'parameter': {
-        const buffer = bound.buffers[place.index];
+        const buffer = bound.buffers[where.index];
         if (buffer === undefined) throw invalid('a result is the memory of an input');
-        return buffer.memory.bytes(place.offset, length);
+        return buffer.memory.bytes(where.offset, length);
       }
       case 'constant': {
         const { constants } = bound.executable.code;
-        return constants.bytes(bound.executable.code.constant(place.literal) - constants.address, length);
+        return constants.bytes(bound.executable.code.constant(where.literal) - constants.address, length);
       }
       case 'result':
       case 'scratch':
         throw invalid('a result of the program has no memory');
       default:
-        return place satisfies never;
+        return where satisfies never;
     }
   }
 
-  /** Waits for the run that is on, keeps what it made, and starts the next. */
-  #finish(deadline: number): void {
-    if (this.#running === undefined) return;
-    const { job, ticket, start } = this.#running;
-    let outcome: Outcome;
-    try {
-      const how = this.#team.wait(ticket, deadline);
-      outcome =
-        how === 'done'
-          ? { results: this.#results(job) }
-          : { error: new IngotError('DeadlineExceeded', 'the deadline passed during a run', { device: this.name }) };
-    } catch (error) {
-      outcome = { error };
-    }
+  /** Waits for the oldest run, keeps what it made, and starts what waits. Blocks JavaScript. */
+  #finish(deadline: number, signal?: StopSignal): void {
+    const job = this.#running[0];
+    if (job === undefined) return;
+    this.#outcomes.set(job.id, this.#outcome(job, deadline, signal));
+    const end = performance.now();
     this.#runs.calls++;
-    this.#runs.seconds += (performance.now() - start) / 1000;
-    this.#outcomes.set(job.id, outcome);
+    this.#runs.seconds += (end - Math.max(job.start, this.#runs.lastEnd)) / 1000;
+    this.#runs.lastEnd = end;
+    this.#running.shift();
+    job.place.busy = false;
     job.bound.release();
-    this.#startNext();
+    for (let next = this.#waiting[0]; next !== undefined && this.#start(next); next = this.#waiting[0]) {
+      this.#waiting.shift();
+    }
   }
 
-  #results({ bound, dims }: Job): Results {
-    const { program, plan } = bound.executable;
+  #outcome(job: RunningJob, deadline: number, signal: StopSignal | undefined): Outcome {
+    const failed = (code: 'Aborted' | 'DeadlineExceeded', message: string, cause?: unknown): Outcome => {
+      return { error: new IngotError(code, message, { device: this.name, cause }) };
+    };
+    try {
+      const how = this.#team.wait(job.ticket, signal?.aborted ? 0 : deadline);
+      switch (how) {
+        case 'done':
+          return { results: this.#results(job) };
+        case 'stopped':
+          return failed('Aborted', 'the run was stopped with the one before it');
+        case 'timeout':
+          if (signal?.aborted) return failed('Aborted', 'the run was cancelled', signal.reason);
+          return failed('DeadlineExceeded', 'the deadline passed during a run');
+        default:
+          return how satisfies never;
+      }
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  #results(job: RunningJob): Results {
+    const { program, plan } = job.bound.executable;
     const named = new Map<string, ArrayBufferView>();
     program.results.forEach(({ name, type }, i) => {
       const place = plan.main.results[i];
       if (type.kind !== 'tensor' || place === undefined) return;
       if (program.aliases.some(({ result }) => result === i)) return;
-      const length = byteLength(asTensor(type), dims);
-      named.set(name, length === 0 ? new Uint8Array() : this.#at(bound, place, length).slice());
+      const length = byteLength(asTensor(type), job.dims);
+      named.set(name, length === 0 ? new Uint8Array() : this.#at(job, place, length).slice());
     });
     return named;
   }
 
-  async wait(ticket: Ticket, deadline: number): Promise<Results> {
+  async wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<Results> {
     while (!this.#outcomes.has(ticket.id)) {
-      if (this.#running === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
+      const job = this.#running[0];
+      if (job === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
       if (performance.now() > deadline) {
         throw new IngotError('DeadlineExceeded', 'the deadline passed before the run was waited for', {
           device: this.name,
         });
       }
-      this.#finish(deadline);
+      await this.#finishSoon(job, deadline, job.id === ticket.id ? signal : undefined);
     }
     const outcome = this.#outcomes.get(ticket.id) as Outcome;
     this.#outcomes.delete(ticket.id);
@@ -374,8 +408,20 @@ class CpuDevice implements Device {
     return outcome.results;
   }
 
+  /** Waits for the oldest run in slices, so that events have their turn between them. */
+  async #finishSoon(job: RunningJob, deadline: number, signal: StopSignal | undefined): Promise<void> {
+    while (!signal?.aborted) {
+      const now = performance.now();
+      if (now >= deadline || this.#team.sleep(job.ticket, Math.min(deadline, now + waitSlice))) break;
+      await nextTurn();
+      // Somebody else has waited for it meanwhile.
+      if (this.#running[0] !== job) return;
+    }
+    this.#finish(deadline, signal);
+  }
+
   #drain(): void {
-    while (this.#running !== undefined) this.#finish(Number.POSITIVE_INFINITY);
+    while (this.#running.length > 0) this.#finish(Number.POSITIVE_INFINITY);
   }
 
   #own(buffer: DeviceBuffer, what: string): CpuBuffer {
@@ -409,7 +455,7 @@ class CpuDevice implements Device {
   /** Whole runs: what a kernel takes of them is not measured. */
   profile(): readonly KernelProfile[] {
     const { calls, seconds } = this.#runs;
-    this.#runs = { calls: 0, seconds: 0 };
+    this.#runs = { ...this.#runs, calls: 0, seconds: 0 };
     return calls === 0 ? [] : [{ kernel: 'run', calls, seconds }];
   }
 
@@ -439,14 +485,14 @@ function checkRange({ type, packed }: CpuBuffer, offset: number, length: number)
   }
 }
 
-/** A copy: the caller may use its bytes again. */
+/** What the caller gave, or a copy of it. */
 function inputBytes({ name, type }: Parameter, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
   if (view === undefined) throw invalid(`input ${name} is missing`);
   const bytes = byteLength(type, dims);
   if (view.byteLength !== bytes) {
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }
-  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes)).slice();
+  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes));
 }
 
 /** Bits that a type does not have are ignored: code takes i1 for 0 or 1, and 4-bit integers for extended. */

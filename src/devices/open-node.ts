@@ -1,22 +1,16 @@
-/** Devices that this build can open, and the choice among them. */
+/** Devices that this build can open under Node, and the choice among them. */
 import { cpus, freemem, totalmem } from 'node:os';
 import { IngotError } from '../base/errors.ts';
-import { createCpuDevice, whyNot } from '../devices/cpu/device.ts';
-import { findSystem } from '../devices/cpu/os/open.ts';
-import type { Device } from '../devices/device.ts';
-import { createReferenceDevice } from '../devices/reference/device.ts';
-import { usageError } from './failure.ts';
-
-export interface OpenedDevice {
-  readonly device: Device;
-  readonly threads: number;
-}
+import { createCpuDevice, whyNot } from './cpu/device.ts';
+import { findSystem } from './cpu/os/open.ts';
+import type { Device } from './device.ts';
+import { createReferenceDevice } from './reference/device.ts';
 
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(threads: number | undefined): OpenedDevice;
+  open(threads: number | undefined): Device;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -30,17 +24,16 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
     open(threads) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
-      const device = createCpuDevice(found.system, {
+      return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
         ...(threads !== undefined && { threads }),
       });
-      return { device, threads: device.threads };
     },
   },
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    open: () => ({ device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 }),
+    open: () => createReferenceDevice({ memoryBytes: availableMemory() }),
   },
 };
 
@@ -51,9 +44,11 @@ export function chosenDevice(): keyof typeof deviceRows {
 }
 
 /** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export function openDevice(name: string = chosenDevice(), threads?: number): OpenedDevice {
+export function openDevice(name: string = chosenDevice(), threads?: number): Device {
   const row = names.find((known) => known === name);
-  if (row === undefined) throw usageError(`there is no device "${name}"`, `Devices: ${names.join(', ')}.`);
+  if (row === undefined) {
+    throw new IngotError('Usage', `there is no device "${name}"`, { hint: `Devices: ${names.join(', ')}.` });
+  }
   const reason = deviceRows[row].whyNot();
   if (reason !== undefined) {
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
