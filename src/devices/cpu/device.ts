@@ -2,14 +2,12 @@
  * The CPU device: programs become machine code made by TypeScript, run by a team of native threads. A run is one
  * submission; between runs the threads sleep.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import { inlineComposites } from '../../compiler/inline.ts';
-import { type Memory as Place, type Plan, planProgram } from '../../compiler/kernel/plan.ts';
+import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { simplify } from '../../compiler/simplify.ts';
 import type { Parameter, Program } from '../../ir/program.ts';
 import {
-  asTensor,
   type DimValues,
   formatType,
   maxBytes,
@@ -37,10 +35,12 @@ import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
-import { CpuBound, CpuBuffer, CpuExecutable, Workplace } from './resources.ts';
+import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
+import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
-import { createTeam, type Team, type TeamTicket } from './team.ts';
+import { createTeam, type Team } from './team.ts';
 import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
+import { Workplace } from './workplace.ts';
 
 export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
@@ -89,32 +89,6 @@ const addressable = 2 ** 46;
 /** Bytes read from a weight's file at a time. */
 const packSlice = 8 << 20;
 
-type Results = ReadonlyMap<string, ArrayBufferView>;
-type Outcome = { readonly results: Results } | { readonly error: unknown };
-
-interface Job {
-  readonly id: number;
-  readonly bound: CpuBound;
-  readonly dims: DimValues;
-}
-
-/** A run that waits for a place in memory. */
-interface WaitingJob extends Job {
-  readonly inputs: readonly (Uint8Array | undefined)[];
-}
-
-/** A run that the team has. */
-interface RunningJob extends Job {
-  readonly place: Workplace;
-  readonly ticket: TeamTicket;
-  readonly start: number;
-}
-
-/** How long JavaScript stands still at most while its thread waits for a run. */
-const waitSlice = 20;
-/** Runs that the team has at most: one that works, and the next. */
-const runsAhead = 2;
-
 class CpuDevice implements Device {
   readonly name = 'cpu';
   readonly hardware;
@@ -126,17 +100,14 @@ class CpuDevice implements Device {
     state: { now: 0, peak: 0 },
     scratch: { now: 0, peak: 0 },
   };
-  readonly #waiting: WaitingJob[] = [];
-  readonly #running: RunningJob[] = [];
-  readonly #outcomes = new Map<number, Outcome>();
-  #runs = { calls: 0, seconds: 0, lastEnd: 0 };
-  #nextId = 1;
+  readonly #runs: RunQueue;
   #disposed = false;
 
   constructor(system: OperatingSystem, team: Team, target: Target, memoryBytes: number) {
     this.#system = system;
     this.#target = target;
     this.#team = team;
+    this.#runs = new RunQueue(team);
     this.hardware = {
       name: system.cpuFeatures().model,
       memoryBytes,
@@ -272,7 +243,8 @@ class CpuDevice implements Device {
         buffers.flatMap((buffer, i) => (buffer === undefined ? [] : [[i, buffer.memory.address] as const])),
       );
       const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
-      return new Workplace(arena, instantiate(this.#system, this.#team, plan, code, memory, addresses, held));
+      const instance = instantiate(this.#system, this.#team, plan, code, memory, addresses, held);
+      return new Workplace(executable, buffers, arena, instance);
     } catch (error) {
       arena[Symbol.dispose]();
       throw error;
@@ -285,143 +257,17 @@ class CpuDevice implements Device {
     if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
     const { parameters, results } = bound.executable.program;
     bound.buffers.forEach((buffer, i) => {
-      if (buffer !== undefined) this.#own(buffer, `${parameters[i].role} ${parameters[i].name}`);
+      if (buffer?.disposed) throw invalid(`${parameters[i].role} ${parameters[i].name} was disposed`);
     });
     for (const { type } of results) if (type.kind === 'tensor') resolveShape(type.shape, dims);
     const values = parameters.map((parameter) =>
       parameter.role === 'input' ? inputBytes(parameter, inputs.get(parameter.name), dims) : undefined,
     );
-    const job = { id: this.#nextId++, bound, dims, inputs: values };
-    bound.hold();
-    if (this.#waiting.length > 0 || !this.#start(job)) {
-      // The caller may use its bytes again.
-      this.#waiting.push({ ...job, inputs: values.map((bytes) => bytes?.slice()) });
-    }
-    return { id: job.id };
+    return { id: this.#runs.submit(bound, values, dims) };
   }
 
-  /** Hands a run to the team, unless the memory that it needs is in use. */
-  #start({ id, bound, inputs, dims }: WaitingJob): boolean {
-    const place = this.#running.length < runsAhead ? bound.freePlace() : undefined;
-    if (place === undefined) return false;
-    const { plan } = bound.executable;
-    const job: Job & { place: Workplace } = { id, bound, dims, place };
-    inputs.forEach((bytes, i) => {
-      const where = plan.main.parameters[i];
-      if (bytes === undefined || where === undefined || bytes.length === 0) return;
-      this.#at(job, where, bytes.length).set(bytes);
-    });
-    place.instance.setDims(dims);
-    place.busy = true;
-    this.#running.push({ ...job, start: performance.now(), ticket: this.#team.submit(place.instance.list) });
-    return true;
-  }
-
-  /** Bytes of an input or result of main. */
-  #at({ bound, place }: Pick<RunningJob, 'bound' | 'place'>, where: Place, length: number): Uint8Array {
-    switch (where.kind) {
-      case 'frame':
-        return place.arena.memory.bytes(where.offset, length);
-      case 'parameter': {
-        const buffer = bound.buffers[where.index];
-        if (buffer === undefined) throw invalid('a result is the memory of an input');
-        return buffer.memory.bytes(where.offset, length);
-      }
-      case 'constant': {
-        const { constants } = bound.executable.code;
-        return constants.bytes(bound.executable.code.constant(where.literal) - constants.address, length);
-      }
-      case 'result':
-      case 'scratch':
-        throw invalid('a result of the program has no memory');
-      default:
-        return where satisfies never;
-    }
-  }
-
-  /** Waits for the oldest run, keeps what it made, and starts what waits. Blocks JavaScript. */
-  #finish(deadline: number, signal?: StopSignal): void {
-    const job = this.#running[0];
-    if (job === undefined) return;
-    this.#outcomes.set(job.id, this.#outcome(job, deadline, signal));
-    const end = performance.now();
-    this.#runs.calls++;
-    this.#runs.seconds += (end - Math.max(job.start, this.#runs.lastEnd)) / 1000;
-    this.#runs.lastEnd = end;
-    this.#running.shift();
-    job.place.busy = false;
-    job.bound.release();
-    for (let next = this.#waiting[0]; next !== undefined && this.#start(next); next = this.#waiting[0]) {
-      this.#waiting.shift();
-    }
-  }
-
-  #outcome(job: RunningJob, deadline: number, signal: StopSignal | undefined): Outcome {
-    const failed = (code: 'Aborted' | 'DeadlineExceeded', message: string, cause?: unknown): Outcome => {
-      return { error: new IngotError(code, message, { device: this.name, cause }) };
-    };
-    try {
-      const how = this.#team.wait(job.ticket, signal?.aborted ? 0 : deadline);
-      switch (how) {
-        case 'done':
-          return { results: this.#results(job) };
-        case 'stopped':
-          return failed('Aborted', 'the run was stopped with the one before it');
-        case 'timeout':
-          if (signal?.aborted) return failed('Aborted', 'the run was cancelled', signal.reason);
-          return failed('DeadlineExceeded', 'the deadline passed during a run');
-        default:
-          return how satisfies never;
-      }
-    } catch (error) {
-      return { error };
-    }
-  }
-
-  #results(job: RunningJob): Results {
-    const { program, plan } = job.bound.executable;
-    const named = new Map<string, ArrayBufferView>();
-    program.results.forEach(({ name, type }, i) => {
-      const place = plan.main.results[i];
-      if (type.kind !== 'tensor' || place === undefined) return;
-      if (program.aliases.some(({ result }) => result === i)) return;
-      const length = byteLength(asTensor(type), job.dims);
-      named.set(name, length === 0 ? new Uint8Array() : this.#at(job, place, length).slice());
-    });
-    return named;
-  }
-
-  async wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<Results> {
-    while (!this.#outcomes.has(ticket.id)) {
-      const job = this.#running[0];
-      if (job === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
-      if (performance.now() > deadline) {
-        throw new IngotError('DeadlineExceeded', 'the deadline passed before the run was waited for', {
-          device: this.name,
-        });
-      }
-      await this.#finishSoon(job, deadline, job.id === ticket.id ? signal : undefined);
-    }
-    const outcome = this.#outcomes.get(ticket.id) as Outcome;
-    this.#outcomes.delete(ticket.id);
-    if ('error' in outcome) throw outcome.error;
-    return outcome.results;
-  }
-
-  /** Waits for the oldest run in slices, so that events have their turn between them. */
-  async #finishSoon(job: RunningJob, deadline: number, signal: StopSignal | undefined): Promise<void> {
-    while (!signal?.aborted) {
-      const now = performance.now();
-      if (now >= deadline || this.#team.sleep(job.ticket, Math.min(deadline, now + waitSlice))) break;
-      await nextTurn();
-      // Somebody else has waited for it meanwhile.
-      if (this.#running[0] !== job) return;
-    }
-    this.#finish(deadline, signal);
-  }
-
-  #drain(): void {
-    while (this.#running.length > 0) this.#finish(Number.POSITIVE_INFINITY);
+  wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<Results> {
+    return this.#runs.wait(ticket.id, deadline, signal);
   }
 
   #own(buffer: DeviceBuffer, what: string): CpuBuffer {
@@ -433,7 +279,7 @@ class CpuDevice implements Device {
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
     const own = this.#own(buffer, 'the buffer');
     checkRange(own, offset, bytes.byteLength);
-    this.#drain();
+    this.#runs.drain();
     if (bytes.byteLength === 0) return;
     const source = canonical(own.type, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     own.memory.bytes(offset, source.length).set(source);
@@ -443,7 +289,7 @@ class CpuDevice implements Device {
     const own = this.#own(buffer, 'the buffer');
     const count = length ?? maxBytes(own.type) - offset;
     checkRange(own, offset, count);
-    this.#drain();
+    this.#runs.drain();
     return count === 0 ? new Uint8Array() : own.memory.bytes(offset, count).slice();
   }
 
@@ -454,26 +300,20 @@ class CpuDevice implements Device {
 
   /** Whole runs: what a kernel takes of them is not measured. */
   profile(): readonly KernelProfile[] {
-    const { calls, seconds } = this.#runs;
-    this.#runs = { ...this.#runs, calls: 0, seconds: 0 };
+    const { calls, seconds } = this.#runs.takeTimes();
     return calls === 0 ? [] : [{ kernel: 'run', calls, seconds }];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { bound } of this.#waiting.splice(0)) bound.release();
-    this.#drain();
+    this.#runs.close();
     this.#team[Symbol.dispose]();
   }
 }
 
 function isMatrix(format: string, shape: readonly number[]): shape is readonly [number, number] {
   return shape.length === 2 && isPackedFormat(format);
-}
-
-function byteLength(type: TensorType, dims: DimValues): number {
-  return resolveShape(type.shape, dims).reduce((product, size) => product * size, elementBytes(type.element));
 }
 
 function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {
@@ -488,7 +328,7 @@ function checkRange({ type, packed }: CpuBuffer, offset: number, length: number)
 /** What the caller gave, or a copy of it. */
 function inputBytes({ name, type }: Parameter, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
   if (view === undefined) throw invalid(`input ${name} is missing`);
-  const bytes = byteLength(type, dims);
+  const bytes = bytesInRun(type, dims);
   if (view.byteLength !== bytes) {
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }

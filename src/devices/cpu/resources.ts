@@ -5,8 +5,9 @@ import type { Program } from '../../ir/program.ts';
 import type { TensorType } from '../../ir/types.ts';
 import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
 import type { ProgramCode } from './code.ts';
-import { type Instance, layoutArena } from './instantiate.ts';
+import { layoutArena } from './instantiate.ts';
 import type { Memory } from './os/os.ts';
+import type { Workplace } from './workplace.ts';
 
 /** The device that memory belongs to; it counts bytes by kind. */
 export interface Accounts {
@@ -88,23 +89,6 @@ export class CpuExecutable implements Executable {
 
   #free(): void {
     if (this.disposed && this.#bindings === 0) this.code[Symbol.dispose]();
-  }
-}
-
-/** Memory of one run: what it computes in, inputs and results included, and its launches with their arguments. */
-export class Workplace implements Disposable {
-  readonly arena: CpuBuffer;
-  readonly instance: Instance;
-  busy = false;
-
-  constructor(arena: CpuBuffer, instance: Instance) {
-    this.arena = arena;
-    this.instance = instance;
-  }
-
-  [Symbol.dispose](): void {
-    this.instance[Symbol.dispose]();
-    this.arena[Symbol.dispose]();
   }
 }
 
