@@ -188,6 +188,7 @@ export class LocalEngine implements Engine {
     try {
       const logprobs = new Float64Array(ids.length - 1);
       while (sequence.computed < logprobs.length) {
+        await yieldToEvents();
         throwIfAborted(stop);
         const start = sequence.computed;
         const count = Math.min(this.#runner.limits.maxRows, logprobs.length - start);
@@ -200,7 +201,6 @@ export class LocalEngine implements Engine {
           logprobs[start + i] = row[ids[start + i + 1]] - logSumExp(row);
         }
         sequence.computed += count;
-        await yieldToEvents();
       }
       return logprobs;
     } finally {

@@ -16,12 +16,16 @@ export type OpenOptions = Omit<EngineSettings, 'path'> & LoadHooks;
  * @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong, 'Aborted'.
  */
 export async function openEngine(path: string, { signal, onProgress, ...settings }: OpenOptions = {}): Promise<Engine> {
-  const worker = new Worker(new URL('./worker-node.js', import.meta.url), { name: 'ingot engine' });
+  const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
+    name: 'ingot engine',
+    // Said of the program on the command line (node --eval), and wrong for a file.
+    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+  });
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
-  return connectEngine<EngineSettings>(portOf(worker), { path, ...settings }, hooks);
+  return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
 }
 
-function portOf(worker: Worker): WorkerPort<ToClient, ToHost<EngineSettings>> {
+export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSettings>> {
   let ended = false;
   return {
     send: (message) => worker.postMessage(message),

@@ -2,7 +2,8 @@
  * Runs planned steps: fills the step descriptor, submits once, waits. The only part of the engine that touches the
  * device; it owns the weights, the pools and the compiled programs.
  */
-import { IngotError, type StopSignal } from '../base/errors.ts';
+import type { ByteSource } from '../base/bytes.ts';
+import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
@@ -75,10 +76,18 @@ export class Runner implements AsyncDisposable {
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
     for (const [name, stored] of this.#model.weights) {
-      if (signal?.aborted) throw new IngotError('Aborted', 'loading the model was cancelled');
-      this.#weights.set(name, await this.#device.pack(stored));
-      done += stored.bytes.length;
-      onProgress?.(done, total);
+      const bytes: ByteSource = {
+        name: stored.bytes.name,
+        length: stored.bytes.length,
+        read: async (offset, length) => {
+          throwIfAborted(signal);
+          const part = await stored.bytes.read(offset, length);
+          done += length;
+          onProgress?.(done, total);
+          return part;
+        },
+      };
+      this.#weights.set(name, await this.#device.pack({ ...stored, bytes }));
     }
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));

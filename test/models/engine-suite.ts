@@ -113,33 +113,31 @@ export function testEngine(
     await short.checkIntegrity();
   });
 
-  contract(
-    'an abort ends the text after the step that runs; leaving the loop frees the cache; requests wait their turn',
-    async () => {
-      const controller = new AbortController();
-      let count = 0;
-      for await (const event of engine.generate({
-        prompt: [5],
-        maxTokens: 100,
-        ignoreEnd: true,
-        signal: controller.signal,
-      })) {
-        if (event.kind === 'token' && ++count === 3) controller.abort();
-        if (event.kind === 'end') assert.equal(event.reason, 'aborted');
-      }
-      assert.equal(count, 3);
-      for await (const _ of engine.generate({ prompt: [5], maxTokens: 100 })) break;
-      await engine.checkIntegrity();
-      const alone = (await generate({})).ids;
-      const together = await Promise.all([
-        generate({}),
-        generate({ sampling: { temperature: 2, seed: 9n } }),
-        generate({}),
-      ]);
-      assert.deepEqual(together[0].ids, alone);
-      assert.deepEqual(together[2].ids, alone);
-    },
-  );
+  contract('an abort ends the text soon; leaving the loop frees the cache; requests wait their turn', async () => {
+    const controller = new AbortController();
+    let count = 0;
+    for await (const event of engine.generate({
+      prompt: [5],
+      maxTokens: 100,
+      ignoreEnd: true,
+      signal: controller.signal,
+    })) {
+      if (event.kind === 'token' && ++count === 3) controller.abort();
+      if (event.kind === 'end') assert.equal(event.reason, 'aborted');
+    }
+    // What was on its way still comes.
+    assert.ok(count >= 3 && count < 50, `${count} tokens`);
+    for await (const _ of engine.generate({ prompt: [5], maxTokens: 100 })) break;
+    await engine.checkIntegrity();
+    const alone = (await generate({})).ids;
+    const together = await Promise.all([
+      generate({}),
+      generate({ sampling: { temperature: 2, seed: 9n } }),
+      generate({}),
+    ]);
+    assert.deepEqual(together[0].ids, alone);
+    assert.deepEqual(together[2].ids, alone);
+  });
 
   contract('requests that cannot be are refused by name, and nothing is lost', async () => {
     const wrong: readonly (readonly [Partial<GenerateRequest>, string])[] = [
@@ -162,4 +160,42 @@ export function testEngine(
     await engine.checkIntegrity();
     assert.equal((await generate({})).ids.length, 8);
   });
+
+  contract('a text is a prompt as its tokens are; a request may say how long the context has to be', async () => {
+    const request = { prompt: 'The fox', maxTokens: 6 };
+    const ids = tokenizer.encode(request.prompt);
+    const byText = await generate({ ...request, ignoreEnd: true });
+    assert.deepEqual((await generate({ ...request, prompt: ids, ignoreEnd: true })).ids, byText.ids);
+    assert.deepEqual(await engine.score('The fox'), await engine.score(ids));
+    await using fitting = await open({ contextLength: request });
+    assert.equal(fitting.contextLength, ids.length + request.maxTokens);
+    assert.deepEqual((await generateWith(fitting, { ...request, ignoreEnd: true })).ids, byText.ids);
+    const tooLong = { prompt: 'word '.repeat(engine.model.contextLength), maxTokens: 1 };
+    for (const contextLength of [engine.model.contextLength + 1, tooLong]) {
+      await assert.rejects(open({ contextLength }), (error) => isIngotError(error, 'ContextOverflow'));
+    }
+  });
+
+  contract('a signal that was raised before leaves nothing to do', async () => {
+    const { ids, end } = await generate({ signal: AbortSignal.abort() });
+    assert.deepEqual([ids, end.reason], [[], 'aborted']);
+    await assert.rejects(engine.score([1, 2, 3], AbortSignal.abort()), (error) => isIngotError(error, 'Aborted'));
+  });
+
+  contract(
+    'closing ends what runs and what waits, whether or not it is read, and later requests are refused',
+    async () => {
+      const closing = await open({ contextLength: 200 });
+      const read = closing.generate({ prompt: [5], maxTokens: 190, ignoreEnd: true });
+      await read.next();
+      const waiting = generateWith(closing);
+      await closing[Symbol.asyncDispose]();
+      let last: GenerateEvent | undefined;
+      for await (const event of read) last = event;
+      assert.ok(last?.kind === 'end' && last.reason === 'aborted');
+      assert.equal((await waiting).end.reason, 'aborted');
+      await assert.rejects(generateWith(closing), (error) => isIngotError(error, 'InvalidArgument'));
+      await closing[Symbol.asyncDispose]();
+    },
+  );
 }
