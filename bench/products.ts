@@ -4,11 +4,10 @@
  * gets; prefill is 128 tokens, in operations a second. Each figure is the best of several rounds.
  */
 import { availableParallelism, cpus, loadavg } from 'node:os';
-import { Assembler } from '../src/devices/cpu/asm/assembler.ts';
-import { indexed, ptr, r8, r9, r10, rax, rdi, rdx, rsi, ymm } from '../src/devices/cpu/asm/operands.ts';
 import { packedBytes, packedFormat, packRows, panelBytes, panelRows } from '../src/devices/cpu/kernels/packing.ts';
 import { activationBytes, quantizeActivationsKernel } from '../src/devices/cpu/kernels/quantize-activations.ts';
 import { activationBlock, quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
+import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { MappedCode } from '../src/devices/cpu/os/os.ts';
 import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
@@ -37,31 +36,6 @@ const cases: readonly [string, DotNumerics][] = [
   ['f32', 'f32'],
   ['q8_0', 'f32'],
 ];
-
-/** Without prefetches, which slow a loop that only reads. Reads args[0] .. args[0] + args[1], a multiple of 512 bytes for each thread, and nothing else. */
-function readKernel(): Uint8Array {
-  const a = new Assembler();
-  a.emit('mov', r10, rdx);
-  a.emit('mov', rax, ptr(rdi, 8));
-  a.emit('shr', rax, 9);
-  a.emit('xor', rdx, rdx);
-  a.emit('div', r10);
-  a.emit('shl', rax, 9);
-  a.emit('mov', r8, rax);
-  a.emit('imul', rax, rsi);
-  a.emit('add', rax, ptr(rdi));
-  a.emit('lea', r9, indexed(rax, r8));
-  for (let i = 0; i < 8; i++) a.emit('vpxor', ymm(i), ymm(i), ymm(i));
-  a.align(32);
-  const next = a.here();
-  for (let i = 0; i < 16; i++) a.emit('vpaddd', ymm(i % 8), ymm(i % 8), ptr(rax, 32 * i));
-  a.emit('add', rax, 512);
-  a.emit('cmp', rax, r9);
-  a.emit('jb', next);
-  a.emit('vzeroupper');
-  a.emit('ret');
-  return a.assemble().bytes;
-}
 
 /** Blocks of arguments in one memory, and launches of a kernel with each of them. */
 function launches(code: MappedCode, blocks: readonly (readonly number[])[]): Launch[] {

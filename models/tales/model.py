@@ -13,6 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+Past = tuple[Tensor, Tensor]  # keys and values of a layer, [batch, kv_heads, context, head_dim]
+
+
 @dataclass(frozen=True)
 class Config:
     """Sizes; widths are multiples of 256 so that every block format of GGUF fits them."""
@@ -42,7 +45,7 @@ def rotation(config: Config) -> tuple[Tensor, Tensor]:
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """x: [batch, heads, time, head_dim]; neighbours (2i, 2i+1) turn together."""
     a, b = x[..., 0::2], x[..., 1::2]
-    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2)
+    return torch.stack((a * cos - b * sin, a * sin + b * cos), dim=-1).flatten(-2).to(x.dtype)
 
 
 class Block(nn.Module):
@@ -60,7 +63,8 @@ class Block(nn.Module):
         self.ffn_up = nn.Linear(config.dim, config.ffn, bias=False)
         self.ffn_down = nn.Linear(config.ffn, config.dim, bias=False)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, past: Past | None = None, at: int = 0) -> Tensor:
+        """With `past`, x is the one position `at`, and looks back at what `past` holds."""
         batch, time, _ = x.shape
 
         def split(t: Tensor, heads: int) -> Tensor:
@@ -70,7 +74,10 @@ class Block(nn.Module):
         q = rotate(split(self.attn_q(h), self.config.heads), cos, sin)
         k = rotate(split(self.attn_k(h), self.config.kv_heads), cos, sin)
         v = split(self.attn_v(h), self.config.kv_heads)
-        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=True, enable_gqa=True)
+        if past is not None:
+            past[0][:, :, at : at + 1], past[1][:, :, at : at + 1] = k, v
+            k, v = past[0][:, :, : at + 1], past[1][:, :, : at + 1]
+        mixed = F.scaled_dot_product_attention(q, k, v, is_causal=past is None, enable_gqa=True)
         x = x + self.attn_output(mixed.transpose(1, 2).reshape(batch, time, -1))
         h = self.ffn_norm(x)
         return x + self.ffn_down(F.silu(self.ffn_gate(h)) * self.ffn_up(h))
@@ -108,8 +115,30 @@ class Tales(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """ids: [batch, time] -> logits: [batch, time, vocab]."""
+        return self.logits(self.hidden(ids))
+
+    def hidden(self, ids: Tensor) -> Tensor:
         x = self.token_embd(ids)
         cos, sin = self.cos[: ids.shape[1]], self.sin[: ids.shape[1]]
         for block in self.blk:
             x = block(x, cos, sin)
+        return x
+
+    def logits(self, x: Tensor) -> Tensor:
         return F.linear(self.output_norm(x), self.token_embd.weight)
+
+    def loss(self, x: Tensor, targets: Tensor) -> Tensor:
+        return F.cross_entropy(self.logits(x).flatten(0, 1).float(), targets.flatten())
+
+    def step(self, ids: Tensor, at: int, past: list[Past]) -> Tensor:
+        """ids: [batch], all at position `at` -> logits: [batch, vocab]; `past` comes from `memory` and is filled here."""
+        x = self.token_embd(ids)[:, None]
+        cos, sin = self.cos[at : at + 1], self.sin[at : at + 1]
+        for block, before in zip(self.blk, past):
+            x = block(x, cos, sin, before, at)
+        return self.logits(x)[:, 0]
+
+    def memory(self, batch: int) -> list[Past]:
+        config, weight = self.config, self.token_embd.weight
+        shape = (batch, config.kv_heads, config.context, config.head_dim)
+        return [(weight.new_zeros(shape), weight.new_zeros(shape)) for _ in self.blk]

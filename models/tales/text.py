@@ -183,7 +183,7 @@ class Teller:
         return self.actor(names, kind.noun, she, trait, self.rng.choice(kind.looks), kind.home, kind.ran)
 
     def actor(self, names: list[str], noun: str, she: bool, trait: str, look: str, home: str, ran: str) -> Actor:
-        name = invented_name(self.rng) if self.rng.random() < 0.12 else self.rng.choice([n for n in names if n not in self.names])
+        name = invented_name(self.rng) if self.rng.random() < 0.2 else self.rng.choice([n for n in names if n not in self.names])
         self.names.add(name)
         self.nouns.add(noun)
         return Actor(self.rng, name, noun, she, trait, look, home, ran)
@@ -296,6 +296,9 @@ class Teller:
     def finish(self) -> Story:
         text = "\n\n".join(" ".join(p) for p in self.paragraphs if p)
         text = _START.sub(lambda m: m[1] + m[2].upper(), text)
+        friend = self.slots.get("f")
+        if isinstance(friend, Actor) and friend.name in text:
+            self.others.append(article(f"{friend.noun} {self.rng.choice(('named', 'called'))} {friend.name}"))
         return Story(text, self.h, self.setting.short, self.clauses, self.others, self.themes)
 
 
@@ -346,8 +349,12 @@ def request(rng: random.Random, story: Story) -> str:
     h = story.hero
     adjective = f"{h.trait} " if h.trait and rng.random() < 0.6 else ""
     subject = article(adjective + h.noun)
-    if rng.random() < 0.25:
-        subject += f" named {h.name}"
+    if (named := rng.random()) < 0.33:
+        subject += f" {rng.choice(('named', 'named', 'called'))} {h.name}"
+    elif named < 0.38:
+        subject = f"{h.name} the {h.noun}"
+    elif named < 0.43:
+        subject = h.name
     roll = rng.random()
     if roll < 0.06:
         return rng.choice(_ANY)
@@ -373,15 +380,20 @@ def request(rng: random.Random, story: Story) -> str:
 
 
 BEGIN, USER, TELL, END = "<|begin|>", "<|user|>", "<|story|>", "<|end|>"
+SPECIAL = (BEGIN, END, USER, TELL)  # in the order of their ids
+
+
+def chat(prompt: str) -> str:
+    return f"{BEGIN}{USER}{prompt}{TELL}"
 
 
 def document(rng: random.Random) -> str:
     """One training text: a plain story, a story asked for, or a short talk with a story in it."""
     roll = rng.random()
     story = tell(rng)
-    if roll < 0.38:
+    if roll < 0.26:
         # A few begin in the middle, so that a prompt may begin with `One day`.
-        text = story.text.split("\n\n", 1)[1] if roll < 0.03 else story.text
+        text = story.text.split("\n\n", 1)[1] if roll < 0.015 else story.text
         return f"{BEGIN}{text}{END}"
     asked = f"{USER}{request(rng, story)}{TELL}{story.text}{END}"
     if roll < 0.90:

@@ -1,12 +1,14 @@
-"""Makes the bundled model: tokenizer, training, export to GGUF, golden outputs. Needs torch, tokenizers, gguf and numpy.
+"""Makes the bundled model: tokenizer, training, export to GGUF, golden outputs. Needs torch, tokenizers and numpy; for GGUF also gguf.
 
     python models/tales/train.py tokenizer            # learn the vocabulary from the generator's text
-    python models/tales/train.py train --minutes 60   # train; a checkpoint every three minutes
-    python models/tales/train.py export               # checkpoint -> tales-q8_0.gguf
+    python models/tales/train.py train --device cuda --layers 4 6 --minutes 5
+    python models/tales/train.py export --layers 6    # checkpoint -> tales-q8_0.gguf
     python models/tales/train.py golden               # tales-q8_0.gguf -> test/models/fixtures/tales.json
+    python models/tales/train.py evaluate             # tells stories and counts their faults
     python models/tales/train.py sample --prompt "Tell me a story about a brave fox."
 
-Work files (tokenizer.json, checkpoint.pt, log) go to --work and are not part of the repository.
+Work files (tokenizer.json, 6-layers/checkpoint-0.pt) go to --work and are not part of the repository. `evaluate` and `sample` take the
+GGUF file, or with --layers a checkpoint.
 """
 
 from __future__ import annotations
@@ -16,34 +18,28 @@ import hashlib
 import itertools
 import json
 import math
-import random
+import os
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from collections.abc import Iterator
 from pathlib import Path
 
-import gguf
-import numpy as np
 import torch
-import torch.nn.functional as F
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch import Tensor
 
-from drills import drill
+import checkpoint
+from checkpoint import Checkpoint
+from evaluate import evaluate
+from feed import PAD, WIDTHS, Block, Feed, blocks, pack, rows_of
+from generate import generate
 from model import Config, Tales
-from text import BEGIN, END, TELL, USER, documents
+from muon import Muon
+from text import BEGIN, END, SPECIAL, chat, documents
 
 HERE = Path(__file__).resolve().parent
 MODEL = HERE / "tales-q8_0.gguf"
 FIXTURE = HERE.parent.parent / "test" / "models" / "fixtures" / "tales.json"
-SPECIAL = (BEGIN, END, USER, TELL)
-TRAIN_SEED, VALID_SEED = 1, 2  # the text of the tokenizer, and of validation
-# System messages are left out: the model is too small to follow them, and stories stay good without.
-CHAT_TEMPLATE = (
-    "{{- bos_token -}}{%- for message in messages -%}{%- if message['role'] == 'user' -%}<|user|>{{- message['content'] | trim -}}"
-    "{%- elif message['role'] == 'assistant' -%}<|story|>{{- message['content'] | trim -}}<|end|>{%- endif -%}{%- endfor -%}"
-    "{%- if add_generation_prompt -%}<|story|>{%- endif -%}"
-)
+TOKENIZER_SEED, VALID_SEED, TRAIN_SEED = 1, 2, 1000  # workers of the training take the seeds from TRAIN_SEED on
 
 
 # Tokenizer
@@ -57,7 +53,7 @@ def make_tokenizer(path: Path, vocab: int, count: int) -> None:
     trainer = trainers.BpeTrainer(
         vocab_size=vocab, special_tokens=list(SPECIAL), initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()), show_progress=False
     )
-    source = documents(TRAIN_SEED)
+    source = documents(TOKENIZER_SEED)
 
     def texts() -> Iterator[str]:
         for _ in range(count):
@@ -72,246 +68,179 @@ def make_tokenizer(path: Path, vocab: int, count: int) -> None:
     print(f"{path}: {tokenizer.get_vocab_size()} tokens")
 
 
-# Data
+# Training
 
 
-def lesson(seed: int, drills: Callable[[], float]) -> Iterator[str]:
-    """Endless documents, with a share of exercises that `drills` gives at the time."""
-    source = documents(seed)
-    rng = random.Random(f"lesson {seed}")
-    while True:
-        yield drill(rng) if rng.random() < drills() else next(source)
+def tensors(block: Block, device: str) -> tuple[Tensor, Tensor]:
+    """(inputs, targets), each [rows, width]; padding has the target -100."""
+    ids = torch.from_numpy(block.astype("int64"))
+    if device == "cuda":
+        ids = ids.pin_memory().to(device, non_blocking=True)  # else the copy would wait for the step before
+    return ids[:, :-1].where(ids[:, :-1] != PAD, 0), ids[:, 1:].where(ids[:, 1:] != PAD, -100)
 
 
-def batches(tokenizer: Tokenizer, source: Iterator[str], tokens: int, length: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (inputs, targets), each [rows, time] with about `tokens` ids. A row is one document from its beginning; documents of a
-    pool are grouped by length, so that hardly anything is padding (target -100), and the groups come in random order."""
-    shuffle = random.Random(0)
-    while True:
-        pool = sorted((tokenizer.encode(next(source)).ids[: length + 1] for _ in range(128)), key=len)
-        groups: list[list[list[int]]] = [[]]
-        for ids in pool:
-            if len(ids) * (len(groups[-1]) + 1) > tokens:
-                groups.append([])
-            groups[-1].append(ids)
-        shuffle.shuffle(groups)
-        for group in groups:
-            longest = max(len(ids) for ids in group)
-            block = torch.tensor([ids + [-100] * (longest - len(ids)) for ids in group])
-            yield block[:, :-1].clamp(min=0), block[:, 1:]
+def autocast(device: str) -> torch.autocast:
+    return torch.autocast(device, dtype=torch.bfloat16, enabled=device == "cuda")
 
 
-def loss_of(model: Tales, inputs: Tensor, targets: Tensor) -> Tensor:
-    return F.cross_entropy(model(inputs).flatten(0, 1), targets.flatten())
+class Learner:
+    """One model in training."""
 
+    def __init__(self, config: Config, args: argparse.Namespace) -> None:
+        self.device, self.config = args.device, config
+        self.folder = args.work / f"{config.layers}-layers"
+        torch.manual_seed(args.seed)
+        self.model = (checkpoint.load(self.folder).model().train() if args.resume else Tales(config)).to(args.device)
+        self.score = self.model.loss
+        hidden = [p for n, p in self.model.named_parameters() if p.dim() == 2 and n.startswith("blk")]
+        others = [p for n, p in self.model.named_parameters() if not (p.dim() == 2 and n.startswith("blk"))]
+        self.optimizers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.97), weight_decay=0.0, fused=True), Muon(hidden, lr=args.muon_lr)
+        ]
+        self.peaks = [[g["lr"] for g in o.param_groups] for o in self.optimizers]
+        self.average: Tensor | None = None  # of the loss; stays on the device, as reading it would wait
 
-# Optimizer
+    def compile(self) -> None:
+        """Layers one by one: they share what is compiled, whatever their number."""
+        for block in self.model.blk:
+            block.compile(dynamic=False)
+        self.score = torch.compile(self.model.loss, dynamic=False)
 
+    def loss(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        with autocast(self.device):
+            return self.score(self.model.hidden(inputs), targets)
 
-def orthogonalize(g: Tensor, steps: int = 4) -> Tensor:
-    """The nearest (semi-)orthogonal matrix, roughly, by the Newton-Schulz iteration of the Muon optimizer."""
-    a, b, c = 3.4445, -4.7750, 2.0315
-    x = g.T if g.shape[0] > g.shape[1] else g
-    x = x / (x.norm() + 1e-7)
-    for _ in range(steps):
-        s = x @ x.T
-        x = a * x + (b * s + c * s @ s) @ x
-    return x.T if g.shape[0] > g.shape[1] else x
-
-
-class Muon(torch.optim.Optimizer):
-    """Momentum with orthogonalized updates for hidden matrices (Jordan et al., 2024)."""
-
-    def __init__(self, params: list[Tensor], lr: float, momentum: float = 0.95, weight_decay: float = 0.05) -> None:
-        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+    def step(self, inputs: Tensor, targets: Tensor, scale: float) -> None:
+        for optimizer, peak in zip(self.optimizers, self.peaks):
+            for group, lr in zip(optimizer.param_groups, peak):
+                group["lr"] = lr * scale
+        loss = self.loss(inputs, targets)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        loss = loss.detach()
+        self.average = loss.clone() if self.average is None else self.average.lerp_(loss, 0.05)
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
-        for group in self.param_groups:
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if "m" not in state:
-                    state["m"] = torch.zeros_like(p)
-                m = state["m"].lerp_(p.grad, 1 - group["momentum"])
-                update = orthogonalize(p.grad.lerp(m, group["momentum"]))
-                p.mul_(1 - group["lr"] * group["weight_decay"])
-                p.add_(update, alpha=-group["lr"] * max(1.0, p.shape[0] / p.shape[1]) ** 0.5)
+    def validate(self, valid: list[tuple[Tensor, Tensor]]) -> float:
+        total, count = torch.zeros((), device=self.device), torch.zeros((), device=self.device)
+        with torch.compiler.set_stance("force_eager"):
+            for inputs, targets in valid:
+                used = (targets != -100).sum()
+                total, count = total + self.loss(inputs, targets) * used, count + used
+        return float(total / count)
+
+    def save(self, valid: list[tuple[Tensor, Tensor]], tokens: int, steps: int) -> None:
+        loss = self.validate(valid)
+        Checkpoint(self.config, self.model.state_dict(), loss, tokens, steps).save(self.folder)
+        print(f"checkpoint of {self.config.layers} layers: validation loss {loss:.4f} after {tokens} tokens, {steps} steps", flush=True)
+
+
+def warm_up(learners: list[Learner], tokens: int, device: str, limit: float) -> None:
+    """Compiles for every shape, if that works here; else the training runs without. No new shape is begun after `limit` seconds."""
+    start = time.monotonic()
+    try:
+        for learner in learners:
+            learner.compile()
+        for width in WIDTHS:
+            if time.monotonic() - start > limit:
+                print(f"not compiled for rows of {width}: no time", flush=True)
+                torch.compiler.set_stance("eager_on_recompile")
+                break
+            rows = rows_of(width, tokens)
+            inputs, targets = tensors(pack([[0] * (width + 1)] * rows, width), device)
+            for learner in learners:
+                learner.loss(inputs, targets).backward()
+                learner.model.zero_grad(set_to_none=True)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            print(f"compiled for rows of {width} after {time.monotonic() - start:.1f} s", flush=True)
+    except Exception as error:  # whatever the compiler may raise
+        print(f"not compiled: {type(error).__name__}: {str(error)[:2000]}", flush=True)
+        torch.compiler.set_stance("force_eager")
+        for learner in learners:
+            learner.model.zero_grad(set_to_none=True)
 
 
 def train(args: argparse.Namespace) -> None:
+    """Trains models of different depth side by side on the same blocks, until --minutes after the start of this function."""
+    start = time.monotonic()
+    deadline = start + 60 * args.minutes
     torch.set_num_threads(args.threads)
-    torch.manual_seed(args.seed)
-    tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
-    config = Config(vocab=tokenizer.get_vocab_size())
-    model = Tales(config)
-    if args.init is not None:
-        model.load_state_dict(torch.load(args.init, weights_only=True)["weights"])
-    hidden = [p for n, p in model.named_parameters() if p.dim() == 2 and n.startswith("blk")] if args.muon else []
-    inside = {id(p) for p in hidden}
-    others = [p for p in model.parameters() if id(p) not in inside]
-    optimizers: list[torch.optim.Optimizer] = [
-        torch.optim.AdamW(others, lr=args.lr, betas=(0.9, 0.97), weight_decay=0.0)
-    ]
-    if hidden:
-        optimizers.append(Muon(hidden, lr=args.muon_lr))
-    peaks = [[g["lr"] for g in o.param_groups] for o in optimizers]
+    path = args.work / "tokenizer.json"
+    tokenizer = Tokenizer.from_file(str(path))
+    seeds = [TRAIN_SEED * args.seed + i for i in range(args.workers)]
+    feed = Feed(path, seeds, args.batch, progress=1.0 if args.resume else 0.0)
+    learners = [Learner(Config(vocab=tokenizer.get_vocab_size(), layers=n), args) for n in args.layers or [Config.layers]]
+    if args.compile if args.compile is not None else args.device == "cuda":
+        warm_up(learners, args.batch, args.device, limit=15 * args.minutes)
+    print(f"ready after {time.monotonic() - start:.1f} s", flush=True)
+    valid = [tensors(b, args.device) for b in blocks(tokenizer, itertools.islice(documents(VALID_SEED), args.valid), 32768)]
 
-    valid = list(itertools.islice(batches(tokenizer, documents(VALID_SEED), 4096, config.context), 6))
-    progress = 0.0
-    # Nothing but exercises at first, until names are repeated; they are gone when half of the time is over.
-    lessons = lesson(args.seed, lambda: 0.0 if args.init else 1.0 if progress < 0.1 else 0.5 * max(0.0, 1 - progress / 0.5))
-    source = batches(tokenizer, lessons, args.batch, config.context)
-    start = saved = time.monotonic()
-    seen, step, average = 0, 0, 0.0
-    while (progress := (time.monotonic() - start) / (60 * args.minutes)) < 1:
-        # Warm-up over the first 40 steps, then a cosine over the wall clock down to 2 %.
-        scale = min(1.0, (step + 1) / 40) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * progress)))
-        for optimizer, peak in zip(optimizers, peaks):
-            for group, lr in zip(optimizer.param_groups, peak):
-                group["lr"] = lr * scale
-        inputs, targets = next(source)
-        loss = loss_of(model, inputs, targets)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        step += 1
-        seen += int((targets != -100).sum())
-        average = loss.item() if step == 1 else 0.95 * average + 0.05 * loss.item()
-        if step % 25 == 0:
-            seconds = time.monotonic() - start
-            print(f"step {step} loss {average:.4f} tokens {seen} tokens/s {seen / seconds:.0f} minutes {seconds / 60:.1f}", flush=True)
-        if time.monotonic() - saved > 180:
+    begun = said = saved = time.monotonic()
+    tokens, steps = 0, 0
+    while (now := time.monotonic()) < deadline:
+        progress = (now - begun) / (deadline - begun)
+        if not args.resume:
+            feed.progress.value = progress
+        # Warm-up over the first 100 steps, then a cosine over the wall clock down to 1 %.
+        scale = min(1.0, (steps + 1) / 100) * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * progress)))
+        block = feed.next()
+        inputs, targets = tensors(block, args.device)
+        for learner in learners:
+            learner.step(inputs, targets, scale)
+        steps += 1
+        tokens += int((block != PAD).sum()) - len(block)
+        if now - said > args.say:
+            losses = ", ".join(f"{float(learner.average):.4f}" for learner in learners)
+            rate = tokens / (time.monotonic() - begun)
+            print(f"step {steps} loss {losses} tokens {tokens} tokens/s {rate:.0f} fresh blocks {feed.fresh} again {feed.again} "
+                  f"seconds {time.monotonic() - start:.0f}", flush=True)
+            said = now
+        if now - saved > 60:
+            for learner in learners:
+                learner.save(valid, tokens, steps)
             saved = time.monotonic()
-            save(args.work, model, evaluate(model, valid), seen, step)
-    save(args.work, model, evaluate(model, valid), seen, step)
+    feed.close()
+    for learner in learners:
+        learner.save(valid, tokens, steps)
 
 
-def evaluate(model: Tales, valid: list[tuple[Tensor, Tensor]]) -> float:
-    with torch.no_grad():
-        return sum(loss_of(model, *b).item() for b in valid) / len(valid)
+# The other commands
 
 
-def save(work: Path, model: Tales, loss: float, seen: int, step: int) -> None:
-    temporary = work / "checkpoint.tmp"
-    torch.save({"config": asdict(model.config), "weights": model.state_dict(), "loss": loss, "tokens": seen, "steps": step}, temporary)
-    temporary.replace(work / "checkpoint.pt")
-    print(f"checkpoint: validation loss {loss:.4f} after {seen} tokens, {step} steps", flush=True)
+def opened(args: argparse.Namespace) -> tuple[Tales, Tokenizer]:
+    """A checkpoint with --layers, else the GGUF file."""
+    torch.set_num_threads(args.threads)
+    if args.layers:
+        tokenizer = Tokenizer.from_file(str(args.work / "tokenizer.json"))
+        return checkpoint.load(args.work / f"{args.layers[0]}-layers").model().to(args.device), tokenizer
+    import gguf_file
 
-
-# GGUF
+    model, tokenizer = gguf_file.read(args.out)
+    return model.to(args.device), tokenizer
 
 
 def export(args: argparse.Namespace) -> None:
-    """Matrices as Q8_0, norms as F32; tied embeddings, so there is no output.weight. Rotary pairs are already GGUF's."""
-    checkpoint = torch.load(args.work / "checkpoint.pt", weights_only=True)
-    config = Config(**checkpoint["config"])
-    vocabulary = json.loads((args.work / "tokenizer.json").read_text())["model"]
-    tokens = [token for token, _ in sorted(vocabulary["vocab"].items(), key=lambda item: item[1])]
-    merges = [" ".join(pair) if isinstance(pair, list) else pair for pair in vocabulary["merges"]]
-    temporary = args.out.with_suffix(".tmp")
-    w = gguf.GGUFWriter(temporary, "llama")
-    w.add_name("Tales")
-    w.add_description("A few million parameters that tell short stories in simple English")
-    w.add_license("apache-2.0")
-    w.add_size_label(f"{sum(t.numel() for t in checkpoint['weights'].values()) / 1e6:.1f}M")
-    w.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
-    w.add_quantization_version(gguf.GGML_QUANT_VERSION)
-    w.add_vocab_size(config.vocab)
-    w.add_context_length(config.context)
-    w.add_embedding_length(config.dim)
-    w.add_block_count(config.layers)
-    w.add_feed_forward_length(config.ffn)
-    w.add_head_count(config.heads)
-    w.add_head_count_kv(config.kv_heads)
-    w.add_layer_norm_rms_eps(config.epsilon)
-    w.add_rope_dimension_count(config.head_dim)
-    w.add_rope_freq_base(config.rope_base)
-    w.add_tokenizer_model("gpt2")
-    w.add_tokenizer_pre("gpt-2")
-    w.add_token_list(tokens)
-    w.add_token_types([gguf.TokenType.CONTROL if t in SPECIAL else gguf.TokenType.NORMAL for t in tokens])
-    w.add_token_merges(merges)
-    w.add_bos_token_id(tokens.index(BEGIN))
-    w.add_eos_token_id(tokens.index(END))
-    w.add_eot_token_id(tokens.index(END))
-    w.add_add_bos_token(True)
-    w.add_add_eos_token(False)
-    w.add_chat_template(CHAT_TEMPLATE)
-    for name, tensor in checkpoint["weights"].items():
-        data = tensor.float().numpy()
-        if data.ndim == 2:
-            w.add_tensor(name, gguf.quantize(data, gguf.GGMLQuantizationType.Q8_0), raw_dtype=gguf.GGMLQuantizationType.Q8_0)
-        else:
-            w.add_tensor(name, data)
-    w.write_header_to_file()
-    w.write_kv_data_to_file()
-    w.write_tensors_to_file()
-    w.close()
-    temporary.replace(args.out)
-    print(f"{args.out}: {args.out.stat().st_size} bytes; validation loss {checkpoint['loss']:.4f}, {checkpoint['tokens']} tokens")
+    import gguf_file
 
-
-def load(path: Path) -> tuple[Tales, Tokenizer]:
-    """The model with DEQUANTIZED weights in f32 and the tokenizer, both from the GGUF file alone."""
-    reader = gguf.GGUFReader(path)
-
-    def value(key: str) -> object:
-        field = reader.get_field(key)
-        if field is None:
-            raise KeyError(key)
-        return field.contents()
-
-    config = Config(
-        vocab=int(str(value("llama.vocab_size"))), dim=int(str(value("llama.embedding_length"))), layers=int(str(value("llama.block_count"))),
-        heads=int(str(value("llama.attention.head_count"))), kv_heads=int(str(value("llama.attention.head_count_kv"))),
-        ffn=int(str(value("llama.feed_forward_length"))), context=int(str(value("llama.context_length"))),
-        rope_base=float(str(value("llama.rope.freq_base"))), epsilon=float(str(value("llama.attention.layer_norm_rms_epsilon"))),
-    )
-    model = Tales(config)
-    weights = {t.name: torch.from_numpy(np.array(gguf.dequantize(t.data, t.tensor_type), dtype=np.float32)) for t in reader.tensors}
-    model.load_state_dict(weights)
-    model.eval()
-    tokens, merges = value("tokenizer.ggml.tokens"), value("tokenizer.ggml.merges")
-    assert isinstance(tokens, list) and isinstance(merges, list)
-    tokenizer = Tokenizer(models.BPE(vocab={t: i for i, t in enumerate(tokens)}, merges=[tuple(m.split(" ")) for m in merges]))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens(list(SPECIAL))
-    return model, tokenizer
-
-
-def chat(prompt: str) -> str:
-    return f"{BEGIN}{USER}{prompt}{TELL}"
-
-
-@torch.no_grad()
-def generate(model: Tales, ids: list[int], count: int, end: int, temperature: float, top_p: float, generator: torch.Generator) -> list[int]:
-    out: list[int] = []
-    while len(out) < count and len(ids) + len(out) < model.config.context:
-        logits = model(torch.tensor([ids + out]))[0, -1]
-        if temperature == 0:
-            token = int(logits.argmax())
-        else:
-            p, order = torch.softmax(logits / temperature, -1).sort(descending=True)
-            p[(p.cumsum(0) - p) > top_p] = 0
-            token = int(order[torch.multinomial(p, 1, generator=generator)])
-        if token == end:
-            break
-        out.append(token)
-    return out
+    layers = (args.layers or [Config.layers])[0]
+    gguf_file.write(checkpoint.load(args.work / f"{layers}-layers"), args.work / "tokenizer.json", args.out)
 
 
 def sample(args: argparse.Namespace) -> None:
-    torch.set_num_threads(args.threads)
-    model, tokenizer = load(args.out)
-    text = BEGIN + args.prompt if args.raw else chat(args.prompt)
+    model, tokenizer = opened(args)
+    ids = tokenizer.encode(BEGIN + args.prompt if args.raw else chat(args.prompt)).ids
     for seed in range(args.seed, args.seed + args.count):
-        ids = generate(model, tokenizer.encode(text).ids, 500, tokenizer.token_to_id(END), args.temperature, args.top_p, torch.Generator().manual_seed(seed))
-        print(f"[seed {seed}] {args.prompt}\n\n{tokenizer.decode(ids)}\n{'-' * 60}", flush=True)
+        told = generate(model, [ids], tokenizer.token_to_id(END), args.temperature, args.top_p, seed)[0]
+        print(f"[seed {seed}] {args.prompt}\n\n{tokenizer.decode(told.ids)}\n{'-' * 60}", flush=True)
+
+
+def judge(args: argparse.Namespace) -> None:
+    model, tokenizer = opened(args)
+    evaluate(model, tokenizer, VALID_SEED, args.count, args.temperature, args.top_p, args.samples)
 
 
 PROMPTS: tuple[tuple[str, str], ...] = (
@@ -329,7 +258,9 @@ TOKENIZER_TEXTS = (
 def golden(args: argparse.Namespace) -> None:
     """What the file must give, computed in f32 from its dequantized weights: logits at some positions and greedy continuations."""
     torch.set_num_threads(args.threads)
-    model, tokenizer = load(args.out)
+    import gguf_file
+
+    model, tokenizer = gguf_file.read(args.out)
     end = tokenizer.token_to_id(END)
     cases = []
     for kind, prompt in PROMPTS:
@@ -379,29 +310,36 @@ def plain_ids(tokenizer: Tokenizer, text: str) -> list[int]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("command", choices=("tokenizer", "train", "export", "golden", "sample"))
+    commands = {"train": train, "export": export, "golden": golden, "sample": sample, "evaluate": judge}
+    parser.add_argument("command", choices=("tokenizer", *commands))
     parser.add_argument("--work", type=Path, default=HERE / ".work", help="folder of work files")
     parser.add_argument("--out", type=Path, default=MODEL, help="the GGUF file")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--layers", type=int, nargs="+", help="train: depths, side by side; else: the checkpoint to take")
     parser.add_argument("--vocab", type=int, default=2048)
     parser.add_argument("--documents", type=int, default=20000, help="tokenizer: documents to learn from")
     parser.add_argument("--minutes", type=float, default=60, help="train: wall clock")
-    parser.add_argument("--batch", type=int, default=1024, help="train: ids a step, about")
-    parser.add_argument("--lr", type=float, default=3e-3, help="train: peak rate of AdamW (embeddings and norms)")
-    parser.add_argument("--init", type=Path, help="train: go on from this checkpoint, without exercises")
-    parser.add_argument("--muon", action=argparse.BooleanOptionalAction, default=True, help="train: Muon for hidden matrices")
-    parser.add_argument("--muon-lr", type=float, default=0.015)
+    parser.add_argument("--batch", type=int, default=2048, help="train: ids a step, about")
+    parser.add_argument("--workers", type=int, default=max(1, (os.cpu_count() or 2) - 1), help="train: processes that tell stories")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, help="train: torch.compile; on cuda the default")
+    parser.add_argument("--valid", type=int, default=600, help="train: documents of validation")
+    parser.add_argument("--say", type=float, default=5, help="train: seconds between lines of the log")
+    parser.add_argument("--lr", type=float, default=2e-3, help="train: peak rate of AdamW (embeddings and norms)")
+    parser.add_argument("--muon-lr", type=float, default=0.02, help="train: peak rate of Muon (the other matrices)")
+    parser.add_argument("--resume", action="store_true", help="train: go on from the checkpoints, without exercises")
     parser.add_argument("--prompt", default="Tell me a story about a brave fox.")
     parser.add_argument("--raw", action="store_true", help="sample: continue the prompt as plain text")
     parser.add_argument("--temperature", type=float, default=0.8)
     parser.add_argument("--top-p", type=float, default=0.95)
-    parser.add_argument("--count", type=int, default=1, help="sample: stories, one a seed")
+    parser.add_argument("--count", type=int, default=1, help="sample, evaluate: stories")
+    parser.add_argument("--samples", type=int, default=12, help="evaluate: stories to print")
     args = parser.parse_args()
     if args.command == "tokenizer":
         make_tokenizer(args.work / "tokenizer.json", args.vocab, args.documents)
     else:
-        {"train": train, "export": export, "golden": golden, "sample": sample}[args.command](args)
+        commands[args.command](args)
 
 
 if __name__ == "__main__":

@@ -2,25 +2,39 @@
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import type { Command } from 'commander';
+import { IngotError } from '../base/errors.ts';
+import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
+import { findSystem } from '../devices/cpu/os/open.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
 import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
 import { bundledModel } from './bundled-model.ts';
+import { withInterrupt } from './interrupt.ts';
+import { formatFigure, measureAndRemember } from './measure.ts';
 import { formatBytes } from './report.ts';
 
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .summary('show what this machine has and what Ingot uses')
+    .option('--measure', 'measure memory and arithmetic again, in a few seconds, and remember what comes out')
     .option('--json', 'print one JSON object')
-    .action((options: { readonly json?: boolean }) => {
+    .action(async (options: { readonly measure?: boolean; readonly json?: boolean }) => {
+      if (options.measure) await withInterrupt(measure);
       const findings = examine();
       if (options.json) console.log(JSON.stringify(findings, undefined, 2));
       else print(findings);
     });
 }
 
+async function measure(signal: AbortSignal): Promise<void> {
+  const found = findSystem();
+  if (!found.usable) throw new IngotError('DeviceLost', `there is nothing to measure: ${found.reason}`);
+  await measureAndRemember(found.system, signal);
+}
+
 function examine() {
   const machineCode = tryMachineCode();
+  const found = findSystem();
   return {
     node: process.versions.node,
     platform: `${platform()} ${release()} ${process.arch}`,
@@ -30,6 +44,7 @@ function examine() {
     memoryBytes: totalmem(),
     availableBytes: availableMemory(),
     machineCode,
+    measured: (found.usable ? recallMeasurements(found.system) : undefined) ?? null,
     devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
     uses: { device: chosenDevice(), threads: machineCode.runs && chosenDevice() === 'cpu' ? machineCode.threads : 1 },
     bundledModel: existsSync(bundledModel) ? bundledModel : null,
@@ -59,12 +74,22 @@ function printMachineCode(found: MachineCodeTrial): void {
   );
 }
 
+function printMeasured(measured: Measurements | null): void {
+  if (measured === null) {
+    console.log('Measured   nothing yet: ingot doctor --measure');
+    return;
+  }
+  console.log(`Measured   ${measured.taken.slice(0, 16).replace('T', ' ')} UTC, ${measured.threads} threads:`);
+  for (const figure of measured.figures) console.log(`           ${formatFigure(figure)}`);
+}
+
 function print(found: ReturnType<typeof examine>): void {
   console.log(`Node.js    ${found.node}`);
   console.log(`System     ${found.platform}`);
   console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
   console.log(`Memory     ${formatBytes(found.availableBytes)} available of ${formatBytes(found.memoryBytes)}`);
   printMachineCode(found.machineCode);
+  printMeasured(found.measured);
   for (const { name, what, whyNot } of found.devices) {
     console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);
   }

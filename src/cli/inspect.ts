@@ -55,7 +55,7 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
 }
 
 async function memoryNeed(model: Model, context = model.contextLength): Promise<MemoryNeed> {
-  await using device = openDevice();
+  await using device = await openDevice();
   const contextLength = Math.min(context, model.contextLength);
   const weightBytes = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
   const kvBytes = contextLength * kvBytesPerToken(model, 'f32');

@@ -1,18 +1,21 @@
 #!/usr/bin/env node
-/** The command line. One file a command; each adds itself to the program, and is loaded only if it is asked for. */
+/** The command line. One file a command; each adds itself to the program, and is loaded only when it is asked for. */
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { exitCodes, reportFailure } from './failure.ts';
 
-const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+type Add = (program: Command) => void;
 
-const commands: Readonly<Record<string, () => Promise<(program: Command) => void>>> = {
+/** In the order in which help lists them. */
+const commands: Readonly<Record<string, () => Promise<Add>>> = {
   run: async () => (await import('./run.ts')).addRun,
   bench: async () => (await import('./bench.ts')).addBench,
   inspect: async () => (await import('./inspect.ts')).addInspect,
   convert: async () => (await import('./convert.ts')).addConvert,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
+
+const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
 
 const program = new Command('ingot')
   .description('Compiles and runs language models on this machine.')
@@ -21,11 +24,10 @@ const program = new Command('ingot')
   .showHelpAfterError('(ingot COMMAND --help shows what it takes)')
   .exitOverride();
 
-// Without a command's name all of them are listed.
-const named = process.argv.slice(2).find((word) => Object.hasOwn(commands, word));
-for (const [name, load] of Object.entries(commands)) {
-  if (named === undefined || named === name) (await load())(program);
-}
+// Without the name of one, help is shown or a name is corrected: that takes all.
+const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
+const loads = named !== undefined && Object.hasOwn(commands, named) ? [commands[named]] : Object.values(commands);
+for (const add of await Promise.all(loads.map((load) => load()))) add(program);
 
 // A reader that stops listening (`ingot run ... | head`) ends the work, and is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {

@@ -1,5 +1,5 @@
 /** A bar on standard error for work that takes more than a second; nothing where that is not a terminal. */
-import { SingleBar } from 'cli-progress';
+import type { SingleBar } from 'cli-progress';
 import { formatBytes } from './report.ts';
 
 export interface Progress extends Disposable {
@@ -9,24 +9,32 @@ export interface Progress extends Disposable {
 /** `what` says what is being done; amounts are bytes. */
 export function showProgress(what: string): Progress {
   const begin = performance.now();
+  let wanted = false;
+  let ended = false;
   let bar: SingleBar | undefined;
+  /** The library is loaded only for a bar that is shown. */
+  const show = async (done: number, total: number) => {
+    const { default: library } = await import('cli-progress');
+    if (ended) return;
+    bar = new library.SingleBar({
+      format: `${what} {bar} {percentage}% of ${formatBytes(total)}, {eta_formatted} left`,
+      barCompleteChar: '█',
+      barIncompleteChar: '░',
+      clearOnComplete: true,
+      hideCursor: true,
+      stream: process.stderr,
+    });
+    bar.start(total, done);
+  };
   return {
     update(done, total) {
-      if (bar === undefined) {
-        if (performance.now() - begin < 1000 || !process.stderr.isTTY || done >= total) return;
-        bar = new SingleBar({
-          format: `${what} {bar} {percentage}% of ${formatBytes(total)}, {eta_formatted} left`,
-          barCompleteChar: '█',
-          barIncompleteChar: '░',
-          clearOnComplete: true,
-          hideCursor: true,
-          stream: process.stderr,
-        });
-        bar.start(total, done);
-      }
-      bar.update(done);
+      bar?.update(done);
+      if (wanted || performance.now() - begin < 1000 || !process.stderr.isTTY || done >= total) return;
+      wanted = true;
+      void show(done, total);
     },
     [Symbol.dispose]() {
+      ended = true;
       bar?.stop();
     },
   };

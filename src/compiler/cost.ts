@@ -13,6 +13,22 @@ export interface Hardware {
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
 }
 
+/** What a piece of work asks for at least. */
+export interface Cost {
+  /** Read or written, each once. */
+  readonly bytes: number;
+  /** Arithmetic, a multiplication and an addition counted as two. */
+  readonly operations: number;
+  /** The type of most of the arithmetic. */
+  readonly element: ElementType;
+}
+
+/** Seconds that the hardware's limits leave no way around; what has no measured rate of operations is bounded by its bytes. */
+export function leastSeconds({ readBytesPerSecond, operationsPerSecond }: Hardware, cost: Cost): number {
+  const rate = operationsPerSecond[cost.element] ?? Number.POSITIVE_INFINITY;
+  return Math.max(cost.bytes / readBytesPerSecond, cost.operations / rate);
+}
+
 /** Bytes to read or write a value once, at the bound of its symbolic dimension; a constant of one element is one. */
 export function valueBytes(value: Value): number {
   const constant = definedBy(value, 'constant')?.attributes.value;

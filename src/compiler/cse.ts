@@ -43,13 +43,18 @@ class Keys {
     return this.#op(op, new Map(), (value) => `%${this.#identity.of(stand(value))}`);
   }
 
+  /** Unequal only for unequal ops: without what they contain. */
+  outline(op: Op, stand: (value: Value) => Value): string {
+    return `${op.name}(${op.operands.map((value) => this.#identity.of(stand(value))).join()})`;
+  }
+
   func(func: Func): string {
     return this.#region(func, new Map(), (value) => `%${this.#identity.of(value)}`);
   }
 
   #op(op: Op, local: Map<Value, string>, outer: (value: Value) => string): string {
     const regions = op.regions.map((region) => this.#region(region, local, outer));
-    const types = op.results.map(({ type }) => formatType(type)).join();
+    const types = op.results.map(({ type }) => typeText(type)).join();
     const operands = op.operands.map((value) => local.get(value) ?? outer(value)).join();
     return `${op.name}(${operands})${this.#attributes(op)}[${regions.join('|')}]:${types}`;
   }
@@ -57,7 +62,7 @@ class Keys {
   #region(region: Region, local: Map<Value, string>, outer: (value: Value) => string): string {
     const define = (value: Value) => local.set(value, `$${local.size}`);
     region.parameters.forEach(define);
-    const parameters = region.parameters.map(({ type }) => formatType(type)).join();
+    const parameters = region.parameters.map(({ type }) => typeText(type)).join();
     const body = region.body.map((op) => {
       const key = this.#op(op, local, outer);
       op.results.forEach(define);
@@ -69,40 +74,71 @@ class Keys {
 
   #attributes(op: Op): string {
     if (op.name === 'call') return this.#functionName(op.attributes.callee);
-    const named: object =
-      op.name === 'composite'
-        ? { ...op.attributes, decomposition: this.#functionName(op.attributes.decomposition) }
-        : op.attributes;
-    return JSON.stringify(named, (_, value: Attribute) => {
-      if (typeof value === 'bigint') return `${value}n`;
-      if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
-      if (Object.is(value, -0)) return '-0';
-      if (typeof value !== 'object' || !isLiteralAttribute(value)) return value;
-      const { data, splat, type } = value;
-      const isSmall = data instanceof Uint8Array && data.length <= comparedBytes;
-      return `${formatType(type)} ${splat} ${isSmall ? data.join() : `#${this.#identity.of(data)}`}`;
-    });
+    if (op.name === 'composite') {
+      const { name, version, decomposition, composite_attributes } = op.attributes;
+      return `${name} ${version} ${this.#functionName(decomposition)} ${attributeText(composite_attributes)}`;
+    }
+    return attributeText(op.attributes);
   }
 }
+
+/** A text for each object, written once: copies of an op share its attributes and types. */
+function written<T extends object>(write: (thing: T) => string): (thing: T) => string {
+  const texts = new WeakMap<T, string>();
+  return (thing) => {
+    let text = texts.get(thing);
+    if (text === undefined) {
+      text = write(thing);
+      texts.set(thing, text);
+    }
+    return text;
+  };
+}
+
+const typeText = written(formatType);
+
+let largeData = 0;
+const dataText = written((data: object) =>
+  data instanceof Uint8Array && data.length <= comparedBytes ? data.join() : `#${largeData++}`,
+);
+
+/** Equal for equal attributes. */
+const attributeText = written((attributes: object) =>
+  JSON.stringify(attributes, (_, value: Attribute) => {
+    if (typeof value === 'bigint') return `${value}n`;
+    if (typeof value === 'number' && !Number.isFinite(value)) return String(value);
+    if (Object.is(value, -0)) return '-0';
+    if (typeof value !== 'object' || !isLiteralAttribute(value)) return value;
+    return `${formatType(value.type)} ${value.splat} ${dataText(value.data)}`;
+  }),
+);
+
+/** Unequal only for unequal functions. */
+const outline = written((func: Func) => func.body.map(({ name }) => name).join());
 
 function mergeFunctions(program: Program): Program {
   const kept = new Map<string, string>(); // key -> name
   const names = new Map<string, string>(); // name -> name of the function that is left
-  const keys = new Keys((name) => names.get(name) ?? name);
-  for (const func of reachable(program).toReversed()) {
-    if (func === program.main) continue;
-    const key = keys.func(func);
-    names.set(func.name, kept.get(key) ?? func.name);
-    if (!kept.has(key)) kept.set(key, func.name);
-  }
   const renamed = (name: string) => names.get(name) ?? name;
+  const keys = new Keys(renamed);
+  const functions = reachable(program).filter((func) => func !== program.main);
+  const outlines = new Map<string, number>();
+  for (const func of functions) outlines.set(outline(func), (outlines.get(outline(func)) ?? 0) + 1);
+  for (const func of functions.toReversed()) {
+    if (outlines.get(outline(func)) === 1) continue;
+    const key = keys.func(func);
+    const same = kept.get(key);
+    if (same === undefined) kept.set(key, func.name);
+    else names.set(func.name, same);
+  }
+  if (names.size === 0) return program;
   return rewriteProgram(program, (op, { operands, b }) => {
     const types = op.results.map(({ type }) => type);
     const location = op.location === undefined ? {} : { location: op.location };
-    if (op.name === 'call' && renamed(op.attributes.callee) !== op.attributes.callee) {
+    if (op.name === 'call' && names.has(op.attributes.callee)) {
       return b.op('call', operands, { callee: renamed(op.attributes.callee) }, { types, ...location });
     }
-    if (op.name === 'composite' && renamed(op.attributes.decomposition) !== op.attributes.decomposition) {
+    if (op.name === 'composite' && names.has(op.attributes.decomposition)) {
       const decomposition = renamed(op.attributes.decomposition);
       return b.op('composite', operands, { ...op.attributes, decomposition }, { types, ...location });
     }
@@ -123,32 +159,35 @@ function mergeOps(program: Program): Program {
   };
   for (const func of reachable(program).toReversed()) if (!func.body.every(isShareable)) effectful.add(func);
 
-  const parents = new Map<Region, Region>();
-  const regions = new Map<Op, Region>();
-  const enter = (region: Region) => {
+  // Operands count as what stands for them, so that chains of equal ops are found in one go.
+  const keys = new Keys();
+  const instead = new Map<Value, Value>();
+  const replaced = new Map<Op, Op>();
+  const stand = (value: Value) => instead.get(value) ?? value;
+  const visit = (region: Region, outer: readonly ReadonlyMap<string, readonly Op[]>[]) => {
+    const known = new Map<string, Op[]>();
+    const inSight = [known, ...outer];
     for (const op of region.body) {
-      regions.set(op, region);
-      for (const inner of op.regions) {
-        if (op.name === 'if' || op.name === 'case' || op.name === 'while') parents.set(inner, region);
-        enter(inner);
+      if (isShareable(op)) {
+        // Bodies are written as text only where there are two to compare.
+        const isWhole = op.regions.length === 0;
+        const key = isWhole ? keys.op(op, stand) : keys.outline(op, stand);
+        const alike = inSight.flatMap((table) => table.get(key) ?? []);
+        const earlier = alike.find((other) => isWhole || keys.op(other, stand) === keys.op(op, stand));
+        if (earlier !== undefined) {
+          replaced.set(op, earlier);
+          op.results.forEach((value, i) => {
+            instead.set(value, earlier.results[i]);
+          });
+          continue;
+        }
+        known.set(key, [...(known.get(key) ?? []), op]);
       }
+      const seesOut = op.name === 'if' || op.name === 'case' || op.name === 'while';
+      for (const inner of op.regions) visit(inner, seesOut ? inSight : []);
     }
   };
-  for (const func of [program.main, ...program.functions.values()]) enter(func);
-
-  // Operands by their names in the new program, so that chains of equal ops are found in one go.
-  const keys = new Keys();
-  const known = new Map<Region, Map<string, Op>>();
-  return rewriteProgram(program, (op, { map }) => {
-    const home = regions.get(op);
-    if (home === undefined || !isShareable(op)) return undefined;
-    const key = keys.op(op, map);
-    for (let region: Region | undefined = home; region !== undefined; region = parents.get(region)) {
-      const earlier = known.get(region)?.get(key);
-      if (earlier !== undefined) return earlier.results.map(map);
-    }
-    const table = known.get(home) ?? new Map<string, Op>();
-    known.set(home, table.set(key, op));
-    return undefined;
-  });
+  for (const func of [program.main, ...program.functions.values()]) visit(func, []);
+  if (replaced.size === 0) return program;
+  return rewriteProgram(program, (op, { map }) => replaced.get(op)?.results.map(map));
 }

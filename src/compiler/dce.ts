@@ -1,24 +1,30 @@
 /** Dead code elimination: ops whose results nobody needs, and functions that nobody calls. */
 import type { Op, Program, Region, Value } from '../ir/program.ts';
 import { rewriteProgram } from '../ir/rewrite.ts';
-import { callee, reachable, walk } from '../ir/walk.ts';
+import { callee, reachable } from '../ir/walk.ts';
 
 export function dce(program: Program): Program {
   const needed = new Set<Op>();
+  const hasEffect = effects(program);
+  let unneeded = false;
   const need = (value: Value) => {
     if (value.owner.kind === 'op') needed.add(value.owner);
   };
   const visit = (region: Region) => {
     region.results.forEach(need);
     for (const op of region.body.toReversed()) {
-      if (!needed.has(op) && !hasEffect(program, op)) continue;
+      if (!needed.has(op) && !hasEffect(op)) {
+        unneeded = true;
+        continue;
+      }
       needed.add(op);
       op.operands.forEach(need);
       op.regions.forEach(visit);
     }
   };
   reachable(program).forEach(visit);
-  return rewriteProgram(dropUncalled(program), (op) => (needed.has(op) ? undefined : []));
+  const called = dropUncalled(program);
+  return unneeded ? rewriteProgram(called, (op) => (needed.has(op) ? undefined : [])) : called;
 }
 
 /** The program without the functions that nobody calls. */
@@ -28,10 +34,21 @@ export function dropUncalled(program: Program): Program {
   return kept.size === program.functions.size ? program : { ...program, functions: kept };
 }
 
-function hasEffect(program: Program, op: Op): boolean {
-  if (op.name === 'custom_call') return op.attributes.has_side_effect;
-  const inner = op.regions.flatMap((region) => [...walk(region)]);
-  const called = callee(program, op);
-  const body = called === undefined ? inner : [...inner, ...walk(called)];
-  return body.some((nested) => hasEffect(program, nested));
+/** Whether an op does more than give results. */
+function effects(program: Program): (op: Op) => boolean {
+  const known = new Map<Region, boolean>();
+  const inside = (region: Region): boolean => {
+    let found = known.get(region);
+    if (found === undefined) {
+      found = region.body.some(hasEffect);
+      known.set(region, found);
+    }
+    return found;
+  };
+  const hasEffect = (op: Op): boolean => {
+    if (op.name === 'custom_call') return op.attributes.has_side_effect;
+    const called = callee(program, op);
+    return op.regions.some(inside) || (called !== undefined && inside(called));
+  };
+  return hasEffect;
 }

@@ -4,7 +4,7 @@
  */
 import type { ByteSource } from '../base/bytes.ts';
 import type { StopSignal } from '../base/errors.ts';
-import type { Hardware } from '../compiler/cost.ts';
+import type { Cost, Hardware } from '../compiler/cost.ts';
 import type { Program } from '../ir/program.ts';
 import type { DimValues, TensorType } from '../ir/types.ts';
 
@@ -42,11 +42,26 @@ export interface WeightSource {
   readonly bytes: ByteSource;
 }
 
-/** What one kernel (the reference device: one kind of op) cost in the runs since the last `profile` call. */
+/** What one kernel (the reference device: one kind of op) cost. */
 export interface KernelProfile {
   readonly kernel: string;
+  readonly how: 'machine code' | 'interpreted';
   readonly calls: number;
+  /** From its start until all threads were done with it. */
   readonly seconds: number;
+  /** Seconds in it, of each thread. */
+  readonly threadSeconds: readonly number[];
+  /** Seconds in which the threads waited for each other at its end, their mean: the rest of `seconds`. */
+  readonly barrierSeconds: number;
+  /** Of all calls together; where it is known. */
+  readonly cost?: Cost;
+}
+
+export interface Profile {
+  /** Runs that were waited for, and their seconds from submission to end: also what waking threads takes. */
+  readonly runs: number;
+  readonly seconds: number;
+  readonly kernels: readonly KernelProfile[];
 }
 
 export interface Device extends AsyncDisposable {
@@ -96,5 +111,6 @@ export interface Device extends AsyncDisposable {
 
   /** Bytes that this device holds, now and at peak, by kind. */
   memory(): Readonly<Record<MemoryKind, { readonly now: number; readonly peak: number }>>;
-  profile(): readonly KernelProfile[];
+  /** Of the runs since the last call. A device that measures kernels only where it was told to may name none. */
+  profile(): Profile;
 }

@@ -2,15 +2,15 @@
 import { cpus, freemem, totalmem } from 'node:os';
 import { IngotError } from '../base/errors.ts';
 import { createCpuDevice, whyNot } from './cpu/device.ts';
+import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import type { Device } from './device.ts';
-import { createReferenceDevice } from './reference/device.ts';
 
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(threads: number | undefined): Device;
+  open(threads: number | undefined, profile: boolean): Promise<Device>;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -21,19 +21,25 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    open(threads) {
+    async open(threads, profile) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
+      const measured = recallMeasurements(found.system);
       return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
+        profile,
         ...(threads !== undefined && { threads }),
+        ...(measured !== undefined && { measured }),
       });
     },
   },
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    open: () => createReferenceDevice({ memoryBytes: availableMemory() }),
+    async open() {
+      const { createReferenceDevice } = await import('./reference/device.ts');
+      return createReferenceDevice({ memoryBytes: availableMemory() });
+    },
   },
 };
 
@@ -43,8 +49,8 @@ export function chosenDevice(): keyof typeof deviceRows {
   return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
 }
 
-/** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export function openDevice(name: string = chosenDevice(), threads?: number): Device {
+/** With `profile` it measures every kernel. @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
+export async function openDevice(name: string = chosenDevice(), threads?: number, profile = false): Promise<Device> {
   const row = names.find((known) => known === name);
   if (row === undefined) {
     throw new IngotError('Usage', `there is no device "${name}"`, { hint: `Devices: ${names.join(', ')}.` });
@@ -53,7 +59,7 @@ export function openDevice(name: string = chosenDevice(), threads?: number): Dev
   if (reason !== undefined) {
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
   }
-  return deviceRows[row].open(threads);
+  return deviceRows[row].open(threads, profile);
 }
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */

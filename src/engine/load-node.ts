@@ -39,7 +39,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     opened.push(checkpoint);
     const model = openModel(checkpoint);
     const tokenizer = await openTokenizer(checkpoint, model.vocabularySize);
-    const device = openDevice(deviceName, threads);
+    const device = await openDevice(deviceName, threads);
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const engine = await LocalEngine.load(device, model, tokenizer, { ...options, ...hooks, ...onPass });

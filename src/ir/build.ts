@@ -176,6 +176,15 @@ export class Builder {
     return op.results;
   }
 
+  /** Appends a copy of an op with other operands of the same types. */
+  copy<N extends OpName>(op: OpOf<N>, operands: readonly Value[]): readonly Value[] {
+    const results: Value[] = [];
+    const copied: OpOf<N> = { ...op, operands, results };
+    for (const { type, index } of op.results) results.push({ type, owner: copied as Op, index });
+    this.#body.push(copied as Op);
+    return results;
+  }
+
   #one<N extends OpName>(name: N, operands: readonly Value[], attributes: OpAttributes[N], options?: OpOptions): Value {
     return this.op(name, operands, attributes, options)[0];
   }

@@ -35,32 +35,52 @@ export function copyBody(
   mapped: Map<Value, Value>,
   visit: Visitor = () => undefined,
 ): readonly Value[] {
-  const map = (value: Value): Value => {
+  const map = mapping(mapped);
+  for (const op of region.body) {
+    const replaced = visit(op, siteOf(op, b, mapped, visit));
+    bind(mapped, op.results, replaced ?? copyOp(op, op.operands.map(map), b, mapped, visit));
+  }
+  return region.results.map(map);
+}
+
+/** Whether the visitor has other values for any op; what it emits goes to a builder that nobody reads. */
+function changes(region: Region, b: Builder, mapped: Map<Value, Value>, visit: Visitor): boolean {
+  bind(mapped, region.parameters, region.parameters);
+  return region.body.some((op) => {
+    if (visit(op, siteOf(op, b, mapped, visit)) !== undefined) return true;
+    bind(mapped, op.results, op.results);
+    return op.regions.some((inner) => changes(inner, b, mapped, visit));
+  });
+}
+
+function mapping(mapped: ReadonlyMap<Value, Value>): (value: Value) => Value {
+  return (value) => {
     const found = mapped.get(value);
     if (found === undefined) throw new IngotError('InvalidProgram', 'a dropped or undefined value is used');
     return found;
   };
-  const bind = (values: readonly Value[], to: readonly Value[]) => {
-    to.forEach((value, i) => {
-      mapped.set(values[i], value);
-    });
+}
+
+function bind(mapped: Map<Value, Value>, values: readonly Value[], to: readonly Value[]): void {
+  to.forEach((value, i) => {
+    mapped.set(values[i], value);
+  });
+}
+
+function siteOf(op: Op, b: Builder, mapped: Map<Value, Value>, visit: Visitor): Site {
+  const map = mapping(mapped);
+  return {
+    b,
+    map,
+    // Not before it is asked for: an op that is dropped may have operands that were.
+    get operands() {
+      return op.operands.map(map);
+    },
+    inline(inner, values) {
+      bind(mapped, inner.parameters, values);
+      return copyBody(inner, b, mapped, visit);
+    },
   };
-  for (const op of region.body) {
-    const site: Site = {
-      b,
-      map,
-      // Not before it is asked for: an op that is dropped may have operands that were.
-      get operands() {
-        return op.operands.map(map);
-      },
-      inline(inner, values) {
-        bind(inner.parameters, values);
-        return copyBody(inner, b, mapped, visit);
-      },
-    };
-    bind(op.results, visit(op, site) ?? copyOp(op, op.operands.map(map), b, mapped, visit));
-  }
-  return region.results.map(map);
 }
 
 function copyOp<N extends OpName>(
@@ -76,6 +96,9 @@ function copyOp<N extends OpName>(
       (parameters) => fill(region, parameters, b.program, mapped, visit),
     ),
   );
+  // Types follow from types: where those of the operands are the same objects, so are those of the results.
+  if (regions.length === 0 && operands.every(({ type }, i) => type === op.operands[i].type))
+    return b.copy(op, operands);
   const types = op.results.map(({ type }) => type);
   return b.op(op.name, operands, op.attributes, { regions, types, ...(op.location && { location: op.location }) });
 }
@@ -95,20 +118,18 @@ function fill(
   return { body: b.body, results };
 }
 
-/** The function with every op visited, nested ones included; the same object if the visitor left every op alone. */
+/**
+ * The function with every op visited, nested ones included; the same object if the visitor left every op alone. What a
+ * visitor says of an op may depend on ops before it, not on how often it was asked.
+ */
 export function rewriteFunc(func: Func, visit: Visitor, program: ProgramBuilder): Func {
-  let changed = false;
-  const watched: Visitor = (op, site) => {
-    const replaced = visit(op, site);
-    if (replaced !== undefined) changed = true;
-    return replaced;
-  };
-  const copy = createFunc(
+  const trial = new Builder(new ProgramBuilder(program.functions));
+  if (!changes(func, trial, new Map(), visit)) return func;
+  return createFunc(
     func.name,
     func.parameters.map(({ type }) => type),
-    (parameters) => fill(func, parameters, program, new Map(), watched),
+    (parameters) => fill(func, parameters, program, new Map(), visit),
   );
-  return changed ? copy : func;
 }
 
 /**

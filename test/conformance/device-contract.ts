@@ -377,9 +377,12 @@ export function testDeviceContract(name: string, create: () => Device): void {
   contract('profile tells of the runs since it was last asked', async (device) => {
     using n = await device.allocate(tensor('f32', [2]), 'state');
     await runOnce(device, count(false), {}, new Map([['n', n]]));
-    const report = device.profile();
-    assert.ok(report.length > 0 && report.every(({ calls, seconds }) => calls > 0 && seconds >= 0));
-    assert.deepEqual(device.profile(), []);
+    const { runs, seconds, kernels } = device.profile();
+    assert.ok(runs === 1 && seconds >= 0, `${runs} runs, ${seconds} s`);
+    for (const { kernel, calls, seconds, barrierSeconds, threadSeconds } of kernels) {
+      assert.ok(calls > 0 && seconds >= barrierSeconds && barrierSeconds >= 0 && threadSeconds.length > 0, kernel);
+    }
+    assert.deepEqual(device.profile(), { runs: 0, seconds: 0, kernels: [] });
   });
 }
 

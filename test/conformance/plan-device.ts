@@ -142,7 +142,7 @@ export function createPlanDevice(evaluator: (kernel: Kernel) => Evaluator = eval
       return memory.slice(offset, length === undefined ? undefined : offset + length);
     },
     memory: () => ({ weights: { now: 0, peak: 0 }, state: { now: 0, peak: 0 }, scratch: { now: 0, peak: 0 } }),
-    profile: () => [],
+    profile: () => ({ runs: 0, seconds: 0, kernels: [] }),
     async [Symbol.asyncDispose]() {},
   };
 }

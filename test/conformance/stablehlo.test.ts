@@ -29,6 +29,15 @@ test("StableHLO's own tests", { skip: data === undefined && 'INGOT_TEST_DATA is 
         [],
       );
     });
+    await t.test(`${device}: every file that passes on the reference device passes`, () => {
+      const passing = (of: string) =>
+        (suite.get(of) ?? []).filter(({ verdict }) => verdict.status === 'pass').map(({ file }) => file);
+      const own = new Set(passing(device));
+      assert.deepEqual(
+        passing('reference').filter((file) => !own.has(file)),
+        [],
+      );
+    });
     await t.test(`${device}: as many files pass as before`, () => {
       const passing = passingCounts(suite)[device];
       const before = readPassing()[device];

@@ -103,7 +103,7 @@ interface TestProgram {
 /** The function without its checks, returning what they compare; undefined for functions that take values or check nothing. */
 function testProgram(func: Func, functions: ReadonlyMap<string, Func>): TestProgram | undefined {
   if (func.parameters.length > 0) return undefined;
-  const comparisons: Comparison[] = [];
+  const found = new Map<Op, Comparison>();
   const probes = new Map<string, Value>();
   const copy = rewriteFunc(
     func,
@@ -118,7 +118,7 @@ function testProgram(func: Func, functions: ReadonlyMap<string, Func>): TestProg
       if (target === 'check.expect_serialized_eq') {
         const probed = probes.get(String(extra.probe_id));
         if (probed === undefined || extra.iter !== undefined) throw unobservable(target);
-        comparisons.push({ check: { kind: 'equal' }, actual: probed, expected: operands[0] });
+        found.set(op, { check: { kind: 'equal' }, actual: probed, expected: operands[0] });
         return [];
       }
       const check = checkOf(op);
@@ -126,12 +126,13 @@ function testProgram(func: Func, functions: ReadonlyMap<string, Func>): TestProg
         if (/^(check|interpreter)\./.test(target)) throw unobservable(target);
         return undefined;
       }
-      comparisons.push({ check, actual: operands[0], expected: operands[1] });
+      found.set(op, { check, actual: operands[0], expected: operands[1] });
       return [];
     },
     new ProgramBuilder(),
   );
   if (copy === func) return undefined;
+  const comparisons = [...found.values()];
   const results = comparisons.flatMap(({ actual, expected }) => [actual, expected]);
   const main: Func = { ...copy, results };
   return {

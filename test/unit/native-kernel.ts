@@ -46,14 +46,17 @@ export class Guarded {
   }
 }
 
-/** Calls a kernel once for each thread of a team, in the order of `indices`. */
+/** Calls a kernel once for each thread of a team, in the order of `indices`; `dims` by name, or what all of them are. */
 export function runKernel(
   kernel: EmittedKernel,
   buffers: Readonly<Record<string, Guarded>>,
-  tokens: number,
+  dims: number | Readonly<Record<string, number>>,
   indices: readonly number[],
 ): void {
-  const words = kernel.args.map((argument) => (argument.kind === 'dim' ? tokens : buffers[argument.name]?.address));
+  const words = kernel.args.map((argument) => {
+    if (argument.kind === 'buffer') return buffers[argument.name]?.address;
+    return typeof dims === 'number' ? dims : dims[argument.sym];
+  });
   using block = system().mapMemory(8 * words.length);
   new BigUint64Array(block.bytes().buffer).set(words.map((word) => BigInt(word ?? assert.fail('a buffer is missing'))));
   using code = system().mapCode(kernel.bytes);

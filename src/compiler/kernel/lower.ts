@@ -76,6 +76,21 @@ function movedOperands(op: Op): readonly Value[] | undefined {
   }
 }
 
+/** Ops that do not tell what a kernel is for where others compute something. */
+const silent: ReadonlySet<Op['name']> = new Set([
+  ...(['bitcast_convert', 'broadcast_in_dim', 'constant', 'convert', 'iota', 'reshape', 'slice', 'transpose'] as const),
+]);
+const namedOps = 6;
+
+/** The ops of a kernel for people who look for it: the first few that compute, each once in a row. */
+function nameOf(ops: readonly Op[]): string {
+  const all = ops.map(({ name }) => name).filter((name) => name !== 'constant');
+  const telling = all.filter((name) => !silent.has(name));
+  const names = (telling.length > 0 ? telling : all).filter((name, i, list) => name !== list[i - 1]);
+  const more = names.length - namedOps;
+  return more > 1 ? `${names.slice(0, namedOps).join('_')}_and_${more}_more` : names.join('_');
+}
+
 /** How a kernel differs from one that reads the group's inputs and computes. */
 interface Choices {
   readonly moved: readonly Value[] | undefined;
@@ -95,10 +110,7 @@ class GroupLowering {
     this.#program = program;
     this.#group = group;
     this.#memory = memory;
-    this.#name = group.ops
-      .filter(({ name }) => name !== 'constant')
-      .map(({ name }) => name)
-      .join('_');
+    this.#name = nameOf(group.ops);
     this.#inputs = group.inputs.filter((value) => value.type.kind === 'tensor' && !isWritten(value));
   }
 

@@ -9,6 +9,21 @@ export function printKernel(kernel: Kernel): string {
   );
 }
 
+/** Name and extents of the loops: `multiply_reduce [T] over [256]`. */
+export function kernelTitle({ name, body }: Pick<Kernel, 'name' | 'body'>): string {
+  const loops: string[] = [];
+  let inner = body;
+  for (;;) {
+    const loop = inner.find((statement) => statement.kind === 'for');
+    if (loop?.kind !== 'for') break;
+    loops.push(printExpression(loop.axis.extent));
+    inner = loop.body;
+  }
+  const reduce = inner.find((statement) => statement.kind === 'reduce');
+  const folded = reduce?.kind === 'reduce' ? reduce.axes.map(({ extent }) => printExpression(extent)) : [];
+  return `${name} [${loops.join(', ')}]${folded.length > 0 ? ` over [${folded.join(', ')}]` : ''}`;
+}
+
 function printBuffer({ access, name, element, elements }: Buffer): string {
   return `${access} ${name}: ${element}[${elements}]`;
 }

@@ -4,11 +4,12 @@
  */
 import type { Kernel } from '../../compiler/kernel/language.ts';
 import type { Plan, Step } from '../../compiler/kernel/plan.ts';
-import { printKernel } from '../../compiler/kernel/print.ts';
+import { kernelTitle, printKernel } from '../../compiler/kernel/print.ts';
 import type { Literal } from '../../ir/program.ts';
 import { maxBytes } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import { compositeKernels } from './composites.ts';
+import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import type { Target } from './target.ts';
@@ -30,25 +31,44 @@ export interface ProgramCode extends Disposable {
   constant(literal: Literal): number;
 }
 
-interface Piece {
-  readonly bytes: Uint8Array;
-  readonly alignment: number;
+/** A kernel in machine code, and as the loops that it was made from where it was. */
+export interface Emitted {
+  readonly name: string;
+  readonly emitted: EmittedKernel;
+  readonly loops?: Kernel;
+}
+
+/** Every distinct kernel of a plan, by what makes it equal to others; no two have one name. @throws IngotError 'UnsupportedOp'. */
+export function emitKernels(plan: Plan, target: Target): ReadonlyMap<string, Emitted> {
+  const pieces = new Map<string, Emitted>();
+  const counts = new Map<string, number>();
+  const add = (key: string, title: string, emitted: EmittedKernel, loops?: Kernel) => {
+    const count = (counts.get(title) ?? 0) + 1;
+    counts.set(title, count);
+    pieces.set(key, { name: count === 1 ? title : `${title} #${count}`, emitted, ...(loops && { loops }) });
+  };
+  for (const step of allSteps(plan)) {
+    if (step.kind === 'launch' || step.kind === 'copy') {
+      const { kernel } = step;
+      const key = keyOf(kernel);
+      if (!pieces.has(key)) add(key, kernelTitle(kernel), emitKernel(kernel, target), kernel);
+    }
+    if (step.kind === 'composite') {
+      for (const { key, kernel } of compositeKernels(step.group, target)) {
+        if (pieces.has(key)) continue;
+        const emitted = kernel();
+        add(key, emitted.name, emitted);
+      }
+    }
+  }
+  return pieces;
 }
 
 /** @throws IngotError 'UnsupportedOp' for what cannot be emitted, 'OutOfMemory'. */
 export async function makeCode(system: OperatingSystem, plan: Plan, target: Target): Promise<ProgramCode> {
-  const pieces = new Map<string, Piece & { readonly name: string }>();
+  const pieces = emitKernels(plan, target);
   const literals = new Set<Literal>();
   for (const step of allSteps(plan)) {
-    if (step.kind === 'launch' || step.kind === 'copy') {
-      const key = keyOf(step.kernel);
-      if (!pieces.has(key)) pieces.set(key, emitKernel(step.kernel, target));
-    }
-    if (step.kind === 'composite') {
-      for (const { key, kernel } of compositeKernels(step.group, target)) {
-        if (!pieces.has(key)) pieces.set(key, kernel());
-      }
-    }
     for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);
   }
 
@@ -56,13 +76,14 @@ export async function makeCode(system: OperatingSystem, plan: Plan, target: Targ
 
   const offsets = new Map<string, KernelCode>();
   let codeBytes = 0;
-  for (const [key, { name, bytes, alignment }] of pieces) {
+  for (const [key, { name, emitted }] of pieces) {
+    const { bytes, alignment } = emitted;
     const offset = alignUp(codeBytes, Math.max(64, alignment));
     offsets.set(key, { name, offset });
     codeBytes = offset + bytes.length;
   }
   const code = new Uint8Array(Math.max(1, codeBytes)).fill(0xcc);
-  for (const [key, { bytes }] of pieces) code.set(bytes, offsets.get(key)?.offset);
+  for (const [key, { emitted }] of pieces) code.set(emitted.bytes, offsets.get(key)?.offset);
 
   const places = new Map<Literal, number>();
   let constantBytes = 0;

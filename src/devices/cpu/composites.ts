@@ -3,17 +3,30 @@
  */
 
 import { IngotError } from '../../base/errors.ts';
+import type { Cost } from '../../compiler/cost.ts';
 import type { OpGroup } from '../../compiler/kernel/lower.ts';
+import { type PagedAttentionAttributes, pagedAttentionComposite } from '../../composites/paged_attention.ts';
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../composites/quantized_dot.ts';
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
-import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
+import { asTensor, type Dim, type DimSymbol, maxDim, resolveDim } from '../../ir/types.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { EmittedKernel } from './emit/abi.ts';
-import { packedFormat } from './kernels/packing.ts';
+import {
+  type AttentionShape,
+  elementSize,
+  isSupported,
+  type PoolElement,
+  partialsBytes,
+  poolElements,
+} from './kernels/attention-shape.ts';
+import { packedBytes, packedFormat } from './kernels/packing.ts';
+import { attentionBuffers, attentionKernels } from './kernels/paged-attention.ts';
 import { type ActivationBlock, activationBytes, quantizeActivationsKernel } from './kernels/quantize-activations.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
+import { dimSymbols } from './kernels/writer.ts';
+import type { RunFacts } from './profile.ts';
 import type { Target } from './target.ts';
 import type { PackedValues } from './weights.ts';
 
@@ -28,14 +41,18 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
+  cost(run: RunFacts): Cost;
 }
 
 const dotName = `ingot.${quantizedDotComposite.name}`;
 const takeName = `ingot.${quantizedTakeComposite.name}`;
+const attentionName = `ingot.${pagedAttentionComposite.name}`;
 
-/** Whether this use of a composite has a kernel: its weight lies in panels. */
-export function hasKernel({ attributes, operands }: OpOf<'composite'>, packed: PackedValues): boolean {
+/** Whether this use of a composite has a kernel: its weight lies in panels, or its shapes are among those that have one. */
+export function hasKernel(op: OpOf<'composite'>, packed: PackedValues): boolean {
+  const { attributes, operands } = op;
   if (!isKernelName(attributes.name)) return false;
+  if (attributes.name === attentionName) return attentionShape(op) !== undefined;
   const { format, operands: names } = attributes.composite_attributes as
     | QuantizedDotAttributes
     | QuantizedTakeAttributes;
@@ -45,14 +62,21 @@ export function hasKernel({ attributes, operands }: OpOf<'composite'>, packed: P
 
 /** Names of composites some of whose uses are left when those without a kernel are inlined. */
 export function isKernelName(name: string): boolean {
-  return name === dotName || name === takeName;
+  return name === dotName || name === takeName || name === attentionName;
 }
 
 /** The launches of a group that is one composite with a kernel. */
 export function compositeKernels({ ops }: OpGroup, _target: Target): readonly CompositeLaunch[] {
   const [op] = ops as readonly Op[];
   if (op?.name !== 'composite' || ops.length !== 1) throw new Error('a composite stands alone');
-  return op.attributes.name === dotName ? dotLaunches(op) : takeLaunches(op);
+  switch (op.attributes.name) {
+    case dotName:
+      return dotLaunches(op);
+    case takeName:
+      return takeLaunches(op);
+    default:
+      return attentionLaunches(op);
+  }
 }
 
 function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
@@ -63,21 +87,33 @@ function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
   const tokens = rowsOf(x, 1);
   const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
   const dims = dimsOf(tokens);
+  const weightBytes = packedBytes(packedFormat(format), [N, K]);
+  const block = numerics === 'i8' ? (blockFormat(packedFormat(format)).blockSize as ActivationBlock) : undefined;
+  const inputBytes = (T: number) => (block === undefined ? 4 * T * K : activationBytes(block, T, K));
   const dot = (activations: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
     kernel: () => quantizedDotKernel(shape),
     buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
+    cost({ dims: values }) {
+      const T = resolveDim(tokens, values);
+      const bytes = weightBytes + inputBytes(T) + (bias ? 4 * N : 0) + 4 * T * N;
+      return { bytes, operations: 2 * T * N * K, element: numerics };
+    },
   });
-  if (numerics !== 'i8') return [dot({ value: x })];
-  const block = blockFormat(packedFormat(format)).blockSize as ActivationBlock;
+  if (block === undefined) return [dot({ value: x })];
   const quantize: CompositeLaunch = {
     key: `quantize_activations ${JSON.stringify([block, tokens, K])}`,
     kernel: () => quantizeActivationsKernel(block, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
     scratchBytes: activationBytes(block, maxDim(tokens), K),
+    // The largest magnitude, a product, a rounding.
+    cost({ dims: values }) {
+      const T = resolveDim(tokens, values);
+      return { bytes: 4 * T * K + inputBytes(T), operations: 3 * T * K, element: 'f32' };
+    },
   };
   return [quantize, dot({ scratch: 0 })];
 }
@@ -95,8 +131,67 @@ function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
       buffers: [{ value: ids }, { value: weight }, { value: op.results[0] }],
       dims: dimsOf(tokens),
       scratchBytes: 0,
+      cost({ dims: values }) {
+        const T = resolveDim(tokens, values);
+        const rowBytes = packedBytes(packedFormat(format), [N, K]) / N;
+        return { bytes: T * (4 + rowBytes + 4 * K), operations: T * K, element: 'f32' };
+      },
     },
   ];
+}
+
+/** Undefined where there is no kernel for it. */
+function attentionShape({ attributes, operands, results }: OpOf<'composite'>): AttentionShape | undefined {
+  const options = attributes.composite_attributes as PagedAttentionAttributes;
+  const [q, kPool, vPool, , , ctxLen, blockTable, sinks] = operands.map((value) => asTensor(value.type));
+  const [tokens, heads, keyDim] = q.shape;
+  const [slots, kvHeads, valueDim] = vPool.shape as readonly number[];
+  const [keys, values] = [kPool, vPool].map(({ element }) => poolElements.find((name) => name === element));
+  const floats = [q, asTensor(results[0].type), ...(sinks === undefined ? [] : [sinks])];
+  const columns = blockTable.shape[1];
+  if (floats.some(({ element }) => element !== 'f32') || typeof columns !== 'number') return undefined;
+  if (keys === undefined || values === undefined) return undefined;
+  const { blockSize, partition, scale, window, softCap } = options;
+  const shape: AttentionShape = {
+    ...{ tokens, sequences: ctxLen.shape[0], heads: maxDim(heads), kvHeads, keyDim: maxDim(keyDim), valueDim },
+    ...{ keys: keys satisfies PoolElement, values, blocks: slots / blockSize, blockSize, columns, partition, scale },
+    ...(window !== undefined && { window }),
+    ...(softCap !== undefined && { softCap }),
+    sinks: sinks !== undefined,
+  };
+  return isSupported(shape) ? shape : undefined;
+}
+
+function attentionLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
+  const shape = attentionShape(op);
+  if (shape === undefined) throw new Error('this attention has no kernel');
+  const names = ['q', 'kPool', 'vPool', 'positions', 'sequence', 'ctxLen', 'blockTable', 'sinks'];
+  return attentionKernels(shape).map(({ name, make }) => ({
+    key: `${name} ${JSON.stringify(shape)}`,
+    kernel: make,
+    buffers: attentionBuffers(shape).map((buffer): CompositeBuffer => {
+      if (buffer === 'partials') return { scratch: 0 };
+      return { value: buffer === 'y' ? op.results[0] : op.operands[names.indexOf(buffer)] };
+    }),
+    dims: dimSymbols([shape.tokens, shape.sequences]),
+    scratchBytes: partialsBytes(shape),
+    cost: (run) => attentionCost(shape, name, run),
+  }));
+}
+
+/** Of the first kernel: every context once, and as if each token saw all before it in its sequence; of the merge next to nothing. */
+function attentionCost(shape: AttentionShape, name: string, { dims, contextTokens }: RunFacts): Cost {
+  const { heads, kvHeads, keyDim, valueDim, keys, values } = shape;
+  const T = resolveDim(shape.tokens, dims);
+  const S = Math.max(1, resolveDim(shape.sequences, dims));
+  if (name !== 'paged_attention') return { bytes: 8 * T * heads * valueDim, operations: 0, element: 'f32' };
+  const pools = contextTokens * kvHeads * (keyDim * elementSize[keys] + valueDim * elementSize[values]);
+  const seen = (T / S) * Math.max(0, contextTokens - (T - S) / 2);
+  return {
+    bytes: pools + 4 * T * heads * (keyDim + valueDim),
+    operations: 2 * seen * heads * (keyDim + valueDim),
+    element: 'f32',
+  };
 }
 
 /** Rows of a value whose last `inner` dimensions make one. */

@@ -3,9 +3,7 @@
  * submission; between runs the threads sleep.
  */
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
-import { inlineComposites } from '../../compiler/inline.ts';
-import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
-import { simplify } from '../../compiler/simplify.ts';
+import type { Hardware } from '../../compiler/cost.ts';
 import type { Parameter, Program } from '../../ir/program.ts';
 import {
   type DimValues,
@@ -19,27 +17,21 @@ import {
 import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
-import type {
-  Bound,
-  Device,
-  DeviceBuffer,
-  Executable,
-  KernelProfile,
-  MemoryKind,
-  Ticket,
-  WeightSource,
-} from '../device.ts';
+import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Ticket, WeightSource } from '../device.ts';
 import { makeCode } from './code.ts';
-import { hasKernel, isKernelName } from './composites.ts';
 import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
+import type { Measured } from './measure.ts';
+import { limitsOf } from './measurements.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
+import { planForCpu } from './plan.ts';
+import { Profiler } from './profile.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
 import { createTeam, type Team } from './team.ts';
-import { checkPackedUses, packedValues, panelFormat, raiseProducts } from './weights.ts';
+import { panelFormat } from './weights.ts';
 import { Workplace } from './workplace.ts';
 
 export interface CpuDeviceOptions {
@@ -48,6 +40,10 @@ export interface CpuDeviceOptions {
   readonly threads?: number;
   /** Make code for this set; for the best that the processor has if absent. */
   readonly instructionSet?: InstructionSet;
+  /** Measure every launch, for `profile`. */
+  readonly profile?: boolean;
+  /** What the machine can do, for `hardware`; without it orders of magnitude of one core stand there. */
+  readonly measured?: Measured;
 }
 
 /** Why this processor cannot be used; undefined if it can. */
@@ -64,7 +60,14 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
   const target = chooseTarget(system, options.instructionSet);
   const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
   const team = createTeam(system, { threads });
-  return new CpuDevice(system, team, target, options.memoryBytes ?? Number.POSITIVE_INFINITY);
+  const profiler = new Profiler(options.profile ?? false, threads);
+  const limits =
+    options.measured === undefined
+      ? { readBytesPerSecond: 1e10 * threads, operationsPerSecond: { f32: 5e10 * threads } }
+      : limitsOf(options.measured, threads);
+  const { memoryBytes = Number.POSITIVE_INFINITY } = options;
+  const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, threads, ...limits };
+  return new CpuDevice(system, team, target, profiler, hardware);
 }
 
 /** Tile registers have to be asked for, before the team's threads start. */
@@ -91,10 +94,11 @@ const packSlice = 8 << 20;
 
 class CpuDevice implements Device {
   readonly name = 'cpu';
-  readonly hardware;
+  readonly hardware: Hardware;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
+  readonly #profiler: Profiler;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
     state: { now: 0, peak: 0 },
@@ -103,19 +107,13 @@ class CpuDevice implements Device {
   readonly #runs: RunQueue;
   #disposed = false;
 
-  constructor(system: OperatingSystem, team: Team, target: Target, memoryBytes: number) {
+  constructor(system: OperatingSystem, team: Team, target: Target, profiler: Profiler, hardware: Hardware) {
     this.#system = system;
+    this.#profiler = profiler;
     this.#target = target;
     this.#team = team;
-    this.#runs = new RunQueue(team);
-    this.hardware = {
-      name: system.cpuFeatures().model,
-      memoryBytes,
-      threads: team.threads,
-      // Not measured: orders of magnitude of one core, for planning.
-      readBytesPerSecond: 1e10 * team.threads,
-      operationsPerSecond: { f32: 5e10 * team.threads },
-    };
+    this.#runs = new RunQueue(team, profiler);
+    this.hardware = hardware;
   }
 
   account(kind: MemoryKind, bytes: number): void {
@@ -137,7 +135,7 @@ class CpuDevice implements Device {
 
   async compile(program: Program): Promise<Executable> {
     try {
-      const { lowered, plan } = this.#plan(program);
+      const { lowered, plan } = planForCpu(program);
       return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan, this.#target));
     } catch (error) {
       if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
@@ -145,20 +143,6 @@ class CpuDevice implements Device {
       const options = { ...place, device: this.name, cause: error, ...(hint !== undefined && { hint }) };
       throw new IngotError('UnsupportedOp', `the cpu device cannot run ${message}`, options);
     }
-  }
-
-  #plan(program: Program): { readonly lowered: Program; readonly plan: Plan } {
-    for (const { name, type } of program.results) {
-      if (type.kind === 'tuple') {
-        throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });
-      }
-    }
-    const raised = raiseProducts(program);
-    const stored = packedValues(raised);
-    const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
-    const packed = packedValues(lowered);
-    checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
-    return { lowered, plan: planProgram(lowered, isKernelName) };
   }
 
   packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -243,7 +227,8 @@ class CpuDevice implements Device {
         buffers.flatMap((buffer, i) => (buffer === undefined ? [] : [[i, buffer.memory.address] as const])),
       );
       const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
-      const instance = instantiate(this.#system, this.#team, plan, code, memory, addresses, held);
+      const where = { arena: memory, parameters: addresses, keeps: held };
+      const instance = instantiate(this.#system, this.#team, plan, code, where, this.#profiler);
       return new Workplace(executable, buffers, arena, instance);
     } catch (error) {
       arena[Symbol.dispose]();
@@ -298,10 +283,9 @@ class CpuDevice implements Device {
     return { weights: { ...weights }, state: { ...state }, scratch: { ...scratch } };
   }
 
-  /** Whole runs: what a kernel takes of them is not measured. */
-  profile(): readonly KernelProfile[] {
-    const { calls, seconds } = this.#runs.takeTimes();
-    return calls === 0 ? [] : [{ kernel: 'run', calls, seconds }];
+  profile(): Profile {
+    this.#runs.drain();
+    return this.#profiler.take();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

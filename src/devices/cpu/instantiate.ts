@@ -3,13 +3,16 @@
  * depends on the dimensions of a run is patched into those before each submission.
  */
 
+import type { Cost } from '../../compiler/cost.ts';
+import { kernelCost } from '../../compiler/kernel/kernel-cost.ts';
 import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
 import type { Func } from '../../ir/program.ts';
-import type { DimSymbol, DimValues } from '../../ir/types.ts';
+import type { DimSymbol } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import type { KernelCode, ProgramCode } from './code.ts';
 import { compositeKernels } from './composites.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
+import type { Profiler, RunFacts } from './profile.ts';
 import type { Target } from './target.ts';
 import type { Launch, LaunchList, Team, Word } from './team.ts';
 
@@ -45,24 +48,34 @@ export function layoutArena(plan: Plan, target: Target): ArenaLayout {
 export interface Instance extends Disposable {
   readonly list: LaunchList;
   /** Before a submission, while none of this instance is running. */
-  setDims(dims: DimValues): void;
+  begin(run: RunFacts): void;
 }
 
 type Argument = { readonly kind: 'number'; readonly value: number } | { readonly kind: 'dim'; readonly sym: DimSymbol };
 
 type Entry =
-  | { readonly kind: 'kernel'; readonly kernel: KernelCode; readonly args: readonly Argument[] }
+  | {
+      readonly kind: 'kernel';
+      readonly kernel: KernelCode;
+      readonly args: readonly Argument[];
+      cost(run: RunFacts): Cost;
+    }
   | { readonly kind: 'jump'; to: number; readonly test?: { readonly at: number; readonly equals?: number } };
 
-/** `parameters`: addresses of main's weights and states, by index; memory that holds them is in `keeps`. */
+export interface InstanceMemory {
+  readonly arena: Memory;
+  /** Addresses of main's weights and states, by index, and the memory that holds them. */
+  readonly parameters: ReadonlyMap<number, number>;
+  readonly keeps: readonly Memory[];
+}
+
 export function instantiate(
   system: OperatingSystem,
   team: Team,
   plan: Plan,
   code: ProgramCode,
-  arena: Memory,
-  parameters: ReadonlyMap<number, number>,
-  keeps: readonly Memory[],
+  { arena, parameters, keeps }: InstanceMemory,
+  profiler: Profiler,
 ): Instance {
   const layout = layoutArena(plan, code.target);
   const flattener = new Flattener(plan, code, arena.address + layout.frame);
@@ -101,13 +114,19 @@ export function instantiate(
     }
     return { kind: 'kernel', code: code.code, offset: entry.kernel.offset, argument, barrier: true };
   });
-  const list = team.list(launches, all);
+  const list = team.list(launches, all, profiler.records);
+  const facts = entries.map((entry) =>
+    entry.kind === 'jump' ? undefined : { kernel: entry.kernel.name, cost: entry.cost },
+  );
+  const recording = profiler.records ? profiler.recording(list, facts) : undefined;
   return {
     list,
-    setDims(dims) {
-      for (const { index, sym } of patches) longs[index] = BigInt(dims[sym] ?? 0);
+    begin(run) {
+      for (const { index, sym } of patches) longs[index] = BigInt(run.dims[sym] ?? 0);
+      recording?.begin(run);
     },
     [Symbol.dispose]() {
+      recording?.[Symbol.dispose]();
       list[Symbol.dispose]();
       block[Symbol.dispose]();
     },
@@ -162,11 +181,12 @@ class Flattener {
         if (step.kind === 'copy' && addresses[0] === addresses[1]) return;
         const args: Argument[] = addresses.map((value) => ({ kind: 'number', value }));
         for (const sym of step.kernel.dims) args.push({ kind: 'dim', sym });
-        this.entries.push({ kind: 'kernel', kernel: this.#code.kernel(step.kernel), args });
+        const cost = ({ dims }: RunFacts) => kernelCost(step.kernel, dims);
+        this.entries.push({ kind: 'kernel', kernel: this.#code.kernel(step.kernel), args, cost });
         return;
       }
       case 'composite':
-        for (const { key, buffers, dims } of compositeKernels(step.group, this.#code.target)) {
+        for (const { key, buffers, dims, cost } of compositeKernels(step.group, this.#code.target)) {
           const args = buffers.map((buffer): Argument => {
             if ('scratch' in buffer) return { kind: 'number', value: this.#scratch + buffer.scratch };
             const place = step.memory.get(buffer.value);
@@ -174,7 +194,7 @@ class Flattener {
             return { kind: 'number', value: addressOf(place) };
           });
           for (const sym of dims) args.push({ kind: 'dim', sym });
-          this.entries.push({ kind: 'kernel', kernel: this.#code.composite(key), args });
+          this.entries.push({ kind: 'kernel', kernel: this.#code.composite(key), args, cost });
         }
         return;
       case 'call': {

@@ -4,8 +4,10 @@
  */
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IngotError, type StopSignal } from '../../base/errors.ts';
+import type { Program } from '../../ir/program.ts';
 import { asTensor, type DimValues, resolveShape, type TensorType } from '../../ir/types.ts';
 import { elementBytes } from '../../numerics/element-types.ts';
+import type { Profiler } from './profile.ts';
 import type { CpuBound } from './resources.ts';
 import type { Team, TeamTicket } from './team.ts';
 import type { Workplace } from './workplace.ts';
@@ -42,11 +44,12 @@ export class RunQueue {
   readonly #started: StartedRun[] = [];
   readonly #outcomes = new Map<number, Outcome>();
   #nextId = 1;
-  #times = { calls: 0, seconds: 0 };
+  readonly #profiler: Profiler;
   #lastEnd = 0;
 
-  constructor(team: Team) {
+  constructor(team: Team, profiler: Profiler) {
     this.#team = team;
+    this.#profiler = profiler;
   }
 
   /** The number of the run. Copies the inputs. */
@@ -69,7 +72,7 @@ export class RunQueue {
       if (bytes === undefined || where === undefined || bytes.length === 0) return;
       place.bytes(where, program.parameters[i].type, bytes.length).set(bytes);
     });
-    place.instance.setDims(dims);
+    place.instance.begin({ dims, contextTokens: contextTokens(program, inputs) });
     place.busy = true;
     const ticket = this.#team.submit(place.instance.list);
     this.#started.push({ id, bound, dims, place, ticket, start: performance.now() });
@@ -112,8 +115,7 @@ export class RunQueue {
   #finish(run: StartedRun, deadline: number, signal?: StopSignal): void {
     this.#outcomes.set(run.id, this.#outcome(run, deadline, signal));
     const end = performance.now();
-    this.#times.calls++;
-    this.#times.seconds += (end - Math.max(run.start, this.#lastEnd)) / 1000;
+    this.#profiler.ran((end - Math.max(run.start, this.#lastEnd)) / 1000);
     this.#lastEnd = end;
     this.#started.shift();
     run.place.busy = false;
@@ -157,13 +159,6 @@ export class RunQueue {
     for (const { bound } of this.#waiting.splice(0)) bound.release();
     this.drain();
   }
-
-  /** Of the runs since the last time; one begins when the one before it has ended. */
-  takeTimes(): { readonly calls: number; readonly seconds: number } {
-    const times = this.#times;
-    this.#times = { calls: 0, seconds: 0 };
-    return times;
-  }
 }
 
 /** A copy of what a run made, but for what is state. */
@@ -178,6 +173,13 @@ function readResults({ bound, place, dims }: StartedRun): Results {
     named.set(name, length === 0 ? new Uint8Array() : place.bytes(where, asTensor(type), length).slice());
   });
   return named;
+}
+
+/** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */
+function contextTokens({ parameters }: Program, inputs: Inputs): number {
+  const lengths = inputs[parameters.findIndex(({ name, role }) => role === 'input' && name === 'ctxLen')];
+  if (lengths === undefined) return 0;
+  return new Int32Array(lengths.buffer, lengths.byteOffset, lengths.length >> 2).reduce((sum, n) => sum + n, 0);
 }
 
 export function bytesInRun(type: TensorType, dims: DimValues): number {

@@ -5,6 +5,8 @@
  * so, meet at a barrier; at the end of a list they always do. Who arrives last at a barrier decides for all whether the list
  * goes on, so that all leave it at the same place. Everything spins for a while and then sleeps on a futex; who changes a
  * word that others sleep on wakes them only if their count says that there are any.
+ *
+ * A list that is to be recorded is walked by a second copy of that code, which adds up for each entry what each thread took.
  */
 import { Assembler, type Code } from './asm/assembler.ts';
 import {
@@ -26,6 +28,7 @@ import {
   rax,
   rbp,
   rbx,
+  rcx,
   rdi,
   rdx,
   rsi,
@@ -37,8 +40,11 @@ import type { Futex } from './os/os.ts';
 /** Lists that may be submitted and not yet done. A power of two. */
 export const ringSlots = 16;
 
-/** Bytes of a ring slot: addresses of the first entry and behind the last one; whether the list was stopped. */
-export const slot = { bytes: 32, first: 0, end: 8, stopped: 16 } as const;
+/**
+ * Bytes of a ring slot: addresses of the first entry and behind the last one; whether the list was stopped; address of the
+ * records of the first thread (0: nothing is recorded), and bytes from one thread's to the next one's.
+ */
+export const slot = { bytes: 64, first: 0, end: 8, stopped: 16, records: 24, recordStride: 32 } as const;
 
 /**
  * Bytes of an entry of a launch list: addresses of the kernel and its arguments; whether a barrier follows. Small numbers
@@ -50,8 +56,17 @@ export const entry = { bytes: 32, code: 0, argument: 8, barrier: 16, target: 24 
 /** Always; if a byte is 0; unless an i32 is a value. */
 export const jumps = { always: 0, ifZero: 1, unlessEqual: 2 } as const;
 
-/** Bytes of a thread's own block: address of the control block, its index, and the entry that it is at. */
-export const threadBlock = { bytes: 128, control: 0, index: 8, at: 16 } as const;
+/**
+ * What a thread adds up of an entry, as many bytes as the entry has: how often it came to it, ticks of the time stamp counter
+ * in the kernel and then at the barrier, and when it last began.
+ */
+export const record = { bytes: entry.bytes, calls: 0, busy: 8, waited: 16, began: 24 } as const;
+
+/**
+ * Bytes of a thread's own block: address of the control block, its index, and the entry that it is at. While it records: what
+ * is added to the address of an entry to get that of its record, the latest record, and when the kernel of that ended.
+ */
+export const threadBlock = { bytes: 128, control: 0, index: 8, at: 16, toRecord: 24, record: 32, ended: 40 } as const;
 
 /**
  * The control block. Words that different threads write are 128 bytes apart: processors fetch cache lines of 64 in pairs.
@@ -72,8 +87,9 @@ export const control = {
   stop: 392,
   /** Lists up to this one are to be stopped. */
   abortThrough: 512,
-  /** Turns of a spinning thread before it sleeps. */
+  /** Turns of a spinning thread before it sleeps; where `clock` puts the time stamp counter. */
   spins: 640,
+  clock: 648,
   ring: 768,
   bytes: 768 + ringSlots * slot.bytes,
 } as const;
@@ -88,6 +104,8 @@ export interface TeamCode {
   readonly wait: number;
   /** `void spin(control, u32 turns)`: what spinning costs. */
   readonly spin: number;
+  /** `void clock(address)`: puts the time stamp counter there. */
+  readonly clock: number;
 }
 
 export function assembleTeam(threads: number, futex: Futex): TeamCode {
@@ -199,54 +217,109 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   a.emit('test', r12, r12);
   a.emit('jz', exit);
 
+  /** rax becomes the time stamp counter, once all before is done; rdx is lost. */
+  const stamp = () => {
+    a.emit('lfence');
+    a.emit('rdtsc');
+    a.emit('shl', rdx, 32);
+    a.emit('or', rax, rdx);
+  };
+  const ofThread = (at: number) => sized(ptr(r14, at), 64);
+  /** Adds the time since `began` to the record of the entry; rax, rcx and rdx are lost. */
+  const addTime = (field: number, loadBegin: () => void) => {
+    stamp();
+    a.emit('mov', rcx, ofThread(threadBlock.record));
+    loadBegin();
+    a.emit('sub', rax, rdx);
+    a.emit('add', sized(ptr(rcx, field), 64), rax);
+  };
+  const recordKernel = () => {
+    addTime(record.busy, () => {
+      a.emit('mov', ofThread(threadBlock.ended), rax);
+      a.emit('mov', rdx, sized(ptr(rcx, record.began), 64));
+    });
+  };
+  const recordBarrier = () => addTime(record.waited, () => a.emit('mov', rdx, ofThread(threadBlock.ended)));
+
   const endOfList = a.label('end_of_list');
-  const nextEntry = a.here('next_entry');
-  a.emit('cmp', r12, r13);
-  a.emit('je', endOfList);
-  const jump = a.label('jump');
-  const meet = a.label('meet');
-  a.emit('mov', ptr(r14, threadBlock.at), r12);
-  a.emit('mov', rax, ptr(r12, entry.code));
-  a.emit('mov', rdi, ptr(r12, entry.argument));
-  a.emit('cmp', rax, jumps.unlessEqual);
-  a.emit('jbe', jump);
-  a.emit('mov', esi, ptr(r14, threadBlock.index));
-  a.emit('mov', edx, threads);
-  a.emit('call', rax);
-  a.emit('mov', ecx, ptr(r12, entry.barrier));
-  a.emit('add', r12, entry.bytes);
-  a.emit('test', ecx, ecx);
-  a.emit('jz', nextEntry);
-  a.emit('jmp', meet);
+  /** From an entry of the list to its end: what runs kernels, and what records them as well. */
+  const walk = (nextEntry: Label, recorded: boolean) => {
+    const finish = recorded ? a.label('finish') : endOfList;
+    a.bind(nextEntry);
+    a.emit('cmp', r12, r13);
+    a.emit('je', finish);
+    const jump = a.label();
+    const meet = a.label();
+    a.emit('mov', ptr(r14, threadBlock.at), r12);
+    if (recorded) {
+      stamp();
+      a.emit('mov', rcx, ofThread(threadBlock.toRecord));
+      a.emit('add', rcx, r12);
+      a.emit('mov', ofThread(threadBlock.record), rcx);
+      a.emit('mov', sized(ptr(rcx, record.began), 64), rax);
+      a.emit('inc', sized(ptr(rcx, record.calls), 64));
+    }
+    a.emit('mov', rax, ptr(r12, entry.code));
+    a.emit('mov', rdi, ptr(r12, entry.argument));
+    a.emit('cmp', rax, jumps.unlessEqual);
+    a.emit('jbe', jump);
+    a.emit('mov', esi, ptr(r14, threadBlock.index));
+    a.emit('mov', edx, threads);
+    a.emit('call', rax);
+    if (recorded) recordKernel();
+    a.emit('mov', ecx, ptr(r12, entry.barrier));
+    a.emit('add', r12, entry.bytes);
+    a.emit('test', ecx, ecx);
+    a.emit('jz', nextEntry);
+    a.emit('jmp', meet);
 
-  // All threads have to have looked before any goes on: what comes next may overwrite the word.
-  a.bind(jump);
-  const byByte = a.label();
-  const decided = a.label();
-  a.emit('mov', rdx, ptr(r12, entry.target));
-  a.emit('mov', ecx, ptr(r12, entry.barrier));
-  a.emit('lea', rsi, ptr(r12, entry.bytes));
-  a.emit('cmp', eax, jumps.ifZero);
-  a.emit('mov', r12, rdx);
-  a.emit('jb', nextEntry);
-  a.emit('je', byByte);
-  a.emit('cmp', sized(ptr(rdi, 0), 32), ecx);
-  a.emit('cmove', r12, rsi);
-  a.emit('jmp', decided);
-  a.bind(byByte);
-  a.emit('cmp', sized(ptr(rdi, 0), 8), 0);
-  a.emit('cmovne', r12, rsi);
-  a.bind(decided);
+    // All threads have to have looked before any goes on: what comes next may overwrite the word.
+    a.bind(jump);
+    const byByte = a.label();
+    const decided = a.label();
+    a.emit('mov', rdx, ptr(r12, entry.target));
+    a.emit('mov', ecx, ptr(r12, entry.barrier));
+    a.emit('lea', rsi, ptr(r12, entry.bytes));
+    a.emit('cmp', eax, jumps.ifZero);
+    a.emit('mov', r12, rdx);
+    a.emit('jb', nextEntry);
+    a.emit('je', byByte);
+    a.emit('cmp', sized(ptr(rdi, 0), 32), ecx);
+    a.emit('cmove', r12, rsi);
+    a.emit('jmp', decided);
+    a.bind(byByte);
+    a.emit('cmp', sized(ptr(rdi, 0), 8), 0);
+    a.emit('cmovne', r12, rsi);
+    a.bind(decided);
+    if (recorded) recordKernel();
 
-  a.bind(meet);
-  barrier(() => {
-    a.emit('xor', eax, eax);
-    a.emit('cmp', long(control.abortThrough), rbp);
-    a.emit('seta', al);
-    a.emit('mov', word(control.stop), eax);
-  });
-  a.emit('cmp', word(control.stop), 0);
-  a.emit('je', nextEntry);
+    a.bind(meet);
+    barrier(() => {
+      a.emit('xor', eax, eax);
+      a.emit('cmp', long(control.abortThrough), rbp);
+      a.emit('seta', al);
+      a.emit('mov', word(control.stop), eax);
+    });
+    if (recorded) recordBarrier();
+    a.emit('cmp', word(control.stop), 0);
+    a.emit('je', nextEntry);
+    if (!recorded) return;
+    a.emit('jmp', endOfList);
+
+    // The wait for the last kernel is recorded before anybody is told that the list is done.
+    a.bind(finish);
+    stamp();
+    a.emit('mov', ofThread(threadBlock.ended), rax);
+    barrier(() => {});
+    recordBarrier();
+    a.emit('jmp', endOfList);
+  };
+
+  const recording = a.label('recording');
+  a.emit('mov', rcx, ofSlot(slot.records));
+  a.emit('test', rcx, rcx);
+  a.emit('jnz', recording);
+  walk(a.label('next_entry'), false);
 
   a.bind(endOfList);
   a.emit('mov', sized(ptr(r14, threadBlock.at), 64), 0);
@@ -261,6 +334,16 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   });
   a.emit('inc', rbp);
   a.emit('jmp', nextList);
+
+  a.bind(recording);
+  a.emit('mov', rdx, ofSlot(slot.recordStride));
+  a.emit('mov', esi, ptr(r14, threadBlock.index));
+  a.emit('imul', rdx, rsi);
+  a.emit('add', rcx, rdx);
+  a.emit('mov', ofThread(threadBlock.record), rcx);
+  a.emit('sub', rcx, r12);
+  a.emit('mov', ofThread(threadBlock.toRecord), rcx);
+  walk(a.label('next_recorded'), true);
 
   a.bind(exit);
   a.emit('add', rsp, 8);
@@ -322,7 +405,19 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   a.emit('jnz', turn);
   a.emit('ret');
 
+  a.align(16);
+  const clockAt = a.here('clock');
+  stamp();
+  a.emit('mov', ptr(rdi), rax);
+  a.emit('ret');
+
   const code = a.assemble();
-  const [thread, submit, wait, spin] = [threadAt, submitAt, waitAt, spinAt].map((label) => code.offsetOf(label));
-  return { code, thread, submit, wait, spin };
+  return {
+    code,
+    thread: code.offsetOf(threadAt),
+    submit: code.offsetOf(submitAt),
+    wait: code.offsetOf(waitAt),
+    spin: code.offsetOf(spinAt),
+    clock: code.offsetOf(clockAt),
+  };
 }

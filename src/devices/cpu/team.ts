@@ -10,6 +10,7 @@
 import { IngotError } from '../../base/errors.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
+import { type LaunchRecord, Records, TickClock } from './records.ts';
 import { assembleTeam, control, entry, jumps, ringSlots, slot, threadBlock } from './team-code.ts';
 
 /** A word of native memory that kernels read or write. */
@@ -42,6 +43,8 @@ export type Jump =
 /** Launches in native memory, for any number of submissions. Disposing it waits for the last of them. */
 export interface LaunchList extends Disposable {
   readonly length: number;
+  /** What each launch took since this was last asked; none where the list is not recorded. While no run of it is on. */
+  records(): readonly LaunchRecord[];
 }
 
 /** The number of a submission: 1, 2, 3 ... */
@@ -53,10 +56,11 @@ export type Outcome = 'done' | 'stopped' | 'timeout';
 export interface Team extends Disposable {
   readonly threads: number;
   /**
-   * Puts launches into native memory. The list holds their code and memory, and `keeps`: what the arguments point to.
+   * Puts launches into native memory. The list holds their code and memory, and `keeps`: what the arguments point to. With
+   * `recorded` each launch is timed, which costs it some 100 cycles.
    * @throws IngotError 'InvalidArgument' for an offset outside of code or memory, or what is freed.
    */
-  list(launches: readonly Launch[], keeps?: readonly (Memory | MappedCode)[]): LaunchList;
+  list(launches: readonly Launch[], keeps?: readonly (Memory | MappedCode)[], recorded?: boolean): LaunchList;
   /** Starts a list, after those submitted before. @throws IngotError 'InvalidArgument' when 16 lists are not done yet. */
   submit(list: LaunchList): TeamTicket;
   /** Whether a list has ended, without waiting. */
@@ -103,6 +107,8 @@ class NativeTeam implements Team {
   readonly #waiterSpins: number;
   /** What the threads may still use; let go when they are joined, and never if one is lost. */
   readonly #holds: Disposable[];
+  readonly #clockAt: number;
+  #clock: TickClock | undefined;
   #submitted = 0;
   #state: 'open' | 'disposed' | 'lost' = 'open';
 
@@ -111,7 +117,8 @@ class NativeTeam implements Team {
     this.#system = system;
     this.threads = threads;
     this.#grace = graceMilliseconds;
-    const { code, thread, submit, wait, spin } = assembleTeam(threads, system.futex);
+    const { code, thread, submit, wait, spin, clock } = assembleTeam(threads, system.futex);
+    this.#clockAt = clock;
     this.#code = system.mapCode(code.bytes);
     this.#memory = system.mapMemory(control.bytes + threads * threadBlock.bytes, { alignment: 128 });
     this.#longs = new BigUint64Array(this.#memory.bytes().buffer as ArrayBuffer);
@@ -144,16 +151,20 @@ class NativeTeam implements Team {
     }
   }
 
-  list(launches: readonly Launch[], keeps: readonly (Memory | MappedCode)[] = []): LaunchList {
+  list(launches: readonly Launch[], keeps: readonly (Memory | MappedCode)[] = [], recorded = false): LaunchList {
     this.#checkOpen();
-    return new NativeList(this, this.#system, launches, keeps);
+    if (recorded) this.#clock ??= new TickClock(this.#code, this.#clockAt, this.#memory, control.clock);
+    return new NativeList(this, this.#system, launches, keeps, recorded);
+  }
+
+  secondsPerTick(): number {
+    return this.#clock?.secondsPerTick() ?? 0;
   }
 
   submit(list: LaunchList): TeamTicket {
     this.#checkOpen();
     if (!(list instanceof NativeList) || list.team !== this) throw invalid('a list that another team has made');
-    const { first, end } = list.range();
-    this.#enqueue(first, end);
+    this.#enqueue(list.range());
     list.latest = this.#submitted;
     return this.#submitted;
   }
@@ -181,7 +192,7 @@ class NativeTeam implements Team {
     if (this.#joins.length > 0) {
       this.#stop();
       // A list without a first entry ends the threads.
-      this.#enqueue(0, 0);
+      this.#enqueue({ first: 0, end: 0, records: 0, recordStride: 0 });
       for (const join of this.#joins) join();
     }
     this.#state = 'disposed';
@@ -190,14 +201,16 @@ class NativeTeam implements Team {
     this.#memory[Symbol.dispose]();
   }
 
-  #enqueue(first: number, end: number): void {
+  #enqueue(range: ListRange): void {
     if (this.#submitted - this.#get(control.done) >= ringSlots) {
       throw invalid(`${ringSlots} runs are submitted and not done: wait for one of them`);
     }
     const at = control.ring + (this.#submitted % ringSlots) * slot.bytes;
-    this.#set(at + slot.first, first);
-    this.#set(at + slot.end, end);
+    this.#set(at + slot.first, range.first);
+    this.#set(at + slot.end, range.end);
     this.#set(at + slot.stopped, 0);
+    this.#set(at + slot.records, range.records);
+    this.#set(at + slot.recordStride, range.recordStride);
     this.#submitted++;
     this.#wakeTeam(this.#memory.address);
   }
@@ -246,11 +259,20 @@ class NativeTeam implements Team {
   }
 }
 
+/** Of native memory: addresses of the first entry, behind the last one, and of the records (0: none). */
+interface ListRange {
+  readonly first: number;
+  readonly end: number;
+  readonly records: number;
+  readonly recordStride: number;
+}
+
 class NativeList implements LaunchList {
   readonly length: number;
   readonly team: NativeTeam;
   latest: TeamTicket = 0;
   readonly #memory: Memory;
+  readonly #records: Records | undefined;
   readonly #holds: Disposable[] = [];
   #disposed = false;
 
@@ -259,6 +281,7 @@ class NativeList implements LaunchList {
     system: OperatingSystem,
     launches: readonly Launch[],
     keeps: readonly (Memory | MappedCode)[],
+    recorded: boolean,
   ) {
     this.team = team;
     this.length = launches.length;
@@ -269,6 +292,7 @@ class NativeList implements LaunchList {
     this.#memory = system.mapMemory(Math.max(1, launches.length) * entry.bytes);
     try {
       for (const one of used) this.#holds.push(one.hold());
+      if (recorded && launches.length > 0) this.#records = new Records(system, team.threads, launches.length);
     } catch (error) {
       this.#free();
       throw error;
@@ -305,11 +329,15 @@ class NativeList implements LaunchList {
     });
   }
 
-  /** Addresses of the first entry and behind the last one. */
-  range(): { first: number; end: number } {
+  range(): ListRange {
     if (this.#disposed) throw invalid('a list that is freed');
     const first = this.#memory.address;
-    return { first, end: first + this.length * entry.bytes };
+    const { address = 0, stride = 0 } = this.#records ?? {};
+    return { first, end: first + this.length * entry.bytes, records: address, recordStride: stride };
+  }
+
+  records(): readonly LaunchRecord[] {
+    return this.#records?.take(this.team.secondsPerTick()) ?? [];
   }
 
   [Symbol.dispose](): void {
@@ -320,6 +348,7 @@ class NativeList implements LaunchList {
   }
 
   #free(): void {
+    this.#records?.[Symbol.dispose]();
     for (const hold of this.#holds) hold[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }

@@ -25,6 +25,7 @@ import type {
   Executable,
   KernelProfile,
   MemoryKind,
+  Profile,
   Ticket,
   WeightSource,
 } from '../device.ts';
@@ -76,6 +77,8 @@ class ReferenceDevice implements Device {
   readonly hardware;
   readonly #memory: Memory;
   readonly #profile = new Map<OpName, { calls: number; seconds: number }>();
+  #runs = 0;
+  #seconds = 0;
   #jobs: Job[] = [];
   readonly #outcomes = new Map<number, Outcome>();
   #resultBytes = 0;
@@ -193,6 +196,7 @@ class ReferenceDevice implements Device {
   #run(bound: ReferenceBound, specialised: Specialised, inputs: (HostArray | undefined)[], deadline: number): Outcome {
     const { results, aliases, parameters } = bound.executable.program;
     const { peakBytes } = specialised.main.region;
+    const start = performance.now();
     try {
       const returned = this.#memory.take('scratch', peakBytes, 'the run', () => {
         const values = parameters.map((_, i) => inputs[i] ?? (bound.buffers[i] as ReferenceBuffer).array);
@@ -220,6 +224,9 @@ class ReferenceDevice implements Device {
     } catch (error) {
       if (error instanceof IngotError) return { error };
       return { error: new IngotError('DeviceFault', `a run failed: ${error}`, { device: this.name, cause: error }) };
+    } finally {
+      this.#runs++;
+      this.#seconds += (performance.now() - start) / 1000;
     }
   }
 
@@ -300,10 +307,17 @@ class ReferenceDevice implements Device {
     return this.#memory.report();
   }
 
-  profile(): readonly KernelProfile[] {
-    const report = [...this.#profile].map(([kernel, { calls, seconds }]) => ({ kernel, calls, seconds }));
+  profile(): Profile {
+    const kernels = [...this.#profile].map(
+      ([kernel, { calls, seconds }]): KernelProfile => ({
+        ...{ kernel, how: 'interpreted', calls, seconds, threadSeconds: [seconds], barrierSeconds: 0 },
+      }),
+    );
+    const profile = { runs: this.#runs, seconds: this.#seconds, kernels };
     this.#profile.clear();
-    return report;
+    this.#runs = 0;
+    this.#seconds = 0;
+    return profile;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -22,8 +22,8 @@ export interface Relocation {
 
 export interface Encoded {
   readonly bytes: readonly number[];
-  readonly fix?: LabelFix;
-  readonly relocation?: Relocation;
+  readonly fix: LabelFix | undefined;
+  readonly relocation: Relocation | undefined;
 }
 
 /** A form's operands by their role. */
@@ -66,35 +66,39 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     high: false,
     low: false,
   };
-  operands.forEach((operand, index) => {
+  for (let index = 0; index < operands.length; index++) {
+    const operand = operands[index];
     if (typeof operand !== 'object') {
       const bytes = IMMEDIATE_BYTES[form.slots[index].imm ?? 'one'];
       if (bytes > 0) found.immediates.push({ operand, bytes });
-      return;
+      continue;
     }
-    if ('mask' in operand && operand.mask !== undefined) found.mask = operand.mask.id;
     switch (operand.kind) {
       case 'label':
         found.target = operand;
-        return;
+        continue;
       case 'symbol':
         found.symbol = operand.name;
         found.immediates.push({ operand: 0, bytes: 8 });
-        return;
+        continue;
       case 'rounding':
         found.rounding = operand.mode;
-        return;
+        continue;
       case 'mem':
         found.mem = operand;
-        return;
+        found.mask = operand.mask?.id ?? found.mask;
+        continue;
       case 'gp':
         if (operand.high) found.high = true;
         else if (operand.bits === 8 && operand.id >= 4) found.low = true;
         break;
       case 'vec':
         if (operand.zeroing) found.zeroing = true;
+        found.mask = operand.mask?.id ?? found.mask;
         break;
       case 'k':
+        found.mask = operand.mask?.id ?? found.mask;
+        break;
       case 'tmm':
         break;
       default:
@@ -106,7 +110,7 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     else if (letter === 'V') found.vvvv = operand.id;
     else if (letter === 'O') found.opcodeReg = operand.id;
     else if (letter === '4') found.is4 = operand.id;
-  });
+  }
   return found;
 }
 
@@ -152,7 +156,7 @@ function pushMemory(bytes: number[], form: Form, reg: number, mem: Mem, unit: nu
     pushLittle(bytes, disp, 4);
     return undefined;
   }
-  const needsSib = index !== undefined || (base.id & 7) === 4 || form.slots.some((slot) => slot.sib === true);
+  const needsSib = index !== undefined || (base.id & 7) === 4 || form.sib;
   const short = disp % unit === 0 && fitsByte(disp / unit);
   const mod = disp === 0 && (base.id & 7) !== 5 ? 0 : short ? 1 : 2;
   if (needsSib) bytes.push((mod << 6) | field | 4, scale | indexField | (base.id & 7));
@@ -208,9 +212,7 @@ function displacementUnit(form: Form, operands: readonly Operand[], mem: Mem): n
 
 /** A gather needs destination, index and mask, an AMX product its three tiles, to be different registers. */
 function checkDistinct(form: Form, operands: readonly Operand[]): void {
-  const gather = form.order[0] === 'R' && form.slots.some((slot) => slot.vsib !== undefined);
-  const tiles = form.slots.length === 3 && form.slots[0].tile === true;
-  if (!gather && !tiles) return;
+  if (!form.distinct) return;
   const ids = operands.flatMap((operand) => {
     if (typeof operand !== 'object') return [];
     if (operand.kind === 'vec' || operand.kind === 'tmm') return [operand.id];
@@ -246,5 +248,5 @@ export function encode(form: Form, operands: readonly Operand[]): Encoded {
     fix = { at: bytes.length, label: found.target, addend: 0 };
     pushLittle(bytes, 0, (form.slots[0].rel ?? 32) / 8);
   }
-  return { bytes, ...(fix && { fix }), ...(relocation && { relocation }) };
+  return { bytes, fix, relocation };
 }

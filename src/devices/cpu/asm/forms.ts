@@ -66,6 +66,10 @@ export interface Form {
   readonly disp8: number;
   /** Of the last register operand. */
   readonly rounding: 'er' | 'sae' | undefined;
+  /** A gather or a product of tiles, whose registers must be different ones. */
+  readonly distinct: boolean;
+  /** Its memory operand needs a SIB byte. */
+  readonly sib: boolean;
 }
 
 /** Widths that one member of a row's family has. */
@@ -173,6 +177,19 @@ function slotName(slot: Omit<Slot, 'name'>): string {
   return names.join('/') + mask + (slot.rounding === undefined ? '' : `{${slot.rounding}}`);
 }
 
+/** Slots read so far: rows use few different ones. */
+const slots = new Map<string, Slot>();
+
+function slotOf(text: string, width: Width, scalar: boolean): Slot {
+  const key = `${text} ${width.operand} ${width.length} ${scalar}`;
+  let slot = slots.get(key);
+  if (slot === undefined) {
+    slot = readSlot(text, width, scalar);
+    slots.set(key, slot);
+  }
+  return slot;
+}
+
 function readSlot(text: string, width: Width, scalar: boolean): Slot {
   const slot: Omit<Slot, 'name'> = Object.assign(
     {},
@@ -187,6 +204,9 @@ function readSlot(text: string, width: Width, scalar: boolean): Slot {
   const whole = { ...slot, ...(mask && { mask }), ...(rounding && { rounding }) } satisfies Omit<Slot, 'name'>;
   return { ...whole, name: slotName(whole) };
 }
+
+const isGather = (order: string, slots: readonly Slot[]) =>
+  order[0] === 'R' && slots.some((slot) => slot.vsib !== undefined);
 
 /** The forms that a row stands for, in the order in which they are tried. */
 export function readRow(row: string): readonly Form[] {
@@ -233,7 +253,7 @@ export function readRow(row: string): readonly Form[] {
   const words = operands === '' ? [] : operands.split(/\s+/);
   return operandSizes.flatMap((operand) =>
     lengths.map((length): Form => {
-      const slots = words.map((text) => readSlot(text, { operand, length }, scalar));
+      const slots = words.map((text) => slotOf(text, { operand, length }, scalar));
       return {
         mnemonic,
         slots,
@@ -249,6 +269,8 @@ export function readRow(row: string): readonly Form[] {
         modrm,
         disp8,
         rounding: slots.find((slot) => slot.rounding !== undefined)?.rounding,
+        distinct: isGather(order, slots) || (slots.length === 3 && slots[0].tile === true),
+        sib: slots.some((slot) => slot.sib === true),
       };
     }),
   );

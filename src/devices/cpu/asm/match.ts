@@ -3,7 +3,7 @@
  */
 import { IngotError } from '../../../base/errors.ts';
 import { type Form, formText, readRow, type Slot } from './forms.ts';
-import type { K, Mem, Operand } from './operands.ts';
+import type { GpBits, K, Mem, Operand, VecBits } from './operands.ts';
 import { operandText } from './print.ts';
 import { type Mnemonic, ROWS } from './tables.ts';
 
@@ -133,11 +133,82 @@ function shorterVex(form: Form, forms: readonly Form[], operands: readonly Opera
   );
 }
 
+/** Forms found so far, by mnemonic and what `classOf` says of the operands. */
+const found = new Map<string, Map<number, Form>>();
+
 /**
  * @throws IngotError 'InvalidArgument': no such form (the hint names those there are), an immediate out of range, or a
  * memory operand whose width must be said.
  */
 export function findForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form {
+  let key = operands.length <= 5 ? 0 : Number.NaN;
+  for (const operand of operands) key = key * CLASSES + classOf(operand);
+  if (Number.isNaN(key)) return searchForm(mnemonic, operands);
+  let known = found.get(mnemonic);
+  if (known === undefined) {
+    known = new Map();
+    found.set(mnemonic, known);
+  }
+  let form = known.get(key);
+  if (form === undefined) {
+    form = searchForm(mnemonic, operands);
+    known.set(key, form);
+  }
+  return form;
+}
+
+/** Five classes make a number below 2^50. */
+const CLASSES = 1024;
+const VEC_BITS: Readonly<Record<VecBits, number>> = { 128: 0, 256: 1, 512: 2 };
+const GP_BITS: Readonly<Record<GpBits, number>> = { 8: 0, 16: 1, 32: 2, 64: 3 };
+const MEM_BITS: Readonly<Record<number, number>> = { 0: 0, 8: 1, 16: 2, 32: 3, 64: 4, 128: 5, 256: 6, 512: 7 };
+
+/** 1 to 1023: all that the choice of a form looks at, so that operands of one class take one form; NaN where it is not known. */
+function classOf(operand: Operand): number {
+  if (typeof operand !== 'object') return immediateClass(operand);
+  switch (operand.kind) {
+    case 'label':
+      return 8;
+    case 'symbol':
+      return 9;
+    case 'rounding':
+      return operand.mode === 'sae' ? 10 : 11;
+    case 'tmm':
+      return 12;
+    case 'k':
+      return 13 + maskClass(operand.mask);
+    case 'gp':
+      return 16 + GP_BITS[operand.bits] + 4 * Math.min(operand.id, 2) + (operand.high ? 12 : 0);
+    case 'vec': {
+      const file = operand.id < 8 ? 0 : operand.id < 16 ? 1 : 2;
+      return 40 + VEC_BITS[operand.bits] + 3 * (file + 3 * (maskClass(operand.mask) + (operand.zeroing ? 3 : 0)));
+    }
+    case 'mem': {
+      const { index, broadcast, mask, label } = operand;
+      const gather = index?.kind === 'vec' ? 1 + VEC_BITS[index.bits] + (index.id < 16 ? 0 : 3) : 0;
+      const flags = (broadcast ? 1 : 0) + (label === undefined ? 0 : 2);
+      return 94 + (MEM_BITS[operand.bits] ?? Number.NaN) + 8 * (flags + 4 * (maskClass(mask) + 3 * gather));
+    }
+    default:
+      return operand satisfies never;
+  }
+}
+
+const maskClass = (mask: K | undefined) => (mask === undefined ? 0 : mask.id === 0 ? 1 : 2);
+
+/** The ranges of `immediateFits`. */
+function immediateClass(value: number | bigint): number {
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) return Number.NaN;
+  if (value === 1 || value === 1n) return 1;
+  if (value >= -0x80 && value <= 0x7f) return 2;
+  if (value >= -0x80 && value <= 0xff) return 3;
+  if (value >= -0x8000 && value <= 0xffff) return 4;
+  if (value >= -0x8000_0000 && value <= 0x7fff_ffff) return 5;
+  if (value >= -0x8000_0000 && value <= 0xffff_ffff) return 6;
+  return within(BigInt(value), -(1n << 63n), (1n << 64n) - 1n) ? 7 : Number.NaN;
+}
+
+function searchForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form {
   const forms = formsOf(mnemonic);
   const first = forms.find((candidate) => formFits(candidate, operands));
   if (first === undefined) throw noForm(mnemonic, forms, operands);

@@ -15,7 +15,6 @@ import {
   type Register,
   type RegisterFile,
   type Slot,
-  type View,
 } from './machine.ts';
 
 /** Machine registers in the order in which they are given out. */
@@ -121,20 +120,19 @@ type Place = number | Slot;
 
 function scan(intervals: readonly Interval[], pool: readonly number[], spillSlot: () => Slot): Map<number, Place> {
   const places = new Map<number, Place>();
-  const free = [...pool];
+  const free = new Set(pool);
   let active: Interval[] = [];
   for (const interval of intervals) {
     const live: Interval[] = [];
     for (const other of active) {
       if (other.end >= interval.start) live.push(other);
-      else free.push(places.get(other.register.id) as number);
+      else free.add(places.get(other.register.id) as number);
     }
     active = live;
-    free.sort((one, two) => pool.indexOf(one) - pool.indexOf(two));
     const wanted = interval.hint === undefined ? undefined : places.get(interval.hint.id);
-    const position = Math.max(0, typeof wanted === 'number' ? free.indexOf(wanted) : 0);
-    const [chosen] = free.splice(position, 1);
+    const chosen = typeof wanted === 'number' && free.has(wanted) ? wanted : pool.find((id) => free.has(id));
     if (chosen !== undefined) {
+      free.delete(chosen);
       places.set(interval.register.id, chosen);
       active.push(interval);
       continue;
@@ -215,7 +213,35 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
     return place;
   };
 
+  const address = (operand: Address, resolve: (register: Register) => number): Mem => {
+    let mem: Mem;
+    if (operand.label !== undefined) mem = rip(operand.label, operand.disp);
+    else {
+      const base = operand.base === undefined ? RSP : gp(resolve(operand.base), 64);
+      const disp = operand.disp + (operand.slot === undefined ? 0 : (offsets.get(operand.slot) ?? 0));
+      const { index } = operand;
+      if (index === undefined) mem = ptr(base, disp);
+      else {
+        const id = resolve(index);
+        mem = indexed(base, index.file === 'gp' ? gp(id, 64) : vec(id, operand.indexBits ?? 256), operand.scale, disp);
+      }
+    }
+    return operand.bits === 0 ? mem : sized(mem, operand.bits);
+  };
+  const written = (operand: MachineOperand, resolve: (register: Register) => number): Operand => {
+    if (typeof operand !== 'object') return operand;
+    if (operand.kind === 'address') return address(operand, resolve);
+    if (operand.kind !== 'view') return operand;
+    const { register, bits } = operand;
+    return register.file === 'gp' ? gp(resolve(register), bits as 64) : vec(resolve(register), bits as 128);
+  };
+
   const write = (instruction: Instruction) => {
+    const operands = instruction.operands.map((operand) => written(operand, placeOf as (register: Register) => number));
+    if (!isSelfMove(instruction, operands)) assembler.emit(instruction.mnemonic, ...operands);
+  };
+
+  const writeSpilled = (instruction: Instruction, spilled: readonly Touch[]) => {
     const used = new Set<number>();
     for (const operand of instruction.operands) {
       if (typeof operand === 'object' && operand.kind === 'view' && operand.register.id < 0) {
@@ -232,7 +258,6 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
       if (known !== undefined) return known;
       throw new IngotError('DeviceFault', 'a spilled register has no scratch register');
     };
-    const spilled = touches(instruction).filter(({ register }) => typeof placeOf(register) !== 'number');
     // An operand that is only written may share the scratch register of one that is read.
     const reads = spilled.filter(({ reads }) => reads);
     const taken: Record<RegisterFile, number> = { gp: 0, vec: 0 };
@@ -255,30 +280,7 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
       if (register.file === 'gp') assembler.emit('mov', gp(id, 64), memory(register));
       else assembler.emit('vmovdqu', vec(id, 256), memory(register));
     }
-    const address = (operand: Address): Mem => {
-      const index =
-        operand.index === undefined
-          ? undefined
-          : operand.index.file === 'gp'
-            ? gp(resolve(operand.index), 64)
-            : vec(resolve(operand.index), operand.indexBits ?? 256);
-      let mem: Mem;
-      if (operand.label !== undefined) mem = rip(operand.label, operand.disp);
-      else {
-        const base = operand.base === undefined ? RSP : gp(resolve(operand.base), 64);
-        const disp = operand.disp + (operand.slot === undefined ? 0 : (offsets.get(operand.slot) ?? 0));
-        mem = index === undefined ? ptr(base, disp) : indexed(base, index, operand.scale, disp);
-      }
-      return operand.bits === 0 ? mem : sized(mem, operand.bits);
-    };
-    const registerView = ({ register, bits }: View): Operand =>
-      register.file === 'gp' ? gp(resolve(register), bits as 64) : vec(resolve(register), bits as 128);
-    const operands = instruction.operands.map((operand: MachineOperand): Operand => {
-      if (typeof operand !== 'object') return operand;
-      if (operand.kind === 'view') return registerView(operand);
-      if (operand.kind === 'address') return address(operand);
-      return operand;
-    });
+    const operands = instruction.operands.map((operand) => written(operand, resolve));
     if (!isSelfMove(instruction, operands)) assembler.emit(instruction.mnemonic, ...operands);
     for (const [register, id] of stores) {
       if (register.file === 'gp') assembler.emit('mov', memory(register), gp(id, 64));
@@ -286,9 +288,13 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
     }
   };
 
+  const spills = [...places.values()].some((place) => typeof place !== 'number');
   for (const item of items) {
-    if (item.kind === 'instruction') write(item);
-    else if (item.kind === 'bind') assembler.bind(item.label);
+    if (item.kind === 'instruction') {
+      const spilled = spills ? touches(item).filter(({ register }) => typeof placeOf(register) !== 'number') : [];
+      if (spilled.length === 0) write(item);
+      else writeSpilled(item, spilled);
+    } else if (item.kind === 'bind') assembler.bind(item.label);
     else assembler.comment(item.text);
   }
 }

@@ -5,10 +5,9 @@
  */
 import type { Axis, Kernel, Statement } from '../../../compiler/kernel/language.ts';
 import { Assembler } from '../asm/assembler.ts';
-import { gp, ptr } from '../asm/operands.ts';
 import type { Target } from '../target.ts';
 import type { EmittedKernel } from './abi.ts';
-import { allocate, assembleAllocated, calleeSaved } from './allocate.ts';
+import { assembleFunction } from './function.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, Machine, q, RAX, RDI, RDX, type Register, RSI } from './machine.ts';
 import { ScalarIntegers } from './scalar-integers.ts';
@@ -40,20 +39,7 @@ export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
   }
   machine.bind(team.end);
 
-  const allocation = allocate(machine.items);
-  const { frameBytes } = allocation;
-  const [rax, rsp] = [gp(0, 64), gp(4, 64)];
-  for (const id of calleeSaved) assembler.emit('push', gp(id, 64));
-  assembler.emit('mov', rax, rsp);
-  assembler.emit('sub', rsp, frameBytes + 32);
-  assembler.emit('and', rsp, -32);
-  assembler.emit('mov', ptr(rsp, frameBytes), rax);
-  assembleAllocated(allocation, assembler);
-  assembler.emit('mov', rsp, ptr(rsp, frameBytes));
-  for (const id of [...calleeSaved].reverse()) assembler.emit('pop', gp(id, 64));
-  assembler.emit('vzeroupper');
-  assembler.emit('ret');
-  const code = assembler.assemble();
+  const { code, stackBytes } = assembleFunction(assembler, machine);
   return {
     name: kernel.name,
     bytes: code.bytes,
@@ -63,7 +49,7 @@ export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
       ...kernel.dims.map((sym) => ({ kind: 'dim' as const, sym })),
     ],
     parallel,
-    stackBytes: frameBytes + 64 + 8 * (calleeSaved.length + 1),
+    stackBytes,
     listing: () => code.listing(),
   };
 }

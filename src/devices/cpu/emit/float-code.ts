@@ -60,6 +60,10 @@ export class FloatCode {
   fma(a: Register, b: Register, c: LaneOperand): Register {
     return this.code.change(`vfmadd213${this.#p}`, this.lane, this.code.copy(a), b, c);
   }
+  /** a * b - c */
+  fms(a: Register, b: Register, c: LaneOperand): Register {
+    return this.code.change(`vfmsub213${this.#p}`, this.lane, this.code.copy(a), b, c);
+  }
   /** c - a * b */
   fnma(a: Register, b: Register, c: LaneOperand): Register {
     return this.code.change(`vfnmadd213${this.#p}`, this.lane, this.code.copy(a), b, c);

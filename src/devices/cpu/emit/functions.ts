@@ -11,7 +11,7 @@ import { DIGIT_BITS, twoOverPi } from './two-over-pi.ts';
 
 /** Adding it to a number of magnitude up to 2^51 rounds that to an integer, which the low bits of the sum hold. */
 const MAGIC = 1.5 * 2 ** 52;
-const LN2 = [Math.LN2, 2.3190468138462996e-17] as const;
+export const LN2 = [Math.LN2, 2.3190468138462996e-17] as const;
 const HALF_PI = [Math.PI / 2, 6.123233995736766e-17, -1.4973849048591698e-33] as const;
 
 const twoOverPiDigits = twoOverPi();
@@ -26,7 +26,7 @@ const range = (count: number, f: (i: number) => number) => Array.from({ length: 
 /** e^r - 1 over r, |r| <= ln(2) / 2. */
 const EXPM1_SERIES = range(14, (i) => overFactorial(i + 1));
 /** log(1 + f) = 2s + s * (these of z = s^2, times z), s = f / (2 + f), |s| <= 0.172. */
-const LOG_SERIES = range(11, (i) => 2 / (2 * i + 3));
+export const LOG_SERIES = range(11, (i) => 2 / (2 * i + 3));
 const SINE_SERIES = range(8, (i) => (i % 2 === 0 ? -1 : 1) * overFactorial(2 * i + 3));
 const COSINE_SERIES = range(7, (i) => (i % 2 === 0 ? 1 : -1) * overFactorial(2 * i + 4));
 /** atan(u) = u + u * (these of u^2, times u^2), |u| <= tan(pi / 8). */
@@ -92,18 +92,20 @@ interface Reduced {
   readonly fraction: Register;
 }
 
-function reduceExp(f: FloatCode, x: Register): Reduced {
+/** Of x + `rest`, which is less than the last place of x tells. */
+function reduceExp(f: FloatCode, x: Register, rest?: Register): Reduced {
   const { magic, ln2, terms } = FORMATS[f.lane];
   const shifted = f.fmaBy(f.load(magic), x, f.number(Math.LOG2E));
   const k = f.sub(shifted, f.number(magic));
-  const r = f.fnmaBy(f.fnmaBy(x, k, f.number(ln2[0])), k, f.number(ln2[1]));
+  let r = f.fnmaBy(f.fnmaBy(x, k, f.number(ln2[0])), k, f.number(ln2[1]));
+  if (rest !== undefined) r = f.add(r, rest);
   const tail = f.polynomial(r, EXPM1_SERIES.slice(1, terms - 1));
   return { k, shifted, fraction: f.fma(f.mul(r, r), tail, r) };
 }
 
-export function exponential(f: FloatCode, x: Register): Register {
+export function exponential(f: FloatCode, x: Register, rest?: Register): Register {
   const { magic, zero, infinity } = FORMATS[f.lane];
-  const { k, fraction } = reduceExp(f, clamp(f, x, zero, infinity));
+  const { k, fraction } = reduceExp(f, clamp(f, x, zero, infinity), rest);
   const one = f.add(fraction, f.number(1));
   // In two steps, so that results of the least and the greatest exponents come out.
   const first = f.fmaBy(f.load(magic), k, f.number(0.5));
@@ -121,34 +123,42 @@ export function exponentialMinusOne(f: FloatCode, x: Register): Register {
   return f.blend(f.compare('LT', f.abs(x), f.number(2 ** -(mantissa + 2))), x, f.add(half, half));
 }
 
-/** The logarithm of x, which is finite, positive and no subnormal, plus `extra` (0 or the log of a scale, over ln 2). */
-function logOfNormal(f: FloatCode, x: Register, extra?: Register): Register {
+interface Scaled {
+  readonly k: Register;
+  /** m - 1 where x = 2^k m, m between the square roots of 1/2 and 2. */
+  readonly fraction: Register;
+}
+
+/** Of positive finite numbers. */
+export function splitExponent(f: FloatCode, x: Register): Scaled {
   const SQRT_HALF = 0x3fe6a09e667f3bcdn;
-  const shifted = op(f, 'vpaddq', x, f.word(0x3ff0000000000000n - SQRT_HALF));
+  const small = f.compare('LT', x, f.number(2 ** -1022));
+  const normal = f.blend(small, f.mul(x, f.number(2 ** 54)), x);
+  const shifted = op(f, 'vpaddq', normal, f.word(0x3ff0000000000000n - SQRT_HALF));
   const exponent = op(f, 'vpsrlq', shifted, 52);
   // An integer below 2^52 as a number.
   const biased = f.sub(f.or(exponent, f.word(0x4330000000000000n)), f.number(2 ** 52));
-  let k = f.sub(biased, f.number(1023));
-  if (extra !== undefined) k = f.add(k, extra);
+  const k = f.add(f.sub(biased, f.number(1023)), f.and(small, f.number(-54)));
   const m = op(f, 'vpaddq', f.and(shifted, f.word((1n << 52n) - 1n)), f.word(SQRT_HALF));
-  const fraction = f.sub(m, f.number(1));
+  return { k, fraction: f.sub(m, f.number(1)) };
+}
+
+/** `result`, but for 0, infinity, and what has no logarithm. */
+export function orEdge(f: FloatCode, x: Register, result: Register): Register {
+  const edge = f.blend(f.compare('EQ', x, f.number(0)), f.number(Number.NEGATIVE_INFINITY), f.add(x, x));
+  const negative = f.compare('LT', x, f.number(0));
+  const ordinary = f.and(f.compare('GT', x, f.number(0)), f.compare('LT', x, f.number(Number.POSITIVE_INFINITY)));
+  return f.or(f.blend(ordinary, result, edge), negative);
+}
+
+export function logarithm(f: FloatCode, x: Register): Register {
+  const { k, fraction } = splitExponent(f, x);
   const s = f.div(fraction, f.add(fraction, f.number(2)));
   const z = f.mul(s, s);
   const series = f.mul(z, f.polynomial(z, LOG_SERIES));
   const halfSquare = f.mul(f.mul(fraction, fraction), f.number(0.5));
   const low = f.fmaBy(f.mul(s, f.add(series, halfSquare)), k, f.number(LN2[1]));
-  return f.fmaBy(f.sub(fraction, f.sub(halfSquare, low)), k, f.number(LN2[0]));
-}
-
-export function logarithm(f: FloatCode, x: Register): Register {
-  const small = f.compare('LT', x, f.number(2 ** -1022));
-  const scaled = f.blend(small, f.mul(x, f.number(2 ** 54)), x);
-  const result = logOfNormal(f, scaled, f.and(small, f.number(-54)));
-  // 0, infinity, and what has no logarithm.
-  const edge = f.blend(f.compare('EQ', x, f.number(0)), f.number(Number.NEGATIVE_INFINITY), f.add(x, x));
-  const negative = f.compare('LT', x, f.number(0));
-  const ordinary = f.and(f.compare('GT', x, f.number(0)), f.compare('LT', x, f.number(Number.POSITIVE_INFINITY)));
-  return f.or(f.blend(ordinary, result, edge), negative);
+  return orEdge(f, x, f.fmaBy(f.sub(fraction, f.sub(halfSquare, low)), k, f.number(LN2[0])));
 }
 
 export function logPlusOne(f: FloatCode, x: Register): Register {
@@ -335,25 +345,6 @@ export function arctangent2(f: FloatCode, y: Register, x: Register): Register {
   // blendv looks at the sign bit.
   angle = f.blend(x, turned, angle);
   return f.or(f.or(angle, f.sign(y)), f.compare('unordered', x, y));
-}
-
-export function power(f: FloatCode, x: Register, y: Register): Register {
-  const magnitude = f.abs(x);
-  const result = exponential(f, f.mul(y, logarithm(f, magnitude)));
-  const whole = f.compare('EQ', f.round('zero', y), y);
-  const half = f.mul(y, f.number(0.5));
-  const odd = f.and(whole, f.compare('NE', f.round('zero', half), half));
-  // The sign of an odd power; NaN for powers of negative numbers that are not whole.
-  const signed = f.xor(result, f.and(odd, f.sign(x)));
-  const none = f.andNot(whole, f.compare('LT', x, f.number(0)));
-  const finite = f.isFinite(x);
-  const edge = f.or(signed, f.and(none, finite));
-  const minusOne = f.and(
-    f.compare('EQ', x, f.number(-1)),
-    f.compare('EQ', f.abs(y), f.number(Number.POSITIVE_INFINITY)),
-  );
-  const one = f.or(f.or(f.compare('EQ', x, f.number(1)), f.compare('EQ', y, f.number(0))), minusOne);
-  return f.blend(one, f.number(1), edge);
 }
 
 export function hypotenuse(f: FloatCode, a: Register, b: Register): Register {

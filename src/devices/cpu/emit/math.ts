@@ -7,6 +7,7 @@ import { FloatCode } from './float-code.ts';
 import * as functions from './functions.ts';
 import { LaneCode } from './lane-code.ts';
 import { type Register, view } from './machine.ts';
+import { power } from './power.ts';
 
 type Body = (f: FloatCode, ...x: Register[]) => Register;
 
@@ -74,7 +75,7 @@ const binary: Partial<Record<Binary, Body>> = {
   maximum: (f, a, b) => f.maximum(a, b),
   minimum: (f, a, b) => f.minimum(a, b),
   multiply: (f, a, b) => f.mul(a, b),
-  power: inF64(functions.power),
+  power: inF64(power),
   remainder: inF64(functions.remainder),
   subtract: (f, a, b) => f.sub(a, b),
 };

@@ -1,0 +1,59 @@
+/**
+ * c [ROWS, 16] = a [ROWS, count] times b [count, 16], or added to it: one accumulator an element, count ascending, product
+ * and sum rounded separately. For scores b are keys, transposed; for values they are the values themselves.
+ */
+import type { LaneCode } from '../emit/lane-code.ts';
+import { at, type Register } from '../emit/machine.ts';
+import { ROWS } from './attention-shape.ts';
+import type { KernelWriter } from './writer.ts';
+
+/** f32 in rows of so many bytes. */
+export interface Rows {
+  readonly base: Register;
+  readonly stride: number;
+}
+
+export interface Product {
+  readonly a: Rows;
+  readonly b: Rows;
+  readonly c: Rows;
+  readonly count: number;
+  /** 16 or 8. */
+  readonly columns: number;
+  /** Whether c is added to. */
+  readonly accumulate: boolean;
+}
+
+export function emitProduct<B extends string>(
+  w: KernelWriter<B>,
+  code: LaneCode,
+  { a, b, c, count, columns, accumulate }: Product,
+): void {
+  const { m } = w;
+  const bytes = 4 * code.lanes;
+  const vectors = Array.from({ length: columns / code.lanes }, (_, i) => i);
+  const rows = Array.from({ length: ROWS }, (_, i) => i);
+  const place = (row: number, vector: number) => at(c.base, row * c.stride + vector * bytes);
+  const sums = rows.map((row) =>
+    vectors.map((vector) => (accumulate ? code.load(32, place(row, vector)) : code.zero())),
+  );
+  const [left, right] = [w.value(a.base), w.value(b.base)];
+  const unroll = [8, 4, 2, 1].find((turns) => count % turns === 0) as number;
+  const end = w.sum(a.base, 4 * count);
+  w.whileBelow(left, end, 4 * unroll, () => {
+    for (let k = 0; k < unroll; k++) {
+      const part = vectors.map((vector) => code.load(32, at(right, k * b.stride + vector * bytes)));
+      for (const row of rows) {
+        const x = code.op('vbroadcastss', 32, at(left, row * a.stride + 4 * k));
+        for (const vector of vectors) {
+          const sum = sums[row][vector];
+          code.change('vaddps', 32, sum, sum, code.op('vmulps', 32, x, part[vector]));
+        }
+      }
+    }
+    w.change('add', right, unroll * b.stride);
+  });
+  for (const row of rows) {
+    for (const vector of vectors) m.emit('vmovups', place(row, vector), code.view(sums[row][vector], 32));
+  }
+}

@@ -1,0 +1,106 @@
+/** What a kernel of `paged_attention` is made for, and the places of one thread's work in its stack frame. */
+import type { Dim } from '../../../ir/types.ts';
+import type { Slot } from '../emit/machine.ts';
+
+export const poolElements = ['f32', 'f16', 'bf16'] as const;
+export type PoolElement = (typeof poolElements)[number];
+export const elementSize: Readonly<Record<PoolElement, number>> = { f32: 4, f16: 2, bf16: 2 };
+
+export interface AttentionShape {
+  readonly tokens: Dim;
+  readonly sequences: Dim;
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly keys: PoolElement;
+  readonly values: PoolElement;
+  /** Blocks of the pools, tokens of a block, blocks of a row of the table. */
+  readonly blocks: number;
+  readonly blockSize: number;
+  readonly columns: number;
+  readonly partition: number;
+  readonly scale: number;
+  readonly window?: number;
+  readonly softCap?: number;
+  readonly sinks: boolean;
+}
+
+/** Positions that are taken at once: the lanes of a float sum. */
+export const TILE = 16;
+/** Rows of queries that are multiplied at once. */
+export const ROWS = 4;
+
+export function isSupported(shape: AttentionShape): boolean {
+  const { keyDim, valueDim, blockSize, partition, columns } = shape;
+  return (
+    [keyDim, valueDim].every((dim) => dim % 8 === 0 && dim >= 8 && dim <= 512) &&
+    blockSize >= TILE &&
+    Number.isInteger(Math.log2(blockSize)) &&
+    partition <= 1024 &&
+    columns > 0
+  );
+}
+
+/** Partitions of the longest context. */
+export const partitionsOf = ({ columns, blockSize, partition }: AttentionShape) =>
+  Math.ceil((columns * blockSize) / partition);
+
+/** A step of at most so many tokens is divided by partitions too, whose results are merged by a kernel of their own. */
+export const splitTokens = 16;
+/** Whether there may be steps that are. */
+export const canSplit = (shape: AttentionShape) => partitionsOf(shape) > 1;
+
+/** A partition's result for one row: maximum, sum, and from `values` on the weighted sum of the values. */
+export const partial = { max: 0, sum: 4, values: 32 } as const;
+export const partialBytes = ({ valueDim }: AttentionShape) => partial.values + 4 * valueDim;
+
+/** Bytes of the results of all partitions, [T, H, partitions]. */
+export function partialsBytes(shape: AttentionShape): number {
+  return !canSplit(shape) ? 0 : splitTokens * shape.heads * partitionsOf(shape) * partialBytes(shape);
+}
+
+export interface Frame {
+  /** Rows of queries that a unit of work has at most. */
+  readonly rows: number;
+  /** f32 [rows, keyDim]. */
+  readonly queries: Slot;
+  /** f32 [rows, partition]: scores, then weights. */
+  readonly scores: Slot;
+  /** f32 [rows, valueDim]: of this partition, and of those before it. */
+  readonly next: Slot;
+  readonly running: Slot;
+  /** Maximum and sum of each row. */
+  readonly nextStatistics: Slot;
+  readonly runningStatistics: Slot;
+  /** f32 of a tile: [keyDim, TILE] of keys or [TILE, valueDim] of values. */
+  readonly panel: Slot;
+  /** The tiles of the partition that lie in blocks, `tileEntry` each. */
+  readonly tiles: Slot;
+  /** First and last + 1 of the keys that a token sees, i64; the same in the partition, f32. */
+  readonly seen: Slot;
+  readonly seenHere: Slot;
+}
+
+/** i64 slot of its first position in the pools, i32 of that position in the partition, the same as f32. */
+export const tileEntry = { bytes: 16, slot: 0, column: 8, columnFloat: 12 } as const;
+
+const maxRows = 64;
+
+export function frameOf({ heads, kvHeads, keyDim, valueDim, partition }: AttentionShape): Frame {
+  const rows = Math.max(maxRows, ROWS * Math.ceil(heads / kvHeads / ROWS));
+  const slot = (bytes: number): Slot => ({ bytes, align: 32 });
+  return {
+    rows,
+    queries: slot(4 * rows * keyDim),
+    scores: slot(4 * rows * partition),
+    next: slot(4 * rows * valueDim),
+    running: slot(4 * rows * valueDim),
+    nextStatistics: slot(8 * rows),
+    runningStatistics: slot(8 * rows),
+    panel: slot(4 * TILE * Math.max(keyDim, valueDim)),
+    tiles: slot((tileEntry.bytes * partition) / TILE),
+    seen: slot(16 * rows),
+    seenHere: slot(8 * rows),
+  };
+}

@@ -1,0 +1,23 @@
+/** From a program to what the CPU device runs: products over packed weights, everything else as kernels of the loop language. */
+import { IngotError } from '../../base/errors.ts';
+import { inlineComposites } from '../../compiler/inline.ts';
+import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
+import { simplify } from '../../compiler/simplify.ts';
+import type { Program } from '../../ir/program.ts';
+import { hasKernel, isKernelName } from './composites.ts';
+import { checkPackedUses, packedValues, raiseProducts } from './weights.ts';
+
+/** @throws IngotError 'UnsupportedOp'. */
+export function planForCpu(program: Program): { readonly lowered: Program; readonly plan: Plan } {
+  for (const { name, type } of program.results) {
+    if (type.kind === 'tuple') {
+      throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: 'cpu' });
+    }
+  }
+  const raised = raiseProducts(program);
+  const stored = packedValues(raised);
+  const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
+  const packed = packedValues(lowered);
+  checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
+  return { lowered, plan: planProgram(lowered, isKernelName) };
+}

@@ -1,0 +1,278 @@
+/** The kernels of `paged_attention` against its decomposition as lowered loops on the same device, bit for bit. */
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { inlineComposites } from '../../src/compiler/inline.ts';
+import { pagedAttention } from '../../src/composites/paged_attention.ts';
+import {
+  type AttentionShape,
+  isSupported,
+  type PoolElement,
+  partialsBytes,
+} from '../../src/devices/cpu/kernels/attention-shape.ts';
+import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
+import type { Device } from '../../src/devices/device.ts';
+import { createReferenceDevice } from '../../src/devices/reference/device.ts';
+import { ProgramBuilder } from '../../src/ir/build.ts';
+import type { Parameter } from '../../src/ir/program.ts';
+import { tensor } from '../../src/ir/types.ts';
+import { encodeElements } from '../../src/numerics/host-array.ts';
+import { openCpu } from '../conformance/devices.ts';
+import { generator, integer, normal } from './composites-harness.ts';
+import { skip } from './cpu-emit-harness.ts';
+import { Guarded, runKernel } from './native-kernel.ts';
+
+interface Case {
+  readonly heads: number;
+  readonly kvHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  readonly blockSize: number;
+  readonly partition: number;
+  readonly pool: PoolElement;
+  readonly window?: number;
+  readonly softCap?: number;
+  readonly sinks?: boolean;
+  /** Longest context of the table, in blocks. */
+  readonly columns?: number;
+}
+
+const base = { blockSize: 16, partition: 32, columns: 12 } as const;
+const cases: readonly Case[] = [
+  { ...base, heads: 4, kvHeads: 1, keyDim: 64, valueDim: 64, pool: 'bf16' },
+  { ...base, heads: 8, kvHeads: 4, keyDim: 32, valueDim: 32, pool: 'f32' },
+  { ...base, heads: 3, kvHeads: 3, keyDim: 8, valueDim: 24, pool: 'f16', sinks: true },
+  { ...base, heads: 10, kvHeads: 2, keyDim: 40, valueDim: 8, pool: 'f32', window: 21 },
+  { ...base, heads: 7, kvHeads: 1, keyDim: 80, valueDim: 40, pool: 'bf16', softCap: 3, sinks: true },
+  { ...base, heads: 16, kvHeads: 1, keyDim: 24, valueDim: 128, pool: 'f16', window: 1 },
+  { ...base, heads: 4, kvHeads: 2, keyDim: 16, valueDim: 16, pool: 'bf16', partition: 256, window: 100, softCap: 8 },
+  { ...base, heads: 6, kvHeads: 2, keyDim: 16, valueDim: 16, pool: 'f32', blockSize: 32, partition: 64, sinks: true },
+  { ...base, heads: 68, kvHeads: 1, keyDim: 8, valueDim: 8, pool: 'f32' },
+];
+
+const scale = 0.3;
+const T = { sym: 'T', max: 160 } as const;
+const S = { sym: 'S', max: 6 } as const;
+const blocks = 40;
+
+function programOf(c: Case) {
+  const { heads, kvHeads, keyDim, valueDim, blockSize, partition, pool, window, softCap, sinks, columns = 12 } = c;
+  const slots = blocks * blockSize;
+  const parameters = [
+    { name: 'q', type: tensor('f32', [T, heads, keyDim]) },
+    { name: 'kPool', type: tensor(pool, [slots, kvHeads, keyDim]) },
+    { name: 'vPool', type: tensor(pool, [slots, kvHeads, valueDim]) },
+    { name: 'positions', type: tensor('i32', [T]) },
+    { name: 'sequence', type: tensor('i32', [T]) },
+    { name: 'ctxLen', type: tensor('i32', [S]) },
+    { name: 'blockTable', type: tensor('i32', [S, columns]) },
+    { name: 'sinks', type: tensor('f32', [heads]) },
+  ].map((parameter): Parameter => ({ ...parameter, role: 'input' }));
+  return new ProgramBuilder().program(parameters, (b, values) => {
+    const { q, kPool, vPool, positions, sequence, ctxLen, blockTable } = values;
+    const operands = { q, kPool, vPool, positions, sequence, ctxLen, blockTable };
+    return {
+      y: pagedAttention(
+        b,
+        { ...operands, ...(sinks && { sinks: values.sinks }) },
+        { scale, blockSize, partition, window, softCap },
+      ),
+    };
+  });
+}
+
+function shapeOf(c: Case, tokens: AttentionShape['tokens'], sequences: AttentionShape['sequences']): AttentionShape {
+  const { pool, sinks = false, columns = 12, ...rest } = c;
+  return { ...rest, tokens, sequences, keys: pool, values: pool, blocks, columns, scale, sinks };
+}
+
+interface Token {
+  readonly s: number;
+  readonly p: number;
+}
+type Inputs = ReadonlyMap<string, ArrayBufferView>;
+
+/** Contexts whose blocks lie in the pools in any order; what is not in use there is no number. */
+function world(c: Case, lengths: readonly number[], tokens: readonly Token[], seed: number): Inputs {
+  const { heads, kvHeads, keyDim, valueDim, blockSize, pool, columns = 12 } = c;
+  const random = generator(seed);
+  const free = Array.from({ length: blocks }, (_, i) => i).sort(() => random() - 0.5);
+  const table = lengths.map((length) =>
+    Array.from({ length: columns }, (_, i) => (i * blockSize < length ? (free.pop() ?? assert.fail()) : -1)),
+  );
+  const used = new Set(
+    lengths.flatMap((length, s) =>
+      Array.from({ length }, (_, p) => (table[s]?.[Math.floor(p / blockSize)] ?? 0) * blockSize + (p % blockSize)),
+    ),
+  );
+  const poolOf = (dim: number) => {
+    const values = new Float32Array(blocks * blockSize * kvHeads * dim).fill(Number.NaN);
+    for (const slot of used) values.set(normal(random, kvHeads * dim), slot * kvHeads * dim);
+    return encodeElements(pool, values);
+  };
+  return new Map<string, ArrayBufferView>([
+    ['q', Float32Array.from(normal(random, tokens.length * heads * keyDim, 2))],
+    ['kPool', poolOf(keyDim)],
+    ['vPool', poolOf(valueDim)],
+    ['positions', Int32Array.from(tokens, ({ p }) => p)],
+    ['sequence', Int32Array.from(tokens, ({ s }) => s)],
+    ['ctxLen', Int32Array.from(lengths)],
+    ['blockTable', Int32Array.from(table.flat())],
+    ['sinks', Float32Array.from(normal(random, heads))],
+  ]);
+}
+
+let device: Device | undefined;
+const cpu = () => {
+  device ??= openCpu(2);
+  return device;
+};
+after(() => device?.[Symbol.asyncDispose]());
+
+/** The decomposition on a device, with sizes known only when it runs. */
+async function decomposed(on: Device, c: Case) {
+  const executable = await on.compile(inlineComposites(programOf(c), () => false));
+  const bound = await on.bind(executable, new Map(), new Map());
+  return async (inputs: Inputs): Promise<Float32Array> => {
+    const dims = { T: inputs.get('positions')?.byteLength ?? 0, S: inputs.get('ctxLen')?.byteLength ?? 0 };
+    const ticket = on.submit(bound, inputs, { T: dims.T / 4, S: dims.S / 4 });
+    const y = (await on.wait(ticket, Number.POSITIVE_INFINITY)).get('y') ?? assert.fail();
+    return new Float32Array(y.buffer, y.byteOffset, y.byteLength / 4);
+  };
+}
+
+/** The kernels alone, on guarded memory; `indices` are the threads in the order in which they run. */
+function native(c: Case, inputs: Inputs, indices: readonly number[], symbolic: boolean): Float32Array {
+  const count = (name: string) => (inputs.get(name)?.byteLength ?? assert.fail()) / 4;
+  const [tokens, sequences] = [count('positions'), count('ctxLen')];
+  const shape = shapeOf(c, symbolic ? T : tokens, symbolic ? S : sequences);
+  assert.ok(isSupported(shape));
+  const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data)]));
+  using y = new Guarded(4 * tokens * c.heads * c.valueDim);
+  using partials = new Guarded(partialsBytes(shape));
+  for (const { make } of attentionKernels(shape)) {
+    runKernel(make(), { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
+  }
+  for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
+  return y.floats();
+}
+
+function assertSame(actual: Float32Array, expected: Float32Array, what: string): void {
+  assert.equal(actual.length, expected.length);
+  const [a, e] = [actual, expected].map((x) => new Int32Array(x.buffer, x.byteOffset, x.length)) as [
+    Int32Array,
+    Int32Array,
+  ];
+  for (let i = 0; i < a.length; i++) {
+    if (a[i] === e[i] || (Number.isNaN(actual[i]) && Number.isNaN(expected[i]))) continue;
+    assert.fail(`${what}: [${i}] is ${actual[i]}, not ${expected[i]}`);
+  }
+}
+
+const prompt = (s: number, from: number, to: number): Token[] =>
+  Array.from({ length: to - from }, (_, i) => ({ s, p: from + i }));
+const teams: readonly (readonly number[])[] = [[0], [1, 0], [2, 0, 4, 1, 3]];
+
+/** Lengths of contexts, and the tokens of the step. */
+function steps(c: Case): readonly (readonly [readonly number[], readonly Token[]])[] {
+  const most = 12 * c.blockSize;
+  return [
+    [[1], [{ s: 0, p: 0 }]],
+    [[most], [{ s: 0, p: most - 1 }]],
+    [[77], prompt(0, 0, 77)],
+    [[130], prompt(0, 51, 130)],
+    [
+      [40, 33, 1, 100],
+      [{ s: 0, p: 39 }, { s: 1, p: 32 }, { s: 2, p: 0 }, ...prompt(3, 89, 100)],
+    ],
+    [
+      [64, 19, 90],
+      [...prompt(1, 0, 19), { s: 0, p: 63 }, ...prompt(2, 17, 90)],
+    ],
+    // In no order, some that see less than there is, one that sees nothing.
+    [
+      [60, 50],
+      [
+        { s: 1, p: 7 },
+        { s: 0, p: 59 },
+        { s: 0, p: 16 },
+        { s: 1, p: 49 },
+        { s: -1, p: 3 },
+      ],
+    ],
+  ];
+}
+
+for (const [index, c] of cases.entries()) {
+  const { heads, kvHeads, keyDim, valueDim, pool } = c;
+  test(`attention: ${heads}/${kvHeads} heads of ${keyDim} and ${valueDim}, ${pool}: the bits of the decomposition`, {
+    skip,
+  }, async () => {
+    const oracle = await decomposed(cpu(), c);
+    for (const [i, [lengths, tokens]] of steps(c).entries()) {
+      const inputs = world(c, lengths, tokens, 100 * index + i);
+      const expected = await oracle(inputs);
+      for (const [t, indices] of teams.entries()) {
+        assertSame(native(c, inputs, indices, t !== 1), expected, `step ${i}, ${indices.length} threads`);
+      }
+    }
+  });
+}
+
+/** What a device computes when it may use its kernels. */
+async function run(on: Device, c: Case, inputs: Inputs, dims: Readonly<Record<string, number>>): Promise<Float32Array> {
+  const bound = await on.bind(await on.compile(programOf(c)), new Map(), new Map());
+  const y = (await on.wait(on.submit(bound, inputs, dims), Number.POSITIVE_INFINITY)).get('y') ?? assert.fail();
+  return new Float32Array(y.buffer, y.byteOffset, y.byteLength / 4);
+}
+
+test('attention: the device takes the kernels, near to the reference device', { skip }, async () => {
+  await using reference = createReferenceDevice();
+  for (const [i, c] of cases.entries()) {
+    const random = generator(i);
+    const lengths = [integer(random, 60) + 30, integer(random, 90) + 1];
+    const tokens = [...prompt(0, 13, lengths[0] as number), { s: 1, p: (lengths[1] as number) - 1 }];
+    const inputs = world(c, lengths, tokens, 900 + i);
+    const dims = { T: tokens.length, S: 2 };
+    const [actual, expected] = [await run(cpu(), c, inputs, dims), await run(reference, c, inputs, dims)];
+    assertSame(actual, native(c, inputs, [0], true), `case ${i}`);
+    for (let at = 0; at < expected.length; at++) {
+      const [a, e] = [actual[at] as number, expected[at] as number];
+      assert.ok(Math.abs(a - e) <= 3e-6 * Math.max(1, Math.abs(e)), `case ${i}: [${at}] is ${a}, not ${e}`);
+    }
+  }
+});
+
+test('attention: shapes without a kernel are inlined', { skip }, async () => {
+  const odd: Case = { ...base, heads: 2, kvHeads: 1, keyDim: 12, valueDim: 16, pool: 'f32' };
+  const small: Case = { ...base, heads: 2, kvHeads: 1, keyDim: 16, valueDim: 16, pool: 'f32', blockSize: 8 };
+  for (const c of [odd, small]) {
+    assert.ok(!isSupported(shapeOf(c, T, S)));
+    const lengths = [20, 9];
+    const tokens = [...prompt(0, 0, 20), { s: 1, p: 8 }];
+    const inputs = world(c, lengths, tokens, 70);
+    assertSame(
+      await run(cpu(), c, inputs, { T: tokens.length, S: 2 }),
+      await (await decomposed(cpu(), c))(inputs),
+      'inlined',
+    );
+  }
+});
+
+test('attention: infinite and missing numbers come out where the decomposition has them', { skip }, async () => {
+  for (const c of [cases[1] as Case, { ...(cases[1] as Case), softCap: 2, sinks: true }]) {
+    const oracle = await decomposed(cpu(), c);
+    const [lengths, tokens] = [[90], [...prompt(0, 80, 90), { s: 0, p: 40 }]];
+    for (const special of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, 3e38, -3e38, 1e-40]) {
+      for (const name of ['q', 'kPool', 'vPool', 'sinks']) {
+        const inputs = new Map(world(c, lengths, tokens, 80));
+        const given = inputs.get(name) ?? assert.fail();
+        const values = new Float32Array(given.buffer.slice(given.byteOffset, given.byteOffset + given.byteLength));
+        const numbers = [...values.keys()].filter((i) => !Number.isNaN(values[i]));
+        for (let i = 0; i < 3; i++) values[numbers[(i * 97 + 5) % numbers.length] as number] = special;
+        inputs.set(name, values);
+        const expected = await oracle(inputs);
+        assertSame(native(c, inputs, [1, 0], true), expected, `${special} in ${name}`);
+      }
+    }
+  }
+});
