@@ -67,6 +67,11 @@ export interface Profile {
 export interface Device extends AsyncDisposable {
   readonly name: 'reference' | 'null' | 'cpu' | 'webgpu';
   readonly hardware: Hardware;
+  /**
+   * Runs that it pays to have submitted at the same time: 2 where the next one can be prepared while one works, 1 where that
+   * would take a processor from the one that works.
+   */
+  readonly runsAhead: 1 | 2;
 
   /** @throws IngotError 'UnsupportedOp' naming op, element type and device, 'StateWouldCopy', before any memory is taken. */
   compile(program: Program): Promise<Executable>;

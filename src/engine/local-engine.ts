@@ -1,6 +1,6 @@
 /**
- * The engine on the thread that asks. One step is always ahead: the device has the next one before the tokens of the one before
- * are looked at (its input says "what row 0 of the previous step sampled"), so that it never waits for JavaScript.
+ * The engine on the thread that asks. Where it pays, the device has the next step before the tokens of the one before are
+ * looked at (its input says "what row 0 of the previous step sampled"), so that it never waits for JavaScript.
  */
 import { IngotError, isIngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
@@ -31,9 +31,6 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks {
 }
 
 const blockSize = 16;
-/** Steps that the device has at the same time: one that runs, and the next. */
-const stepsAhead = 2;
-
 /** A step on its way. */
 interface Step {
   readonly running: RunningStep;
@@ -55,6 +52,7 @@ export class LocalEngine implements Engine {
   readonly contextLength: number;
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
+  readonly #runsAhead: number;
   readonly #closing = new AbortController();
   readonly #closed = new Promise<void>((resolve) => {
     this.#closing.signal.addEventListener('abort', () => resolve(), { once: true });
@@ -65,6 +63,7 @@ export class LocalEngine implements Engine {
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, contextLength: number, runner: Runner) {
     this.device = { name: device.name, threads: device.hardware.threads };
+    this.#runsAhead = device.runsAhead;
     this.model = model;
     this.tokenizer = tokenizer;
     this.contextLength = contextLength;
@@ -130,7 +129,7 @@ export class LocalEngine implements Engine {
     if (!signal.aborted) this.#runner.begin(sequence.row, prompt);
     for (;;) {
       if (signal.aborted) return yield end('aborted', rest());
-      while (ahead.length < stepsAhead && this.#wantsStep(task, sequence))
+      while (ahead.length < this.#runsAhead && this.#wantsStep(task, sequence))
         ahead.push(await this.#submit(task, sequence));
       const step = ahead[0];
       if (step === undefined) return yield end('length', rest());

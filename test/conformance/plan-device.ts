@@ -77,6 +77,7 @@ export function createPlanDevice(evaluator: (kernel: Kernel) => Evaluator = eval
   let tickets = 0;
   return {
     name: 'reference',
+    runsAhead: 2,
     hardware: { name: 'loop language', memoryBytes: 0, threads: 1, readBytesPerSecond: 1, operationsPerSecond: {} },
     async compile(program: Program): Promise<PlannedExecutable> {
       const plan = planProgram(inlineComposites(await withConstants(program), () => false));

@@ -95,6 +95,7 @@ const packSlice = 8 << 20;
 class CpuDevice implements Device {
   readonly name = 'cpu';
   readonly hardware: Hardware;
+  readonly runsAhead: 1 | 2;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
@@ -114,6 +115,8 @@ class CpuDevice implements Device {
     this.#team = team;
     this.#runs = new RunQueue(team, profiler);
     this.hardware = hardware;
+    // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower).
+    this.runsAhead = usableThreads(system.limits()) > team.threads ? 2 : 1;
   }
 
   account(kind: MemoryKind, bytes: number): void {

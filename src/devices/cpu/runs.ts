@@ -36,7 +36,7 @@ interface StartedRun extends Run {
 /** How long JavaScript stands still at most, in milliseconds, while its thread waits for a run. */
 const waitSlice = 20;
 /** Runs that the team has at most: one that works, and the next. */
-const runsAhead = 2;
+const startedRuns = 2;
 
 export class RunQueue {
   readonly #team: Team;
@@ -64,7 +64,7 @@ export class RunQueue {
 
   /** Hands a run to the team, unless the memory that it needs is in use. */
   #start({ id, bound, inputs, dims }: WaitingRun): boolean {
-    const place = this.#started.length < runsAhead ? bound.freePlace() : undefined;
+    const place = this.#started.length < startedRuns ? bound.freePlace() : undefined;
     if (place === undefined) return false;
     const { plan, program } = bound.executable;
     inputs.forEach((bytes, i) => {
