@@ -14,6 +14,14 @@ export interface ByteSource {
    * @throws IngotError 'InvalidFile' if the range lies outside, 'FileChanged' if the source shrank or vanished meanwhile.
    */
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
+  /** The same into memory that is there already, where the source can. */
+  readInto?(target: Uint8Array, offset: number): Promise<void>;
+}
+
+/** Fills `target` from `offset` of the source. */
+export async function readInto(source: ByteSource, target: Uint8Array, offset: number): Promise<void> {
+  if (source.readInto !== undefined) await source.readInto(target, offset);
+  else target.set(await source.read(offset, target.length));
 }
 
 /** @throws IngotError 'InvalidFile' unless `offset` and `length` are a range of the source's bytes. */
@@ -33,6 +41,10 @@ export function sliceBytes(source: ByteSource, offset: number, length: number): 
     read: async (at, count) => {
       checkRange(slice, at, count);
       return source.read(offset + at, count);
+    },
+    readInto: async (target, at) => {
+      checkRange(slice, at, target.length);
+      await readInto(source, target, offset + at);
     },
   };
   return slice;

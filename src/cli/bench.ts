@@ -9,6 +9,7 @@ import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
+import { randomTokens } from './random-tokens.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
 
 interface BenchOptions {
@@ -17,6 +18,7 @@ interface BenchOptions {
   readonly d: number;
   readonly b: number;
   readonly threads?: number;
+  readonly mlock?: boolean;
   readonly device?: string;
   readonly json?: boolean;
 }
@@ -49,6 +51,7 @@ export function addBench(program: Command): void {
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
     .option('-b <sequences>', 'sequences at once; this version runs one', wholeNumber(1), 1)
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
@@ -98,13 +101,14 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
 
 async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
   using progress = showProgress('Loading');
-  const { device, threads } = options;
+  const { device, threads, mlock } = options;
   return await openEngine(path, {
     contextLength,
     signal,
     onProgress: progress.update,
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
+    ...(mlock !== undefined && { mlock }),
   });
 }
 
@@ -115,15 +119,6 @@ async function statisticsOf(engine: Engine, request: GenerateRequest): Promise<S
     return event.statistics;
   }
   throw new IngotError('DeviceFault', 'the generation ended without saying why');
-}
-
-/** The same tokens every time (a linear congruential generator of Numerical Recipes). */
-function randomTokens(length: number, vocabularySize: number): readonly number[] {
-  let state = 1;
-  return Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * vocabularySize);
-  });
 }
 
 function formatRows(rows: readonly BenchRow[]): string {

@@ -24,6 +24,7 @@ interface RunOptions {
   readonly stop?: readonly string[];
   readonly device?: string;
   readonly threads?: number;
+  readonly mlock?: boolean;
   readonly dump?: string;
   readonly json?: boolean;
 }
@@ -47,6 +48,7 @@ export function addRun(program: Command): void {
     .option('--stop <text>', 'stop before this text; may be given several times', gather)
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
@@ -100,7 +102,7 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
 
   async function open(): Promise<Engine> {
     using progress = showProgress('Loading');
-    const { device, threads, dump } = options;
+    const { device, threads, mlock, dump } = options;
     return await openEngine(path, {
       // The KV cache holds what this run can need, not all that the model could.
       contextLength: { prompt, maxTokens: options.n },
@@ -108,6 +110,7 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
       onProgress: progress.update,
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
+      ...(mlock !== undefined && { mlock }),
       ...(dump !== undefined && { dump }),
     });
   }

@@ -6,11 +6,20 @@ import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import type { Device } from './device.ts';
 
+/** What a user may ask of a device. */
+export interface DeviceOptions {
+  readonly threads?: number | undefined;
+  /** Keep weights and state from being swapped out. */
+  readonly mlock?: boolean | undefined;
+  /** Measure every kernel. */
+  readonly profile?: boolean | undefined;
+}
+
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(threads: number | undefined, profile: boolean): Promise<Device>;
+  open(options: DeviceOptions): Promise<Device>;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -21,12 +30,13 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open(threads, profile) {
+    async open({ threads, mlock = false, profile = false }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const measured = recallMeasurements(found.system);
       return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
+        lock: mlock,
         profile,
         ...(threads !== undefined && { threads }),
         ...(measured !== undefined && { measured }),
@@ -36,7 +46,8 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    async open() {
+    async open({ mlock }) {
+      if (mlock) throw new IngotError('Usage', '--mlock is for the cpu device', { hint: 'Leave it out.' });
       const { createReferenceDevice } = await import('./reference/device.ts');
       return createReferenceDevice({ memoryBytes: availableMemory() });
     },
@@ -49,8 +60,8 @@ export function chosenDevice(): keyof typeof deviceRows {
   return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
 }
 
-/** With `profile` it measures every kernel. @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export async function openDevice(name: string = chosenDevice(), threads?: number, profile = false): Promise<Device> {
+/** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
+export async function openDevice(name: string = chosenDevice(), options: DeviceOptions = {}): Promise<Device> {
   const row = names.find((known) => known === name);
   if (row === undefined) {
     throw new IngotError('Usage', `there is no device "${name}"`, { hint: `Devices: ${names.join(', ')}.` });
@@ -59,7 +70,7 @@ export async function openDevice(name: string = chosenDevice(), threads?: number
   if (reason !== undefined) {
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
   }
-  return deviceRows[row].open(threads, profile);
+  return deviceRows[row].open(options);
 }
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */

@@ -290,7 +290,8 @@ function encodePrompt(prompt: Prompt, tokenizer: Tokenizer, contextLength: numbe
   });
 }
 
-function stepLimits(contextLength: number): StepLimits {
+/** What one step may hold. */
+export function stepLimits(contextLength: number): StepLimits {
   const blocksPerSequence = Math.ceil(contextLength / blockSize);
   return {
     maxTokens: 128,

@@ -2,7 +2,7 @@
  * Runs planned steps: fills the step descriptor, submits once, waits. The only part of the engine that touches the
  * device; it owns the weights, the pools and the compiled programs.
  */
-import type { ByteSource } from '../base/bytes.ts';
+import { type ByteSource, readInto } from '../base/bytes.ts';
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
 import type { StepLimits } from '../composites/step.ts';
@@ -75,19 +75,42 @@ export class Runner implements AsyncDisposable {
     const executable = await this.#compile(['sample']);
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
-    for (const [name, stored] of this.#model.weights) {
-      const bytes: ByteSource = {
-        name: stored.bytes.name,
-        length: stored.bytes.length,
+    const watched = (bytes: ByteSource): ByteSource => {
+      const read = async <T>(length: number, work: Promise<T>): Promise<T> => {
+        const result = await work;
+        done += length;
+        onProgress?.(done, total);
+        return result;
+      };
+      return {
+        name: bytes.name,
+        length: bytes.length,
         read: async (offset, length) => {
           throwIfAborted(signal);
-          const part = await stored.bytes.read(offset, length);
-          done += length;
-          onProgress?.(done, total);
-          return part;
+          return read(length, bytes.read(offset, length));
+        },
+        readInto: async (target, offset) => {
+          throwIfAborted(signal);
+          return read(target.length, readInto(bytes, target, offset));
         },
       };
-      this.#weights.set(name, await this.#device.pack({ ...stored, bytes }));
+    };
+    // Each takes the next weight that is left, so that one is read while another is finished.
+    const left = this.#model.weights.entries();
+    let failed = false;
+    const packLeft = async () => {
+      for (const [name, stored] of left) {
+        if (failed) return;
+        try {
+          this.#weights.set(name, await this.#device.pack({ ...stored, bytes: watched(stored.bytes) }));
+        } catch (error) {
+          failed = true;
+          throw error;
+        }
+      }
+    };
+    for (const outcome of await Promise.allSettled([packLeft(), packLeft()])) {
+      if (outcome.status === 'rejected') throw outcome.reason;
     }
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));

@@ -44,16 +44,21 @@ export async function openFile(path: string): Promise<FileSource> {
 function fileSource(path: string, handle: FileHandle, opened: Identity): FileSource {
   // The working folder may change while the file is open.
   const absolute = resolve(path);
+  const readInto = async (target: Uint8Array, offset: number) => {
+    checkRange(source, offset, target.length);
+    await attempt(path, () => fill(handle, target, offset, path));
+    await checkUnchanged(absolute, opened, path, offset);
+  };
   const source: FileSource = {
     name: path,
     length: Number(opened.size),
     async read(offset, length) {
       checkRange(source, offset, length);
       const bytes = allocate(length, path, offset);
-      await attempt(path, () => fill(handle, bytes, offset, path));
-      await checkUnchanged(absolute, opened, path, offset);
+      await readInto(bytes, offset);
       return bytes;
     },
+    readInto,
     [Symbol.asyncDispose]: () => handle.close(),
   };
   return source;

@@ -20,13 +20,14 @@ import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Ticket, WeightSource } from '../device.ts';
 import { makeCode } from './code.ts';
 import { instantiate } from './instantiate.ts';
-import { isPackedFormat, packedBytes, packedFormat, packRows, panelRows } from './kernels/packing.ts';
+import { isPackedFormat, packedBytes, packedFormat } from './kernels/packing.ts';
 import type { Measured } from './measure.ts';
 import { limitsOf } from './measurements.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { planForCpu } from './plan.ts';
 import { Profiler } from './profile.ts';
+import { WeightReader } from './read-weights.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
@@ -38,6 +39,8 @@ export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
   /** At most so many; as many as the process may use if absent. */
   readonly threads?: number;
+  /** Keep weights and state from being swapped out. */
+  readonly lock?: boolean;
   /** Make code for this set; for the best that the processor has if absent. */
   readonly instructionSet?: InstructionSet;
   /** Measure every launch, for `profile`. */
@@ -65,13 +68,13 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
     options.measured === undefined
       ? { readBytesPerSecond: 1e10 * threads, operationsPerSecond: { f32: 5e10 * threads } }
       : limitsOf(options.measured, threads);
-  const { memoryBytes = Number.POSITIVE_INFINITY } = options;
+  const { memoryBytes = Number.POSITIVE_INFINITY, lock = false } = options;
   const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, threads, ...limits };
-  return new CpuDevice(system, team, target, profiler, hardware);
+  return new CpuDevice(system, team, target, profiler, hardware, lock);
 }
 
-/** Tile registers have to be asked for, before the team's threads start. */
-function chooseTarget(system: OperatingSystem, wanted: InstructionSet | undefined): Target {
+/** The best set that can be used if none is wanted. Tile registers have to be asked for, before the team's threads start. */
+export function chooseTarget(system: OperatingSystem, wanted?: InstructionSet): Target {
   const features = system.cpuFeatures();
   const usable = usableTargets(features).filter(({ name }) => name !== 'amx' || system.requestTiles());
   const target = wanted === undefined ? usable.at(-1) : usable.find(({ name }) => name === wanted);
@@ -89,8 +92,6 @@ function invalid(message: string): IngotError {
 
 /** Bytes that a process can address. */
 const addressable = 2 ** 46;
-/** Bytes read from a weight's file at a time. */
-const packSlice = 8 << 20;
 
 class CpuDevice implements Device {
   readonly name = 'cpu';
@@ -100,6 +101,8 @@ class CpuDevice implements Device {
   readonly #team: Team;
   readonly #target: Target;
   readonly #profiler: Profiler;
+  readonly #lock: boolean;
+  readonly #reader: WeightReader;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
     state: { now: 0, peak: 0 },
@@ -108,15 +111,25 @@ class CpuDevice implements Device {
   readonly #runs: RunQueue;
   #disposed = false;
 
-  constructor(system: OperatingSystem, team: Team, target: Target, profiler: Profiler, hardware: Hardware) {
+  constructor(
+    system: OperatingSystem,
+    team: Team,
+    target: Target,
+    profiler: Profiler,
+    hardware: Hardware,
+    lock: boolean,
+  ) {
     this.#system = system;
     this.#profiler = profiler;
     this.#target = target;
     this.#team = team;
+    this.#lock = lock;
     this.#runs = new RunQueue(team, profiler);
+    this.#reader = new WeightReader(system, team, () => this.#runs.drain());
     this.hardware = hardware;
-    // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower).
-    this.runsAhead = usableThreads(system.limits()) > team.threads ? 2 : 1;
+    // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
+    // cannot be told apart from outside.
+    this.runsAhead = usableThreads(system.limits()) > team.threads && !profiler.records ? 2 : 1;
   }
 
   account(kind: MemoryKind, bytes: number): void {
@@ -133,7 +146,7 @@ class CpuDevice implements Device {
         device: this.name,
       });
     }
-    return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 4 << 20 });
+    return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 2 << 20 });
   }
 
   async compile(program: Program): Promise<Executable> {
@@ -154,8 +167,9 @@ class CpuDevice implements Device {
   }
 
   /** Matrices into panels of 16 rows, anything else to f32. */
-  async pack({ name, format, shape, bytes }: WeightSource): Promise<DeviceBuffer> {
-    const { blockSize, blockBytes, decode } = blockFormat(format);
+  async pack(weight: WeightSource): Promise<DeviceBuffer> {
+    const { name, format, shape, bytes } = weight;
+    const { blockSize, blockBytes } = blockFormat(format);
     const columns = shape.at(-1) ?? 1;
     const count = shape.reduce((product, size) => product * size, 1);
     if (columns % blockSize !== 0 || bytes.length !== (count / blockSize) * blockBytes) {
@@ -167,21 +181,9 @@ class CpuDevice implements Device {
     const matrix = isMatrix(format, shape);
     const memory = this.#take(this.packedBytes({ format, shape }), `weight ${name}`);
     try {
-      const rowBytes = (columns / blockSize) * blockBytes;
-      const rows = count / columns;
-      const step = Math.max(panelRows, Math.floor(packSlice / rowBytes / panelRows) * panelRows);
-      for (let row = 0; row < rows; row += step) {
-        const some = Math.min(step, rows - row);
-        const slice = await bytes.read(row * rowBytes, some * rowBytes);
-        if (matrix) {
-          const at = packedBytes(packedFormat(format), [row, columns]);
-          const length = packedBytes(packedFormat(format), [some, columns]);
-          packRows(packedFormat(format), slice, some, columns, memory.bytes(at, length));
-        } else {
-          const target = memory.bytes(4 * row * columns, 4 * some * columns);
-          decode(slice, new Float32Array(target.buffer, target.byteOffset, some * columns));
-        }
-      }
+      if (this.#lock) this.#system.lock(memory);
+      if (matrix) await this.#reader.pack(weight, packedFormat(format), memory);
+      else await this.#reader.decode(weight, memory);
     } catch (error) {
       memory[Symbol.dispose]();
       throw error;
@@ -190,7 +192,14 @@ class CpuDevice implements Device {
   }
 
   async allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer> {
-    return new CpuBuffer(this, type, kind, this.#take(maxBytes(type), formatType(type)));
+    const memory = this.#take(maxBytes(type), formatType(type));
+    try {
+      if (this.#lock) this.#system.lock(memory);
+    } catch (error) {
+      memory[Symbol.dispose]();
+      throw error;
+    }
+    return new CpuBuffer(this, type, kind, memory);
   }
 
   async bind(
@@ -200,6 +209,7 @@ class CpuDevice implements Device {
   ): Promise<Bound> {
     if (!(executable instanceof CpuExecutable)) throw invalid('the executable is of another device');
     if (executable.disposed) throw invalid('the executable was disposed');
+    this.#reader.rest();
     const taken = new Set<DeviceBuffer>();
     const buffers = executable.program.parameters.map(({ name, role, type, format }) => {
       if (role === 'input') return undefined;
@@ -295,6 +305,7 @@ class CpuDevice implements Device {
     if (this.#disposed) return;
     this.#disposed = true;
     this.#runs.close();
+    this.#reader[Symbol.dispose]();
     this.#team[Symbol.dispose]();
   }
 }

@@ -1,0 +1,173 @@
+/**
+ * Weights from their source into panels: slices of rows are read side by side into a few buffers, and the team packs each
+ * as it comes. Nothing is held twice: beside the panels there are the buffers.
+ */
+import { readInto } from '../../base/bytes.ts';
+import { IngotError } from '../../base/errors.ts';
+import { blockFormat } from '../../numerics/quant/formats.ts';
+import type { WeightSource } from '../device.ts';
+import { packRowsKernel } from './kernels/pack-rows.ts';
+import { type PackedFormat, packedBytes, packRows, panelRows } from './kernels/packing.ts';
+import type { Memory, OperatingSystem } from './os/os.ts';
+import type { LaunchList, Team } from './team.ts';
+
+/** As many reads at once as Node has threads for files; together they fit in a cache. */
+const buffers = 4;
+const bufferBytes = 4 << 20;
+
+/** A kernel with its argument block: source, panels, count. */
+interface Packer extends Disposable {
+  readonly list: LaunchList;
+  readonly words: BigUint64Array;
+}
+
+interface Buffer {
+  readonly memory: Memory;
+  readonly bytes: Uint8Array;
+}
+
+export class WeightReader implements Disposable {
+  readonly #system: OperatingSystem;
+  readonly #team: Team;
+  readonly #finishRuns: () => void;
+  readonly #packers = new Map<string, Packer>();
+  readonly #made: Buffer[] = [];
+  readonly #free: Buffer[] = [];
+  readonly #waiting: ((buffer: Buffer) => void)[] = [];
+
+  /** `finishRuns` is called before the team is used. */
+  constructor(system: OperatingSystem, team: Team, finishRuns: () => void) {
+    this.#system = system;
+    this.#team = team;
+    this.#finishRuns = finishRuns;
+  }
+
+  /** Several at once share the buffers. Whatever fails, nothing writes to `out` any more when it has failed. */
+  async pack({ shape, bytes }: WeightSource, format: PackedFormat, out: Memory): Promise<void> {
+    const [rows, columns] = shape;
+    const { blockSize, blockBytes } = blockFormat(format);
+    const rowBytes = (columns / blockSize) * blockBytes;
+    await this.#slices(bytes, rowBytes, rows, (slice, memory, row, count) => {
+      const whole = Math.floor(count / panelRows);
+      const at = packedBytes(format, [row, columns]);
+      if (whole > 0) {
+        const { list, words } = this.#packer(format, columns);
+        words.set([BigInt(memory.address), BigInt(out.address + at), BigInt(whole)]);
+        this.#finishRuns();
+        if (this.#team.wait(this.#team.submit(list), Number.POSITIVE_INFINITY) !== 'done') {
+          throw new IngotError('DeviceFault', 'packing a weight was stopped', { device: 'cpu' });
+        }
+      }
+      const rest = count - whole * panelRows;
+      if (rest === 0) return;
+      const last = out.bytes(
+        at + packedBytes(format, [whole * panelRows, columns]),
+        packedBytes(format, [rest, columns]),
+      );
+      packRows(format, slice.subarray(whole * panelRows * rowBytes), rest, columns, last);
+    });
+  }
+
+  /** As f32, row-major. */
+  async decode({ shape, format, bytes }: WeightSource, out: Memory): Promise<void> {
+    const { blockSize, blockBytes, decode } = blockFormat(format);
+    const columns = shape.at(-1) ?? 1;
+    const rows = shape.slice(0, -1).reduce((product, size) => product * size, 1);
+    await this.#slices(bytes, (columns / blockSize) * blockBytes, rows, (slice, _, row, count) => {
+      const target = out.bytes(4 * row * columns, 4 * count * columns);
+      decode(slice, new Float32Array(target.buffer, target.byteOffset, count * columns));
+    });
+  }
+
+  /** Gives the buffers back to the system; they come again when they are needed. */
+  rest(): void {
+    if (this.#free.length < this.#made.length) return;
+    for (const { memory } of this.#made.splice(0)) memory[Symbol.dispose]();
+    this.#free.splice(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.rest();
+    for (const packer of this.#packers.values()) packer[Symbol.dispose]();
+    this.#packers.clear();
+  }
+
+  /** Calls `use` with each slice of rows, in whatever order they are read. */
+  async #slices(
+    source: WeightSource['bytes'],
+    rowBytes: number,
+    rows: number,
+    use: (slice: Uint8Array, memory: Memory, row: number, count: number) => void,
+  ): Promise<void> {
+    const step = Math.max(panelRows, Math.floor(bufferBytes / rowBytes / panelRows) * panelRows);
+    let failure: { readonly error: unknown } | undefined;
+    const read = async (row: number) => {
+      const count = Math.min(step, rows - row);
+      const length = count * rowBytes;
+      await this.#withBuffer(length, async ({ memory, bytes }) => {
+        if (failure !== undefined) return;
+        const slice = bytes.subarray(0, length);
+        try {
+          await readInto(source, slice, row * rowBytes);
+          use(slice, memory, row, count);
+        } catch (error) {
+          failure ??= { error };
+        }
+      });
+    };
+    await Promise.all(Array.from({ length: Math.ceil(rows / step) }, (_, i) => read(i * step)));
+    if (failure !== undefined) throw failure.error;
+  }
+
+  async #withBuffer(length: number, use: (buffer: Buffer) => Promise<void>): Promise<void> {
+    const buffer = await this.#take();
+    try {
+      if (length <= bufferBytes) await use(buffer);
+      else {
+        using memory = this.#system.mapMemory(length);
+        await use({ memory, bytes: memory.bytes() });
+      }
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free.push(buffer);
+      else next(buffer);
+    }
+  }
+
+  async #take(): Promise<Buffer> {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    if (this.#made.length >= buffers) return new Promise((resolve) => this.#waiting.push(resolve));
+    const memory = this.#system.mapMemory(bufferBytes);
+    const buffer = { memory, bytes: memory.bytes() };
+    this.#made.push(buffer);
+    return buffer;
+  }
+
+  #packer(format: PackedFormat, columns: number): Packer {
+    const key = `${format} ${columns}`;
+    let packer = this.#packers.get(key);
+    if (packer === undefined) {
+      packer = this.#makePacker(format, columns);
+      this.#packers.set(key, packer);
+    }
+    return packer;
+  }
+
+  #makePacker(format: PackedFormat, columns: number): Packer {
+    const code = this.#system.mapCode(packRowsKernel(format, columns).bytes);
+    const block = this.#system.mapMemory(64);
+    const argument = { memory: block, offset: 0 };
+    const list = this.#team.list([{ kind: 'kernel', code, offset: 0, argument, barrier: true }]);
+    const bytes = block.bytes();
+    return {
+      list,
+      words: new BigUint64Array(bytes.buffer, bytes.byteOffset, 3),
+      [Symbol.dispose]() {
+        list[Symbol.dispose]();
+        block[Symbol.dispose]();
+        code[Symbol.dispose]();
+      },
+    };
+  }
+}

@@ -1,0 +1,117 @@
+/** Packing as machine code against packing.ts, bit for bit; weights read side by side; how much memory that takes. */
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type ByteSource, memoryBytes } from '../../src/base/bytes.ts';
+import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
+import { type PackedFormat, packedBytes, packRows, tiles } from '../../src/devices/cpu/kernels/packing.ts';
+import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
+import { createTeam } from '../../src/devices/cpu/team.ts';
+import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { repositoryPath } from '../fixtures.ts';
+import { skip } from './cpu-emit-harness.ts';
+import { system } from './machine.ts';
+import { Guarded, runKernel } from './native-kernel.ts';
+
+const formats = Object.keys(tiles) as PackedFormat[];
+
+function randomBytes(length: number, seed: number): Uint8Array {
+  let state = seed;
+  return Uint8Array.from({ length }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state >>> 24;
+  });
+}
+
+for (const format of formats) {
+  test(`pack: the code for ${format} has the bits of packing.ts`, { skip }, () => {
+    const { blockSize, blockBytes } = blockFormat(format);
+    for (const K of blockSize === 1 ? [1, 2, 7, 40] : [blockSize, 3 * blockSize]) {
+      for (const panels of [1, 2, 5]) {
+        const rows = 16 * panels;
+        const weight = randomBytes((rows * K * blockBytes) / blockSize, 7 * K + panels);
+        const expected = new Uint8Array(packedBytes(format, [rows, K]));
+        packRows(format, weight, rows, K, expected);
+        using source = Guarded.of(weight);
+        using packed = new Guarded(expected.length);
+        const kernel = packRowsKernel(format, K);
+        runKernel(kernel, { source, panels: packed }, panels, [0, 1, 2]);
+        assert.deepEqual(packed.bytes, expected, `[${rows}, ${K}]`);
+      }
+    }
+  });
+}
+
+test('pack: slices that come in any order, rows that fill no panel and several weights at once give the same panels', {
+  skip,
+}, async () => {
+  using team = createTeam(system(), { threads: 2 });
+  using reader = new WeightReader(system(), team, () => {});
+  // Slices of 4 MiB: three of the first, one of the second.
+  const weights = [
+    { format: 'q8_0', rows: 5013, K: 2048 },
+    { format: 'q4_0', rows: 31, K: 64 },
+    { format: 'f32', rows: 16, K: 70_000 },
+  ] as const;
+  await Promise.all(
+    weights.map(async ({ format, rows, K }, i) => {
+      const { blockSize, blockBytes } = blockFormat(format);
+      const bytes = randomBytes((rows * K * blockBytes) / blockSize, i);
+      const late = (source: ByteSource): ByteSource => ({
+        ...source,
+        async read(offset, length) {
+          await new Promise((resolve) => setTimeout(resolve, offset === 0 ? 20 : 0));
+          return source.read(offset, length);
+        },
+      });
+      using out = system().mapMemory(packedBytes(format, [rows, K]));
+      await reader.pack({ name: 'w', format, shape: [rows, K], bytes: late(memoryBytes(bytes)) }, format, out);
+      const expected = new Uint8Array(out.length);
+      packRows(format, bytes, rows, K, expected);
+      assert.equal(Buffer.compare(out.bytes(), expected), 0, format);
+    }),
+  );
+  reader.rest();
+});
+
+test('pack: a read that fails leaves the reader as it was', { skip }, async () => {
+  using team = createTeam(system(), { threads: 1 });
+  using reader = new WeightReader(system(), team, () => {});
+  const shape = [10_000, 1024];
+  const bytes = memoryBytes(new Uint8Array(shape[0] * shape[1] * 4));
+  const broken: ByteSource = {
+    ...bytes,
+    read: (offset, length) => {
+      if (offset > 0) throw new IngotError('FileChanged', 'the file shrank');
+      return bytes.read(offset, length);
+    },
+  };
+  using out = system().mapMemory(bytes.length);
+  const weight = { name: 'w', format: 'f32', shape };
+  const fails = (error: unknown) => isIngotError(error, 'FileChanged');
+  await assert.rejects(reader.pack({ ...weight, bytes: broken }, 'f32', out), fails);
+  await reader.pack({ ...weight, bytes }, 'f32', out);
+});
+
+test('pack: a file is never held twice', { skip }, () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ingot-pack-'));
+  try {
+    const [rows, columns] = [8192, 2048];
+    const file = join(folder, 'weights');
+    writeFileSync(file, '');
+    truncateSync(file, 6 * rows * (columns / 32) * 34);
+    const program = repositoryPath('dist', 'test', 'unit', 'cpu-pack-memory.js');
+    const out = execFileSync(process.execPath, [program, file, String(rows), String(columns)], { encoding: 'utf8' });
+    const { before, peak, packed } = JSON.parse(out) as Record<'before' | 'peak' | 'packed', number>;
+    assert.equal(packed, 6 * rows * (columns / 32) * 34);
+    // The four buffers are 16 MiB of these 102.
+    assert.ok(peak - before >= packed, `${peak - before} of ${packed}`);
+    assert.ok(peak - before < 1.3 * packed, `${peak - before} of ${packed}`);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+});
