@@ -54,9 +54,8 @@ export class LocalEngine implements Engine {
   readonly #blocks: BlockManager;
   readonly #runsAhead: number;
   readonly #closing = new AbortController();
-  readonly #closed = new Promise<void>((resolve) => {
-    this.#closing.signal.addEventListener('abort', () => resolve(), { once: true });
-  });
+  /** Ends the waiting of those whose turn has not come. */
+  readonly #waiting = new Set<() => void>();
   #turn: Promise<void> = Promise.resolve();
   /** Settles when no step is waited for. */
   #working: Promise<unknown> = Promise.resolve();
@@ -241,7 +240,14 @@ export class LocalEngine implements Engine {
     this.#turn = new Promise((resolve) => {
       release = resolve;
     });
-    await Promise.race([before, this.#closed]);
+    await new Promise<void>((resolve) => {
+      const go = () => {
+        this.#waiting.delete(go);
+        resolve();
+      };
+      this.#waiting.add(go);
+      void before.then(go);
+    });
     return release;
   }
 
@@ -260,6 +266,7 @@ export class LocalEngine implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
+    for (const go of this.#waiting) go();
     await this.#working;
     await this.#runner[Symbol.asyncDispose]();
   }
