@@ -1,15 +1,17 @@
 /**
- * The products of the CPU device against the machine's limits, measured in the same run: `node dist/bench/products.js`.
+ * The products of the CPU device against the machine's limits, measured in the same run: `node dist/bench/products.js`, for
+ * every instruction set that the processor has, or for those cases that have all words of the command line: `q4_0 i8 amx`.
  * Decode is one token through weights larger than the caches, in packed bytes a second beside what a loop that only reads them
- * gets; prefill is 128 tokens, in operations a second. Each figure is the best of several rounds.
+ * gets; prefill is 128 tokens or as many as the command line says, in operations a second. Each figure is the best of several rounds.
  */
 import { availableParallelism, cpus, loadavg } from 'node:os';
+import { activationsKernel, activationsOf } from '../src/devices/cpu/kernels/activations.ts';
 import { packedBytes, packedFormat, packRows, panelBytes, panelRows } from '../src/devices/cpu/kernels/packing.ts';
-import { activationBytes, quantizeActivationsKernel } from '../src/devices/cpu/kernels/quantize-activations.ts';
-import { activationBlock, quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
+import { quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
 import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { MappedCode } from '../src/devices/cpu/os/os.ts';
+import { usableTargets } from '../src/devices/cpu/target.ts';
 import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
 import type { DotNumerics } from '../src/numerics/dot.ts';
 import { blockFormat } from '../src/numerics/quant/formats.ts';
@@ -22,7 +24,9 @@ if (!found.usable) {
 const { system } = found;
 
 const [N, K] = [8192, 2048];
-const prefillTokens = 128;
+const words = process.argv.slice(2);
+const prefillTokens = Number(words.find((word) => /^\d+$/.test(word)) ?? 128);
+const only = words.filter((word) => !/^\d+$/.test(word));
 const weightBytes = 256 * 2 ** 20;
 const roundsMilliseconds = 700;
 
@@ -35,6 +39,11 @@ const cases: readonly [string, DotNumerics][] = [
   ['bf16', 'f32'],
   ['f32', 'f32'],
   ['q8_0', 'f32'],
+  ['q8_0', 'bf16'],
+  ['q4_0', 'bf16'],
+  ['q4_K', 'bf16'],
+  ['q6_K', 'bf16'],
+  ['bf16', 'bf16'],
 ];
 
 /** Blocks of arguments in one memory, and launches of a kernel with each of them. */
@@ -80,42 +89,36 @@ console.log(
   `${system.cpuFeatures().model.trim()}, ${availableParallelism()} of ${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)}`,
 );
 console.log(`weights [${N}, ${K}], ${weightBytes / 2 ** 20} MiB or less; decode 1 token, prefill ${prefillTokens}`);
-console.log('format numerics threads   read GB/s   decode GB/s   share   prefill GFLOP/s');
+console.log('format numerics set    threads   read GB/s   decode GB/s   share   prefill GFLOP/s');
 
 using memory = system.mapMemory(weightBytes + 4096, { huge: true, prefault: true });
 using x = system.mapMemory(4 * prefillTokens * K);
-using records = system.mapMemory(
-  Math.max(...([32, 256] as const).map((block) => activationBytes(block, prefillTokens, K))),
-);
+using prepared = system.mapMemory(8 * prefillTokens * K);
 using y = system.mapMemory(4 * prefillTokens * N);
 new Float32Array(x.bytes().buffer).forEach((_, i, all) => {
   all[i] = Math.random() - 0.5;
 });
 const weights = memory.bytes();
-const only = process.argv.slice(2);
+const usable = usableTargets(system.cpuFeatures()).filter(({ name }) => name !== 'amx' || system.requestTiles());
 
-for (const [name, numerics] of cases) {
-  if (only.length > 0 && !only.includes(name)) continue;
+for (const [name, numerics, target] of cases.flatMap(([name, numerics]) =>
+  usable.map((target) => [name, numerics, target] as const),
+)) {
+  if (!only.every((word) => [name, numerics, target.name].includes(word))) continue;
   const format = packedFormat(name);
   const bytes = packedBytes(format, [N, K]);
   const layers = Math.floor(weightBytes / bytes);
   fillWeights(name, weights, layers * bytes);
-  const dot = quantizedDotKernel({
-    format: name,
-    numerics,
-    tokens: { sym: 'T', max: prefillTokens },
-    N,
-    K,
-    bias: false,
-  });
+  const tokens = { sym: 'T', max: prefillTokens } as const;
+  const dot = quantizedDotKernel({ format: name, numerics, tokens, N, K, bias: false }, target);
   using code = system.mapCode(dot.bytes);
   using read = system.mapCode(readKernel());
-  const block = activationBlock(format, numerics);
-  const input = block === undefined ? x : records;
-  if (block !== undefined) {
-    using quantize = system.mapCode(quantizeActivationsKernel(block, prefillTokens, K).bytes);
+  const activations = activationsOf(format, numerics, target);
+  const input = activations.kind === 'plain' ? x : prepared;
+  if (activations.kind !== 'plain') {
+    using prepare = system.mapCode(activationsKernel(activations, prefillTokens, K).bytes);
     using team = createTeam(system, { threads: 1 });
-    using list = team.list(launches(quantize, [[x.address, records.address]]));
+    using list = team.list(launches(prepare, [[x.address, prepared.address]]));
     team.wait(team.submit(list), performance.now() + 60_000);
   }
   for (const threads of new Set([1, Math.min(2, availableParallelism())])) {
@@ -135,6 +138,7 @@ for (const [name, numerics] of cases) {
       [
         name.padEnd(6),
         numerics.padEnd(8),
+        target.name.padEnd(6),
         String(threads).padStart(7),
         rate(readSeconds).toFixed(1).padStart(11),
         rate(decodeSeconds).toFixed(1).padStart(13),

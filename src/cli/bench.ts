@@ -6,7 +6,7 @@ import type { Statistics } from '../engine/statistics.ts';
 import { openDevice } from './devices.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { bundledModel, openForRunning } from './open-model.ts';
+import { bundledModel, openForRunning, randomTokens } from './open-model.ts';
 import { wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
@@ -123,15 +123,6 @@ async function statisticsOf(engine: Engine, request: GenerateRequest): Promise<S
     return event.statistics;
   }
   throw new IngotError('DeviceFault', 'the generation ended without saying why');
-}
-
-/** The same tokens every time (a linear congruential generator of Numerical Recipes). */
-function randomTokens(length: number, vocabularySize: number): readonly number[] {
-  let state = 1;
-  return Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * vocabularySize);
-  });
 }
 
 function formatRows(rows: readonly BenchRow[]): string {

@@ -10,6 +10,7 @@ type Add = (program: Command) => void;
 const commands: Readonly<Record<string, () => Promise<Add>>> = {
   run: async () => (await import('./run.ts')).addRun,
   bench: async () => (await import('./bench.ts')).addBench,
+  profile: async () => (await import('./profile.ts')).addProfile,
   inspect: async () => (await import('./inspect.ts')).addInspect,
   convert: async () => (await import('./convert.ts')).addConvert,
   doctor: async () => (await import('./doctor.ts')).addDoctor,

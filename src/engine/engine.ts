@@ -245,7 +245,8 @@ export class Engine implements AsyncDisposable {
   }
 }
 
-function stepLimits(contextLength: number): StepLimits {
+/** What one step may hold. */
+export function stepLimits(contextLength: number): StepLimits {
   const blocksPerSequence = Math.ceil(contextLength / blockSize);
   return {
     maxTokens: 128,

@@ -25,8 +25,8 @@ interface Ended {
 /** Runs `ingot ...`; `onOutput` sees the process with its first output. */
 function ingot(args: readonly string[], onOutput?: (child: ReturnType<typeof spawn>) => void): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    // What Ingot remembers of this machine is not the test's to read or to write.
-    const env = { ...process.env, XDG_CACHE_HOME: folder, LOCALAPPDATA: folder };
+    // What a test makes Ingot remember is not for whoever runs the test.
+    const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     let err = '';
@@ -115,6 +115,81 @@ test('inspect and doctor say what there is', async () => {
   assert.equal(found.bundledModel, bundled);
 });
 
+test('doctor --measure measures the machine and remembers it', { skip: noCpu ?? false }, async () => {
+  assert.equal(JSON.parse((await ingot(['doctor', '--json'])).out).measured, null);
+  const { code, out, err } = await ingot(['doctor', '--measure', '--json']);
+  assert.equal(code, 0, err);
+  assert.match(err, /seconds.*read memory.*f32/s);
+  const { measured } = JSON.parse(out);
+  assert.ok(measured.threads >= 1 && Date.now() - Date.parse(measured.taken) < 3_600_000, out);
+  for (const of of ['read', 'copy', 'f32', 'i8']) {
+    assert.ok(
+      measured.figures.some((figure: { of: string }) => figure.of === of),
+      of,
+    );
+  }
+  for (const { name, one, all } of measured.figures) assert.ok(one > 1e8 && all > 1e8, name);
+  assert.match((await ingot(['doctor'])).out, /Measured {3}20.*\n +read memory +[\d.]+ GB\/s by one thread/);
+});
+
+test('profile shows where the time goes, in figures that a program can read', async () => {
+  const { code, out, err } = await ingot(['profile', '-p', '16', '-n', '4', '-d', '8', '-t', '2', '--json']);
+  assert.equal(code, 0, err);
+  // Where nothing is remembered yet it measures first, and says so.
+  const phases = JSON.parse(out);
+  assert.deepEqual(
+    phases.map(({ test, tokens, runs }: { test: string; tokens: number; runs: number }) => [test, tokens, runs]),
+    [
+      ['pp16', 16, 1],
+      ['tg4@d8', 4, 4],
+    ],
+  );
+  for (const phase of phases) {
+    assert.equal(phase.device, device);
+    const { seconds, kernelSeconds, barrierSeconds, wakeSeconds, javascriptSeconds } = phase;
+    assert.ok(Math.abs(kernelSeconds + wakeSeconds + javascriptSeconds - seconds) < 1e-6 * seconds);
+    assert.ok(kernelSeconds > 0 && barrierSeconds >= 0 && barrierSeconds < kernelSeconds && javascriptSeconds > 0);
+    const shares = phase.kernels.map(({ share }: { share: number }) => share);
+    assert.ok(Math.abs(shares.reduce((a: number, b: number) => a + b, 0) - 1) < 1e-9);
+    assert.deepEqual(
+      shares,
+      [...shares].sort((a, b) => b - a),
+    );
+    for (const { kernel, how, calls, threadSeconds } of phase.kernels) {
+      assert.equal(how, device === 'cpu' ? 'machine code' : 'interpreted', kernel);
+      assert.ok(calls > 0 && threadSeconds.length >= 1, kernel);
+    }
+    if (device !== 'cpu') continue;
+    assert.ok(phase.largestGap.seconds > 0);
+    const product = phase.kernels.find(({ kernel }: { kernel: string }) => /^quantized_dot_q8_0.*\[T\]$/.test(kernel));
+    assert.ok(
+      product.roofline > 0 && product.cost.bytes > 0 && product.cost.operations > 0 && product.cost.element === 'i8',
+    );
+  }
+});
+
+test('profile prints a table for each phase', async () => {
+  const { out } = await ingot(['profile', '-p', '0', '-n', '2']);
+  assert.match(out, /^tg2: [\d.]+ tokens\/s on \w+, .*2 runs in/);
+  assert.match(out, /\nkernels .*at barriers .*starting and ending runs .*JavaScript between runs/);
+  assert.match(out, /\nkernel +calls +time +share +GB\/s +GFLOP\/s +roofline +barrier +spread +run as\n/);
+  if (device === 'cpu') assert.match(out, /\n\d+ kernels in machine code, 0 interpreted\nAbove|\nLargest gap: /);
+  const interpreted = (await ingot(['profile', '-p', '2', '-n', '0', '--device', 'reference'])).out;
+  assert.match(interpreted, /\n0 kernels in machine code, \d+ interpreted\n/);
+});
+
+test('profile --asm prints the code of a kernel and the loops behind it', { skip: noCpu ?? false }, async () => {
+  const { code, out, err } = await ingot(['profile', '--asm', 'logistic_multiply']);
+  assert.equal(code, 0, err);
+  assert.match(out, /^logistic_multiply \[.*\]: \d+ bytes/);
+  assert.match(out, /\nkernel logistic_multiply \(T\)\n {2}\w+ out0: f32\[\d+\]\n/);
+  assert.match(out, /\n +0 {2}[0-9a-f]{2}.* push r/);
+  assert.match(
+    (await ingot(['profile', '--asm', 'quantized_dot_q8_0_i8_768x256'])).out,
+    /\nWritten by hand.*vpmaddubsw/s,
+  );
+});
+
 test('--dump writes the program before the first pass and after each', async () => {
   const { code, err } = await ingot(['run', 'Hello', '-n', '1', '--dump', 'dumped']);
   assert.equal(code, 0, err);
@@ -140,6 +215,30 @@ const mistakes: readonly { what: string; args: string[]; code: number; says: Reg
     says: /no device "gpu".*\n.*reference/s,
   },
   { what: 'a batch', args: ['bench', '-b', '2'], code: 2, says: /one sequence at a time/ },
+  { what: 'a profile of nothing', args: ['profile', '-p', '0', '-n', '0'], code: 2, says: /nothing to measure/ },
+  { what: 'a profile beyond the context', args: ['profile', '-p', '100000'], code: 1, says: /ContextOverflow/ },
+  {
+    what: 'code of the interpreter',
+    args: ['profile', '--asm', 'add', '--device', 'reference'],
+    code: 2,
+    says: /no machine code/,
+  },
+  ...(noCpu === undefined
+    ? [
+        {
+          what: 'a kernel that there is not',
+          args: ['profile', '--asm', 'nonsense'],
+          code: 2,
+          says: /no kernel "nonsense".*quantized_dot_q8_0/s,
+        },
+        {
+          what: 'a name of several kernels',
+          args: ['profile', '--asm', 'quantized_dot'],
+          code: 2,
+          says: /part of \d+ names.*\n {2}quantized_dot_q8_0_i8_256x256/s,
+        },
+      ]
+    : []),
   { what: 'a model without a prompt', args: ['run', bundled], code: 2, says: /a prompt is missing/ },
   { what: 'a missing file', args: ['run', 'gone.gguf', 'x'], code: 1, says: /FileNotFound.*gone\.gguf/ },
   { what: 'an empty folder', args: ['run', 'empty', 'x'], code: 1, says: /is empty/ },
@@ -191,7 +290,7 @@ test('a reader that stops listening ends the work quietly', async () => {
 
 test('help names every command and option', async () => {
   const { out } = await ingot(['--help']);
-  for (const command of ['run', 'bench', 'inspect', 'convert', 'doctor'])
+  for (const command of ['run', 'bench', 'profile', 'inspect', 'convert', 'doctor'])
     assert.match(out, new RegExp(`\\n  ${command} `));
   const run = (await ingot(['run', '--help'])).out;
   for (const option of 'temperature top-k top-p min-p seed stop device threads'.split(' ')) {
@@ -201,7 +300,7 @@ test('help names every command and option', async () => {
 
 test('kernels that failed their self-test are named and not used', { skip: noCpu }, async () => {
   await ingot(['run', '-n', '1']);
-  const path = join(folder, 'ingot', 'self-test.json');
+  const path = join(folder, 'cache', 'ingot', 'self-test.json');
   const kept = readFileSync(path, 'utf8');
   const verdicts = [{ set: 'avx2', passed: false, kernel: 'rope', problem: 'SIGILL ended it' }];
   writeFileSync(path, JSON.stringify({ ...(JSON.parse(kept) as object), verdicts }));

@@ -5,12 +5,10 @@ import type { Kernel, ScalarElement } from '../../src/compiler/kernel/language.t
 import { printKernel } from '../../src/compiler/kernel/print.ts';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
-import { targets } from '../../src/devices/cpu/target.ts';
 import { elementBytes, elementClass } from '../../src/numerics/element-types.ts';
 import { decodeElements } from '../../src/numerics/host-array.ts';
-import { runNative } from './cpu-emit-harness.ts';
-
-const emitted = new WeakMap<Kernel, EmittedKernel>();
+import { runEmitted } from './cpu-emit-harness.ts';
+import type { Machine } from './machine.ts';
 
 /** Functions whose results may be a neighbour of the evaluator's. */
 const INEXACT =
@@ -41,16 +39,24 @@ export function same(element: ScalarElement, a: Uint8Array, b: Uint8Array, inexa
   return undefined;
 }
 
-/** As `evaluatorOf`, and throws where the machine code does something else. */
-export function checkedEvaluator(kernel: Kernel): Evaluator {
-  const oracle = evaluatorOf(kernel);
+let kernels = 0;
+
+/**
+ * As `evaluatorOf`, and throws where the machine code does something else. All kernels are emitted; the emulator, which is
+ * slow, runs one in `share` of them, by one number of threads.
+ */
+export const checkedOn = (machine: Machine, share: number) => {
+  return (kernel: Kernel): Evaluator => {
+    const code = emitKernel(kernel, machine.target);
+    const oracle = evaluatorOf(kernel);
+    return machine.emulated && kernels++ % share > 0 ? oracle : checked(kernel, oracle, machine, code);
+  };
+};
+
+function checked(kernel: Kernel, oracle: Evaluator, machine: Machine, code: EmittedKernel): Evaluator {
   const text = printKernel(kernel);
+  const teams = machine.emulated ? [3] : code.parallel ? [1, 3] : [2];
   return (memory, dims) => {
-    let code = emitted.get(kernel);
-    if (code === undefined) {
-      code = emitKernel(kernel, targets.avx2);
-      emitted.set(kernel, code);
-    }
     const slices = () =>
       kernel.buffers.map(({ element, elements }, i) => {
         const { bytes, offset } = memory[i] ?? assert.fail();
@@ -60,8 +66,8 @@ export function checkedEvaluator(kernel: Kernel): Evaluator {
     oracle(memory, dims);
     const expected = slices();
     const values = kernel.dims.map((sym) => dims[sym] ?? assert.fail(sym));
-    for (const threads of code.parallel ? [1, 3] : [2]) {
-      const results = runNative(kernel, before, values, threads, code);
+    for (const threads of teams) {
+      const results = runEmitted(kernel, machine, before, values, threads, code);
       kernel.buffers.forEach(({ name, element, access }, i) => {
         if (access === 'scratch') return;
         const difference = same(element, expected[i] as Uint8Array, results[i] as Uint8Array, INEXACT.test(text));

@@ -1,5 +1,6 @@
 /** Runs emitted kernels on buffers that end at an inaccessible page, and little functions that build kernels. */
 import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
 import type {
   Axis,
   Binary,
@@ -13,50 +14,51 @@ import type {
   Unary,
 } from '../../src/compiler/kernel/language.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
-import { findSystem } from '../../src/devices/cpu/os/open.ts';
-import type { Memory, OperatingSystem } from '../../src/devices/cpu/os/os.ts';
-import { missing, targets } from '../../src/devices/cpu/target.ts';
 import { elementBytes } from '../../src/numerics/element-types.ts';
+import { type Machine, machineOf, type Place } from './machine.ts';
 
-const found = findSystem();
-export const skip = (() => {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on x86-64';
-  if (!found.usable) return false;
-  const lacks = missing(found.system.cpuFeatures(), 'avx2');
-  return lacks.length === 0 ? false : `needs ${lacks.join(', ')}`;
-})();
+const avx2 = machineOf('avx2');
+/** Why there is nothing to run code for AVX2. */
+export const skip = typeof avx2 === 'string' ? avx2 : false;
 
-export function system(): OperatingSystem {
-  assert.ok(found.usable, found.usable ? '' : found.reason);
-  return found.system;
+/** A test for each width of vectors that kernels are emitted for; the sets beyond get the code of `avx512`. */
+export function testEmitted(name: string, run: (machine: Machine, t: TestContext) => void | Promise<void>): void {
+  for (const set of ['avx2', 'avx512'] as const) {
+    const machine = machineOf(set);
+    if (typeof machine === 'string') test(`${name} (${set})`, { skip: machine });
+    else test(`${name} (${set})`, (t) => run(machine, t));
+  }
 }
 
 const CANARY = 0xa7;
 
 /** The content of every buffer after a run; each starts as given, and what lies around it must not change. */
-export function runNative(
+export function runEmitted(
   kernel: Kernel,
+  machine: Machine,
   inputs: readonly Uint8Array[],
   dims: readonly number[] = [],
   threads = 1,
-  emitted = emitKernel(kernel, targets.avx2),
+  emitted = emitKernel(kernel, machine.target),
 ): Uint8Array[] {
-  const used: Mapped[] = [];
-  const take = (bytes: number): Mapped => {
+  const pool = pools.get(machine) ?? new Map<number, Place[]>();
+  pools.set(machine, pool);
+  const used: Place[] = [];
+  const take = (bytes: number): Place => {
     const size = 4096 + Math.ceil((bytes + 1) / 4096) * 4096;
-    const mapped = pool.get(size)?.pop() ?? map(size);
-    used.push(mapped);
-    return mapped;
+    const place = pool.get(size)?.pop() ?? machine.map(size);
+    used.push(place);
+    return place;
   };
   try {
     const places = inputs.map((input, i) => {
       const element = elementBytes((kernel.buffers[i] as Buffer).element);
-      const { memory, bytes } = take(input.length);
+      const { address, bytes } = take(input.length);
       bytes.fill(CANARY);
       // The end lies at the guard page, so that one element too many is a fault.
       const offset = Math.floor((bytes.length - input.length) / element) * element;
       bytes.set(input, offset);
-      return { bytes, offset, address: memory.address + offset };
+      return { bytes, offset, address: address + offset };
     });
     const block = take(8 * (inputs.length + dims.length));
     const words = new BigUint64Array(block.bytes.buffer, block.bytes.byteOffset, inputs.length + dims.length);
@@ -66,11 +68,8 @@ export function runNative(
     dims.forEach((dim, i) => {
       words[inputs.length + i] = BigInt(dim);
     });
-    {
-      using code = system().mapCode(emitted.bytes);
-      const call = code.callable(0, { takes: ['address', 'i64', 'i64'], returns: 'void' });
-      for (let i = 0; i < threads; i++) call(block.memory.address, i, threads);
-    }
+    const calls = Array.from({ length: threads }, (_, i) => [block.address, i, threads] as const);
+    machine.call(emitted.bytes, calls, used);
     return places.map(({ bytes, offset }, i) => {
       const end = offset + (inputs[i] as Uint8Array).length;
       const clean = (part: Uint8Array) => part.every((byte) => byte === CANARY);
@@ -78,20 +77,12 @@ export function runNative(
       return bytes.slice(offset, end);
     });
   } finally {
-    for (const mapped of used) pool.set(mapped.bytes.length, [...(pool.get(mapped.bytes.length) ?? []), mapped]);
+    for (const place of used) pool.set(place.bytes.length, [...(pool.get(place.bytes.length) ?? []), place]);
   }
 }
 
-interface Mapped {
-  readonly memory: Memory;
-  readonly bytes: Uint8Array;
-}
 /** Addresses come back only when views are collected, and a system has not so many. */
-const pool = new Map<number, Mapped[]>();
-function map(size: number): Mapped {
-  const memory = system().mapMemory(size, { guarded: true });
-  return { memory, bytes: memory.bytes() };
-}
+const pools = new Map<Machine, Map<number, Place[]>>();
 
 export const bytesOf = (data: ArrayBufferView) => new Uint8Array(data.buffer, data.byteOffset, data.byteLength).slice();
 export const poison = (bytes: number) => new Uint8Array(bytes).fill(0xcd);

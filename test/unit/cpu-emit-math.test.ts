@@ -1,6 +1,5 @@
 /** Errors of the emitted functions against JavaScript's in double precision (power: an exact one), over random and edge arguments. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import type { Binary, Unary } from '../../src/compiler/kernel/language.ts';
 import { numberBinary, numberUnary } from '../../src/ir/scalar-functions.ts';
 import {
@@ -13,12 +12,13 @@ import {
   loop,
   of,
   poison,
-  runNative,
-  skip,
+  runEmitted,
   store,
+  testEmitted,
   unary,
 } from './cpu-emit-harness.ts';
 import { exactPower } from './exact-power.ts';
+import type { Machine } from './machine.ts';
 
 type Float = 'f32' | 'f64';
 const arrays = { f32: Float32Array, f64: Float64Array };
@@ -63,7 +63,13 @@ function samples(type: Float, count: number, high: number): number[] {
 }
 
 /** Worst error in units of the last place, and where. */
-function worst(type: Float, op: Unary | Binary, inputs: readonly number[][], f: (...x: number[]) => number) {
+function worst(
+  machine: Machine,
+  type: Float,
+  op: Unary | Binary,
+  inputs: readonly number[][],
+  f: (...x: number[]) => number,
+) {
   const count = inputs[0]?.length ?? 0;
   const data = inputs.map((input) => arrays[type].from(input));
   const ins = inputs.map((_, i) => buffer(`in${i}`, type, count));
@@ -72,7 +78,7 @@ function worst(type: Float, op: Unary | Binary, inputs: readonly number[][], f: 
   const [a, b] = ins.map((one) => load(one, of(i)));
   assert.ok(a);
   const value = b === undefined ? unary(op as Unary, a) : binary(op as Binary, a, b);
-  const bytes = runNative(kernel([...ins, out], [loop(i, store(out, of(i), value))]), [
+  const bytes = runEmitted(kernel([...ins, out], [loop(i, store(out, of(i), value))]), machine, [
     ...data.map((one) => bytesOf(one)),
     poison(count * (type === 'f32' ? 4 : 8)),
   ]);
@@ -128,11 +134,11 @@ const plain: Partial<Record<Unary, (x: number) => number>> = {
 for (const [op, high, f64] of unaries) {
   // Of f32 what works in f32; the others round once.
   const f32 = f64 === 0 ? 0 : op === 'tanh' || op === 'logistic' ? 2 : 1;
-  test(`${op}: error of f32 at most ${f32} ulp, of f64 ${f64}`, { skip }, (t) => {
+  testEmitted(`${op}: error of f32 at most ${f32} ulp, of f64 ${f64}`, (machine, t) => {
     for (const type of ['f32', 'f64'] as const) {
       const f = plain[op] ?? numberUnary(op as Parameters<typeof numberUnary>[0], type);
       assert.ok(f, op);
-      const { most, where } = worst(type, op, [samples(type, 4001, high)], f);
+      const { most, where } = worst(machine, type, op, [samples(type, 4001, high)], f);
       t.diagnostic(`${op} ${type}: ${most} ulp`);
       assert.ok(most <= (type === 'f32' ? f32 : f64), `${most} ulp: ${where}`);
     }
@@ -163,7 +169,7 @@ const binaries: readonly (readonly [Binary, high: number, f64: number])[] = [
 ];
 
 for (const [op, high, f64] of binaries) {
-  test(`${op}: error of f32 at most 1 ulp, of f64 ${f64}`, { skip }, (t) => {
+  testEmitted(`${op}: error of f32 at most 1 ulp, of f64 ${f64}`, (machine, t) => {
     for (const type of ['f32', 'f64'] as const) {
       const scalar = op === 'hypot' ? Math.hypot : numberBinary(op as Parameters<typeof numberBinary>[0], type);
       const f = op === 'power' && scalar !== undefined ? orExactPower(scalar) : scalar;
@@ -174,7 +180,7 @@ for (const [op, high, f64] of binaries) {
       if (op === 'power') pairs.push(...powersOfAllSizes(2000));
       const a = [...pairs.map(([x]) => x), ...xs.filter((_, at) => Math.abs(ys[at] as number) > 1e-300)];
       const b = [...pairs.map(([, y]) => y), ...ys.filter((y) => Math.abs(y) > 1e-300)];
-      const { most, where } = worst(type, op, [a, b], f);
+      const { most, where } = worst(machine, type, op, [a, b], f);
       t.diagnostic(`${op} ${type}: ${most} ulp`);
       assert.ok(most <= (type === 'f32' ? (f64 === 0 ? 0 : 1) : f64), `${most} ulp: ${where}`);
     }

@@ -1,6 +1,5 @@
 /** Every operation of every type, and random expressions of them, as machine code and as the evaluator runs them. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import * as fc from 'fast-check';
 import type {
   Binary,
@@ -15,7 +14,7 @@ import type {
 import { type ElementType, elementBytes, elementClass, elementTypes } from '../../src/numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../src/numerics/host-array.ts';
 import { roundTo, wrapTo } from '../../src/numerics/rounding.ts';
-import { checkedEvaluator } from './cpu-emit-checked.ts';
+import { checkedOn } from './cpu-emit-checked.ts';
 import {
   axis,
   binary,
@@ -31,11 +30,12 @@ import {
   loop,
   of,
   plus,
-  skip,
   store,
+  testEmitted,
   times,
   unary,
 } from './cpu-emit-harness.ts';
+import type { Machine } from './machine.ts';
 
 const types = (Object.keys(elementTypes) as ElementType[]).filter(
   (type): type is ScalarElement => elementTypes[type].class !== 'complex',
@@ -91,14 +91,14 @@ function elements(type: ScalarElement, count: number, salt: number): Uint8Array 
   return encodeElements(type, array);
 }
 
-function check(k: Kernel, salt = 1): void {
+function check(machine: Machine, k: Kernel, salt = 1): void {
   const memory = k.buffers.map(({ element, elements: count, access }, i) => {
     const bytes = access === 'read' || access === 'update' ? elements(element, count, salt + i) : undefined;
     const room = new Uint8Array(Math.ceil((count * elementBytes(element)) / 8) * 8 + 8).fill(0x5a);
     if (bytes !== undefined) room.set(bytes);
     return { bytes: room, offset: 0 };
   });
-  checkedEvaluator(k)(memory, {});
+  checkedOn(machine, 2)(k)(memory, {});
 }
 
 const COUNT = 61;
@@ -139,16 +139,27 @@ const binaryOf = (type: ScalarElement): readonly Binary[] =>
   type === 'i1' ? booleanBinary : isFloat(type) ? floatBinary : integerBinary;
 
 for (const type of types) {
-  test(`${type}: unary and binary operations, comparisons, selects`, { skip }, () => {
-    for (const op of unaryOf(type)) check(elementwise([type], type, (x) => unary(op, x as Expression)));
+  testEmitted(`${type}: unary and binary operations, comparisons, selects`, (machine) => {
+    for (const op of unaryOf(type))
+      check(
+        machine,
+        elementwise([type], type, (x) => unary(op, x as Expression)),
+      );
     for (const op of binaryOf(type)) {
       // The evaluator's power of large exponents is exact only in 64 bits.
-      check(elementwise([type, type], type, (a, b) => binary(op, a as Expression, b as Expression)));
+      check(
+        machine,
+        elementwise([type, type], type, (a, b) => binary(op, a as Expression, b as Expression)),
+      );
     }
     for (const op of ['EQ', 'NE', 'LT', 'LE', 'GT', 'GE'] as const) {
       const less = (a: Expression, b: Expression): Expression => ({ kind: 'compare', type: 'i1', op, a, b });
-      check(elementwise([type, type], 'i1', (a, b) => less(a as Expression, b as Expression)));
       check(
+        machine,
+        elementwise([type, type], 'i1', (a, b) => less(a as Expression, b as Expression)),
+      );
+      check(
+        machine,
         elementwise([type, type], type, (a, b) => ({
           kind: 'select',
           type,
@@ -158,19 +169,29 @@ for (const type of types) {
         })),
       );
     }
-    if (isFloat(type)) check(elementwise([type], 'i1', (x) => ({ kind: 'is_finite', type: 'i1', x: x as Expression })));
+    if (isFloat(type))
+      check(
+        machine,
+        elementwise([type], 'i1', (x) => ({ kind: 'is_finite', type: 'i1', x: x as Expression })),
+      );
   });
 
-  test(`${type}: conversions to every type, bit casts`, { skip }, () => {
+  testEmitted(`${type}: conversions to every type, bit casts`, (machine) => {
     for (const to of types) {
-      check(elementwise([type], to, (x) => convert(to, x as Expression)));
+      check(
+        machine,
+        elementwise([type], to, (x) => convert(to, x as Expression)),
+      );
       if (elementTypes[type].bits === elementTypes[to].bits && type !== to) {
-        check(elementwise([type], to, (x) => ({ kind: 'bitcast', type: to, x: x as Expression })));
+        check(
+          machine,
+          elementwise([type], to, (x) => ({ kind: 'bitcast', type: to, x: x as Expression })),
+        );
       }
     }
   });
 
-  test(`${type}: strides, broadcasts, masks, folds`, { skip }, () => {
+  testEmitted(`${type}: strides, broadcasts, masks, folds`, (machine) => {
     const i = axis('i', 'vector', 21);
     const r = axis('r', 'parallel', 3);
     const [a, o] = [buffer('a', type, 200), buffer('o', type, 200, 'update')];
@@ -187,8 +208,8 @@ for (const type of types) {
       const value = load(a, at(from));
       const zero = constant(type, elementTypes[type].bits === 64 && !isFloat(type) ? 0n : 0);
       const where: Expression = { kind: 'compare', type: 'i1', op: 'NE', a: value, b: zero };
-      check(kernel([a, o], [loop(r, loop(i, store(o, at(to), value)))]));
-      check(kernel([a, o], [loop(r, loop(i, store(o, at(to), value, where)))]));
+      check(machine, kernel([a, o], [loop(r, loop(i, store(o, at(to), value)))]));
+      check(machine, kernel([a, o], [loop(r, loop(i, store(o, at(to), value, where)))]));
     }
     const ops: ReduceOp[] = isFloat(type)
       ? ['add', 'multiply', 'maximum', 'minimum']
@@ -203,19 +224,22 @@ for (const type of types) {
         });
         const row = (step: number) => load(a, plus(times(of(r), index(n)), times(of(j), index(step))));
         const out = buffer('out', type, 3, 'write');
-        check(kernel([a, out], [loop(r, fold([j], row(1)), store(out, of(r), get(result)))]));
+        check(machine, kernel([a, out], [loop(r, fold([j], row(1)), store(out, of(r), get(result)))]));
         const both = load(a, plus(of(r), plus(times(of(j), index(3)), of(l))));
-        check(kernel([a, out], [loop(r, fold([j, l], both), store(out, of(r), get(result)))]));
+        check(machine, kernel([a, out], [loop(r, fold([j, l], both), store(out, of(r), get(result)))]));
         const columns = axis('c', 'vector', 21);
         const wideOut = buffer('out', type, 21, 'write');
         const down = load(a, plus(times(of(j), index(4)), of(columns)));
-        check(kernel([a, wideOut], [loop(columns, fold([j], down), store(wideOut, of(columns), get(result)))]));
+        check(
+          machine,
+          kernel([a, wideOut], [loop(columns, fold([j], down), store(wideOut, of(columns), get(result)))]),
+        );
       }
     }
   });
 }
 
-test('more values than registers', { skip }, () => {
+testEmitted('more values than registers', (machine) => {
   for (const type of ['f32', 'f64', 'i32', 'i64'] as const) {
     const a = buffer('a', type, 100);
     const out = buffer('out', type, 61, 'write');
@@ -224,7 +248,7 @@ test('more values than registers', { skip }, () => {
     const body: Statement[] = locals.map((one, at) => define(one, load(a, plus(of(i), index(at)))));
     const total = locals.map(get).reduce((x, y) => binary('subtract', y, x));
     const again = locals.map(get).reduce((x, y) => binary('add', x, y));
-    check(kernel([a, out], [loop(i, ...body, store(out, of(i), binary('maximum', total, again)))]));
+    check(machine, kernel([a, out], [loop(i, ...body, store(out, of(i), binary('maximum', total, again)))]));
   }
 });
 
@@ -255,7 +279,7 @@ function tree(choices: number[], leaves: readonly Expression[], type: ScalarElem
   }
 }
 
-test('random expressions over random extents', { skip }, () => {
+testEmitted('random expressions over random extents', (machine) => {
   fc.assert(
     fc.property(
       fc.array(fc.nat(1000), { minLength: 30, maxLength: 60 }),
@@ -270,7 +294,7 @@ test('random expressions over random extents', { skip }, () => {
         const out = buffer('out', type, n, 'write');
         const i = axis('i', 'vector', n);
         const leaves = ins.map((one) => load(one, of(i)));
-        check(kernel([...ins, out], [loop(i, store(out, of(i), tree([...choices], leaves, type, 4)))]), salt);
+        check(machine, kernel([...ins, out], [loop(i, store(out, of(i), tree([...choices], leaves, type, 4)))]), salt);
       },
     ),
     { numRuns: 300, seed: 11 },

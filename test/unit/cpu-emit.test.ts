@@ -1,6 +1,5 @@
 /** Emitted kernels against plain TypeScript: loops, addresses, tails, threads. */
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
 import { sumLanes } from '../../src/numerics/math.ts';
 import {
   axis,
@@ -17,28 +16,28 @@ import {
   of,
   plus,
   poison,
-  runNative,
-  skip,
+  runEmitted,
   store,
+  testEmitted,
   times,
 } from './cpu-emit-harness.ts';
 
 const randomF32 = (count: number) => Float32Array.from({ length: count }, () => (Math.random() - 0.5) * 100);
 
-test('f32 add over a vector loop, every length, every team', { skip }, () => {
+testEmitted('f32 add over a vector loop, every length, every team', (machine) => {
   for (let n = 0; n <= 67; n++) {
     const [a, b, o] = [buffer('a', 'f32', n), buffer('b', 'f32', n), buffer('o', 'f32', n, 'write')];
     const i = axis('i', 'vector', n);
     const k = kernel([a, b, o], [loop(i, store(o, of(i), plus(load(a, of(i)), load(b, of(i)))))]);
     const [x, y] = [randomF32(n), randomF32(n)];
     for (const threads of [1, 2, 3, 4]) {
-      const [, , out] = runNative(k, [bytesOf(x), bytesOf(y), poison(4 * n)], [], threads);
+      const [, , out] = runEmitted(k, machine, [bytesOf(x), bytesOf(y), poison(4 * n)], [], threads);
       assert.deepEqual(out, bytesOf(x.map((value, at) => value + (y[at] as number))), `${n}`);
     }
   }
 });
 
-test('f32 row sums in the order of 16 lanes', { skip }, () => {
+testEmitted('f32 row sums in the order of 16 lanes', (machine) => {
   for (let n = 0; n <= 67; n++) {
     const rows = 3;
     const [a, o] = [buffer('a', 'f32', rows * n), buffer('o', 'f32', rows, 'write')];
@@ -65,18 +64,18 @@ test('f32 row sums in the order of 16 lanes', { skip }, () => {
     );
     const x = randomF32(rows * n);
     const expected = Float32Array.from({ length: rows }, (_, row) => 0.25 + sumLanes(x, row * n, n, 1, Math.fround));
-    const [, out] = runNative(k, [bytesOf(x), poison(4 * rows)], [], 2);
+    const [, out] = runEmitted(k, machine, [bytesOf(x), poison(4 * rows)], [], 2);
     assert.deepEqual(out, bytesOf(expected), `${n}`);
   }
 });
 
-test('a local of a body is a register', { skip }, () => {
+testEmitted('a local of a body is a register', (machine) => {
   const n = 20;
   const [a, o] = [buffer('a', 'f32', n), buffer('o', 'f32', n, 'write')];
   const i = axis('i', 'vector', n);
   const t = local('t', 'f32');
   const k = kernel([a, o], [loop(i, define(t, load(a, of(i))), store(o, of(i), times(get(t), get(t))))]);
   const x = randomF32(n);
-  const [, out] = runNative(k, [bytesOf(x), poison(4 * n)]);
+  const [, out] = runEmitted(k, machine, [bytesOf(x), poison(4 * n)]);
   assert.deepEqual(out, bytesOf(x.map((value) => value * value)));
 });

@@ -2,7 +2,7 @@
 import { sliceBytes } from '../../src/base/bytes.ts';
 import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { openFile } from '../../src/formats/file-node.ts';
-import { system } from './cpu-emit-harness.ts';
+import { system } from './machine.ts';
 
 const [path, rows, columns] = [process.argv[2] as string, Number(process.argv[3]), Number(process.argv[4])];
 await using file = await openFile(path);

@@ -13,7 +13,8 @@ import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
 import { createTeam } from '../../src/devices/cpu/team.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
-import { skip, system } from './cpu-emit-harness.ts';
+import { skip } from './cpu-emit-harness.ts';
+import { system } from './machine.ts';
 import { Guarded, runKernel } from './native-kernel.ts';
 
 const formats = Object.keys(tiles) as PackedFormat[];

@@ -11,7 +11,8 @@ import { describeVerdict, selfTest, trustedSet } from '../../src/devices/cpu/sel
 import { selfTests } from '../../src/devices/cpu/self-test/table.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { repositoryPath } from '../fixtures.ts';
-import { skip, system } from './cpu-emit-harness.ts';
+import { skip } from './cpu-emit-harness.ts';
+import { system } from './machine.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ingot-self-test-'));
 const home = process.env.XDG_CACHE_HOME;

@@ -3,8 +3,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { compile } from '../../src/compiler/compile.ts';
+import { planProgram } from '../../src/compiler/kernel/plan.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
-import type { Parameter } from '../../src/ir/program.ts';
+import type { Parameter, Value } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
 import { execute } from './compiler-harness.ts';
@@ -38,4 +39,33 @@ test('a loop may hand on its values in another order: none is overwritten before
   const given = { x: [1, 2, 3], y: [4, 5, 6], z: [7, 8, 9] };
   const rotated = { first: given.y, second: given.z, third: given.x };
   assert.deepEqual(await execute(program, 1, {}, given, createPlanDevice()), rotated);
+});
+
+test('a function that updates several states copies none of them', () => {
+  const pool = tensor('f32', [64, 4]);
+  const parameters = [
+    { name: 'x', type: tensor('f32', [1, 4]), role: 'input' },
+    { name: 'at', type: tensor('i32', []), role: 'input' },
+    ...['a', 'b', 'c', 'd'].map((name): Parameter => ({ name, type: pool, role: 'state' })),
+  ] as const satisfies readonly Parameter[];
+  const module = new ProgramBuilder();
+  const program = module.program(
+    parameters,
+    (b, { x, at, a, b: second, c, d }) => {
+      const layer = b.program.defineOnce('layer', 'layer', [x.type, at.type, pool, pool], (inner, y, row, k, v) => {
+        const put = (state: Value) =>
+          inner.op('dynamic_update_slice', [state, y, row, inner.scalar('i32', 0)], {})[0] as Value;
+        const [newK, newV] = [put(k), put(v)];
+        const sum = inner.op('dynamic_slice', [newK, row, inner.scalar('i32', 0)], { slice_sizes: [1, 4] })[0] as Value;
+        return [inner.add(sum, y), newK, newV];
+      });
+      const [first, newA, newB] = b.call(layer, [x, at, a, second]) as [Value, Value, Value];
+      const [result, newC, newD] = b.call(layer, [first, at, c, d]) as [Value, Value, Value];
+      return { result, a: newA, b: newB, c: newC, d: newD };
+    },
+    { a: 'a', b: 'b', c: 'c', d: 'd' },
+  );
+  const plan = planProgram(program);
+  const copies = [...plan.functions.values()].flatMap(({ steps }) => steps.filter(({ kind }) => kind === 'copy'));
+  assert.deepEqual(copies, []);
 });

@@ -1,36 +1,42 @@
-/** Runs kernels on memory that ends at an inaccessible page. */
+/** Runs kernels on memory that ends at an inaccessible page, on the processor or in the emulator (machine.ts). */
 import assert from 'node:assert/strict';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
-import type { Memory } from '../../src/devices/cpu/os/os.ts';
-import { system } from './cpu-emit-harness.ts';
+import { type Machine, machineOf, type Place } from './machine.ts';
 
 const CANARY = 0xcb;
 
+function native(): Machine {
+  const machine = machineOf('avx2');
+  return typeof machine === 'string' ? assert.fail(machine) : machine;
+}
+
 /** A buffer between canaries and a page that nobody may access. Filled with canaries, or a copy of `data`. */
 export class Guarded {
-  readonly #memory: Memory;
+  readonly machine: Machine;
+  readonly place: Place;
   readonly #offset: number;
   readonly length: number;
 
-  constructor(length: number) {
+  constructor(length: number, machine = native()) {
+    this.machine = machine;
     this.length = length;
     this.#offset = 64 + ((4 - (length % 4)) % 4);
-    this.#memory = system().mapMemory(this.#offset + length, { guarded: true, alignment: 1 });
-    this.#memory.bytes().fill(CANARY);
+    this.place = machine.map(this.#offset + length);
+    this.place.bytes.fill(CANARY);
   }
 
-  static of(data: ArrayBufferView): Guarded {
-    const guarded = new Guarded(data.byteLength);
+  static of(data: ArrayBufferView, machine = native()): Guarded {
+    const guarded = new Guarded(data.byteLength, machine);
     guarded.bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     return guarded;
   }
 
   get address(): number {
-    return this.#memory.address + this.#offset;
+    return this.place.address + this.#offset;
   }
 
   get bytes(): Uint8Array {
-    return this.#memory.bytes(this.#offset);
+    return this.place.bytes.subarray(this.#offset);
   }
 
   floats(): Float32Array {
@@ -38,29 +44,35 @@ export class Guarded {
   }
 
   checkCanaries(): void {
-    assert.ok(this.#memory.bytes(0, this.#offset).every((byte) => byte === CANARY));
+    assert.ok(this.place.bytes.subarray(0, this.#offset).every((byte) => byte === CANARY));
   }
 
   [Symbol.dispose](): void {
-    this.#memory[Symbol.dispose]();
+    this.place[Symbol.dispose]();
   }
 }
 
-/** Calls a kernel once for each thread of a team, in the order of `indices`; `dims` by name, or what all of them are. */
+/**
+ * Calls a kernel once for each thread of a team, in the order of `indices`, on the machine of its buffers; `dims` by name,
+ * or what all of them are.
+ */
 export function runKernel(
   kernel: EmittedKernel,
   buffers: Readonly<Record<string, Guarded>>,
   dims: number | Readonly<Record<string, number>>,
   indices: readonly number[],
 ): void {
+  const all = Object.values(buffers);
+  const machine = all[0]?.machine ?? assert.fail('a kernel has buffers');
   const words = kernel.args.map((argument) => {
     if (argument.kind === 'buffer') return buffers[argument.name]?.address;
     return typeof dims === 'number' ? dims : dims[argument.sym];
   });
-  using block = system().mapMemory(8 * words.length);
-  new BigUint64Array(block.bytes().buffer).set(words.map((word) => BigInt(word ?? assert.fail('a buffer is missing'))));
-  using code = system().mapCode(kernel.bytes);
-  const call = code.callable(0, { takes: ['address', 'u32', 'u32'], returns: 'void' });
-  for (const index of indices) call(block.address, index, indices.length);
-  for (const buffer of Object.values(buffers)) buffer.checkCanaries();
+  using block = machine.map(8 * words.length);
+  new BigUint64Array(block.bytes.buffer, block.bytes.byteOffset).set(
+    words.map((word) => BigInt(word ?? assert.fail('a buffer is missing'))),
+  );
+  const calls = indices.map((index) => [block.address, index, indices.length] as const);
+  machine.call(kernel.bytes, calls, [block, ...all.map(({ place }) => place)]);
+  for (const buffer of all) buffer.checkCanaries();
 }

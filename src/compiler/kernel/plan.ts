@@ -7,10 +7,10 @@
 import { IngotError } from '../../base/errors.ts';
 import type { Func, Literal, Op, OpOf, Program, Region, Value } from '../../ir/program.ts';
 import { maxBytes, type Type } from '../../ir/types.ts';
-import { callee, reads } from '../../ir/walk.ts';
+import { callee, reachable, reads, walk } from '../../ir/walk.ts';
 import { align } from '../arena.ts';
 import { fuse, type Group } from '../fuse.ts';
-import { type Frame, planMemory } from '../plan-memory.ts';
+import { type Frame, type Place, planMemory } from '../plan-memory.ts';
 import { unsupported } from './element-row.ts';
 import { isInline } from './index-maps.ts';
 import type { Kernel } from './language.ts';
@@ -88,6 +88,17 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
     );
   const groupsOf = (region: Region) => groups.get(region) ?? [];
   const memory = planMemory(program, isKernel, groupsOf);
+  const callsOf = callers(program);
+  /** Whether result i is a parameter that the function updates: for every caller the two are the same memory. */
+  const isInPlace = (func: Func, i: number): boolean => {
+    const place = memory.frames.get(func)?.places.get(func.results[i]);
+    if (place?.kind !== 'parameter') return false;
+    return (callsOf.get(func) ?? []).every(({ caller, op }) => {
+      const places = memory.frames.get(caller)?.places;
+      const [from, to] = [op.operands[place.index], op.results[i]].map((value) => places?.get(value));
+      return from !== undefined && to !== undefined && isSame(placeMemory(from), placeMemory(to));
+    });
+  };
   const functions = new Map<Func, FunctionPlan>();
   let scratchBytes = 0;
   // What no step calls (decompositions of composites that are kernels) needs no plan.
@@ -96,7 +107,7 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
     if (planned !== undefined) return planned;
     const frame = memory.frames.get(func);
     if (frame === undefined) throw new IngotError('InvalidProgram', `function ${func.name} is called but not found`);
-    const planner = new Planner(program, func, frame, groupsOf, isKernel);
+    const planner = new Planner(program, func, frame, groupsOf, isKernel, (i) => isInPlace(func, i));
     planned = planner.plan();
     functions.set(func, planned);
     scratchBytes = Math.max(scratchBytes, planner.scratchBytes);
@@ -106,6 +117,20 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
   const main = plan(program.main);
   return { main, functions, scratchBytes };
 }
+
+/** The calls of every function, and where they are. */
+function callers(program: Program): ReadonlyMap<Func, readonly { readonly caller: Func; readonly op: Op }[]> {
+  const calls = new Map<Func, { caller: Func; op: Op }[]>();
+  for (const caller of reachable(program)) {
+    for (const op of walk(caller)) {
+      const func = op.name === 'call' ? callee(program, op) : undefined;
+      if (func !== undefined) calls.set(func, [...(calls.get(func) ?? []), { caller, op }]);
+    }
+  }
+  return calls;
+}
+
+const placeMemory = (place: Place): Memory => (place.kind === 'frame' ? place : { ...place, offset: 0 });
 
 /**
  * What feeds a product runs before it: within its loops it would be computed for every column. A composite that the device
@@ -149,6 +174,7 @@ class Planner {
   readonly #frame: Frame;
   readonly #groups: (region: Region) => readonly OpGroup[];
   readonly #isKernel: (composite: string) => boolean;
+  readonly #isInPlace: (result: number) => boolean;
   scratchBytes = 0;
   readonly called = new Set<Func>();
 
@@ -158,7 +184,9 @@ class Planner {
     frame: Frame,
     groups: (region: Region) => readonly OpGroup[],
     isKernel: (composite: string) => boolean,
+    isInPlace: (result: number) => boolean,
   ) {
+    this.#isInPlace = isInPlace;
     this.#program = program;
     this.#func = func;
     this.#frame = frame;
@@ -174,7 +202,10 @@ class Planner {
       if (value.type.kind === 'token') return undefined;
       return isMain ? this.#memory(value) : { kind: 'result', index, offset: 0 };
     });
-    if (!isMain) steps.push(...this.#copies(func.results.flatMap((value, i) => move(value, results[i], value.type))));
+    if (!isMain) {
+      const moves = func.results.flatMap((value, i) => (this.#isInPlace(i) ? [] : move(value, results[i], value.type)));
+      steps.push(...this.#copies(moves));
+    }
     return {
       func,
       frameBytes: this.#frame.bytes,
@@ -187,7 +218,7 @@ class Planner {
   /** undefined for tokens, and for values that are computed only within a kernel. */
   #memory(value: Value): Memory | undefined {
     const place = this.#frame.places.get(value);
-    if (place !== undefined) return place.kind === 'frame' ? place : { ...place, offset: 0 };
+    if (place !== undefined) return placeMemory(place);
     const { owner } = value;
     if (owner.kind === 'op' && owner.name === 'constant') {
       return { kind: 'constant', literal: owner.attributes.value };

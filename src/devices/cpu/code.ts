@@ -54,10 +54,10 @@ export function emitKernels(plan: Plan, target: Target): ReadonlyMap<string, Emi
       if (!pieces.has(key)) add(key, kernelTitle(kernel), emitKernel(kernel, target), kernel);
     }
     if (step.kind === 'composite') {
-      for (const { key, kernel } of compositeKernels(step.group, target)) {
+      for (const { key, kernel, dims } of compositeKernels(step.group, target)) {
         if (pieces.has(key)) continue;
         const emitted = kernel();
-        add(key, emitted.name, emitted);
+        add(key, `${emitted.name} [${dims.join(', ')}]`, emitted);
       }
     }
   }

@@ -10,8 +10,8 @@ import { type QuantizedDotAttributes, quantizedDotComposite } from '../../compos
 import { type QuantizedTakeAttributes, quantizedTakeComposite } from '../../composites/quantized_take.ts';
 import type { Op, OpOf, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, type DimSymbol, maxDim, resolveDim } from '../../ir/types.ts';
-import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { EmittedKernel } from './emit/abi.ts';
+import { activationBytes, activationsKernel, activationsOf } from './kernels/activations.ts';
 import {
   type AttentionShape,
   elementSize,
@@ -22,7 +22,6 @@ import {
 } from './kernels/attention-shape.ts';
 import { packedBytes, packedFormat } from './kernels/packing.ts';
 import { attentionBuffers, attentionKernels } from './kernels/paged-attention.ts';
-import { type ActivationBlock, activationBytes, quantizeActivationsKernel } from './kernels/quantize-activations.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
 import { quantizedTakeKernel } from './kernels/quantized-take.ts';
 import { dimSymbols } from './kernels/writer.ts';
@@ -66,12 +65,12 @@ export function isKernelName(name: string): boolean {
 }
 
 /** The launches of a group that is one composite with a kernel. */
-export function compositeKernels({ ops }: OpGroup, _target: Target): readonly CompositeLaunch[] {
+export function compositeKernels({ ops }: OpGroup, target: Target): readonly CompositeLaunch[] {
   const [op] = ops as readonly Op[];
   if (op?.name !== 'composite' || ops.length !== 1) throw new Error('a composite stands alone');
   switch (op.attributes.name) {
     case dotName:
-      return dotLaunches(op);
+      return dotLaunches(op, target);
     case takeName:
       return takeLaunches(op);
     default:
@@ -79,7 +78,7 @@ export function compositeKernels({ ops }: OpGroup, _target: Target): readonly Co
   }
 }
 
-function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
+function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
   const { format, numerics, operands: names } = op.attributes.composite_attributes as QuantizedDotAttributes;
   const operand = (name: (typeof names)[number]) => op.operands[names.indexOf(name)];
   const [x, weight, bias] = [operand('x'), operand('weight'), operand('bias') as Value | undefined];
@@ -88,12 +87,12 @@ function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
   const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
-  const block = numerics === 'i8' ? (blockFormat(packedFormat(format)).blockSize as ActivationBlock) : undefined;
-  const inputBytes = (T: number) => (block === undefined ? 4 * T * K : activationBytes(block, T, K));
-  const dot = (activations: CompositeBuffer): CompositeLaunch => ({
+  const activations = activationsOf(packedFormat(format), numerics, target);
+  const inputBytes = (T: number) => (activations.kind === 'plain' ? 4 * T * K : activationBytes(activations, T, K));
+  const dot = (input: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
-    kernel: () => quantizedDotKernel(shape),
-    buffers: [activations, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
+    kernel: () => quantizedDotKernel(shape, target),
+    buffers: [input, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
     dims,
     scratchBytes: 0,
     cost({ dims: values }) {
@@ -102,20 +101,20 @@ function dotLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
       return { bytes, operations: 2 * T * N * K, element: numerics };
     },
   });
-  if (block === undefined) return [dot({ value: x })];
-  const quantize: CompositeLaunch = {
-    key: `quantize_activations ${JSON.stringify([block, tokens, K])}`,
-    kernel: () => quantizeActivationsKernel(block, tokens, K),
+  if (activations.kind === 'plain') return [dot({ value: x })];
+  const prepare: CompositeLaunch = {
+    key: `activations ${JSON.stringify([activations, tokens, K])}`,
+    kernel: () => activationsKernel(activations, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
-    scratchBytes: activationBytes(block, maxDim(tokens), K),
+    scratchBytes: activationBytes(activations, maxDim(tokens), K),
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);
       return { bytes: 4 * T * K + inputBytes(T), operations: 3 * T * K, element: 'f32' };
     },
   };
-  return [quantize, dot({ scratch: 0 })];
+  return [prepare, dot({ scratch: 0 })];
 }
 
 function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {

@@ -76,8 +76,8 @@ export function createCpuDevice(
   return new CpuDevice(system, team, target, profiler, hardware, lock);
 }
 
-/** Tile registers have to be asked for, before the team's threads start. */
-function chooseTarget(system: OperatingSystem, wanted: InstructionSet | undefined): Target {
+/** The best set that can be used if none is wanted. Tile registers have to be asked for, before the team's threads start. */
+export function chooseTarget(system: OperatingSystem, wanted?: InstructionSet): Target {
   const features = system.cpuFeatures();
   const usable = usableTargets(features).filter(({ name }) => name !== 'amx' || system.requestTiles());
   const target = wanted === undefined ? usable.at(-1) : usable.find(({ name }) => name === wanted);

@@ -90,7 +90,13 @@ export function instantiate(
   const words = entries.reduce((sum, entry) => sum + (entry.kind === 'kernel' ? entry.args.length : 0), 0);
   const block = system.mapMemory(Math.max(8, 8 * words));
   const longs = new BigUint64Array(block.bytes().buffer as ArrayBuffer);
-  const patches: { readonly index: number; readonly sym: DimSymbol }[] = [];
+  /** Words that hold a dimension, and what it was in the latest run. */
+  const dimWords = new Map<DimSymbol, { value: number; readonly at: number[] }>();
+  const wordsOf = (sym: DimSymbol) => {
+    const known = dimWords.get(sym) ?? { value: 0, at: [] };
+    dimWords.set(sym, known);
+    return known;
+  };
   const all = [arena, code.constants, ...keeps];
   const wordAt = (address: number): Word => {
     const memory = all.find((each) => address >= each.address && address < each.address + each.length);
@@ -109,7 +115,7 @@ export function instantiate(
     const argument = { memory: block, offset: 8 * at };
     for (const arg of entry.args) {
       if (arg.kind === 'number') longs[at] = BigInt(arg.value);
-      else patches.push({ index: at, sym: arg.sym });
+      else wordsOf(arg.sym).at.push(at);
       at++;
     }
     return { kind: 'kernel', code: code.code, offset: entry.kernel.offset, argument, barrier: true };
@@ -122,7 +128,12 @@ export function instantiate(
   return {
     list,
     begin(run) {
-      for (const { index, sym } of patches) longs[index] = BigInt(run.dims[sym] ?? 0);
+      for (const [sym, holder] of dimWords) {
+        const value = run.dims[sym] ?? 0;
+        // Thousands of words, and from one token to the next they stay.
+        if (value !== holder.value) for (const index of holder.at) longs[index] = BigInt(value);
+        holder.value = value;
+      }
       recording?.begin(run);
     },
     [Symbol.dispose]() {

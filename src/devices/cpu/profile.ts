@@ -98,7 +98,7 @@ export class Profiler {
 }
 
 /** The runs of one binding. */
-export class Recording implements Disposable {
+class Recording implements Disposable {
   readonly #add: (run: RunFacts) => void;
   readonly #end: () => void;
   readonly #dims = new Map<string, number | undefined>();

@@ -343,6 +343,8 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   a.emit('mov', ofThread(threadBlock.record), rcx);
   a.emit('sub', rcx, r12);
   a.emit('mov', ofThread(threadBlock.toRecord), rcx);
+  // Who was asleep comes later, and who fell asleep at the first barrier later still: that is no time of the first kernel.
+  for (let i = 0; i < 2; i++) barrier(() => {});
   walk(a.label('next_recorded'), true);
 
   a.bind(exit);

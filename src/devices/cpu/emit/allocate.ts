@@ -5,7 +5,10 @@
  */
 import { IngotError } from '../../../base/errors.ts';
 import type { Assembler } from '../asm/assembler.ts';
+import { formsOf } from '../asm/match.ts';
+import * as asm from '../asm/operands.ts';
 import { gp, indexed, type Mem, type Operand, ptr, rip, sized, vec } from '../asm/operands.ts';
+import type { Target } from '../target.ts';
 import {
   type Address,
   fixedId,
@@ -15,18 +18,24 @@ import {
   type Register,
   type RegisterFile,
   type Slot,
+  type View,
 } from './machine.ts';
 
-/** Machine registers in the order in which they are given out. */
-const POOLS: Readonly<Record<RegisterFile, readonly number[]>> = {
-  gp: [8, 9, 10, 11, 6, 7, 3, 5, 12, 13, 14, 15],
-  vec: [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15],
+type Pools = Readonly<Record<RegisterFile, readonly number[]>>;
+const range = (from: number, end: number) => Array.from({ length: end - from }, (_, i) => from + i);
+const gpPool = [8, 9, 10, 11, 6, 7, 3, 5, 12, 13, 14, 15];
+/** Machine registers in the order in which they are given out: those that every instruction can name last. */
+const POOLS: Readonly<Record<Target['vectorBits'], Pools>> = {
+  256: { gp: gpPool, vec: range(0, 16), mask: [] },
+  512: { gp: gpPool, vec: [...range(16, 32), ...range(0, 16)], mask: range(1, 8) },
 };
 /** What an instruction with spilled operands works in: as many as the most that one instruction reads. */
-const SCRATCH: Readonly<Record<RegisterFile, readonly number[]>> = { gp: [1, 2, 0], vec: [15, 14, 13] };
+const SCRATCH: Pools = { gp: [1, 2, 0], vec: [15, 14, 13], mask: [7, 6, 5] };
 
 interface Interval {
   readonly register: Register;
+  /** Used where vector registers from 16 on cannot be. */
+  low: boolean;
   start: number;
   end: number;
   weight: number;
@@ -77,13 +86,36 @@ function touches({ operands, role }: Instruction): Touch[] {
       const first = index === 0;
       const writes = (first && role !== 'read') || (role === 'gather' && index === operands.length - 1);
       found.push({ register: operand.register, reads: !(first && role === 'write'), writes });
+      if (operand.mask !== undefined) found.push({ register: operand.mask, reads: true, writes: false });
     } else if (operand.kind === 'address') {
-      for (const register of [operand.base, operand.index]) {
+      for (const register of [operand.base, operand.index, operand.mask]) {
         if (register !== undefined) found.push({ register, reads: true, writes: false });
       }
     }
   });
   return found.filter(({ register }) => register.id >= 0);
+}
+
+const vexOnly = new Map<string, boolean>();
+/** Whether no EVEX form has such operands, or a sequence of them would be long. */
+function isVexOnly({ mnemonic, operands }: Instruction): boolean {
+  if (/^vp(insr|extr)/.test(mnemonic)) return true;
+  const [first] = operands;
+  const toMask = typeof first === 'object' && first.kind === 'view' && first.register.file === 'mask';
+  const key = `${mnemonic} ${operands.length} ${toMask}`;
+  const known = vexOnly.get(key);
+  if (known !== undefined) return known;
+  const result = !formsOf(mnemonic).some(
+    ({ space, slots: [to, ...others] }) =>
+      space === 'evex' && others.length === operands.length - 1 && (to?.k === true) === toMask,
+  );
+  vexOnly.set(key, result);
+  return result;
+}
+
+/** Whether a register holds the indices of a gather or scatter: the emulator of the tests refuses those from 16 on. */
+function isIndex({ operands }: Instruction, register: Register): boolean {
+  return operands.some((one) => typeof one === 'object' && one.kind === 'address' && one.index === register);
 }
 
 /** Reads happen at even positions, writes at odd ones, so that a result may take the register of an operand that ends. */
@@ -96,7 +128,7 @@ function intervalsOf({ items, loops, depth }: Straight): Interval[] {
       const last = 2 * index + (writes ? 1 : 0);
       let interval = intervals.get(register.id);
       if (interval === undefined) {
-        interval = { register, start: first, end: last, weight: 0 };
+        interval = { register, low: false, start: first, end: last, weight: 0 };
         const source = item.operands[1];
         if (item.operands.length === 2 && /^v?mov/.test(item.mnemonic) && typeof source === 'object') {
           if (source.kind === 'view' && source.register.file === register.file) interval.hint = source.register;
@@ -105,6 +137,7 @@ function intervalsOf({ items, loops, depth }: Straight): Interval[] {
       }
       interval.end = Math.max(interval.end, last);
       interval.weight += 10 ** Math.min(depth[index] as number, 6);
+      if (register.file === 'vec') interval.low ||= isVexOnly(item) || isIndex(item, register);
     }
   });
   // What comes into a loop and is used there lives until its last turn ends.
@@ -129,15 +162,19 @@ function scan(intervals: readonly Interval[], pool: readonly number[], spillSlot
       else free.add(places.get(other.register.id) as number);
     }
     active = live;
+    const fits = (place: Place | undefined) => typeof place === 'number' && (!interval.low || place < 16);
+    const usable = (id: Place | undefined): id is number => fits(id) && free.has(id as number);
     const wanted = interval.hint === undefined ? undefined : places.get(interval.hint.id);
-    const chosen = typeof wanted === 'number' && free.has(wanted) ? wanted : pool.find((id) => free.has(id));
+    const chosen = usable(wanted) ? wanted : pool.find(usable);
     if (chosen !== undefined) {
       free.delete(chosen);
       places.set(interval.register.id, chosen);
       active.push(interval);
       continue;
     }
-    const victim = active.reduce((least, other) => (other.weight < least.weight ? other : least), interval);
+    const victim = active
+      .filter(({ register }) => fits(places.get(register.id)))
+      .reduce((least, other) => (other.weight < least.weight ? other : least), interval);
     if (victim !== interval) {
       places.set(interval.register.id, places.get(victim.register.id) as number);
       active = [...active.filter((other) => other !== victim), interval];
@@ -148,6 +185,7 @@ function scan(intervals: readonly Interval[], pool: readonly number[], spillSlot
 }
 
 export interface Allocation {
+  readonly vectorBits: Target['vectorBits'];
   readonly items: readonly Flat[];
   readonly places: ReadonlyMap<number, Place>;
   readonly offsets: ReadonlyMap<Slot, number>;
@@ -155,8 +193,10 @@ export interface Allocation {
 }
 
 /** Chooses registers and lays out the stack frame. */
-export function allocate(list: readonly Item[]): Allocation {
+export function allocate(list: readonly Item[], vectorBits: Target['vectorBits']): Allocation {
   const straight = straighten(list);
+  const pools = POOLS[vectorBits];
+  const vectorBytes = vectorBits / 8;
   const intervals = intervalsOf(straight);
   const offsets = new Map<Slot, number>();
   let frameBytes = 0;
@@ -173,28 +213,29 @@ export function allocate(list: readonly Item[]): Allocation {
     }
   }
   const places = new Map<number, Place>();
-  for (const file of ['gp', 'vec'] as const) {
+  for (const file of ['gp', 'vec', 'mask'] as const) {
     const own = intervals.filter(({ register }) => register.file === file);
     const spillSlots: Slot[] = [];
     const spillSlot = () => {
-      const slot: Slot = file === 'gp' ? { bytes: 8, align: 8 } : { bytes: 32, align: 32 };
+      const bytes = file === 'vec' ? vectorBytes : 8;
+      const slot: Slot = { bytes, align: bytes };
       spillSlots.push(slot);
       return slot;
     };
-    let found = scan(own, POOLS[file], spillSlot);
-    // The general scratch registers are never in the pool; vector ones leave it when they are needed.
-    if (spillSlots.length > 0 && file === 'vec') {
+    let found = scan(own, pools[file], spillSlot);
+    // The general scratch registers are never in the pool; others leave it when they are needed.
+    if (spillSlots.length > 0 && file !== 'gp') {
       spillSlots.length = 0;
       found = scan(
         own,
-        POOLS.vec.filter((id) => !SCRATCH.vec.includes(id)),
+        pools[file].filter((id) => !SCRATCH[file].includes(id)),
         spillSlot,
       );
     }
     for (const slot of spillSlots) place(slot);
     for (const [id, where] of found) places.set(id, where);
   }
-  return { items: straight.items, places, offsets, frameBytes: Math.ceil(frameBytes / 32) * 32 };
+  return { vectorBits, items: straight.items, places, offsets, frameBytes: Math.ceil(frameBytes / 64) * 64 };
 }
 
 const RSP = gp(4, 64);
@@ -204,7 +245,7 @@ const RBP_SAVED = [3, 5, 12, 13, 14, 15];
 export const calleeSaved: readonly number[] = RBP_SAVED;
 
 /** Writes allocated code into the assembler. */
-export function assembleAllocated({ items, places, offsets }: Allocation, assembler: Assembler): void {
+export function assembleAllocated({ vectorBits, items, places, offsets }: Allocation, assembler: Assembler): void {
   const slotAddress = (slot: Slot, disp = 0) => ptr(RSP, (offsets.get(slot) ?? 0) + disp);
   const placeOf = (register: Register): Place => {
     if (register.id < 0) return fixedId(register);
@@ -226,14 +267,22 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
         mem = indexed(base, index.file === 'gp' ? gp(id, 64) : vec(id, operand.indexBits ?? 256), operand.scale, disp);
       }
     }
+    if (operand.broadcast) mem = asm.broadcast(mem);
+    if (operand.mask !== undefined) mem = asm.masked(mem, asm.k(resolve(operand.mask)));
     return operand.bits === 0 ? mem : sized(mem, operand.bits);
+  };
+  const machineRegister = (file: RegisterFile, id: number, bits: View['bits']): Exclude<Operand, Mem> => {
+    if (file === 'mask') return asm.k(id);
+    return file === 'gp' ? gp(id, bits as 64) : vec(id, bits as 128);
   };
   const written = (operand: MachineOperand, resolve: (register: Register) => number): Operand => {
     if (typeof operand !== 'object') return operand;
     if (operand.kind === 'address') return address(operand, resolve);
     if (operand.kind !== 'view') return operand;
-    const { register, bits } = operand;
-    return register.file === 'gp' ? gp(resolve(register), bits as 64) : vec(resolve(register), bits as 128);
+    const { register, bits, mask, zeroing } = operand;
+    const named = machineRegister(register.file, resolve(register), bits);
+    if (mask === undefined || typeof named !== 'object' || named.kind !== 'vec') return named;
+    return zeroing ? asm.zeroed(named, asm.k(resolve(mask))) : asm.masked(named, asm.k(resolve(mask)));
   };
 
   const write = (instruction: Instruction) => {
@@ -260,8 +309,8 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
     };
     // An operand that is only written may share the scratch register of one that is read.
     const reads = spilled.filter(({ reads }) => reads);
-    const taken: Record<RegisterFile, number> = { gp: 0, vec: 0 };
-    const candidates = { gp: SCRATCH.gp.filter((id) => !used.has(id)), vec: SCRATCH.vec };
+    const taken: Record<RegisterFile, number> = { gp: 0, vec: 0, mask: 0 };
+    const candidates = { ...SCRATCH, gp: SCRATCH.gp.filter((id) => !used.has(id)) };
     for (const { register } of reads) {
       if (scratch.has(register.id)) continue;
       const id = candidates[register.file][taken[register.file]++];
@@ -276,15 +325,16 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
       stores.push([register, scratch.get(register.id) as number]);
     }
     const memory = (register: Register) => slotAddress(placeOf(register) as Slot);
+    const whole = { gp: 'mov', vec: 'vmovups', mask: 'kmovq' } as const;
+    const wholeRegister = ({ file }: Register, id: number) =>
+      machineRegister(file, id, file === 'vec' ? vectorBits : 64);
     for (const [register, id] of loads) {
-      if (register.file === 'gp') assembler.emit('mov', gp(id, 64), memory(register));
-      else assembler.emit('vmovdqu', vec(id, 256), memory(register));
+      assembler.emit(whole[register.file], wholeRegister(register, id), memory(register));
     }
     const operands = instruction.operands.map((operand) => written(operand, resolve));
     if (!isSelfMove(instruction, operands)) assembler.emit(instruction.mnemonic, ...operands);
     for (const [register, id] of stores) {
-      if (register.file === 'gp') assembler.emit('mov', memory(register), gp(id, 64));
-      else assembler.emit('vmovdqu', memory(register), vec(id, 256));
+      assembler.emit(whole[register.file], memory(register), wholeRegister(register, id));
     }
   };
 
@@ -301,8 +351,9 @@ export function assembleAllocated({ items, places, offsets }: Allocation, assemb
 
 /** A move of a whole register to itself. */
 function isSelfMove({ mnemonic }: Instruction, [to, from]: readonly Operand[]): boolean {
-  if (mnemonic !== 'mov' && mnemonic !== 'vmovaps') return false;
+  if (mnemonic !== 'mov' && mnemonic !== 'vmovaps' && mnemonic !== 'kmovw') return false;
   if (typeof to !== 'object' || typeof from !== 'object') return false;
   if (to.kind === 'gp' && from.kind === 'gp') return to.id === from.id && to.bits === 64;
-  return to.kind === 'vec' && from.kind === 'vec' && to.id === from.id;
+  if (to.kind === 'k' && from.kind === 'k') return to.id === from.id;
+  return to.kind === 'vec' && from.kind === 'vec' && to.id === from.id && to.mask === undefined;
 }

@@ -8,7 +8,6 @@ import { Assembler } from '../asm/assembler.ts';
 import type { Target } from '../target.ts';
 import type { EmittedKernel } from './abi.ts';
 import { assembleFunction } from './function.ts';
-import type { LaneCount } from './lane-code.ts';
 import { at, d, Machine, q, RAX, RDI, RDX, type Register, RSI } from './machine.ts';
 import { ScalarIntegers } from './scalar-integers.ts';
 import { Scope } from './scope.ts';
@@ -17,16 +16,15 @@ import { Values } from './values.ts';
 
 /** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type. */
 const SHARE = 64;
-const WIDTHS: Readonly<Record<Target['vectorBits'], readonly LaneCount[]>> = { 256: [8, 4, 1], 512: [8, 4, 1] };
 
 /** @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for. */
 export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
   const assembler = new Assembler();
-  const machine = new Machine(assembler);
+  const machine = new Machine(assembler, target.vectorBits);
   const integers = new ScalarIntegers(machine);
   const scope = new Scope(machine, integers, kernel);
   const values = new Values(machine, scope, integers);
-  const writer = new Statements(machine, scope, values, WIDTHS[target.vectorBits], kernel.body);
+  const writer = new Statements(machine, scope, values, kernel.body);
   const team = { index: machine.register('gp'), count: machine.register('gp'), end: machine.newLabel('.end') };
   machine.emit('mov', q(scope.args), q(RDI));
   machine.emit('mov', q(team.index), q(RSI));

@@ -38,7 +38,7 @@ export class FloatCode {
     return this.code.words(this.lane, bits);
   }
   load(value: number): Register {
-    return this.code.load(this.lane, this.number(value));
+    return this.code.constant(this.lane, this.lane === 32 ? f32Bits(value) : f64Bits(value));
   }
 
   add(a: Register, b: LaneOperand): Register {
@@ -88,10 +88,6 @@ export class FloatCode {
   and(a: Register, b: LaneOperand): Register {
     return this.code.op(`vand${this.#p}`, this.lane, a, b);
   }
-  /** ~a & b */
-  andNot(a: Register, b: LaneOperand): Register {
-    return this.code.op(`vandn${this.#p}`, this.lane, a, b);
-  }
   or(a: Register, b: LaneOperand): Register {
     return this.code.op(`vor${this.#p}`, this.lane, a, b);
   }
@@ -110,12 +106,31 @@ export class FloatCode {
   sign(a: Register): Register {
     return this.and(a, this.signBit);
   }
-  /** All ones where it holds, in lanes of this width. */
+  /** A mask of lanes of this width. */
   compare(relation: keyof typeof PREDICATES, a: Register, b: LaneOperand): Register {
-    return this.code.op(`vcmp${this.#p}`, this.lane, a, b, PREDICATES[relation]);
+    return this.code.compareFloats(this.lane, PREDICATES[relation], a, b);
   }
+  /** A mask of those with a sign. */
+  negative(x: Register): Register {
+    return this.code.negative(this.lane, x);
+  }
+  both(a: Register, b: Register): Register {
+    return this.code.both(a, b);
+  }
+  either(a: Register, b: Register): Register {
+    return this.code.either(a, b);
+  }
+  /** `mask ? a : b` */
   blend(mask: Register, a: LaneOperand, b: Register): Register {
     return this.code.blend(this.lane, mask, a, b);
+  }
+  /** `mask ? a : +0` */
+  keep(mask: Register, a: LaneOperand): Register {
+    return this.code.keep(this.lane, mask, a);
+  }
+  /** `mask ? NaN : x` */
+  nanWhere(mask: Register, x: Register): Register {
+    return this.code.onesWhere(this.lane, mask, x);
   }
   round(direction: keyof typeof ROUNDINGS, a: Register): Register {
     return this.code.op(`vround${this.#p}`, this.lane, a, ROUNDINGS[direction]);
@@ -126,13 +141,13 @@ export class FloatCode {
     const magnitude = this.abs(x);
     const whole = this.round('zero', magnitude);
     const half = this.compare('GE', this.sub(magnitude, whole), this.number(0.5));
-    return this.or(this.add(whole, this.and(half, this.number(1))), this.sign(x));
+    return this.or(this.add(whole, this.keep(half, this.number(1))), this.sign(x));
   }
 
   /** -1, 1, or the argument itself where that is a zero or NaN. */
   signum(x: Register): Register {
     const one = this.or(this.sign(x), this.number(1));
-    const same = this.or(this.compare('EQ', x, this.number(0)), this.compare('unordered', x, x));
+    const same = this.either(this.compare('EQ', x, this.number(0)), this.compare('unordered', x, x));
     return this.blend(same, x, one);
   }
 
@@ -140,12 +155,12 @@ export class FloatCode {
   maximum(a: Register, b: Register): Register {
     const one = this.code.op(`vmax${this.#p}`, this.lane, a, b);
     const two = this.code.op(`vmax${this.#p}`, this.lane, b, a);
-    return this.or(this.and(one, two), this.compare('unordered', a, b));
+    return this.nanWhere(this.compare('unordered', a, b), this.and(one, two));
   }
   minimum(a: Register, b: Register): Register {
     const one = this.code.op(`vmin${this.#p}`, this.lane, a, b);
     const two = this.code.op(`vmin${this.#p}`, this.lane, b, a);
-    return this.or(this.or(one, two), this.compare('unordered', a, b));
+    return this.nanWhere(this.compare('unordered', a, b), this.or(one, two));
   }
   /** Where the magnitude is below infinity. */
   isFinite(x: Register): Register {

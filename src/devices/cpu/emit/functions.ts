@@ -6,7 +6,7 @@
 import type { Mnemonic } from '../asm/tables.ts';
 import type { FloatCode } from './float-code.ts';
 import type { LaneBits, LaneOperand } from './lane-code.ts';
-import { type Address, d, q, type Register, view } from './machine.ts';
+import { at, q, type Register } from './machine.ts';
 import { DIGIT_BITS, twoOverPi } from './two-over-pi.ts';
 
 /** Adding it to a number of magnitude up to 2^51 rounds that to an integer, which the low bits of the sum hold. */
@@ -138,7 +138,7 @@ export function splitExponent(f: FloatCode, x: Register): Scaled {
   const exponent = op(f, 'vpsrlq', shifted, 52);
   // An integer below 2^52 as a number.
   const biased = f.sub(f.or(exponent, f.word(0x4330000000000000n)), f.number(2 ** 52));
-  const k = f.add(f.sub(biased, f.number(1023)), f.and(small, f.number(-54)));
+  const k = f.add(f.sub(biased, f.number(1023)), f.keep(small, f.number(-54)));
   const m = op(f, 'vpaddq', f.and(shifted, f.word((1n << 52n) - 1n)), f.word(SQRT_HALF));
   return { k, fraction: f.sub(m, f.number(1)) };
 }
@@ -147,8 +147,8 @@ export function splitExponent(f: FloatCode, x: Register): Scaled {
 export function orEdge(f: FloatCode, x: Register, result: Register): Register {
   const edge = f.blend(f.compare('EQ', x, f.number(0)), f.number(Number.NEGATIVE_INFINITY), f.add(x, x));
   const negative = f.compare('LT', x, f.number(0));
-  const ordinary = f.and(f.compare('GT', x, f.number(0)), f.compare('LT', x, f.number(Number.POSITIVE_INFINITY)));
-  return f.or(f.blend(ordinary, result, edge), negative);
+  const ordinary = f.both(f.compare('GT', x, f.number(0)), f.compare('LT', x, f.number(Number.POSITIVE_INFINITY)));
+  return f.nanWhere(negative, f.blend(ordinary, result, edge));
 }
 
 export function logarithm(f: FloatCode, x: Register): Register {
@@ -167,7 +167,7 @@ export function logPlusOne(f: FloatCode, x: Register): Register {
   const back = f.sub(u, f.number(1));
   const lost = f.add(f.sub(f.load(1), f.sub(u, back)), f.sub(x, back));
   const log = logarithm(f, u);
-  const edge = f.or(f.compare('EQ', u, f.number(0)), f.compare('EQ', u, f.number(Number.POSITIVE_INFINITY)));
+  const edge = f.either(f.compare('EQ', u, f.number(0)), f.compare('EQ', u, f.number(Number.POSITIVE_INFINITY)));
   const result = f.blend(edge, log, f.add(log, f.div(lost, u)));
   return f.blend(f.compare('LT', f.abs(x), f.number(2 ** -54)), x, result);
 }
@@ -175,8 +175,7 @@ export function logPlusOne(f: FloatCode, x: Register): Register {
 export function logistic(f: FloatCode, x: Register): Register {
   // The exponential of a negative number cannot overflow.
   const e = exponential(f, f.or(f.abs(x), f.signBit));
-  // blendv looks at the sign bit.
-  return f.div(f.blend(x, e, f.load(1)), f.add(e, f.number(1)));
+  return f.div(f.blend(f.negative(x), e, f.load(1)), f.add(e, f.number(1)));
 }
 
 export function tangentHyperbolic(f: FloatCode, x: Register): Register {
@@ -233,19 +232,16 @@ function turn(f: FloatCode, x: Register): Turned {
  */
 function turnLarge(f: FloatCode, x: Register, r: Register, shifted: Register): void {
   const m = f.code.machine;
-  const large = f.and(f.compare('GE', f.abs(x), f.number(2 ** 30)), f.isFinite(x));
-  const some = m.register('gp');
+  const large = f.both(f.compare('GE', f.abs(x), f.number(2 ** 30)), f.isFinite(x));
   const end = m.newLabel();
-  m.emit('vmovmskpd', d(some), f.code.view(large, 64));
-  m.emit('test', d(some), d(some));
-  m.emit('je', end);
+  f.code.jumpIfNone(64, large, end);
   const biased = op(f, 'vpsrlq', f.abs(x), 52);
   const exponent = f.sub(f.or(biased, f.word(0x4330000000000000n)), f.number(2 ** 52 + 1023));
   // Digits before these make multiples of 4 only.
   const ratio = f.round('floor', f.div(f.sub(exponent, f.number(54)), f.number(DIGIT_BITS)));
   const first = clamp(f, ratio, 0, twoOverPiDigits.length - TERMS);
   const index = m.register('vec');
-  m.emit('vcvttpd2dq', view(index, 128), f.code.view(first, 64));
+  m.emit('vcvttpd2dq', f.code.view(index, 32), f.code.view(first, 64));
   // 2^(exponent - 24 (first + 1)), by its bits.
   const power = f.fnmaBy(f.sub(exponent, f.number(DIGIT_BITS)), first, f.number(DIGIT_BITS));
   let scale = powerOfTwo(f, f.add(power, f.number(MAGIC)));
@@ -257,10 +253,7 @@ function turnLarge(f: FloatCode, x: Register, r: Register, shifted: Register): v
   let sum = f.load(0);
   let low = f.load(0);
   for (let i = 0; i < TERMS; i++) {
-    const all = f.code.load(64, f.word(-1n));
-    const digit = f.load(0);
-    const from: Address = { kind: 'address', base: table, index, indexBits: 128, scale: 8, disp: 8 * i, bits: 0 };
-    m.emit('vgatherdpd', f.code.view(digit, 64), from, f.code.view(all, 64));
+    const digit = f.code.gather(64, at(table, 8 * i), index, 8);
     for (const part of [top, bottom]) {
       const product = f.mul(f.mul(part, digit), scale);
       const quarter = f.round('even', f.mul(product, f.number(0.25)));
@@ -276,24 +269,14 @@ function turnLarge(f: FloatCode, x: Register, r: Register, shifted: Register): v
   const count = f.round('even', sum);
   const angle = f.mul(f.add(f.sub(sum, count), low), f.number(HALF_PI[0]));
   const counted = f.add(count, f.number(MAGIC));
-  m.emit('vblendvpd', f.code.view(r, 64), f.code.view(r, 64), f.code.view(angle, 64), f.code.view(large, 64));
-  m.emit(
-    'vblendvpd',
-    f.code.view(shifted, 64),
-    f.code.view(shifted, 64),
-    f.code.view(counted, 64),
-    f.code.view(large, 64),
-  );
+  f.code.assignWhere(64, large, r, angle);
+  f.code.assignWhere(64, large, shifted, counted);
   m.bind(end);
 }
 
-/** All ones where bit `bit` of the low bits is set. */
-const bitMask = (f: FloatCode, x: Register, bit: number) =>
-  op(f, 'vpcmpeqq', op(f, 'vpand', x, f.word(1n << BigInt(bit))), f.word(1n << BigInt(bit)));
-
 function sineOfTurn(f: FloatCode, { sine, cosine, quarter }: Turned): Register {
-  const value = f.blend(bitMask(f, quarter, 0), cosine, sine);
-  return f.xor(value, f.and(bitMask(f, quarter, 1), f.signBit));
+  const value = f.blend(f.code.hasBit(64, quarter, 0), cosine, sine);
+  return f.xor(value, f.keep(f.code.hasBit(64, quarter, 1), f.signBit));
 }
 
 export function sine(f: FloatCode, x: Register): Register {
@@ -308,7 +291,7 @@ export function cosine(f: FloatCode, x: Register): Register {
 
 export function tangent(f: FloatCode, x: Register): Register {
   const turned = turn(f, x);
-  const odd = bitMask(f, turned.quarter, 0);
+  const odd = f.code.hasBit(64, turned.quarter, 0);
   const top = f.blend(odd, f.negate(turned.cosine), turned.sine);
   const result = f.div(top, f.blend(odd, turned.sine, turned.cosine));
   return f.blend(f.compare('LT', f.abs(x), f.number(2 ** -27)), x, result);
@@ -323,7 +306,7 @@ export function cubeRoot(f: FloatCode, x: Register): Register {
   const excess = f.fnma(square, guess, magnitude);
   const scaled = f.add(guess, f.div(excess, f.mul(square, f.number(3))));
   const root = f.mul(scaled, f.blend(small, f.number(2 ** -54), f.load(1)));
-  const plain = f.and(f.isFinite(x), f.compare('NE', x, f.number(0)));
+  const plain = f.both(f.isFinite(x), f.compare('NE', x, f.number(0)));
   return f.blend(plain, f.or(root, f.sign(x)), x);
 }
 
@@ -333,18 +316,17 @@ export function arctangent2(f: FloatCode, y: Register, x: Register): Register {
   const top = f.blend(steep, ax, ay);
   const bottom = f.blend(steep, ay, ax);
   // 0 / 0 counts as 0 and infinity / infinity as 1.
-  const quotient = f.blend(f.compare('EQ', top, f.number(0)), f.number(0), f.div(top, bottom));
+  const quotient = f.keep(f.compare('NE', top, f.number(0)), f.div(top, bottom));
   const t = f.blend(f.compare('EQ', top, f.number(Number.POSITIVE_INFINITY)), f.number(1), quotient);
   const far = f.compare('GT', t, f.number(Math.SQRT2 - 1));
   const u = f.blend(far, f.div(f.sub(t, f.number(1)), f.add(t, f.number(1))), t);
   const z = f.mul(u, u);
   const near = f.fma(f.mul(z, u), f.polynomial(z, ATAN_SERIES), u);
-  let angle = f.add(f.and(far, f.number(Math.PI / 4)), f.add(near, f.and(far, f.number(HALF_PI[1] / 2))));
+  let angle = f.add(f.keep(far, f.number(Math.PI / 4)), f.add(near, f.keep(far, f.number(HALF_PI[1] / 2))));
   angle = f.blend(steep, f.add(f.sub(f.load(HALF_PI[0]), angle), f.number(HALF_PI[1])), angle);
   const turned = f.add(f.sub(f.load(Math.PI), angle), f.number(2 * HALF_PI[1]));
-  // blendv looks at the sign bit.
-  angle = f.blend(x, turned, angle);
-  return f.or(f.or(angle, f.sign(y)), f.compare('unordered', x, y));
+  angle = f.blend(f.negative(x), turned, angle);
+  return f.nanWhere(f.compare('unordered', x, y), f.or(angle, f.sign(y)));
 }
 
 export function hypotenuse(f: FloatCode, a: Register, b: Register): Register {
@@ -355,11 +337,11 @@ export function hypotenuse(f: FloatCode, a: Register, b: Register): Register {
   const length = f.mul(large, f.sqrt(f.fma(ratio, ratio, f.number(1))));
   const zero = f.compare('EQ', large, f.number(0));
   const nan = f.compare('unordered', x, y);
-  const infinite = f.or(
+  const infinite = f.either(
     f.compare('EQ', x, f.number(Number.POSITIVE_INFINITY)),
     f.compare('EQ', y, f.number(Number.POSITIVE_INFINITY)),
   );
-  return f.blend(infinite, f.number(Number.POSITIVE_INFINITY), f.or(f.blend(zero, large, length), nan));
+  return f.blend(infinite, f.number(Number.POSITIVE_INFINITY), f.nanWhere(nan, f.blend(zero, large, length)));
 }
 
 /**
@@ -370,26 +352,23 @@ export function remainder(f: FloatCode, a: Register, b: Register): Register {
   const m = f.code.machine;
   const divisor = f.abs(b);
   const rest = f.abs(a);
-  const usable = f.and(f.isFinite(a), f.compare('GT', divisor, f.number(0)));
+  const usable = f.both(f.isFinite(a), f.compare('GT', divisor, f.number(0)));
   const fraction = f.and(divisor, f.word((1n << 52n) - 1n));
   m.into(m.block(true), () => {
     const [again, done] = [m.newLabel(), m.newLabel()];
     m.bind(again);
-    const over = f.and(f.compare('GE', rest, divisor), usable);
-    const bits = m.register('gp');
-    m.emit('vmovmskpd', { kind: 'view', register: bits, bits: 32 }, f.code.view(over, 64));
-    m.emit('test', { kind: 'view', register: bits, bits: 32 }, { kind: 'view', register: bits, bits: 32 });
-    m.emit('je', done);
+    const over = f.both(f.compare('GE', rest, divisor), usable);
+    f.code.jumpIfNone(64, over, done);
     const aligned = f.or(fraction, f.and(rest, f.word(0x7ff0000000000000n)));
     const halved = f.mul(aligned, f.number(0.5));
     const part = f.blend(f.compare('GT', aligned, rest), halved, aligned);
-    m.emit('vsubpd', f.code.view(rest, 64), f.code.view(rest, 64), f.code.view(f.and(over, part), 64));
+    m.emit('vsubpd', f.code.view(rest, 64), f.code.view(rest, 64), f.code.view(f.keep(over, part), 64));
     m.emit('jmp', again);
     m.bind(done);
   });
-  const invalid = f.or(
+  const invalid = f.either(
     f.compare('unordered', a, b),
-    f.or(f.compare('EQ', f.abs(a), f.number(Number.POSITIVE_INFINITY)), f.compare('EQ', b, f.number(0))),
+    f.either(f.compare('EQ', f.abs(a), f.number(Number.POSITIVE_INFINITY)), f.compare('EQ', b, f.number(0))),
   );
-  return f.or(f.or(rest, f.sign(a)), invalid);
+  return f.nanWhere(invalid, f.or(rest, f.sign(a)));
 }

@@ -1,6 +1,6 @@
 /**
- * Integers in lanes: types of up to 32 bits in lanes of 32, extended by their sign; i1 as all ones or zero. What AVX2 has
- * no instruction for is missing here, and a loop that needs it runs one element at a time.
+ * Integers in lanes: types of up to 32 bits in lanes of 32, extended by their sign; i1 as a mask. What there is no
+ * instruction for is missing here, and a loop that needs it runs one element at a time.
  */
 import type { Binary, Unary } from '../../../compiler/kernel/language.ts';
 import type { ComparisonDirection } from '../../../ir/attributes.ts';
@@ -33,7 +33,11 @@ export class LaneIntegers {
 
   binary(op: Binary, a: Register, b: Register, type: IntegerType): Register | undefined {
     if (type.bits === 1) return this.#boolean(op, a, b);
-    if (type.bits === 64) return this.#wide(op, a, b);
+    if (type.bits === 64) {
+      const code = this.#code;
+      const mnemonic = code.wide(op, type.signed);
+      return mnemonic && code.op(mnemonic, 64, a, b);
+    }
     switch (op) {
       case 'add':
         return this.wrap(this.#op('vpaddd', a, b), type);
@@ -53,9 +57,9 @@ export class LaneIntegers {
         return this.#op(type.signed ? 'vpminsd' : 'vpminud', a, b);
       // A count of 32 and more, as an unsigned number, gives 0 or the sign by itself.
       case 'shift_left':
-        return this.wrap(this.#shift('vpsllvd', a, b, type.bits), type);
+        return this.wrap(this.#op('vpsllvd', a, b), type);
       case 'shift_right_logical':
-        return this.wrap(this.#shift('vpsrlvd', this.wrap(a, { ...type, signed: false }), b, type.bits), type);
+        return this.wrap(this.#op('vpsrlvd', this.wrap(a, { ...type, signed: false }), b), type);
       case 'shift_right_arithmetic':
         return this.wrap(this.#op('vpsravd', this.wrap(a, { ...type, signed: true }), b), type);
       default:
@@ -63,60 +67,55 @@ export class LaneIntegers {
     }
   }
 
-  #shift(mnemonic: Mnemonic, a: Register, count: Register, bits: number): Register {
-    const shifted = this.#op(mnemonic, a, count);
-    if (bits === 32) return shifted;
-    const most = this.#op('vpminud', count, this.#words(bits));
-    return this.#op('vpandn', this.#op('vpcmpeqd', most, this.#words(bits)), shifted);
-  }
-
   #boolean(op: Binary, a: Register, b: Register): Register | undefined {
     switch (op) {
       case 'and':
       case 'multiply':
       case 'minimum':
-        return this.#op('vpand', a, b);
+        return this.#code.both(a, b);
       case 'or':
       case 'add':
       case 'maximum':
-        return this.#op('vpor', a, b);
+        return this.#code.either(a, b);
       case 'xor':
-        return this.#op('vpxor', a, b);
-      default:
-        return undefined;
-    }
-  }
-
-  #wide(op: Binary, a: Register, b: Register): Register | undefined {
-    switch (op) {
-      case 'add':
-        return this.#code.op('vpaddq', 64, a, b);
-      case 'subtract':
-        return this.#code.op('vpsubq', 64, a, b);
-      case 'and':
-        return this.#code.op('vpand', 64, a, b);
-      case 'or':
-        return this.#code.op('vpor', 64, a, b);
-      case 'xor':
-        return this.#code.op('vpxor', 64, a, b);
+        return this.#code.differ(a, b);
       default:
         return undefined;
     }
   }
 
   unary(op: Unary, x: Register, type: IntegerType): Register | undefined {
-    if (type.bits === 64) return undefined;
+    if (type.bits === 1) return op === 'not' ? this.#code.not(x) : op === 'sign' || op === 'abs' ? x : undefined;
+    if (type.bits === 64) return this.#wideUnary(op, x, type);
     switch (op) {
       case 'not':
-        return this.wrap(this.#op('vpxor', x, this.#words(-1)), type.bits === 1 ? { bits: 32, signed: true } : type);
+        return this.wrap(this.#op('vpxor', x, this.#words(-1)), type);
       case 'negate':
-        return type.bits === 1 ? undefined : this.wrap(this.#op('vpsubd', this.#code.zero(), x), type);
+        return this.wrap(this.#op('vpsubd', this.#code.zero(), x), type);
       case 'abs':
         return type.signed ? this.wrap(this.#op('vpabsd', x), type) : x;
-      case 'sign': {
-        if (type.bits === 1) return x;
+      case 'sign':
         if (!type.signed) return this.#op('vpminud', x, this.#words(1));
         return this.#op('vpmaxsd', this.#op('vpminsd', x, this.#words(1)), this.#words(-1));
+      default:
+        return undefined;
+    }
+  }
+
+  #wideUnary(op: Unary, x: Register, { signed }: IntegerType): Register | undefined {
+    const code = this.#code;
+    const [max, min] = [code.wide('maximum', signed), code.wide('minimum', signed)];
+    switch (op) {
+      case 'not':
+        return code.op('vpxor', 64, x, code.words(64, -1));
+      case 'negate':
+        return code.op('vpsubq', 64, code.zero(), x);
+      case 'abs':
+        return signed ? max && code.op(max, 64, x, code.op('vpsubq', 64, code.zero(), x)) : x;
+      case 'sign': {
+        if (max === undefined || min === undefined) return undefined;
+        const atMostOne = code.op(min, 64, x, code.words(64, 1));
+        return signed ? code.op(max, 64, atMostOne, code.words(64, -1)) : atMostOne;
       }
       default:
         return undefined;
@@ -124,41 +123,31 @@ export class LaneIntegers {
   }
 
   /** A mask of 32-bit lanes. */
-  compare(relation: ComparisonDirection, a: Register, b: Register, type: IntegerType): Register | undefined {
+  compare(relation: ComparisonDirection, a: Register, b: Register, { bits, signed }: IntegerType): Register {
+    const code = this.#code;
+    if (bits === 1) return this.#compareMasks(relation, a, b);
+    if (bits === 64) return code.narrowMask(code.compareIntegers(relation, 64, signed, a, b));
+    // Below 32 bits the sign of a lane tells nothing of an unsigned number.
+    return code.compareIntegers(relation, 32, signed || bits < 32, a, b);
+  }
+
+  #compareMasks(relation: ComparisonDirection, a: Register, b: Register): Register {
+    const code = this.#code;
     switch (relation) {
       case 'EQ':
-      case 'NE': {
-        const equal = this.#equal(a, b, type);
-        return relation === 'EQ' ? equal : this.#op('vpxor', equal, this.#words(-1));
-      }
+        return code.not(code.differ(a, b));
+      case 'NE':
+        return code.differ(a, b);
       case 'GT':
-        return this.#greater(a, b, type);
+        return code.without(a, b);
       case 'LT':
-        return this.#greater(b, a, type);
+        return code.without(b, a);
       case 'GE':
-        return this.#op('vpxor', this.#greater(b, a, type), this.#words(-1));
+        return code.not(code.without(b, a));
       case 'LE':
-        return this.#op('vpxor', this.#greater(a, b, type), this.#words(-1));
+        return code.not(code.without(a, b));
       default:
         return relation satisfies never;
     }
-  }
-
-  #equal(a: Register, b: Register, { bits }: IntegerType): Register {
-    if (bits === 64) return this.#code.narrowMask(this.#code.op('vpcmpeqq', 64, a, b));
-    return this.#op('vpcmpeqd', a, b);
-  }
-
-  #greater(a: Register, b: Register, { bits, signed }: IntegerType): Register {
-    if (bits === 64) {
-      const flip = this.#code.words(64, 1n << 63n);
-      const [x, y] = signed ? [a, b] : [this.#code.op('vpxor', 64, a, flip), this.#code.op('vpxor', 64, b, flip)];
-      return this.#code.narrowMask(this.#code.op('vpcmpgtq', 64, x, y));
-    }
-    // Masks: true is -1, below false.
-    if (bits === 1) return this.#op('vpcmpgtd', b, a);
-    if (signed || bits < 32) return this.#op('vpcmpgtd', a, b);
-    const flip = this.#words(0x8000_0000);
-    return this.#op('vpcmpgtd', this.#op('vpxor', a, flip), this.#op('vpxor', b, flip));
   }
 }

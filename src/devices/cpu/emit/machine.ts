@@ -1,11 +1,13 @@
 /**
- * Machine code before registers are chosen: instructions of the assembler over virtual registers of two files. A loop is
+ * Machine code before registers are chosen: instructions of the assembler over virtual registers of three files. A loop is
  * a region, so that the allocator knows what lives around its back edge without a flow graph.
  */
 import type { Label, VecBits } from '../asm/operands.ts';
 import type { Mnemonic } from '../asm/tables.ts';
+import type { Target } from '../target.ts';
 
-export type RegisterFile = 'gp' | 'vec';
+/** `mask`: the mask registers of AVX-512. */
+export type RegisterFile = 'gp' | 'vec' | 'mask';
 
 /** `id` below 0: a register of the machine that the allocator never gives out (`fixed`). */
 export interface Register {
@@ -19,6 +21,9 @@ export interface View {
   readonly kind: 'view';
   readonly register: Register;
   readonly bits: 8 | 16 | 32 | 64 | VecBits;
+  /** Lanes where it is 0 keep what they hold, or become 0. */
+  readonly mask?: Register;
+  readonly zeroing?: true;
 }
 
 /** Bytes of the stack frame. */
@@ -40,6 +45,10 @@ export interface Address {
   readonly label?: Label;
   /** Bits accessed; 0 leaves it to the other operands. */
   readonly bits: number;
+  /** One element for all lanes. */
+  readonly broadcast?: true;
+  /** Lanes that are stored. */
+  readonly mask?: Register;
 }
 
 export type MachineOperand = View | Address | Label | number | bigint;
@@ -74,6 +83,14 @@ export const fixedId = (register: Register): number => -1 - register.id;
 
 export const view = (register: Register, bits: View['bits']): View => ({ kind: 'view', register, bits });
 export const q = (register: Register): View => view(register, 64);
+/** `operand` where the mask is 1: other lanes keep what they hold, or are not stored. */
+export const where = <T extends View | Address>(operand: T, mask: Register | undefined): T =>
+  mask === undefined ? operand : { ...operand, mask };
+/** Lanes where the mask is 0 become 0. */
+export const zeroWhereNot = (operand: View, mask: Register | undefined): View =>
+  mask === undefined ? operand : { ...operand, mask, zeroing: true };
+/** A mask register, whose width its instructions say. */
+export const k = (register: Register): View => view(register, 64);
 export const d = (register: Register): View => view(register, 32);
 
 export function at(base: Register, disp = 0, index?: Register, scale: Address['scale'] = 1): Address {
@@ -98,30 +115,38 @@ const UPDATES: ReadonlySet<string> = new Set<Mnemonic>([
   ] as const),
 ]);
 const READS: ReadonlySet<string> = new Set<Mnemonic>([
-  ...(['cmp', 'test', 'idiv', 'div', 'mul', 'push', 'vptest', 'vtestps', 'vucomiss', 'vucomisd'] as const),
+  ...(['cmp', 'test', 'idiv', 'div', 'mul', 'push', 'vptest', 'vtestps', 'vucomiss', 'vucomisd', 'kortestw'] as const),
 ]);
 const SETS: ReadonlySet<string> = new Set<Mnemonic>(['vpgatherdd', 'vgatherdps', 'vgatherdpd', 'vpgatherdq']);
+/** Families that add to their first operand, or choose from it. */
+const UPDATING = /^(vfn?m|vpternlog|vpdp|vdp|vperm[it]2)/;
 
 /** What a mnemonic does to its first operand. */
 function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
-  if (SETS.has(mnemonic)) return 'gather';
+  if (SETS.has(mnemonic) && operands.length === 3) return 'gather';
   if (READS.has(mnemonic) || mnemonic.startsWith('j')) return 'read';
-  if (UPDATES.has(mnemonic) || mnemonic.startsWith('vfm') || mnemonic.startsWith('vfnm')) return 'update';
+  if (UPDATES.has(mnemonic) || UPDATING.test(mnemonic)) return 'update';
   if (mnemonic === 'imul' && operands.length === 2) return 'update';
-  return 'write';
+  if (mnemonic.startsWith('vblendm')) return 'write';
+  const [first] = operands;
+  const keeps = typeof first === 'object' && first.kind === 'view' && first.mask !== undefined && !first.zeroing;
+  return keeps ? 'update' : 'write';
 }
 
 /** Where the emitter writes: a list of items, which may be left and taken up again. */
 export class Machine {
   #items: Item[] = [];
   #registers = 0;
+  /** Of the vector registers that may be used. */
+  readonly vectorBits: Target['vectorBits'];
   readonly newLabel: (name?: string) => Label;
   readonly constant: (data: ArrayBufferView, align?: number) => Label;
 
-  constructor(assembler: {
-    label(name?: string): Label;
-    constant(data: ArrayBufferView, align?: number): Label;
-  }) {
+  constructor(
+    assembler: { label(name?: string): Label; constant(data: ArrayBufferView, align?: number): Label },
+    vectorBits: Target['vectorBits'],
+  ) {
+    this.vectorBits = vectorBits;
     this.newLabel = (name) => assembler.label(name);
     this.constant = (data, align) => assembler.constant(data, align);
   }

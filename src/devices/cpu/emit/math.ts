@@ -5,40 +5,34 @@
 import type { Binary, Unary } from '../../../compiler/kernel/language.ts';
 import { FloatCode } from './float-code.ts';
 import * as functions from './functions.ts';
-import { LaneCode } from './lane-code.ts';
-import { type Register, view } from './machine.ts';
+import type { LaneCount } from './lane-code.ts';
+import type { Register } from './machine.ts';
 import { power } from './power.ts';
+import { laneCode } from './vector-sets.ts';
 
 type Body = (f: FloatCode, ...x: Register[]) => Register;
 
-/** The body in f64 lanes: of f32, four at a time. */
+/** The body in f64 lanes: of f32, as many at a time as fit. */
 function inF64(body: Body): Body {
   return (f, ...x) => {
     if (f.lane === 64) return body(f, ...x);
-    const m = f.code.machine;
-    const wide = new FloatCode(new LaneCode(m, f.code.lanes === 1 ? 1 : 4), 64);
+    const { machine: m, lanes } = f.code;
+    const whole = f.code.fits(64);
+    const wide = new FloatCode(whole ? f.code : laneCode(m, (lanes / 2) as LaneCount), 64);
     const part = (operands: readonly Register[]) => {
       const stretched = operands.map((operand) => {
         const result = m.register('vec');
-        m.emit('vcvtps2pd', wide.code.view(result, 64), view(operand, 128));
+        m.emit('vcvtps2pd', wide.code.view(result, 64), wide.code.view(operand, 32));
         return result;
       });
       const result = m.register('vec');
-      m.emit('vcvtpd2ps', view(result, 128), wide.code.view(body(wide, ...stretched), 64));
+      m.emit('vcvtpd2ps', wide.code.view(result, 32), wide.code.view(body(wide, ...stretched), 64));
       return result;
     };
+    if (whole) return part(x);
     const low = part(x);
-    if (f.code.lanes < 8) return low;
-    const high = part(
-      x.map((operand) => {
-        const half = m.register('vec');
-        m.emit('vextractf128', view(half, 128), view(operand, 256), 1);
-        return half;
-      }),
-    );
-    const result = m.register('vec');
-    m.emit('vinsertf128', view(result, 256), view(low, 256), view(high, 128), 1);
-    return result;
+    const high = part(x.map((operand) => f.code.upper(32, operand, lanes / 2)));
+    return f.code.join(low, high);
   };
 }
 

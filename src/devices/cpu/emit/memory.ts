@@ -1,6 +1,6 @@
 /**
  * Elements between memory and lanes. A lane holds 32 bits of a type of up to 32 bits (integers extended, small floats as
- * bit patterns, i1 as a mask of all ones) or 64 of a wider one.
+ * bit patterns) or 64 of a wider one; i1 is a mask of 32-bit lanes.
  */
 
 import type { ScalarElement, ScalarType } from '../../../compiler/kernel/language.ts';
@@ -9,7 +9,7 @@ import type { LaneBits, LaneCode } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';
 import { type Address, d, q, type Register, sizedAt, view } from './machine.ts';
 import { integerType, ScalarIntegers } from './scalar-integers.ts';
-import { packWords } from './small-floats.ts';
+import { laneCode } from './vector-sets.ts';
 
 export function laneBitsOf(type: ScalarType): LaneBits {
   if (type === 'index') return 64;
@@ -57,52 +57,48 @@ export function loadLanes(code: LaneCode, element: ScalarElement, from: Address)
   switch (elementBytes(element)) {
     case 8:
     case 4:
-      return code.load(lane, from);
+      return code.fromMemory('vmovups', lane, from);
     case 2:
-      return code.op(element === 'i16' ? 'vpmovsxwd' : 'vpmovzxwd', 32, from);
+      return code.fromMemory(element === 'i16' ? 'vpmovsxwd' : 'vpmovzxwd', 32, from);
     default: {
       const signed = integerType(element)?.signed ?? false;
-      return valuesOfBytes(code, element, code.op(signed ? 'vpmovsxbd' : 'vpmovzxbd', 32, from));
+      return valuesOfBytes(code, element, code.fromMemory(signed ? 'vpmovsxbd' : 'vpmovzxbd', 32, from));
     }
   }
 }
 
-/** Lanes `stride` elements apart; nothing between them is touched. */
-export function gatherLanes(code: LaneCode, element: ScalarElement, from: Address, stride: number): Register {
+/** Lanes `stride` elements apart; nothing between them is touched. Undefined where there is no code for it. */
+export function gatherLanes(
+  code: LaneCode,
+  element: ScalarElement,
+  from: Address,
+  stride: number,
+): Register | undefined {
   const m = code.machine;
-  const lane = laneBitsOf(element);
   const bytes = elementBytes(element);
   const step = stride * bytes;
-  if (bytes >= 4) {
-    const offsets = code.op(
-      'vmovdqu',
-      32,
-      code.list(Array.from({ length: Math.max(4, code.lanes) }, (_, i) => i * step)),
-    );
-    const mask = code.load(lane, code.words(lane, -1));
-    const result = code.zero();
-    const base = pointer(code, from);
-    const indexBits = lane === 64 ? 128 : code.bits(32);
-    m.emit(
-      lane === 32 ? 'vgatherdps' : 'vgatherdpd',
-      code.view(result, lane),
-      { ...base, index: offsets, indexBits, scale: 1 },
-      code.view(mask, lane),
-    );
-    return result;
-  }
-  let words = code.zero();
-  for (let i = 0; i < code.lanes; i++) {
-    const next = m.register('vec');
-    const one = { ...from, disp: from.disp + i * step };
-    m.emit(bytes === 2 ? 'vpinsrw' : 'vpinsrb', view(next, 128), view(words, 128), one, i);
-    words = next;
-  }
+  if (bytes >= 4) return code.gather(laneBitsOf(element), pointer(code, from), code.offsets(step), 1);
+  if (code.active !== undefined) return undefined;
   const signed = integerType(element)?.signed ?? false;
-  const result = m.register('vec');
-  const spread = bytes === 2 ? (signed ? 'vpmovsxwd' : 'vpmovzxwd') : signed ? 'vpmovsxbd' : 'vpmovzxbd';
-  m.emit(spread, code.view(result, 32), view(words, 128));
-  return bytes === 2 ? result : valuesOfBytes(code, element, result);
+  const [insert, spread] =
+    bytes === 2
+      ? (['vpinsrw', signed ? 'vpmovsxwd' : 'vpmovzxwd'] as const)
+      : (['vpinsrb', signed ? 'vpmovsxbd' : 'vpmovzxbd'] as const);
+  const part = (first: number, wide: LaneCode): Register => {
+    let elements = code.zero();
+    for (let i = 0; i < wide.lanes; i++) {
+      const next = m.register('vec');
+      m.emit(insert, view(next, 128), view(elements, 128), { ...from, disp: from.disp + (first + i) * step }, i);
+      elements = next;
+    }
+    const result = m.register('vec');
+    m.emit(spread, wide.view(result, 32), view(elements, 128));
+    return result;
+  };
+  // Eight words fill the register that they are collected in.
+  const eight = laneCode(m, 8);
+  const lanes = bytes * code.lanes <= 16 ? part(0, code) : code.join(part(0, eight), part(8, eight));
+  return bytes === 2 ? lanes : valuesOfBytes(code, element, lanes);
 }
 
 /** An address without an index register. */
@@ -116,51 +112,26 @@ function pointer(code: LaneCode, address: Address): Address {
 /** i1 as a mask, and 4-bit integers without the high half of their byte. */
 function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Register {
   const integer = integerType(element);
-  if (integer?.bits === 1) return code.op('vpcmpgtd', 32, x, code.words(32, 0));
+  if (integer?.bits === 1) return code.compareIntegers('GT', 32, true, x, code.zero());
   return integer?.bits === 4 ? new LaneIntegers(code).wrap(x, integer) : x;
 }
 
-/** The bits of a lane that are stored of a type of one or two bytes. */
-const storedBits = (element: ScalarElement) => 2 ** elementTypes[element].bits - 1;
-
-/** 32-bit lanes of a type of one or two bytes as packed elements at the low end. */
-function packed(code: LaneCode, element: ScalarElement, value: Register): Register {
-  const bytes = elementBytes(element);
-  const low = code.op('vpand', 32, value, code.words(32, storedBits(element)));
-  const words = packWords(code, low);
-  if (bytes === 2) return words;
-  const result = code.machine.register('vec');
-  code.machine.emit('vpackuswb', view(result, 128), view(words, 128), view(words, 128));
-  return result;
+/** What is stored: i1 as 0 and 1, 4 bits without others. */
+function storedLanes(code: LaneCode, element: ScalarElement, value: Register): Register {
+  const { bits } = elementTypes[element];
+  if (bits === 1) return code.keep(32, value, code.words(32, 1));
+  return bits === 4 ? code.op('vpand', 32, value, code.words(32, 15)) : value;
 }
 
-/** Neighbours, one a lane; with `mask` only where it is set (elements of 4 and 8 bytes). */
+/** Neighbours, one a lane; with `mask` (of lanes as wide) only where it is set. False where there is no code for it. */
 export function storeLanes(
   code: LaneCode,
   element: ScalarElement,
   value: Register,
   to: Address,
   mask?: Register,
-): void {
-  const m = code.machine;
-  const bytes = elementBytes(element);
-  const lane = laneBitsOf(element);
-  if (bytes >= 4) {
-    if (mask === undefined) m.emit('vmovups', to, code.view(value, lane));
-    else m.emit(lane === 32 ? 'vmaskmovps' : 'vmaskmovpd', to, code.view(mask, lane), code.view(value, lane));
-    return;
-  }
-  const data = packed(code, element, value);
-  switch (bytes * code.lanes) {
-    case 16:
-      m.emit('vmovdqu', to, view(data, 128));
-      return;
-    case 8:
-      m.emit('vmovq', to, view(data, 128));
-      return;
-    default:
-      m.emit('vmovd', to, view(data, 128));
-  }
+): boolean {
+  return code.store(elementBytes(element) as 1 | 2 | 4 | 8, to, storedLanes(code, element, value), mask);
 }
 
 /** Lanes `stride` elements apart. */
@@ -170,23 +141,20 @@ export function scatterLanes(
   value: Register,
   to: Address,
   stride: number,
-): void {
+  mask?: Register,
+): boolean {
   const m = code.machine;
   const bytes = elementBytes(element);
-  const lane = laneBitsOf(element);
-  const data = bytes === 1 ? code.op('vpand', 32, value, code.words(32, storedBits(element))) : value;
-  const perHalf = 128 / lane;
-  let half = data;
+  const strideBytes = stride * bytes;
+  const data = storedLanes(code, element, value);
+  if (bytes >= 4) return code.scatter(laneBitsOf(element), { from: pointer(code, to), strideBytes }, data, mask);
+  if (mask !== undefined || code.active !== undefined) return false;
+  let quarter = data;
   for (let i = 0; i < code.lanes; i++) {
-    if (i === perHalf) {
-      half = m.register('vec');
-      m.emit('vextracti128', view(half, 128), view(data, 256), 1);
-    }
-    const one = { ...to, disp: to.disp + i * stride * bytes };
-    const position = i % perHalf;
-    if (bytes === 8) m.emit('vpextrq', sizedAt(one, 64), view(half, 128), position);
-    else if (bytes === 4) m.emit('vpextrd', sizedAt(one, 32), view(half, 128), position);
-    else if (bytes === 2) m.emit('vpextrw', sizedAt(one, 16), view(half, 128), 2 * position);
-    else m.emit('vpextrb', sizedAt(one, 8), view(half, 128), 4 * position);
+    if (i % 4 === 0) quarter = code.quarter(data, i / 4);
+    const one = sizedAt({ ...to, disp: to.disp + i * strideBytes }, 8 * bytes);
+    if (bytes === 2) m.emit('vpextrw', one, view(quarter, 128), 2 * (i % 4));
+    else m.emit('vpextrb', one, view(quarter, 128), 4 * (i % 4));
   }
+  return true;
 }

@@ -48,23 +48,23 @@ function powerOfPositive(f: FloatCode, x: Register, y: Register): Register {
   const high = f.mul(y, orEdge(f, x, log.high));
   const low = f.fma(y, log.low, f.fms(y, log.high, high));
   // Beyond this there is nothing, or infinity, and the low part may be no number.
-  return exponential(f, high, f.and(f.compare('LT', f.abs(high), f.number(1000)), low));
+  return exponential(f, high, f.keep(f.compare('LT', f.abs(high), f.number(1000)), low));
 }
 
 export function power(f: FloatCode, x: Register, y: Register): Register {
   const result = powerOfPositive(f, f.abs(x), y);
   const whole = f.compare('EQ', f.round('zero', y), y);
   const half = f.mul(y, f.number(0.5));
-  const odd = f.and(whole, f.compare('NE', f.round('zero', half), half));
+  const odd = f.both(whole, f.compare('NE', f.round('zero', half), half));
   // The sign of an odd power; NaN for powers of negative numbers that are not whole.
-  const signed = f.xor(result, f.and(odd, f.sign(x)));
-  const none = f.andNot(whole, f.compare('LT', x, f.number(0)));
+  const signed = f.xor(result, f.keep(odd, f.sign(x)));
+  const none = f.code.without(f.compare('LT', x, f.number(0)), whole);
   const finite = f.isFinite(x);
-  const edge = f.or(signed, f.and(none, finite));
-  const minusOne = f.and(
+  const edge = f.nanWhere(f.both(none, finite), signed);
+  const minusOne = f.both(
     f.compare('EQ', x, f.number(-1)),
     f.compare('EQ', f.abs(y), f.number(Number.POSITIVE_INFINITY)),
   );
-  const one = f.or(f.or(f.compare('EQ', x, f.number(1)), f.compare('EQ', y, f.number(0))), minusOne);
+  const one = f.either(f.either(f.compare('EQ', x, f.number(1)), f.compare('EQ', y, f.number(0))), minusOne);
   return f.blend(one, f.number(1), edge);
 }

@@ -5,12 +5,14 @@
 import type { Axis, Reduce, ScalarType } from '../../../compiler/kernel/language.ts';
 import { type FloatName, fromCompute } from './convert.ts';
 import { FloatCode } from './float-code.ts';
-import { LaneCode, type LaneCount } from './lane-code.ts';
+import type { LaneCode, LaneCount } from './lane-code.ts';
 import { type Address, d, type Register, type Slot, view } from './machine.ts';
 import { isFloat, laneBitsOf } from './memory.ts';
 import { integerType } from './scalar-integers.ts';
-import type { Statements } from './statements.ts';
+import type { Level } from './scope.ts';
+import type { Bound, Statements } from './statements.ts';
 import { TooWide } from './values.ts';
+import { laneCode, lanesBelow } from './vector-sets.ts';
 
 const LANES = 16;
 
@@ -53,7 +55,7 @@ function sumInSlots(writer: Statements, { axes, body, value, init, into }: Reduc
   const { code } = values;
   const lane = laneBitsOf(into.type);
   const bytes = code.bits(lane) / 8;
-  const slot: Slot = { bytes: LANES * bytes, align: 32 };
+  const slot: Slot = { bytes: LANES * bytes, align: Math.min(64, bytes) };
   const slotAt = (i: number): Address => ({ kind: 'address', slot, scale: 1, disp: i * bytes, bits: 0 });
   const load = (from: Address) => code.load(lane, from);
   const store = (x: Register, to: Address) => m.emit('vmovups', to, code.view(x, lane));
@@ -79,14 +81,56 @@ function sumInSlots(writer: Statements, { axes, body, value, init, into }: Reduc
   writer.bindRegister(into, values.fold('add', into.type, values.value(init), total), values.lanes);
 }
 
-/** Bodies and values of the lanes of one step. */
-function step(writer: Statements, axis: Axis, lanes: LaneCount, s: Reduce, use: (value: Register) => void): void {
+/** Bodies and values of the lanes of one step: of all of them, or those of a mask. */
+function step(
+  writer: Statements,
+  axis: Axis,
+  lanes: LaneCount,
+  s: Reduce,
+  use: (value: Register) => void,
+  active?: Register,
+): void {
   const { values } = writer;
-  values.along(axis, lanes, () => {
-    writer.list(s.body);
-    use(values.value(s.value));
+  values.along(
+    axis,
+    lanes,
+    () => {
+      writer.list(s.body);
+      use(values.value(s.value));
+    },
+    active,
+  );
+}
+
+/** Folds the last turns, fewer than the lanes of all `parts` together, each into its lane. False where that cannot be. */
+function foldRest(
+  writer: Statements,
+  s: Reduce,
+  axis: Axis,
+  level: Level,
+  end: Bound,
+  lanes: LaneCount,
+  parts: readonly Register[],
+): boolean {
+  const { machine: m, values } = writer;
+  const { type } = s.into;
+  return writer.rest(level, axis, end, (count) => {
+    parts.forEach((part, i) => {
+      const active = lanesBelow(m, lanes, count, i * lanes);
+      const use = (value: Register) => {
+        const folded = values.fold(s.op, type, part, value);
+        if (part.file === 'mask') values.assign(type, part, choose(values.code, active, folded, part));
+        else values.code.assignWhere(laneBitsOf(type), active, part, folded);
+      };
+      step(writer, axis, lanes, s, use, active);
+      if (i + 1 < parts.length) writer.advance(level, axis, lanes);
+    });
   });
 }
+
+/** Of masks. */
+const choose = (code: LaneCode, mask: Register, a: Register, b: Register) =>
+  code.either(code.both(mask, a), code.without(b, mask));
 
 /** The sixteen lanes side by side in vectors; what is left of the last sixteen turns is added lane by lane. */
 function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
@@ -103,14 +147,12 @@ function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
     bits: 0,
   });
   const level = writer.open(axis, 0);
+  let parts: readonly Register[] = [];
   const vectors = writer.widest(level, (lanes) => {
-    if (lanes === 1 || LANES % lanes !== 0) {
-      if (lanes === 1) clear();
-      return;
-    }
-    const code = new LaneCode(m, lanes);
-    if (lane * lanes > 256) throw new TooWide();
-    const parts = Array.from({ length: LANES / lanes }, () => code.zero());
+    if (lanes === 1) return;
+    const code = laneCode(m, lanes);
+    if (!code.fits(lane)) throw new TooWide();
+    parts = Array.from({ length: LANES / lanes }, () => code.zero());
     writer.turns(level, axis, LANES, end, () => {
       for (const part of parts) {
         step(writer, axis, lanes, s, (value) => {
@@ -119,42 +161,22 @@ function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
         writer.advance(level, axis, lanes);
       }
     });
-    parts.forEach((part, i) => {
-      m.emit('vmovups', slotAt(i * lanes), code.view(part, lane));
-    });
   });
-  function clear(): void {
-    const zero = new LaneCode(m, 1).zero();
-    for (let i = 0; i < (LANES * lane) / 256; i++) m.emit('vmovups', slotAt((i * 256) / lane), view(zero, 256));
-  }
-
-  const exact = typeof end === 'number' && end % LANES === 0 && vectors > 1;
-  if (!exact) {
-    const counter = level.counters.get(axis) as Register;
-    writer.turns(level, axis, 1, end, () => {
-      writer.list(s.body);
-      const position = m.register('gp');
-      m.emit('mov', d(position), d(counter));
-      m.emit('and', d(position), LANES - 1);
-      const turn: Address = {
-        kind: 'address',
-        slot,
-        index: position,
-        scale: (lane / 8) as 4 | 8,
-        disp: 0,
-        bits: 0,
-      };
-      const before = m.register('vec');
-      m.emit(lane === 32 ? 'vmovss' : 'vmovsd', view(before, 128), turn);
-      const after = values.fold('add', type, before, values.scalar(s.value));
-      m.emit(lane === 32 ? 'vmovss' : 'vmovsd', turn, view(after, 128));
-      writer.advance(level, axis, 1);
+  const exact = typeof end === 'number' && end % LANES === 0;
+  let lanes = vectors;
+  if (vectors === 1 || !(exact || foldRest(writer, s, axis, level, end, vectors, parts))) {
+    // The tree by the widest vectors.
+    lanes = (Math.min(LANES * lane, m.vectorBits) / lane) as LaneCount;
+    const wide = laneCode(m, lanes);
+    const zeros = () => Array.from({ length: LANES / lanes }, () => wide.zero());
+    const stored = vectors === 1 ? zeros() : parts;
+    const each = LANES / stored.length;
+    stored.forEach((part, i) => {
+      m.emit('vmovups', slotAt(i * each), view(part, (each * lane) as 256));
     });
+    addOneByOne(writer, s, axis, level, end, slot);
+    parts = Array.from({ length: LANES / lanes }, (_, i) => wide.load(lane, slotAt(i * lanes)));
   }
-  // The tree by the widest vectors; halves of one register at its end.
-  const lanes: LaneCount = lane === 32 ? 8 : 4;
-  const wide = new LaneCode(m, lanes);
-  const parts = Array.from({ length: LANES / lanes }, (_, i) => wide.load(lane, slotAt(i * lanes)));
   const total = values.along(undefined, lanes, () => {
     let rest = parts;
     while (rest.length > 1) {
@@ -167,6 +189,26 @@ function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
   writer.bindRegister(s.into, values.fold('add', type, values.scalar(s.init), result), 1);
 }
 
+/** The turns from the counter on, each into its of sixteen elements in the stack frame. */
+function addOneByOne(writer: Statements, s: Reduce, axis: Axis, level: Level, end: Bound, slot: Slot): void {
+  const { machine: m, values } = writer;
+  const { type } = s.into;
+  const lane = laneBitsOf(type);
+  const counter = level.counters.get(axis) as Register;
+  writer.turns(level, axis, 1, end, () => {
+    writer.list(s.body);
+    const position = m.register('gp');
+    m.emit('mov', d(position), d(counter));
+    m.emit('and', d(position), LANES - 1);
+    const turn: Address = { kind: 'address', slot, index: position, scale: (lane / 8) as 4 | 8, disp: 0, bits: 0 };
+    const before = m.register('vec');
+    m.emit(lane === 32 ? 'vmovss' : 'vmovsd', view(before, 128), turn);
+    const after = values.fold('add', type, before, values.scalar(s.value));
+    m.emit(lane === 32 ? 'vmovss' : 'vmovsd', turn, view(after, 128));
+    writer.advance(level, axis, 1);
+  });
+}
+
 /** Lane l with lane l + half, until one is left: in a float sum's own order. */
 function foldHalves(
   writer: Statements,
@@ -176,14 +218,12 @@ function foldHalves(
   op: Reduce['op'],
 ): Register {
   const { machine: m, values } = writer;
-  const lane = laneBitsOf(type);
+  const code = laneCode(m, lanes);
   let result = x;
   for (let half = lanes / 2; half >= 1; half /= 2) {
-    const high = m.register('vec');
-    if (half * lane === 128) m.emit('vextractf128', view(high, 128), view(result, 256), 1);
-    else m.emit('vpshufd', view(high, 128), view(result, 128), half * lane === 64 ? 0xee : 0x55);
-    const low = result;
-    result = values.along(undefined, 4, () => values.fold(op, type, low, high));
+    const [low, high] = [result, code.upper(laneBitsOf(type), result, half)];
+    const count = Math.max(4, half) as LaneCount;
+    result = values.along(undefined, count, () => values.fold(op, type, low, high));
   }
   return result;
 }
@@ -198,6 +238,7 @@ function identityOf(code: LaneCode, op: Reduce['op'], type: ScalarType): Registe
     return fromCompute(code, type as FloatName, new FloatCode(code, compute).load(value));
   }
   const { bits, signed } = integer;
+  if (bits === 1) return code.maskOf(op === 'and' || op === 'multiply' || op === 'minimum');
   const most = signed ? 2n ** BigInt(bits - 1) - 1n : 2n ** BigInt(bits) - 1n;
   const least = signed ? -(2n ** BigInt(bits - 1)) : 0n;
   const word = () => {
@@ -209,16 +250,16 @@ function identityOf(code: LaneCode, op: Reduce['op'], type: ScalarType): Registe
       case 'and':
         return -1n;
       case 'multiply':
-        return bits === 1 ? -1n : 1n;
+        return 1n;
       case 'maximum':
-        return bits === 1 ? 0n : least;
+        return least;
       case 'minimum':
-        return bits === 1 ? -1n : most;
+        return most;
       default:
         return op satisfies never;
     }
   };
-  return code.load(lane, code.words(lane, word()));
+  return code.constant(lane, word());
 }
 
 /** Operations whose order cannot be seen: lanes fold what they meet, then each other. */
@@ -229,26 +270,39 @@ function foldAlong(writer: Statements, s: Reduce, axis: Axis): void {
   const end = writer.bound(axis.extent);
   const result = values.copy(type, values.scalar(s.init));
   const level = writer.open(axis, 0);
+  let done = false;
   writer.widest(level, (lanes) => {
     if (lanes === 1) return;
-    if (lane * lanes > 256) throw new TooWide();
-    const start = identityOf(new LaneCode(m, lanes), s.op, type);
+    const code = laneCode(m, lanes);
+    if (!code.fits(lane)) throw new TooWide();
+    const start = identityOf(code, s.op, type);
     writer.turns(level, axis, lanes, end, () => {
       step(writer, axis, lanes, s, (value) => {
         values.assign(type, start, values.fold(s.op, type, start, value));
       });
       writer.advance(level, axis, lanes);
     });
+    done = (typeof end === 'number' && end % lanes === 0) || foldRest(writer, s, axis, level, end, lanes, [start]);
     const folded = foldHalves(writer, lanes, start, type, s.op);
-    const integer = integerType(type);
-    const one =
-      integer === undefined ? folded : values.integers.wrap(new LaneCode(m, 1).toGeneral(lane, folded), integer);
-    values.assign(type, result, values.fold(s.op, type, result, one));
+    values.assign(type, result, values.fold(s.op, type, result, scalarOf(writer, type, folded)));
   });
-  writer.turns(level, axis, 1, end, () => {
-    writer.list(s.body);
-    values.assign(type, result, values.fold(s.op, type, result, values.scalar(s.value)));
-    writer.advance(level, axis, 1);
-  });
+  if (!done) {
+    writer.turns(level, axis, 1, end, () => {
+      writer.list(s.body);
+      values.assign(type, result, values.fold(s.op, type, result, values.scalar(s.value)));
+      writer.advance(level, axis, 1);
+    });
+  }
   writer.bindRegister(s.into, result, 1);
+}
+
+/** The first lane of a vector of folded ones as a scalar. */
+function scalarOf({ machine, values }: Statements, type: ScalarType, folded: Register): Register {
+  const integer = integerType(type);
+  if (integer === undefined) return folded;
+  const bits =
+    folded.file === 'mask'
+      ? laneCode(machine, 4).firstOf(32, folded)
+      : laneCode(machine, 1).toGeneral(laneBitsOf(type), folded);
+  return values.integers.wrap(bits, integer);
 }

@@ -5,7 +5,7 @@
 import type { SmallFloatType } from '../../../numerics/rounding.ts';
 import { FloatCode } from './float-code.ts';
 import { f32Bits, type LaneCode } from './lane-code.ts';
-import { type Register, view } from './machine.ts';
+import type { Register } from './machine.ts';
 
 interface F8 {
   readonly mantissa: number;
@@ -26,9 +26,8 @@ export function widen(code: LaneCode, type: SmallFloatType, x: Register): Regist
     case 'bf16':
       return code.op('vpslld', 32, x, 16);
     case 'f16': {
-      const words = packWords(code, x);
       const result = code.machine.register('vec');
-      code.machine.emit('vcvtph2ps', code.view(result, 32), view(words, 128));
+      code.machine.emit('vcvtph2ps', code.view(result, 32), code.halfView(code.packWords(x)));
       return result;
     }
     case 'f8E4M3FN':
@@ -53,9 +52,9 @@ export function narrow(code: LaneCode, type: SmallFloatType, x: Register): Regis
     }
     case 'f16': {
       const words = code.machine.register('vec');
-      code.machine.emit('vcvtps2ph', view(words, 128), code.view(x, 32), 0);
+      code.machine.emit('vcvtps2ph', code.halfView(words), code.view(x, 32), 0);
       const result = code.machine.register('vec');
-      code.machine.emit('vpmovzxwd', code.view(result, 32), view(words, 128));
+      code.machine.emit('vpmovzxwd', code.view(result, 32), code.halfView(words));
       return result;
     }
     case 'f8E4M3FN':
@@ -66,20 +65,6 @@ export function narrow(code: LaneCode, type: SmallFloatType, x: Register): Regis
   }
 }
 
-/** The low halves of 32-bit lanes, which hold at most 16 bits, next to each other in an xmm register. */
-export function packWords(code: LaneCode, x: Register): Register {
-  const m = code.machine;
-  const result = m.register('vec');
-  if (code.lanes === 8) {
-    const high = m.register('vec');
-    m.emit('vextracti128', view(high, 128), view(x, 256), 1);
-    m.emit('vpackusdw', view(result, 128), view(x, 128), view(high, 128));
-  } else {
-    m.emit('vpackusdw', view(result, 128), view(x, 128), view(x, 128));
-  }
-  return result;
-}
-
 function widenF8(code: LaneCode, { mantissa, bias, nan, overflow }: F8, x: Register): Register {
   const f = new FloatCode(code, 32);
   const magnitude = code.op('vpand', 32, x, code.words(32, 0x7f));
@@ -87,8 +72,8 @@ function widenF8(code: LaneCode, { mantissa, bias, nan, overflow }: F8, x: Regis
   // The exponent is moved by a multiplication, which is exact and knows subnormals.
   const shifted = code.op('vpslld', 32, magnitude, 23 - mantissa);
   const value = f.mul(shifted, f.number(2 ** (127 - bias)));
-  const special = code.op('vpcmpgtd', 32, magnitude, code.words(32, Math.min(nan, overflow) - 1));
-  const fraction = overflow === nan ? code.load(32, code.words(32, 0x7fc00000)) : withInfinity(code, shifted);
+  const special = code.compareIntegers('GE', 32, true, magnitude, code.constant(32, Math.min(nan, overflow)));
+  const fraction = overflow === nan ? code.constant(32, 0x7fc00000) : withInfinity(code, shifted);
   return f.or(f.blend(special, fraction, value), sign);
 }
 

@@ -8,6 +8,7 @@ import { laneBitsOf, scatterLanes, storeLanes, storeScalar } from './memory.ts';
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
 import { TooWide, type Values } from './values.ts';
+import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 
 /** A bound of a loop: a number known now, or a register. */
 export type Bound = number | Register;
@@ -16,23 +17,14 @@ export class Statements {
   readonly machine: Machine;
   readonly scope: Scope;
   readonly values: Values;
-  /** Lane counts to try, the widest first; the last is 1. */
-  readonly #widths: readonly LaneCount[];
   readonly #variables: ReadonlySet<Local>;
   /** Registers of variables. */
   readonly #changing = new Set<Register>();
 
-  constructor(
-    machine: Machine,
-    scope: Scope,
-    values: Values,
-    widths: readonly LaneCount[],
-    body: readonly Statement[],
-  ) {
+  constructor(machine: Machine, scope: Scope, values: Values, body: readonly Statement[]) {
     this.machine = machine;
     this.scope = scope;
     this.values = values;
-    this.#widths = widths;
     const variables = new Set<Local>();
     findVariables(body, variables);
     this.#variables = variables;
@@ -143,18 +135,14 @@ export class Statements {
     const stride = values.stride(linear);
     if (stride === 0) throw new TooWide();
     const result = values.value(value);
-    const lane = laneBitsOf(buffer.element);
-    if (where === undefined) {
-      const to = scope.address(buffer, linear);
-      if (stride === 1) storeLanes(code, buffer.element, result, to);
-      else scatterLanes(code, buffer.element, result, to, stride);
-      return;
-    }
-    const narrow = buffer.element !== 'f32' && laneBitsOf(buffer.element) === 32;
-    if (stride !== 1 || (narrow && buffer.element !== 'i32' && buffer.element !== 'ui32')) throw new TooWide();
-    const mask = values.value(where);
+    const mask = where && values.value(where);
+    const lanesMask = mask && laneBitsOf(buffer.element) === 64 ? code.widenMask(mask) : mask;
     const to = scope.address(buffer, linear);
-    storeLanes(code, buffer.element, result, to, lane === 64 ? code.widenSigned(mask) : mask);
+    const stored =
+      stride === 1
+        ? storeLanes(code, buffer.element, result, to, lanesMask)
+        : scatterLanes(code, buffer.element, result, to, stride, lanesMask);
+    if (!stored) throw new TooWide();
   }
 
   #while(s: Statement & { kind: 'while' }): void {
@@ -230,7 +218,7 @@ export class Statements {
     });
   }
 
-  /** As many lanes as the body allows, then one at a time what is left. */
+  /** As many lanes as the body allows; what is left in lanes of which only some are active, or one at a time. */
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
     const level = this.open(axis, start);
     const write = (lanes: LaneCount) =>
@@ -239,12 +227,41 @@ export class Statements {
         this.advance(level, axis, lanes);
       });
     const lanes = this.widest(level, write);
-    if (lanes > 1 && !(start === 0 && typeof end === 'number' && end % lanes === 0)) write(1);
+    if (lanes === 1 || (start === 0 && typeof end === 'number' && end % lanes === 0)) return;
+    const masked = this.rest(level, axis, end, (count) =>
+      this.values.along(axis, lanes, () => this.list(body), lanesBelow(this.machine, lanes, count)),
+    );
+    if (!masked) write(1);
+  }
+
+  /** What whole vectors have left of a loop, `count` turns, by one body. False, and nothing written, where that cannot be. */
+  rest(level: Level, axis: Axis, end: Bound, write: (count: Register) => void): boolean {
+    const { machine: m, scope } = this;
+    if (!masksMemory(m)) return false;
+    const items: Item[] = m.block();
+    const done = m.newLabel();
+    const count = m.register('gp');
+    try {
+      m.into(items, () =>
+        scope.inside(level, () => {
+          m.emit('mov', q(count), typeof end === 'number' ? end : q(end));
+          m.emit('sub', q(count), q(level.counters.get(axis) as Register));
+          m.emit('jle', done);
+          write(count);
+          m.bind(done);
+        }),
+      );
+      return true;
+    } catch (error) {
+      if (!(error instanceof TooWide)) throw error;
+      items.length = 0;
+      return false;
+    }
   }
 
   /** Writes with the most lanes that can be, and says how many. */
   widest(level: Level, write: (lanes: LaneCount) => void): LaneCount {
-    for (const lanes of this.#widths) {
+    for (const lanes of laneCounts[this.machine.vectorBits]) {
       const items: Item[] = this.machine.block();
       try {
         this.machine.into(items, () => write(lanes));

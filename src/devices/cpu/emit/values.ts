@@ -9,13 +9,14 @@ import { computeBits, convertLanes, convertScalar, fromCompute, isFloatName, toC
 import { FloatCode } from './float-code.ts';
 import type { Linear } from './index-form.ts';
 import { keyOf } from './index-form.ts';
-import { LaneCode, type LaneCount } from './lane-code.ts';
+import type { LaneCode, LaneCount } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';
-import { d, type Machine, q, type Register, view } from './machine.ts';
+import { d, k, type Machine, q, type Register, view } from './machine.ts';
 import { floatBinary, floatUnary } from './math.ts';
 import { gatherLanes, isFloat, laneBitsOf, loadLanes, loadScalar } from './memory.ts';
 import { integerType, type ScalarIntegers } from './scalar-integers.ts';
 import type { Scope } from './scope.ts';
+import { laneCode } from './vector-sets.ts';
 
 /**
  * Thrown where a loop cannot be written with so many lanes: it is written again with fewer. One lane takes everything.
@@ -39,7 +40,7 @@ export class Values {
     this.machine = machine;
     this.scope = scope;
     this.integers = integers;
-    this.#code = new LaneCode(machine, 1);
+    this.#code = laneCode(machine, 1);
     scope.evaluate = (e) => this.scalar(e);
   }
 
@@ -53,10 +54,10 @@ export class Values {
     return this.#axis;
   }
 
-  /** Writes code with lanes along an axis. */
-  along<T>(axis: Axis | undefined, lanes: LaneCount, write: () => T): T {
+  /** Writes code with lanes along an axis, all of them or those of a mask. */
+  along<T>(axis: Axis | undefined, lanes: LaneCount, write: () => T, active?: Register): T {
     const [code, before] = [this.#code, this.#axis];
-    this.#code = new LaneCode(this.machine, lanes);
+    this.#code = laneCode(this.machine, lanes, active);
     this.#axis = axis;
     try {
       return write();
@@ -147,20 +148,25 @@ export class Values {
         const [a, b] = [this.scalar(e.a), this.scalar(e.b)];
         const integer = integerType(type);
         if (integer !== undefined) return integers.compare(e.op, a, b, integer);
-        return this.#bit(this.#floatMask(type, (f, x, y) => f.compare(e.op, x, y), a, b));
+        return this.#bit(
+          type,
+          this.#floatMask(type, (f, x, y) => f.compare(e.op, x, y), a, b),
+        );
       }
       case 'is_finite': {
         const x = this.scalar(e.x);
         if (!isFloatName(e.x.type)) return integers.constant(1);
-        return this.#bit(this.#floatMask(e.x.type, (f, value) => f.isFinite(value), x, x));
+        return this.#bit(
+          e.x.type,
+          this.#floatMask(e.x.type, (f, value) => f.isFinite(value), x, x),
+        );
       }
       case 'select': {
         const condition = this.scalar(e.condition);
         const [a, b] = [this.scalar(e.a), this.scalar(e.b)];
         if (!isFloat(e.type)) return integers.select(condition, a, b);
-        const mask = integers.copy(condition);
-        this.machine.emit('neg', q(mask));
-        return this.#code.blend(laneBitsOf(e.type), this.#code.fromGeneral(laneBitsOf(e.type), mask), a, b);
+        const lane = laneBitsOf(e.type);
+        return this.#code.blend(lane, this.#code.maskOfBit(lane, condition), a, b);
       }
       case 'convert':
         return convertScalar(this.#code, e.x.type, e.type, this.scalar(e.x));
@@ -172,7 +178,7 @@ export class Values {
   }
 
   #floatConstant(type: ScalarType, value: number): Register {
-    const one = new LaneCode(this.machine, 1);
+    const one = laneCode(this.machine, 1);
     if (type === 'f64' || type === 'f32') return new FloatCode(one, laneBitsOf(type)).load(value);
     return convertScalar(one, 'f32', type, new FloatCode(one, 32).load(value));
   }
@@ -189,8 +195,8 @@ export class Values {
   }
 
   /** 0 or 1 of the first lane of a mask. */
-  #bit(mask: Register): Register {
-    const bit = this.#code.toGeneral(32, mask);
+  #bit(type: ScalarType, mask: Register): Register {
+    const bit = this.#code.firstOf(laneBitsOf(type), mask);
     this.machine.emit('and', d(bit), 1);
     return bit;
   }
@@ -224,7 +230,7 @@ export class Values {
   /** In lanes along the axis; 64-bit ones for wide types, i1 a mask of 32-bit lanes. With one lane as `scalar`. */
   value(e: Expression): Register {
     if (this.lanes === 1) return this.scalar(e);
-    if (elementWidth(e.type) * this.lanes > 256) throw new TooWide();
+    if (!this.#code.fits(laneBitsOf(e.type))) throw new TooWide();
     if (!this.varies(e)) return this.#spread(e);
     return this.#lanes(e);
   }
@@ -235,16 +241,13 @@ export class Values {
     const lane = laneBitsOf(e.type);
     if (e.kind === 'constant') {
       if (e.type === 'f64' || e.type === 'f32') return new FloatCode(code, lane).load(Number(e.value));
-      if (e.type === 'i1') return code.load(32, code.words(32, e.value ? -1 : 0));
-      if (!isFloat(e.type)) return code.load(lane, code.words(lane, BigInt(e.value)));
+      if (e.type === 'i1') return code.maskOf(Boolean(e.value));
+      if (!isFloat(e.type)) return code.constant(lane, BigInt(e.value));
     }
     const write = () => {
       const one = this.scalar(e);
       if (isFloat(e.type)) return code.broadcast(lane, one);
-      if (e.type !== 'i1') return code.broadcast(lane, code.fromGeneral(lane, one));
-      const mask = this.integers.copy(one);
-      this.machine.emit('neg', q(mask));
-      return code.broadcast(32, code.fromGeneral(32, mask));
+      return e.type === 'i1' ? code.maskOfBit(32, one) : code.broadcast(lane, code.fromGeneral(lane, one));
     };
     return this.scope.at(this.scope.depthOf(e), `v${code.lanes}${keyOf(e)}`, write);
   }
@@ -264,7 +267,9 @@ export class Values {
         const from = scope.address(e.buffer, index);
         if (stride === 1) return loadLanes(code, e.buffer.element, from);
         if (Math.abs(stride) * 8 * elementBytes(e.buffer.element) >= 2 ** 31) throw new TooWide();
-        return gatherLanes(code, e.buffer.element, from, stride);
+        const gathered = gatherLanes(code, e.buffer.element, from, stride);
+        if (gathered === undefined) throw new TooWide();
+        return gathered;
       }
       case 'unary':
         return this.#unary(e.op, e.type, this.value(e.x));
@@ -279,9 +284,7 @@ export class Values {
             type,
             this.#floatMask(type, (f, x, y) => f.compare(e.op, x, y), a, b),
           );
-        const mask = new LaneIntegers(code).compare(e.op, a, b, integer);
-        if (mask === undefined) throw new TooWide();
-        return mask;
+        return new LaneIntegers(code).compare(e.op, a, b, integer);
       }
       case 'is_finite': {
         const x = this.value(e.x);
@@ -294,7 +297,8 @@ export class Values {
         const lane = laneBitsOf(e.type);
         const mask = this.value(e.condition);
         const [a, b] = [this.value(e.a), this.value(e.b)];
-        return code.blend(lane, lane === 64 ? code.widenSigned(mask) : mask, a, b);
+        if (e.type === 'i1') return code.either(code.both(mask, a), code.without(b, mask));
+        return code.blend(lane, lane === 64 ? code.widenMask(mask) : mask, a, b);
       }
       case 'convert': {
         const converted = convertLanes(code, e.x.type, e.type, this.value(e.x));
@@ -367,24 +371,21 @@ export class Values {
 
   /** A new register of the same kind with the same value. */
   copy(type: ScalarType, x: Register): Register {
-    if (x.file === 'gp') return this.integers.copy(x);
-    const result = this.machine.register('vec');
-    const bits = this.#code.bits(laneBitsOf(type));
-    this.machine.emit('vmovaps', view(result, bits), view(x, bits));
+    const result = this.machine.register(x.file);
+    this.assign(type, result, x);
     return result;
   }
 
   /** Changes what a register holds. */
   assign(type: ScalarType, target: Register, x: Register): void {
     if (target.file === 'gp') this.machine.emit('mov', q(target), q(x));
+    else if (target.file === 'mask') this.machine.emit('kmovw', k(target), k(x));
     else {
       const bits = this.#code.bits(laneBitsOf(type));
       this.machine.emit('vmovaps', view(target, bits), view(x, bits));
     }
   }
 }
-
-const elementWidth = (type: ScalarType) => laneBitsOf(type);
 
 /** What `Scope.sum` takes apart. */
 function isSum(e: Expression): boolean {

@@ -1,6 +1,7 @@
 /** Tiles of keys and values from the pools as f32: keys with positions as lanes, values as they lie. */
-import { LaneCode } from '../emit/lane-code.ts';
+import type { LaneCode } from '../emit/lane-code.ts';
 import { at, type Register, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { type PoolElement, TILE } from './attention-shape.ts';
 import type { KernelWriter } from './writer.ts';
 
@@ -21,7 +22,7 @@ export function emitKeyPanel<B extends string>(
   to: Register,
 ): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   // Four words of each of eight positions at a time; a word is a pair of bf16, which is taken apart behind the transposition.
   const pairs = element === 'bf16';
   const perTurn = pairs ? 8 : 4;
@@ -35,7 +36,7 @@ export function emitKeyPanel<B extends string>(
   const source = w.value(from);
   const target = w.value(to);
   const end = w.sum(to, 4 * TILE * dim);
-  const highHalf = pairs ? code.load(32, code.words(32, 0xffff0000)) : undefined;
+  const highHalf = pairs ? code.constant(32, 0xffff0000) : undefined;
   w.whileBelow(target, end, 4 * TILE * perTurn, () => {
     for (const half of [0, 1]) {
       const rows = [0, 1, 2, 3].map((row) => {
@@ -78,7 +79,7 @@ export function emitValuePanel<B extends string>(
   valid: Register,
 ): void {
   const { m } = w;
-  const code = new LaneCode(m, 8);
+  const code = laneCode(m, 8);
   const source = w.value(from);
   const target = w.value(to);
   const validEnd = w.sum(to, w.product(valid, 4 * dim));

@@ -13,6 +13,12 @@ export interface Rows {
   readonly stride: number;
 }
 
+/** Memory that will be needed: so many bytes are asked for in equal parts, `at` moves on. */
+export interface Prefetch {
+  readonly at: Register;
+  readonly bytes: number;
+}
+
 export interface Product {
   readonly a: Rows;
   readonly b: Rows;
@@ -22,12 +28,13 @@ export interface Product {
   readonly columns: number;
   /** Whether c is added to. */
   readonly accumulate: boolean;
+  readonly ahead: Prefetch;
 }
 
 export function emitProduct<B extends string>(
   w: KernelWriter<B>,
   code: LaneCode,
-  { a, b, c, count, columns, accumulate }: Product,
+  { a, b, c, count, columns, accumulate, ahead }: Product,
 ): void {
   const { m } = w;
   const bytes = 4 * code.lanes;
@@ -40,7 +47,10 @@ export function emitProduct<B extends string>(
   const [left, right] = [w.value(a.base), w.value(b.base)];
   const unroll = [8, 4, 2, 1].find((turns) => count % turns === 0) as number;
   const end = w.sum(a.base, 4 * count);
+  const lines = Math.ceil((ahead.bytes * unroll) / count / 64);
   w.whileBelow(left, end, 4 * unroll, () => {
+    for (let line = 0; line < lines; line++) m.emit('prefetcht0', at(ahead.at, 64 * line));
+    w.change('add', ahead.at, 64 * lines);
     for (let k = 0; k < unroll; k++) {
       const part = vectors.map((vector) => code.load(32, at(right, k * b.stride + vector * bytes)));
       for (const row of rows) {

@@ -65,7 +65,7 @@ export interface Frame {
   readonly rows: number;
   /** f32 [rows, keyDim]. */
   readonly queries: Slot;
-  /** f32 [rows, partition]: scores, then weights. */
+  /** f32 [rows, partition]: scores, then weights, `scoreRowBytes` a row. */
   readonly scores: Slot;
   /** f32 [rows, valueDim]: of this partition, and of those before it. */
   readonly next: Slot;
@@ -87,19 +87,23 @@ export const tileEntry = { bytes: 16, slot: 0, column: 8, columnFloat: 12 } as c
 
 const maxRows = 64;
 
-export function frameOf({ heads, kvHeads, keyDim, valueDim, partition }: AttentionShape): Frame {
+/** From a row of scores to the next: a line more than they need, or rows would share few sets of the cache. */
+export const scoreRowBytes = ({ partition }: Pick<AttentionShape, 'partition'>) => 4 * partition + 64;
+
+export function frameOf(shape: AttentionShape): Frame {
+  const { heads, kvHeads, keyDim, valueDim, partition } = shape;
   const rows = Math.max(maxRows, ROWS * Math.ceil(heads / kvHeads / ROWS));
   const slot = (bytes: number): Slot => ({ bytes, align: 32 });
   return {
     rows,
     queries: slot(4 * rows * keyDim),
-    scores: slot(4 * rows * partition),
+    scores: slot(rows * scoreRowBytes(shape)),
     next: slot(4 * rows * valueDim),
     running: slot(4 * rows * valueDim),
     nextStatistics: slot(8 * rows),
     runningStatistics: slot(8 * rows),
     panel: slot(4 * TILE * Math.max(keyDim, valueDim)),
-    tiles: slot((tileEntry.bytes * partition) / TILE),
+    tiles: slot(tileEntry.bytes * (partition / TILE + 1)),
     seen: slot(16 * rows),
     seenHere: slot(8 * rows),
   };

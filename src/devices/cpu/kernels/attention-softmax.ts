@@ -4,8 +4,9 @@
  */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential, tangentHyperbolic } from '../emit/functions.ts';
-import { LaneCode, type LaneCount } from '../emit/lane-code.ts';
+import { constantAt, type LaneCode, type LaneCount } from '../emit/lane-code.ts';
 import { type Address, at, d, type Register, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { type AttentionShape, type Frame, TILE, tileEntry } from './attention-shape.ts';
 import { inSlot, type KernelWriter } from './writer.ts';
 
@@ -16,7 +17,7 @@ const broadcast = (code: LaneCode, from: Address) => code.op('vbroadcastss', 32,
 const storeFirst = (code: LaneCode, to: Address, x: Register) => code.machine.emit('vmovss', to, view(x, 128));
 
 /** 0 in place of -inf, the maximum of nothing. */
-const finite = (f: FloatCode, max: Register) => f.andNot(f.compare('EQ', max, f.number(NOTHING)), max);
+const finite = (f: FloatCode, max: Register) => f.keep(f.compare('NE', max, f.number(NOTHING)), max);
 
 /** Lane l with lane l + half until one is left, from vectors that hold 16. */
 function across(
@@ -27,7 +28,7 @@ function across(
   const m = code.machine;
   let lanes: LaneCount = code.lanes;
   let all = parts.reduce((a, b) => fold(new FloatCode(code, 32), a, b));
-  const narrow = new FloatCode(new LaneCode(m, 4), 32);
+  const narrow = new FloatCode(laneCode(m, 4), 32);
   if (lanes === 8) {
     const high = m.register('vec');
     m.emit('vextractf128', view(high, 128), view(all, 256), 1);
@@ -82,8 +83,11 @@ export function emitSoftmax<B extends string>(
       if (softCap !== undefined)
         score = f.mul(tangentHyperbolic(f, f.div(score, f.number(softCap))), f.number(softCap));
       const index = Array.from({ length: lanes }, (_, i) => lanes * vector + i);
-      const position = f.add(broadcast(code, at(entry, tileEntry.columnFloat)), code.list(floatBits(index)));
-      const isSeen = f.and(f.compare('GE', position, first), f.compare('LT', position, last));
+      const position = f.add(
+        broadcast(code, at(entry, tileEntry.columnFloat)),
+        constantAt(m, Float32Array.from(index)),
+      );
+      const isSeen = f.both(f.compare('GE', position, first), f.compare('LT', position, last));
       score = f.blend(isSeen, score, none);
       m.emit('vmovups', place(vector), code.view(score, 32));
       // vmaxps forgets what is no number.
@@ -94,7 +98,7 @@ export function emitSoftmax<B extends string>(
   const max = across(code, [f.or(most[0], unordered), ...most.slice(1)], (f, a, b) => f.maximum(a, b));
   storeFirst(code, at(statistics), max);
 
-  const origin = code.broadcast(32, finite(new FloatCode(new LaneCode(m, 4), 32), max));
+  const origin = code.broadcast(32, finite(new FloatCode(laneCode(m, 4), 32), max));
   const sums = vectors.map(() => code.zero());
   forEachTile((place) => {
     for (const vector of vectors) {
@@ -109,8 +113,6 @@ export function emitSoftmax<B extends string>(
     across(code, sums, (f, a, b) => f.add(a, b)),
   );
 }
-
-const floatBits = (values: readonly number[]) => [...new Int32Array(Float32Array.from(values).buffer)];
 
 /** A softmax under way, in memory: maximum and sum at `statistics`, f32 [valueDim] at `values`. */
 export interface State {

@@ -33,7 +33,7 @@ export interface FrameShape<B extends string> {
   readonly buffers: readonly B[];
   /** Tokens of a run: an argument after the buffers where they are symbolic. */
   readonly tokens: Dim;
-  /** Of 32-byte aligned memory at rsp. */
+  /** Of memory at rsp, aligned to lines of the cache. */
   readonly stackBytes: number;
 }
 
@@ -52,12 +52,13 @@ const SAVED = [rbx, rbp, r12, r13, r14, r15, rdi];
 
 /**
  * `emitStart` runs once and leaves the number of units in rax; it keeps rsi and r8. What it puts into vector registers, r9 to
- * r14 and nothing else is there when `emitUnit` begins.
+ * r14 and nothing else is there when `emitUnit` begins. `emitEnd` takes back what it changed besides registers.
  */
 export function buildKernel<B extends string>(
   { name, buffers, tokens, stackBytes }: FrameShape<B>,
   emitStart: (frame: Frame<B>) => void,
   emitUnit: (frame: Frame<B>) => void,
+  emitEnd: (frame: Frame<B>) => void = () => {},
 ): EmittedKernel {
   const a = new Assembler();
   const frame: Frame<B> = {
@@ -71,7 +72,7 @@ export function buildKernel<B extends string>(
   for (const register of SAVED) a.emit('push', register);
   a.emit('mov', rbp, rsp);
   a.emit('sub', rsp, stackBytes);
-  a.emit('and', rsp, -32);
+  a.emit('and', rsp, -64);
   // An index and a count that are passed as 32 bits may have anything above them.
   a.emit('mov', esi, esi);
   a.emit('mov', r8d, edx);
@@ -97,6 +98,7 @@ export function buildKernel<B extends string>(
   a.emit('cmp', unit, end);
   a.emit('jb', next);
   a.bind(done);
+  emitEnd(frame);
   a.emit('vzeroupper');
   a.emit('mov', rsp, rbp);
   for (const register of SAVED.toReversed()) a.emit('pop', register);
@@ -111,13 +113,13 @@ export function buildKernel<B extends string>(
       ...(typeof tokens === 'number' ? [] : [{ kind: 'dim' as const, sym: tokens.sym }]),
     ],
     parallel: true,
-    stackBytes: stackBytes + 32 + 8 * (SAVED.length + 1),
+    stackBytes: stackBytes + 64 + 8 * (SAVED.length + 1),
     listing: () => code.listing(),
   };
 }
 
 /** A vector whose bytes repeat `pattern`. */
 export function loadPattern(a: Assembler, register: Vec, pattern: readonly number[]): void {
-  const bytes = Uint8Array.from({ length: 32 }, (_, i) => pattern[i % pattern.length] as number);
-  a.emit('vmovdqa', register, rip(a.constant(bytes)));
+  const bytes = Uint8Array.from({ length: register.bits / 8 }, (_, i) => pattern[i % pattern.length] as number);
+  a.emit('vmovaps', register, rip(a.constant(bytes)));
 }

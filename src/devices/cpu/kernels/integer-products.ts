@@ -10,9 +10,10 @@
 import { lanes, type Vec, ymm } from '../asm/operands.ts';
 import type { IntegerFormat } from './levels.ts';
 import { tiles } from './packing.ts';
-import { halves, type Product, type Tile } from './product.ts';
+import { halves, type Product, panelVectors, type Tile } from './product.ts';
 import { records } from './quantize-activations.ts';
 
+const vectors = panelVectors[256];
 const small = records[32];
 const large = records[256];
 
@@ -149,6 +150,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    * q = -128 .. 127: |q| as u8 times the activation with the sign of q. Two products: at most 2 * 128 * 127 = 32512.
    */
   q8_0: {
+    vectors,
     tokens: [4, 2, 1],
     unroll: 1,
     inRegisters: false,
@@ -184,6 +186,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    * ends as a sum of 16 (level - 8) * x: at most 16 * 8 * 127 = 16256.
    */
   q4_0: {
+    vectors,
     tokens: [4, 2, 1],
     unroll: 1,
     inRegisters: false,
@@ -232,6 +235,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    * 2 * 30480 * 63 * 8 < 2^25. Minima: mn, 6 bits, times a sum of 32 activations, over 8 sub-blocks: < 2^22.
    */
   q4_K: {
+    vectors,
     tokens: [4, 2, 1],
     unroll: 1,
     inRegisters: false,
@@ -270,6 +274,7 @@ export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
    * 2 * 32512 * 128 * 16 < 2^28.
    */
   q6_K: {
+    vectors,
     tokens: [4, 2, 1],
     unroll: 1,
     inRegisters: false,

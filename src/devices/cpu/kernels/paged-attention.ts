@@ -7,11 +7,11 @@
  * share the units by the number of scores in them. How the work is divided changes no bits.
  */
 import type { EmittedKernel } from '../emit/abi.ts';
-import { LaneCode } from '../emit/lane-code.ts';
 import { at, d, q, RAX, type Register, view } from '../emit/machine.ts';
 import { ScalarIntegers } from '../emit/scalar-integers.ts';
-import { emitKeyPanel, emitValuePanel } from './attention-panels.ts';
-import { emitProduct } from './attention-product.ts';
+import { laneCode } from '../emit/vector-sets.ts';
+import { emitKeyPanel, emitValuePanel, type PanelSource } from './attention-panels.ts';
+import { emitProduct, type Prefetch } from './attention-product.ts';
 import {
   type AttentionShape,
   canSplit,
@@ -22,6 +22,7 @@ import {
   partialBytes,
   partitionsOf,
   ROWS,
+  scoreRowBytes,
   splitTokens,
   TILE,
   tileEntry,
@@ -105,8 +106,8 @@ class Attention {
     const [mine, end] = [0, 1].map((next) => {
       return divided(w, w.product(total, w.sum(w.threadIndex, next)), w.threadCount);
     }) as [Register, Register];
-    // Some units a thread, so that all end at about the same time.
-    const wanted = divided(w, total, w.product(w.threadCount, 8));
+    // At least two units a thread, so that all end at about the same time.
+    const wanted = divided(w, total, w.product(w.threadCount, 2));
     const done = w.value(0);
     const split = this.#isSplit(w);
     this.#forEachBlock(w, (block) => {
@@ -118,7 +119,7 @@ class Attention {
         const span = this.#span(w, block, from, to);
         // Neighbouring heads lie side by side: the more of them, the longer the runs in memory.
         const perHead = w.product(span, block.rows);
-        const heads = divided(w, wanted, w.sum(perHead, 1));
+        const heads = divided(w, w.sum(wanted, w.shift(perHead, 'shr', 1)), w.sum(perHead, 1));
         w.bound(heads, 'min', most);
         w.bound(heads, 'max', 1);
         w.forEach(0, kvHeads, heads, (head) => {
@@ -140,7 +141,7 @@ class Attention {
   merge(): EmittedKernel {
     const { tokens, heads, valueDim, sinks } = this.#shape;
     const w = this.#writer('paged_attention_merge');
-    const code = new LaneCode(w.m, 8);
+    const code = laneCode(w.m, 8);
     const all = w.dim(tokens);
     const { running, runningStatistics } = this.#frame;
     const row = w.product(all, heads);
@@ -252,7 +253,7 @@ class Attention {
   #unit(w: Writer, unit: Unit, split: Register | undefined): void {
     const { valueDim, heads, sinks } = this.#shape;
     const { running, runningStatistics, next, nextStatistics } = this.#frame;
-    const code = new LaneCode(w.m, 8);
+    const code = laneCode(w.m, 8);
     this.#loadQueries(w, unit);
     this.#forEachRow(w, unit, ({ row }) =>
       emitEmpty(w, code, valueDim, stateAt(w, runningStatistics, running, valueDim, row)),
@@ -278,7 +279,7 @@ class Attention {
 
   /** Copies a state. */
   #keep(w: Writer, from: State, to: State): void {
-    const code = new LaneCode(w.m, 8);
+    const code = laneCode(w.m, 8);
     w.m.emit('mov', q(RAX), at(from.statistics));
     w.m.emit('mov', at(to.statistics), q(RAX));
     for (let i = 0; i < 4 * this.#shape.valueDim; i += 32) {
@@ -310,7 +311,7 @@ class Attention {
   #loadQueries(w: Writer, unit: Unit): void {
     const { heads, keyDim, window } = this.#shape;
     const { m } = w;
-    const code = new LaneCode(m, 8);
+    const code = laneCode(m, 8);
     const { queries, seen } = this.#frame;
     const zero = code.zero();
     const all = w.addressOf(queries);
@@ -343,33 +344,33 @@ class Attention {
     const { keyDim, valueDim, partition } = this.#shape;
     const { m } = w;
     const frame = this.#frame;
-    const code = new LaneCode(m, 8);
+    const code = laneCode(m, 8);
     const start = w.product(p, partition);
+    const scoreBytes = scoreRowBytes(this.#shape);
     const end = w.sum(start, partition);
     w.bound(end, 'min', unit.block.last);
     const tiles = this.#listTiles(w, unit.block, start, end);
     this.#placeSeen(w, unit.block, start);
 
-    this.#forEachTile(w, unit, tiles, ({ slot, column, firstRow, head }) => {
+    this.#forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
       const panel = w.addressOf(frame.panel);
-      const element = this.#shape.keys;
-      const from = w.sum(w.buffer('kPool'), w.product(slot, this.#keyRowBytes));
-      w.change('add', from, w.product(head, keyDim * elementSize[element]));
-      emitKeyPanel(w, { element, dim: keyDim, rowBytes: this.#keyRowBytes, from }, panel);
+      emitKeyPanel(w, this.#keySource(w, slot, head), panel);
+      const ahead = this.#ahead(w, unit, this.#keySource(w, next, unit.head), head, panel);
       this.#forEachRows(w, unit, firstRow, (row) => {
+        w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(frame.queries), w.product(row, 4 * keyDim));
-        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, 4 * partition));
+        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         emitProduct(w, code, {
           a: { base: a, stride: 4 * keyDim },
           b: { base: panel, stride: 4 * TILE },
-          c: { base: c, stride: 4 * partition },
-          ...{ count: keyDim, columns: TILE, accumulate: false },
+          c: { base: c, stride: scoreBytes },
+          ...{ count: keyDim, columns: TILE, accumulate: false, ahead },
         });
       });
     });
 
     this.#forEachRow(w, unit, ({ row, tokenOfBlock }) => {
-      const scores = w.sum(w.addressOf(frame.scores), w.product(row, 4 * partition));
+      const scores = w.sum(w.addressOf(frame.scores), w.product(row, scoreBytes));
       const seen = inSlot(frame.seenHere, 0, tokenOfBlock, 8);
       emitSoftmax(w, code, this.#shape, frame, tiles, {
         scores,
@@ -382,24 +383,24 @@ class Attention {
     const values = w.addressOf(frame.next);
     const valuesEnd = w.sum(values, w.product(w.product(unit.heads, unit.block.rows), 4 * valueDim));
     w.whileBelow(values, valuesEnd, 32, () => m.emit('vmovups', at(values), view(zero, 256)));
-    this.#forEachTile(w, unit, tiles, ({ slot, column, firstRow, head }) => {
+    this.#forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
       const panel = w.addressOf(frame.panel);
-      const element = this.#shape.values;
-      const from = w.sum(w.buffer('vPool'), w.product(slot, this.#valueRowBytes));
-      w.change('add', from, w.product(head, valueDim * elementSize[element]));
       const valid = w.difference(w.difference(end, start), column);
       w.bound(valid, 'min', TILE);
-      emitValuePanel(w, { element, dim: valueDim, rowBytes: this.#valueRowBytes, from }, panel, valid);
+      emitValuePanel(w, this.#valueSource(w, slot, head), panel, valid);
+      const ahead = this.#ahead(w, unit, this.#valueSource(w, next, unit.head), head, panel);
       this.#forEachRows(w, unit, firstRow, (row) => {
-        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, 4 * partition));
+        w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
+        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
         const b = w.value(panel);
         const product = (columns: number) =>
           emitProduct(w, code, {
-            a: { base: a, stride: 4 * partition },
+            a: { base: a, stride: scoreBytes },
             b: { base: b, stride: 4 * valueDim },
             c: { base: c, stride: 4 * valueDim },
             ...{ count: TILE, columns, accumulate: true },
+            ahead: { at: ahead.at, bytes: Math.ceil((ahead.bytes * columns) / valueDim) },
           });
         const whole = w.sum(c, 4 * (valueDim - (valueDim % 16)));
         w.whileBelow(c, whole, 64, () => {
@@ -409,6 +410,31 @@ class Attention {
         if (valueDim % 16 > 0) product(8);
       });
     });
+  }
+
+  #keySource(w: Writer, slot: Register, head: Register): PanelSource {
+    const { keys: element, keyDim: dim } = this.#shape;
+    return this.#source(w, w.buffer('kPool'), { element, dim, rowBytes: this.#keyRowBytes }, slot, head);
+  }
+  #valueSource(w: Writer, slot: Register, head: Register): PanelSource {
+    const { values: element, valueDim: dim } = this.#shape;
+    return this.#source(w, w.buffer('vPool'), { element, dim, rowBytes: this.#valueRowBytes }, slot, head);
+  }
+  #source(w: Writer, pool: Register, lies: Omit<PanelSource, 'from'>, slot: Register, head: Register): PanelSource {
+    const from = w.sum(pool, w.product(slot, lies.rowBytes));
+    w.change('add', from, w.product(head, lies.dim * elementSize[lies.element]));
+    return { ...lies, from };
+  }
+
+  /**
+   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
+   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
+   */
+  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
+    const bytes = TILE * next.dim * elementSize[next.element];
+    const at = w.value(panel);
+    w.when(unit.heads, 'e', this.#shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
+    return { at, bytes };
   }
 
   /** The tiles of [start, end) that somebody sees and that lie in blocks; their number. */
@@ -435,6 +461,9 @@ class Attention {
         w.change('add', count, 1);
       });
     });
+    const next = w.addressOf(this.#frame.tiles, w.shift(count, 'shl', 1), 8);
+    const first_ = w.value(inSlot(this.#frame.tiles, tileEntry.slot));
+    m.emit('mov', at(next, tileEntry.slot), q(first_));
     return count;
   }
 
@@ -455,15 +484,16 @@ class Attention {
     w: Writer,
     { block, head, heads }: Unit,
     tiles: Register,
-    body: (tile: { slot: Register; column: Register; firstRow: Register; head: Register }) => void,
+    body: (tile: { slot: Register; next: Register; column: Register; firstRow: Register; head: Register }) => void,
   ): void {
     const entry = w.addressOf(this.#frame.tiles);
     const end = w.sum(entry, w.product(tiles, tileEntry.bytes));
     w.whileBelow(entry, end, tileEntry.bytes, () => {
       const slot = w.value(at(entry, tileEntry.slot));
+      const next = w.value(at(entry, tileEntry.bytes + tileEntry.slot));
       const column = w.signed(at(entry, tileEntry.column));
       w.forEach(0, heads, 1, (j) => {
-        body({ slot, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
+        body({ slot, next, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
       });
     });
   }
@@ -478,7 +508,7 @@ const divided = (w: Writer, a: Register, b: Register) => new ScalarIntegers(w.m)
 
 function storeFloat(w: Writer, to: ReturnType<typeof at>, x: Register): void {
   const { m } = w;
-  const zero = new LaneCode(m, 4).zero();
+  const zero = laneCode(m, 4).zero();
   const float = m.register('vec');
   m.emit('vcvtsi2ss', view(float, 128), view(zero, 128), q(x));
   m.emit('vmovss', to, view(float, 128));

@@ -4,9 +4,11 @@
  *
  *   blocks of 32 (q8_0, q4_0): i8[32]; f32 d; i16[2] -8 * sums
  *   blocks of 256 (K-quants):  for each 32 k i8[32] and i16[2][2] -32 * sums of each 16; i16[8] sums of each 32; f32 d
+ *   the same for tiles:        i8[256]; i16[8] sums of each 32; i16[16] sums of each 16; f32 d; 12 bytes
  *
  * where "sums" are two: of the k with k mod 4 in {0, 1} and in {2, 3}, the halves of a dword lane. Kernels start their i16
- * chains at them, which makes levels that are stored unsigned (q + 8, q + 32) signed again for no instruction.
+ * chains at them, which makes levels that are stored unsigned (q + 8, q + 32) signed again for no instruction. In records
+ * for tiles 64 k lie in a line of the cache, a row of a tile, and sums are one number.
  */
 import type { Dim } from '../../../ir/types.ts';
 import type { Assembler } from '../asm/assembler.ts';
@@ -18,20 +20,17 @@ export const records = {
   32: { bytes: 40, d: 32, sums: 36 },
   /** `step`: from what belongs to 32 k to the same of the next 32. */
   256: { bytes: 340, step: 40, sums: 32, sums32: 320, d: 336 },
+  tiles: { bytes: 320, step: 32, sums32: 256, sums16: 272, d: 304 },
 } as const;
 
-export type ActivationBlock = keyof typeof records;
+export type RecordKind = keyof typeof records;
 
-/** Bytes of the records of T tokens. */
-export function activationBytes(block: ActivationBlock, T: number, K: number): number {
-  return T * (K / block) * records[block].bytes;
-}
-
-/** Buffers: x f32 [T, K], records. A unit of work is a block. */
-export function quantizeActivationsKernel(block: ActivationBlock, tokens: Dim, K: number): EmittedKernel {
-  const record = records[block].bytes;
+/** Buffers: x f32 [T, K], activations. A unit of work is a block. */
+export function quantizeActivationsKernel(kind: RecordKind, tokens: Dim, K: number): EmittedKernel {
+  const { bytes: record, d } = records[kind];
+  const block = kind === 32 ? 32 : 256;
   return buildKernel(
-    { name: `quantize_activations_${block}_${K}`, buffers: ['x', 'records'], tokens, stackBytes: 0 },
+    { name: `quantize_activations_${kind}_${K}`, buffers: ['x', 'activations'], tokens, stackBytes: 0 },
     ({ a, loadTokens }) => {
       loadTokens(rax);
       a.emit('imul', rax, rax, K / block);
@@ -45,15 +44,27 @@ export function quantizeActivationsKernel(block: ActivationBlock, tokens: Dim, K
       a.emit('shl', x, Math.log2(4 * block));
       a.emit('add', x, address('x'));
       a.emit('imul', to, unit, record);
-      a.emit('add', to, address('records'));
-      emitScale(a, block, x, ptr(to, records[block].d));
+      a.emit('add', to, address('activations'));
+      emitScale(a, block, x, ptr(to, d));
       for (let part = 0; part < block / 32; part++) {
-        const levels = ptr(to, records[256].step * part);
+        const levels = ptr(to, kind === 32 ? 0 : records[kind].step * part);
         emitLevels(a, ptr(x, 128 * part));
         a.emit('vmovdqu', levels, LEVELS);
         a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
-        if (block === 32) emitSums32(a, ptr(to, records[32].sums));
-        else emitSums256(a, offset(levels, records[256].sums), ptr(to, records[256].sums32 + 2 * part));
+        switch (kind) {
+          case 32:
+            emitSums32(a, ptr(to, records[32].sums));
+            break;
+          case 256:
+            emitWholeSums(a, ptr(to, records[256].sums32 + 2 * part));
+            emitHalfSums(a, offset(levels, records[256].sums));
+            break;
+          case 'tiles':
+            emitWholeSums(a, ptr(to, records.tiles.sums32 + 2 * part), ptr(to, records.tiles.sums16 + 4 * part));
+            break;
+          default:
+            kind satisfies never;
+        }
       }
     },
   );
@@ -134,17 +145,26 @@ function emitSums32(a: Assembler, sums: Mem): void {
   a.emit('vmovd', sums, low);
 }
 
-function emitSums256(a: Assembler, sums: Mem, sums32: Mem): void {
+/** The sum of 32 k and, where there is a place, the sums of 16. The dwords of SUMS are then sums in two halves, of 16 k. */
+function emitWholeSums(a: Assembler, sums32: Mem, sums16?: Mem): void {
   const [low, high] = [xmm(2), xmm(3)];
   emitAcross(a, SUMS);
   a.emit('vpmaddwd', ymm(2), SUMS, rip(a.constant(new Int16Array(16).fill(1))));
   a.emit('vextracti128', high, ymm(2), 1);
+  if (sums16 !== undefined) {
+    a.emit('vpextrw', sums16, low, 0);
+    a.emit('vpextrw', offset(sums16, 2), high, 0);
+  }
   a.emit('vpaddd', low, low, high);
   a.emit('vpextrw', sums32, low, 0);
+}
+
+function emitHalfSums(a: Assembler, sums: Mem): void {
+  const high = xmm(2);
   emitNegated(a, SUMS, 5);
   a.emit('vmovd', sums, xmm(SUMS.id));
-  a.emit('vextracti128', low, SUMS, 1);
-  a.emit('vmovd', offset(sums, 4), low);
+  a.emit('vextracti128', high, SUMS, 1);
+  a.emit('vmovd', offset(sums, 4), high);
 }
 
 /** sums = -sums * 2^shift */

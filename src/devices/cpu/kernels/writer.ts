@@ -29,7 +29,7 @@ export class KernelWriter<B extends string> {
     this.#name = name;
     this.#buffers = buffers;
     this.#dims = dimSymbols(dims);
-    this.m = new Machine(this.#assembler);
+    this.m = new Machine(this.#assembler, 256);
     [this.#args, this.threadIndex, this.threadCount] = [this.gp(), this.gp(), this.gp()];
     this.m.emit('mov', q(this.#args), q(RDI));
     // As 32 bits: there may be anything above them.

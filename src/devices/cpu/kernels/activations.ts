@@ -1,0 +1,77 @@
+/**
+ * What a product takes its activations from, and the kernel that makes that of f32 [T, K]: one launch before all products
+ * with the same activations.
+ */
+import { IngotError } from '../../../base/errors.ts';
+import type { Dim } from '../../../ir/types.ts';
+import type { DotNumerics } from '../../../numerics/dot.ts';
+import type { EmittedKernel } from '../emit/abi.ts';
+import type { Target } from '../target.ts';
+import { isIntegerFormat } from './levels.ts';
+import { type PackedFormat, tiles } from './packing.ts';
+import { quantizeActivationsKernel, type RecordKind, records } from './quantize-activations.ts';
+import { type RoundedElement, roundActivationsKernel, roundedRowBytes } from './round-activations.ts';
+
+/** What a kernel makes of them. */
+export type PreparedActivations =
+  | { readonly kind: 'integers'; readonly records: RecordKind }
+  | { readonly kind: 'rounded'; readonly element: RoundedElement };
+
+/** Plain ones are f32 [T, K]. */
+export type Activations = { readonly kind: 'plain' } | PreparedActivations;
+
+/** @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
+export function activationsOf(format: PackedFormat, numerics: DotNumerics, target: Target): Activations {
+  switch (numerics) {
+    case 'f32':
+      return { kind: 'plain' };
+    case 'bf16':
+      return { kind: 'rounded', element: target.name === 'amx' ? 'bf16' : 'f32' };
+    case 'i8': {
+      if (!isIntegerFormat(format)) {
+        throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
+          op: 'quantized_dot',
+          device: 'cpu',
+        });
+      }
+      const block = tiles[format].size;
+      return { kind: 'integers', records: block === 256 && target.vectorBits === 512 ? 'tiles' : block };
+    }
+    default:
+      return numerics satisfies never;
+  }
+}
+
+/** Bytes from the activations of a token to the next one's. */
+export function activationRowBytes(activations: Activations, K: number): number {
+  switch (activations.kind) {
+    case 'plain':
+      return 4 * K;
+    case 'integers': {
+      const { bytes } = records[activations.records];
+      return (K / (activations.records === 32 ? 32 : 256)) * bytes;
+    }
+    case 'rounded':
+      return roundedRowBytes(activations.element, K);
+    default:
+      return activations satisfies never;
+  }
+}
+
+/** Bytes of the activations of T tokens, with what tiles of 16 read beyond the last. */
+export function activationBytes(activations: Activations, T: number, K: number): number {
+  const readsTiles = activations.kind === 'rounded' && activations.element === 'bf16';
+  return (readsTiles ? 16 * Math.ceil(T / 16) : T) * activationRowBytes(activations, K);
+}
+
+/** Its buffers are x f32 [T, K] and what it makes of it. */
+export function activationsKernel(activations: PreparedActivations, tokens: Dim, K: number): EmittedKernel {
+  switch (activations.kind) {
+    case 'integers':
+      return quantizeActivationsKernel(activations.records, tokens, K);
+    case 'rounded':
+      return roundActivationsKernel(activations.element, tokens, K);
+    default:
+      return activations satisfies never;
+  }
+}

@@ -1,0 +1,63 @@
+/** The end of a product: 16 results a token from accumulators to rows of y, fewer of a last panel that N does not fill. */
+import type { Assembler } from '../asm/assembler.ts';
+import { eax, type Gp, k, type Mem, masked, offset, rip, type Vec, zeroed } from '../asm/operands.ts';
+import { panelRows } from './packing.ts';
+import type { PanelVectors } from './product.ts';
+
+export interface Results {
+  readonly tokens: number;
+  readonly bias?: Mem;
+  value(token: number, part: number): Vec | Mem;
+  /** Where the results of a token go. */
+  to(token: number): Mem;
+}
+
+/** Writes the first `rows` rows. Uses registers 8 to 10 and k1, and rax. */
+export function emitResults(a: Assembler, vectors: PanelVectors, rows: number, results: Results): void {
+  const { tokens, bias, value, to } = results;
+  const { bits, parts, register } = vectors;
+  const lanes = bits / 32;
+  const [sum, mask, added] = [register(8), register(9), register(10)];
+  for (const part of parts) {
+    const there = Math.min(lanes, rows - lanes * part);
+    if (there <= 0) continue;
+    const whole = there === lanes;
+    if (!whole && bits === 256) {
+      a.emit('vmovdqa', mask, rip(a.constant(Int32Array.from({ length: 8 }, (_, lane) => (lane < there ? -1 : 0)))));
+    } else if (!whole) {
+      a.emit('mov', eax, 2 ** there - 1);
+      a.emit('kmovw', k(1), eax);
+    }
+    const load = (register: Vec, from: Mem) => {
+      if (whole) a.emit('vmovups', register, from);
+      else if (bits === 256) a.emit('vmaskmovps', register, mask, from);
+      else a.emit('vmovups', zeroed(register, k(1)), from);
+    };
+    if (bias !== undefined) load(added, offset(bias, 32 * part));
+    for (let token = 0; token < tokens; token++) {
+      const place = offset(to(token), 32 * part);
+      a.emit('vmovaps', sum, value(token, part));
+      if (bias !== undefined) a.emit('vaddps', sum, sum, added);
+      if (whole) a.emit('vmovups', place, sum);
+      else if (bits === 256) a.emit('vmaskmovps', place, mask, sum);
+      else a.emit('vmovups', masked(place, k(1)), sum);
+    }
+  }
+}
+
+/** What `emit` writes, for panels that are whole and, where N does not fill it, for the last of them. */
+export function emitForPanel(a: Assembler, N: number, number: Gp, last: number, emit: (rows: number) => void): void {
+  const rows = N % panelRows;
+  if (rows === 0) {
+    emit(panelRows);
+    return;
+  }
+  const [whole, done] = [a.label(), a.label()];
+  a.emit('cmp', number, last);
+  a.emit('jne', whole);
+  emit(rows);
+  a.emit('jmp', done);
+  a.bind(whole);
+  emit(panelRows);
+  a.bind(done);
+}

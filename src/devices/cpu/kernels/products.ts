@@ -1,0 +1,53 @@
+/** Which products multiply a format in some numerics on an instruction set. */
+import { IngotError } from '../../../base/errors.ts';
+import type { DotNumerics } from '../../../numerics/dot.ts';
+import type { InstructionSet, Target } from '../target.ts';
+import { bf16Product } from './bf16-products.ts';
+import { floatProduct } from './float-products.ts';
+import { integerProducts } from './integer-products.ts';
+import { type IntegerFormat, isIntegerFormat } from './levels.ts';
+import type { PackedFormat } from './packing.ts';
+import { type Product, panelVectors, type UnpackedProduct } from './product.ts';
+import { tileBf16Product } from './tile-bf16-products.ts';
+import { tileIntegerProducts } from './tile-integer-products.ts';
+import { wideIntegerProducts } from './vnni-products.ts';
+
+/** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
+export interface Products {
+  readonly direct?: Product;
+  readonly unpacked?: UnpackedProduct;
+}
+
+const integers: Readonly<Record<InstructionSet, Readonly<Record<IntegerFormat, Product>>>> = {
+  avx2: integerProducts,
+  avx512: wideIntegerProducts(false),
+  vnni: wideIntegerProducts(true),
+  amx: wideIntegerProducts(true),
+};
+
+/** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
+export function productsOf(
+  format: PackedFormat,
+  numerics: DotNumerics,
+  { name, vectorBits }: Target,
+  panels: number,
+): Products {
+  const hasTiles = name === 'amx';
+  const vectors = panelVectors[vectorBits];
+  switch (numerics) {
+    case 'f32':
+      return { direct: floatProduct(format, vectors) };
+    case 'bf16':
+      return { unpacked: hasTiles ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
+    case 'i8':
+      if (isIntegerFormat(format)) {
+        return { direct: integers[name][format], ...(hasTiles && { unpacked: tileIntegerProducts[format] }) };
+      }
+      throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
+        op: 'quantized_dot',
+        device: 'cpu',
+      });
+    default:
+      return numerics satisfies never;
+  }
+}

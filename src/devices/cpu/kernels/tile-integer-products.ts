@@ -1,0 +1,331 @@
+/**
+ * The `i8` dot numerics (numerics/dot.ts) with AMX, 16 tokens times the 16 rows of a panel: TDPBSSD sums a block exactly in
+ * a tile, the tile goes to memory, and while the next block is multiplied AVX-512 does the float step of the one before,
+ *
+ *   acc = acc + f32(sum) * (scale * dx)        and for minima        acc = acc - f32(minSum) * (minScale * dx)
+ *
+ * The integer scales of K-quants are part of the decoded weights: sc * q = 128 * high + low, two planes of i8, so that a tile
+ * sums all 256 k of a block: sum = 128 * (sum of high) + (sum of low).
+ */
+import type { Assembler } from '../asm/assembler.ts';
+import { broadcast, indexed, type Mem, ptr, r8, rdi, rsp, type Vec, zmm } from '../asm/operands.ts';
+import type { IntegerFormat } from './levels.ts';
+import { tiles } from './packing.ts';
+import { constantOf, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
+import { records } from './quantize-activations.ts';
+import { configureTiles, leftTile, releaseTiles, rightTile, sumTile } from './tile-registers.ts';
+import { joinLevel, joinPairs } from './vnni-products.ts';
+
+const vectors = panelVectors[512];
+const small = records[32];
+const large = records.tiles;
+const constant = (i: number) => constantOf(vectors, i);
+const [C0, C1, C3, C4] = [constant(0), constant(1), constant(3), constant(4)];
+
+/** Registers of the float step: accumulators of the 16 tokens, then what all of them share, then temporaries in turn. */
+const accOf = (token: number) => zmm(token);
+const [SCALE, MINIMUM] = [zmm(16), zmm(17)];
+const minimaOf = (i: number) => zmm(18 + i);
+const temporaries = (token: number) => [zmm(22 + 2 * (token & 1)), zmm(23 + 2 * (token & 1))] as const;
+
+const tokens = Array.from({ length: 16 }, (_, token) => token);
+
+/** Bytes of the sums of a block, two of which are in memory at a time; a line of zeros follows them. */
+interface Ring {
+  readonly slotBytes: number;
+}
+
+/** Writes the multiplication of the block `ahead` of the registers, its sums to a slot; calls `between` a few times. */
+type Multiply = (slot: 0 | 1, ahead: 0 | 1, between: (part: number, parts: number) => void) => void;
+/** Writes the float step of some tokens with the sums of a slot. */
+type Add = (slot: 0 | 1, tokens: readonly number[]) => void;
+
+/** Block by block, the float step one behind. */
+function emitBlocks(
+  { a, count, decoded, x, sums, rowBytes }: TokenGroup,
+  stepBytes: number,
+  recordBytes: number,
+  emitShared: () => void,
+  multiply: Multiply,
+  add: Add,
+): void {
+  const [odd, last, end] = [a.label(), a.label(), a.label()];
+  const both = (slot: 0 | 1) => {
+    emitShared();
+    multiply(slot, 1, (part, parts) =>
+      add(slot === 0 ? 1 : 0, tokens.slice((16 / parts) * part, (16 / parts) * (part + 1))),
+    );
+    a.emit('add', decoded, stepBytes);
+    a.emit('add', x, recordBytes);
+    a.emit('dec', count);
+  };
+  for (const token of tokens) a.emit('vmovaps', accOf(token), ptr(sums, 64 * token));
+  a.emit('mov', rdi, rowBytes);
+  a.emit('mov', r8, 64);
+  multiply(0, 0, () => {});
+  a.emit('dec', count);
+  a.emit('jz', last);
+  a.align(32);
+  const next = a.here();
+  both(1);
+  a.emit('jz', odd);
+  both(0);
+  a.emit('jnz', next);
+  a.bind(last);
+  emitShared();
+  add(0, tokens);
+  a.emit('jmp', end);
+  a.bind(odd);
+  emitShared();
+  add(1, tokens);
+  a.bind(end);
+  for (const token of tokens) a.emit('vmovaps', ptr(sums, 64 * token), accOf(token));
+}
+
+/** The zeros that sums begin with are loaded, which is faster than TILEZERO. */
+const emitZeroLine = (a: Assembler, { slotBytes }: Ring) => {
+  a.emit('vpxord', zmm(0), zmm(0), zmm(0));
+  a.emit('vmovaps', ptr(rsp, 2 * slotBytes), zmm(0));
+};
+
+function common(ring: Ring, bytes: number) {
+  return {
+    vectors,
+    panels: 1,
+    secondPanel: 0,
+    chunk: 256,
+    tokens: [16],
+    flushes: false,
+    ownBytes: 2 * ring.slotBytes + 64,
+    emitStart(a: Assembler) {
+      configureTiles(a, bytes);
+      emitZeroLine(a, ring);
+    },
+    emitEnd: releaseTiles,
+  } as const;
+}
+
+/** Blocks of 32: a tile i8 [8][16][4], then scales f32[16]. */
+function blocksOf32(
+  constants: UnpackedProduct['constants'],
+  d: number,
+  emitLevels: (tile: Tile) => void,
+): UnpackedProduct {
+  const ring: Ring = { slotBytes: 1024 };
+  const stepBytes = 512 + 64;
+  return {
+    ...common(ring, 32),
+    step: 32,
+    stepBytes,
+    xStepBytes: small.bytes,
+    steps: 16,
+    constants,
+    emitDecode(tileOf) {
+      const tile = tileOf(0);
+      emitLevels(tile);
+      tile.a.emit('vcvtph2ps', zmm(0), tile.weight(d));
+      tile.a.emit('vmovaps', tile.x(0, 512), zmm(0));
+    },
+    emitMultiply(group) {
+      const { a, decoded, x, rowBytes } = group;
+      const multiply: Multiply = (slot, ahead, between) => {
+        a.emit('tileloadd', sumTile(slot), ptr(rsp, 2 * ring.slotBytes));
+        a.emit('tileloadd', leftTile(slot), indexed(x, rdi, 1, small.bytes * ahead));
+        a.emit('tileloadd', rightTile(slot), indexed(decoded, r8, 1, stepBytes * ahead));
+        a.emit('tdpbssd', sumTile(slot), leftTile(slot), rightTile(slot));
+        a.emit('tilestored', indexed(rsp, r8, 1, ring.slotBytes * slot), sumTile(slot));
+        between(0, 1);
+      };
+      const add: Add = (slot, some) => {
+        for (const token of some) {
+          const [sum, scale] = temporaries(token);
+          a.emit('vcvtdq2ps', sum, ptr(rsp, ring.slotBytes * slot + 64 * token));
+          a.emit('vmulps', scale, SCALE, broadcast(ptr(x, rowBytes * token + small.d)));
+          a.emit('vmulps', sum, sum, scale);
+          a.emit('vaddps', accOf(token), accOf(token), sum);
+        }
+      };
+      emitBlocks(group, stepBytes, small.bytes, () => a.emit('vmovaps', SCALE, ptr(decoded, 512)), multiply, add);
+    },
+  };
+}
+
+/** Blocks of 256: two planes i8 [64][16][4], high and low; scales f32[16]; minima i16 [4][16][2], their scales f32[16]. */
+const plane = 4096;
+const block256 = { scale: 2 * plane, minima: 2 * plane + 64, minimum: 2 * plane + 320, bytes: 2 * plane + 384 };
+
+function blocksOf256(
+  constants: UnpackedProduct['constants'],
+  hasMinima: boolean,
+  emitDecode: (tile: Tile) => void,
+): UnpackedProduct {
+  const ring: Ring = { slotBytes: 2048 };
+  const { bytes, scale, minima, minimum } = block256;
+  return {
+    ...common(ring, 64),
+    step: 256,
+    stepBytes: bytes,
+    xStepBytes: large.bytes,
+    steps: 2,
+    constants,
+    emitDecode: (tileOf) => emitDecode(tileOf(0)),
+    emitMultiply(group) {
+      const { a, decoded, x, rowBytes } = group;
+      const multiply: Multiply = (slot, ahead, between) => {
+        const [high, low] = [sumTile(2 * slot), sumTile(2 * slot + 1)];
+        for (const tile of [high, low]) a.emit('tileloadd', tile, ptr(rsp, 2 * ring.slotBytes));
+        for (let part = 0; part < 4; part++) {
+          const left = leftTile(part & 1);
+          const at = bytes * ahead + 1024 * part;
+          a.emit('tileloadd', left, indexed(x, rdi, 1, large.bytes * ahead + 64 * part));
+          a.emit('tileloadd', rightTile(0), indexed(decoded, r8, 1, at));
+          a.emit('tdpbssd', high, left, rightTile(0));
+          a.emit('tileloadd', rightTile(1), indexed(decoded, r8, 1, plane + at));
+          a.emit('tdpbssd', low, left, rightTile(1));
+          between(part, 4);
+        }
+        a.emit('tilestored', indexed(rsp, r8, 1, ring.slotBytes * slot), high);
+        a.emit('tilestored', indexed(rsp, r8, 1, ring.slotBytes * slot + 1024), low);
+      };
+      const emitShared = () => {
+        a.emit('vmovaps', SCALE, ptr(decoded, scale));
+        if (!hasMinima) return;
+        a.emit('vmovaps', MINIMUM, ptr(decoded, minimum));
+        for (let i = 0; i < 4; i++) a.emit('vmovaps', minimaOf(i), ptr(decoded, minima + 64 * i));
+      };
+      const add: Add = (slot, some) => {
+        for (const token of some) {
+          const acc = accOf(token);
+          const [sum, factor] = temporaries(token);
+          const at = ring.slotBytes * slot + 64 * token;
+          const dx = broadcast(ptr(x, rowBytes * token + large.d));
+          a.emit('vpslld', sum, ptr(rsp, at), 7);
+          a.emit('vpaddd', sum, sum, ptr(rsp, at + 1024));
+          a.emit('vcvtdq2ps', sum, sum);
+          a.emit('vmulps', factor, SCALE, dx);
+          a.emit('vmulps', sum, sum, factor);
+          a.emit('vaddps', acc, acc, sum);
+          if (!hasMinima) continue;
+          a.emit('vpxord', sum, sum, sum);
+          for (let i = 0; i < 4; i++) {
+            a.emit('vpdpwssd', sum, minimaOf(i), broadcast(ptr(x, rowBytes * token + large.sums32 + 4 * i)));
+          }
+          a.emit('vcvtdq2ps', sum, sum);
+          a.emit('vmulps', factor, MINIMUM, dx);
+          a.emit('vmulps', sum, sum, factor);
+          a.emit('vsubps', acc, acc, sum);
+        }
+      };
+      emitBlocks(group, bytes, large.bytes, emitShared, multiply, add);
+    },
+  };
+}
+
+/** For VPTERNLOG: the second operand where the third has ones, else the first. */
+const SELECT = 0xd8;
+
+/**
+ * The planes of 4 k: `level` holds i8, `scales` an i16 twice in each lane. The products fit 13 bits and a sign. C1 holds
+ * words of 255, C3 bytes of 127.
+ */
+function storePlanes(tile: Tile, level: Vec, scales: Vec, at: number): void {
+  const { a } = tile;
+  const [even, odd, low] = [zmm(4), zmm(5), zmm(6)];
+  a.emit('vpsllw', even, level, 8);
+  a.emit('vpsraw', even, even, 8);
+  a.emit('vpsraw', odd, level, 8);
+  a.emit('vpmullw', even, even, scales);
+  a.emit('vpmullw', odd, odd, scales);
+  a.emit('vpsllw', low, odd, 8);
+  a.emit('vpternlogd', low, even, C1, SELECT);
+  a.emit('vpandd', low, low, C3);
+  a.emit('vmovaps', tile.x(0, plane + at), low);
+  a.emit('vpsraw', even, even, 7);
+  a.emit('vpsllw', odd, odd, 1);
+  a.emit('vpternlogd', odd, even, C1, SELECT);
+  a.emit('vmovaps', tile.x(0, at), odd);
+}
+
+/** register = i16 of 16 bytes at `from`, twice in each lane. */
+function loadScales({ a }: Tile, register: Vec, extend: 'vpmovzxbd' | 'vpmovsxbd', from: Mem): void {
+  const high = zmm(4);
+  a.emit(extend, register, from);
+  a.emit('vpslld', high, register, 16);
+  a.emit('vpsrld', register, high, 16);
+  a.emit('vpord', register, register, high);
+}
+
+function storeHalfs({ a, weight, x }: Tile, d: number, at: number): void {
+  a.emit('vcvtph2ps', zmm(0), weight(d));
+  a.emit('vmovaps', x(0, at), zmm(0));
+}
+
+export const tileIntegerProducts: Readonly<Record<IntegerFormat, UnpackedProduct>> = {
+  q8_0: blocksOf32([[0x80]], tiles.q8_0.d, ({ a, weight, x }) => {
+    for (let g = 0; g < 8; g++) {
+      a.emit('vpxord', zmm(g), C0, weight(tiles.q8_0.levels + 64 * g));
+      a.emit('vmovaps', x(0, 64 * g), zmm(g));
+    }
+  }),
+
+  q4_0: blocksOf32([[15], [8]], tiles.q4_0.d, ({ a, weight, x }) => {
+    for (let g = 0; g < 4; g++) {
+      const [low, high] = [zmm(2 * g), zmm(2 * g + 1)];
+      a.emit('vmovdqu32', high, weight(tiles.q4_0.levels + 64 * g));
+      a.emit('vpandd', low, C0, high);
+      a.emit('vpsrlw', high, high, 4);
+      a.emit('vpandd', high, C0, high);
+      for (const [row, levels] of [
+        [g, low],
+        [4 + g, high],
+      ] as const) {
+        a.emit('vpsubb', levels, levels, C1);
+        a.emit('vmovaps', x(0, 64 * row), levels);
+      }
+    }
+  }),
+
+  /** sc * q: up to 63 * 15. */
+  q4_K: blocksOf256([[15], [255, 0], [0], [127]], true, (tile) => {
+    const { a, weight, x } = tile;
+    const { levels, scales, minima, d, dmin, step } = tiles.q4_K;
+    const [factor, low, high] = [zmm(0), zmm(1), zmm(2)];
+    tile.repeat(8, { weight: step, x: 512, lagging: 16, pass: [0, 1] }, () => {
+      loadScales(tile, factor, 'vpmovzxbd', tile.lagging(scales));
+      for (let g = 0; g < 4; g++) {
+        a.emit('vmovdqu32', high, weight(levels + 64 * g));
+        a.emit('vpandd', low, C0, high);
+        a.emit('vpsrlw', high, high, 4);
+        a.emit('vpandd', high, C0, high);
+        storePlanes(tile, low, factor, 64 * g);
+        storePlanes(tile, high, factor, 64 * (4 + g));
+      }
+    });
+    storeHalfs(tile, d, block256.scale);
+    storeHalfs(tile, dmin, block256.minimum);
+    for (let i = 0; i < 4; i++) {
+      const at = minima + 32 * i;
+      joinPairs(tile, zmm(0), 'vpmovzxbd', weight(at), weight(at + 16));
+      a.emit('vmovaps', x(0, block256.minima + 64 * i), zmm(0));
+    }
+  }),
+
+  /** sc * (q - 32): -4064 to 4096. */
+  q6_K: blocksOf256([[15], [255, 0], [0x30], [127], [32]], false, (tile) => {
+    const { a, weight } = tile;
+    const { levels, high, scales, d, step } = tiles.q6_K;
+    const [factor, level, pairs] = [zmm(0), zmm(1), zmm(2)];
+    tile.repeat(8, { weight: step, x: 512, lagging: 1, pass: [0, 1] }, () => {
+      for (const sub of [0, 1]) {
+        a.emit('vmovdqu32', pairs, weight(high + 64 * sub));
+        loadScales(tile, factor, 'vpmovsxbd', weight(scales + 16 * sub));
+        for (let g = 0; g < 4; g++) {
+          joinLevel(tile, { level, pairs, at: levels + 64 * g, isHigh: sub === 1, g });
+          a.emit('vpsubb', level, level, C4);
+          storePlanes(tile, level, factor, 64 * (4 * sub + g));
+        }
+      }
+    });
+    storeHalfs(tile, d, block256.scale);
+  }),
+};

@@ -1,0 +1,67 @@
+/**
+ * Where a test runs the code of a target: on the processor, if it has the target's instructions, or in an emulator, which
+ * is some hundred times slower. Both give memory that ends at an inaccessible page.
+ */
+
+import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import type { OperatingSystem } from '../../src/devices/cpu/os/os.ts';
+import { type InstructionSet, missing, type Target, targets } from '../../src/devices/cpu/target.ts';
+import { emulatedMachine, noEmulator } from './emulated.ts';
+
+export interface Place extends Disposable {
+  readonly address: number;
+  readonly bytes: Uint8Array;
+}
+
+export interface Machine {
+  readonly target: Target;
+  readonly emulated: boolean;
+  /** Memory that ends at an inaccessible page; so its address is aligned as its length is. */
+  map(length: number): Place;
+  /** Calls the function at the first byte once for every list of arguments. @param places what it may touch. */
+  call(code: Uint8Array, calls: readonly (readonly [number, number, number])[], places: readonly Place[]): void;
+}
+
+const found = findSystem();
+
+export function system(): OperatingSystem {
+  if (!found.usable) throw new Error(found.reason);
+  return found.system;
+}
+
+function lacks(set: InstructionSet): string | false {
+  if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on x86-64';
+  const names = missing(system().cpuFeatures(), set);
+  return names.length > 0 && `the processor lacks ${names.join(', ')}`;
+}
+
+function nativeMachine(set: InstructionSet): Machine {
+  if (set === 'amx') system().requestTiles();
+  return {
+    target: targets[set],
+    emulated: false,
+    map(length) {
+      const memory = system().mapMemory(length, { guarded: true, alignment: 1 });
+      return { address: memory.address, bytes: memory.bytes(), [Symbol.dispose]: () => memory[Symbol.dispose]() };
+    },
+    call(code, calls) {
+      using mapped = system().mapCode(code);
+      const call = mapped.callable(0, { takes: ['address', 'i64', 'i64'], returns: 'void' });
+      for (const [args, index, count] of calls) call(args, index, count);
+    },
+  };
+}
+
+const machines = new Map<InstructionSet, Machine>();
+
+/** The machine of an instruction set, or why there is none. */
+export function machineOf(set: InstructionSet): Machine | string {
+  const known = machines.get(set);
+  if (known !== undefined) return known;
+  const reason = lacks(set);
+  const absent = reason && noEmulator();
+  if (absent) return `${reason}; ${absent}`;
+  const machine = reason ? emulatedMachine(set) : nativeMachine(set);
+  machines.set(set, machine);
+  return machine;
+}
