@@ -5,7 +5,9 @@ import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
+import type { OperatingSystem } from '../devices/cpu/os/os.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
+import { describeVerdict, selfTest, type Verdict } from '../devices/cpu/self-test/self-test.ts';
 import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
 import { bundledModel } from './bundled-model.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -20,7 +22,7 @@ export function addDoctor(program: Command): void {
     .option('--json', 'print one JSON object')
     .action(async (options: { readonly measure?: boolean; readonly json?: boolean }) => {
       if (options.measure) await withInterrupt(measure);
-      const findings = examine();
+      const findings = await examine();
       if (options.json) console.log(JSON.stringify(findings, undefined, 2));
       else print(findings);
     });
@@ -32,9 +34,10 @@ async function measure(signal: AbortSignal): Promise<void> {
   await measureAndRemember(found.system, signal);
 }
 
-function examine() {
+async function examine() {
   const machineCode = tryMachineCode();
   const found = findSystem();
+  const tested = machineCode.runs && found.usable ? await testKernels(found.system) : [];
   return {
     node: process.versions.node,
     platform: `${platform()} ${release()} ${process.arch}`,
@@ -45,10 +48,17 @@ function examine() {
     availableBytes: availableMemory(),
     machineCode,
     measured: (found.usable ? recallMeasurements(found.system) : undefined) ?? null,
+    selfTest: tested,
     devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
     uses: { device: chosenDevice(), threads: machineCode.runs && chosenDevice() === 'cpu' ? machineCode.threads : 1 },
     bundledModel: existsSync(bundledModel) ? bundledModel : null,
   };
+}
+
+/** Remembered failures are tried again: whoever asks the doctor may have cured them. */
+async function testKernels(system: OperatingSystem): Promise<readonly Verdict[]> {
+  const { verdicts } = await selfTest(system);
+  return verdicts.every(({ passed }) => passed) ? verdicts : (await selfTest(system, { again: true })).verdicts;
 }
 
 /** Instruction sets that decide which code is made. */
@@ -83,12 +93,13 @@ function printMeasured(measured: Measurements | null): void {
   for (const figure of measured.figures) console.log(`           ${formatFigure(figure)}`);
 }
 
-function print(found: ReturnType<typeof examine>): void {
+function print(found: Awaited<ReturnType<typeof examine>>): void {
   console.log(`Node.js    ${found.node}`);
   console.log(`System     ${found.platform}`);
   console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
   console.log(`Memory     ${formatBytes(found.availableBytes)} available of ${formatBytes(found.memoryBytes)}`);
   printMachineCode(found.machineCode);
+  for (const verdict of found.selfTest) console.log(`Self-test  ${describeVerdict(verdict)}`);
   printMeasured(found.measured);
   for (const { name, what, whyNot } of found.devices) {
     console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);

@@ -1,9 +1,13 @@
 /** Devices that this build can open under Node, and the choice among them. */
 import { cpus, freemem, totalmem } from 'node:os';
-import { IngotError } from '../base/errors.ts';
+import { IngotError, isIngotError } from '../base/errors.ts';
+import { cacheFolder } from './cpu/cache-folder.ts';
 import { createCpuDevice, whyNot } from './cpu/device.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
+import type { OperatingSystem } from './cpu/os/os.ts';
+import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
+import type { InstructionSet } from './cpu/target.ts';
 import type { Device } from './device.ts';
 
 /** What a user may ask of a device. */
@@ -34,9 +38,11 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const measured = recallMeasurements(found.system);
+      const instructionSet = await testedSet(found.system);
       return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
         lock: mlock,
+        instructionSet,
         profile,
         ...(threads !== undefined && { threads }),
         ...(measured !== undefined && { measured }),
@@ -60,8 +66,21 @@ export function chosenDevice(): keyof typeof deviceRows {
   return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
 }
 
+/** The chosen device; the reference device, with a word about it, where the code of the other is wrong. */
+async function openFirst(options: DeviceOptions): Promise<Device> {
+  const chosen = chosenDevice();
+  try {
+    return await deviceRows[chosen].open(options);
+  } catch (error) {
+    if (chosen === 'reference' || !isIngotError(error, 'DeviceLost')) throw error;
+    console.error(`ingot: the ${chosen} device cannot be used (${error.message}); the reference device is, slowly`);
+    return deviceRows.reference.open(options);
+  }
+}
+
 /** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export async function openDevice(name: string = chosenDevice(), options: DeviceOptions = {}): Promise<Device> {
+export async function openDevice(name?: string, options: DeviceOptions = {}): Promise<Device> {
+  if (name === undefined) return openFirst(options);
   const row = names.find((known) => known === name);
   if (row === undefined) {
     throw new IngotError('Usage', `there is no device "${name}"`, { hint: `Devices: ${names.join(', ')}.` });
@@ -71,6 +90,27 @@ export async function openDevice(name: string = chosenDevice(), options: DeviceO
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });
   }
   return deviceRows[row].open(options);
+}
+
+/**
+ * The best instruction set whose kernels passed the self-test; what failed is said on standard error.
+ * @throws IngotError 'DeviceLost' where none did.
+ */
+async function testedSet(system: OperatingSystem): Promise<InstructionSet> {
+  const outcome = await selfTest(system);
+  const set = trustedSet(outcome);
+  const failures = outcome.verdicts.flatMap((verdict) => (verdict.passed ? [] : [describeVerdict(verdict)]));
+  if (set === undefined) {
+    const hint = 'use --device reference; ingot doctor tries again';
+    throw new IngotError('DeviceLost', failures.join('; '), { device: 'cpu', hint });
+  }
+  for (const failure of failures) console.error(`ingot: ${failure}; code for ${set} is used instead`);
+  if (!outcome.remembered) {
+    console.error(
+      `ingot: every start tests the kernels again, since ${cacheFolder()} cannot be written (XDG_CACHE_HOME names another folder)`,
+    );
+  }
+  return set;
 }
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */

@@ -1,7 +1,7 @@
 /** The command line as a person meets it: real processes, the bundled model, wrong flags, broken files, Ctrl-C, a closed pipe. */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -26,7 +26,7 @@ interface Ended {
 function ingot(args: readonly string[], onOutput?: (child: ReturnType<typeof spawn>) => void): Promise<Ended> {
   return new Promise((resolve, reject) => {
     // What a test makes Ingot remember is not for whoever runs the test.
-    const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') };
+    const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     let err = '';
@@ -313,4 +313,29 @@ test('help names every command and option', async () => {
   for (const option of 'temperature top-k top-p min-p seed stop device threads'.split(' ')) {
     assert.match(run, new RegExp(`--${option} `));
   }
+});
+
+test('kernels that failed their self-test are named and not used', { skip: noCpu }, async () => {
+  await ingot(['run', '-n', '1']);
+  const path = join(folder, 'cache', 'ingot', 'self-test.json');
+  const kept = readFileSync(path, 'utf8');
+  const verdicts = [{ set: 'avx2', passed: false, kernel: 'rope', problem: 'SIGILL ended it' }];
+  writeFileSync(path, JSON.stringify({ ...(JSON.parse(kept) as object), verdicts }));
+  const { code, out, err } = await ingot(['run', '-n', '2', '--seed', '1']);
+  assert.equal(code, 0, err);
+  assert.match(out, /^Once upon a time/);
+  assert.match(err, /failed its self-test at rope: SIGILL ended it\); the reference device is, slowly\n/);
+  const named = await ingot(['run', '-n', '2', '--device', 'cpu']);
+  assert.equal(named.code, 1);
+  assert.match(named.err, /at rope.*\n.*--device reference/);
+  const doctor = await ingot(['doctor']);
+  assert.match(doctor.out, /^Self-test {2}code for \w+ passed its self-test$/m, 'the doctor tries again');
+  assert.equal(JSON.parse(readFileSync(path, 'utf8')).verdicts[0].passed, true);
+});
+
+test('memory is locked, or the way to allow it is shown', { skip: noCpu }, async () => {
+  const { code, err } = await ingot(['run', '-n', '1', '--mlock']);
+  if (code !== 0) assert.match(err, /ulimit -l/);
+  const refused = await ingot(['run', '-n', '1', '--mlock', '--device', 'reference']);
+  assert.equal(refused.code, 2);
 });

@@ -1,0 +1,383 @@
+/**
+ * Small programs that reach every family of kernels: what a processor has to get right before code runs on it in the user's
+ * process. One row a kernel or an operation of a type; a new kernel is a new row.
+ */
+import { gatedActivation } from '../../../composites/gated_activation.ts';
+import { pagedAttention } from '../../../composites/paged_attention.ts';
+import { quantizedDot } from '../../../composites/quantized_dot.ts';
+import { quantizedTake } from '../../../composites/quantized_take.ts';
+import { rmsNorm } from '../../../composites/rms_norm.ts';
+import { rope } from '../../../composites/rope.ts';
+import { sample } from '../../../composites/sample.ts';
+import { samplingInputs } from '../../../composites/step.ts';
+import type { BinaryOp, UnaryOp } from '../../../ir/attributes.ts';
+import { type Builder, ProgramBuilder } from '../../../ir/build.ts';
+import type { Parameter, Program, Value } from '../../../ir/program.ts';
+import { type Dim, tensor } from '../../../ir/types.ts';
+import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
+import type { ElementType } from '../../../numerics/element-types.ts';
+import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
+import { blockFormat } from '../../../numerics/quant/formats.ts';
+import { type PackedFormat, tiles } from '../kernels/packing.ts';
+import { programTest, type SelfTest } from './program-test.ts';
+
+export function* selfTests(): Generator<SelfTest> {
+  yield* products();
+  yield* takes();
+  yield* attention();
+  yield* sampling();
+  yield* elementwise();
+  yield* conversions();
+  yield* loops();
+}
+
+// ── what programs are made of ──
+
+/** Numerical Recipes' linear congruential generator: the same numbers every time. */
+function randomWords(count: number, seed: number): Uint32Array {
+  let state = seed;
+  return Uint32Array.from({ length: count }, () => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return state;
+  });
+}
+
+/** Floats of some size around zero. */
+const randomFloats = (count: number, seed: number): Float32Array =>
+  Float32Array.from(randomWords(count, seed), (word) => (word - 2 ** 31) / 2 ** 29);
+
+/** In memory as the type lies there; the first are those at its edges. */
+function elements(type: ElementType, count: number, seed: number): Uint8Array {
+  const values = hostArray(type, count);
+  const floats = randomFloats(count, seed);
+  const words = randomWords(count, seed);
+  const edges = [0, -0, 1, -1, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN];
+  for (let i = 0; i < count; i++) {
+    if (values instanceof BigInt64Array || values instanceof BigUint64Array) values[i] = BigInt(words[i] >> (i % 31));
+    else if (type.includes('f')) values[i] = edges[i] ?? floats[i];
+    else values[i] = words[i] >> (i % 31);
+  }
+  return encodeElements(type, values);
+}
+
+const input = (name: string, element: ElementType, shape: readonly Dim[]): Parameter => ({
+  name,
+  type: tensor(element, shape),
+  role: 'input',
+});
+
+const build = (
+  parameters: readonly Parameter[],
+  body: (b: Builder, values: Readonly<Record<string, Value>>) => Readonly<Record<string, Value>>,
+): Program => new ProgramBuilder().program(parameters, body);
+
+// ── weights ──
+
+const formats = Object.keys(tiles) as PackedFormat[];
+
+/** Blocks as `encode` makes them. */
+function weightBytes(format: string, count: number, seed: number): Uint8Array {
+  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const bytes = new Uint8Array((count / blockSize) * blockBytes);
+  encode(randomFloats(count, seed), bytes);
+  return bytes;
+}
+
+/** Panels that are full and one that is not; tokens that fill no tile. */
+function* products(): Generator<SelfTest> {
+  const [N, maxTokens] = [24, 19];
+  const T = { sym: 'T', max: maxTokens } as const;
+  for (const format of formats) {
+    const blocks = blockFormat(format);
+    const K = Math.max(96, 2 * blocks.blockSize);
+    const weight = weightBytes(format, N * K, 3);
+    const rowBytes = weight.length / N;
+    const x = randomFloats(maxTokens * K, 5);
+    for (const numerics of Object.keys(dotNumerics) as DotNumerics[]) {
+      if (numerics === 'i8' && blocks.integers === undefined) continue;
+      const parameters: readonly Parameter[] = [
+        input('x', 'f32', [T, K]),
+        { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
+      ];
+      const program = build(parameters, (b, values) => ({
+        y: quantizedDot(b, values.x, values.weight, { format, numerics }),
+      }));
+      const runs = [1, 19].map((tokens) => {
+        const y = new Float32Array(tokens * N);
+        for (let t = 0; t < tokens; t++) {
+          const dot = dotNumerics[numerics](x.subarray(t * K, (t + 1) * K), blocks);
+          for (let n = 0; n < N; n++) y[t * N + n] = dot(weight.subarray(n * rowBytes, (n + 1) * rowBytes));
+        }
+        return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
+      });
+      yield programTest({ name: `quantized_dot ${format} ${numerics}`, program, weights: { weight }, runs });
+    }
+  }
+}
+
+function* takes(): Generator<SelfTest> {
+  const [N, K] = [40, 256];
+  const ids = Int32Array.of(0, 39, 17, -1, 40);
+  for (const format of formats) {
+    const weight = weightBytes(format, N * K, 7);
+    const values = new Float32Array(N * K);
+    blockFormat(format).decode(weight, values);
+    const y = new Float32Array(ids.length * K);
+    ids.forEach((id, i) => {
+      const row = Math.min(N - 1, Math.max(0, id));
+      y.set(values.subarray(row * K, (row + 1) * K), i * K);
+    });
+    const parameters: readonly Parameter[] = [
+      input('ids', 'i32', [ids.length]),
+      { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
+    ];
+    const program = build(parameters, (b, { ids, weight }) => ({ y: quantizedTake(b, weight, ids, { format }) }));
+    const name = `quantized_take ${format}`;
+    yield programTest({ name, program, weights: { weight }, runs: [{ inputs: { ids }, expected: { y } }] });
+  }
+}
+
+// ── attention and sampling ──
+
+/** A sequence that goes on and one that begins. */
+function* attention(): Generator<SelfTest> {
+  const [blockSize, blocks, heads, kvHeads, dim] = [16, 8, 4, 2, 64];
+  const T = { sym: 'T', max: 32 } as const;
+  const S = { sym: 'S', max: 2 } as const;
+  const pool = [blockSize * blocks, kvHeads, dim];
+  const parameters = [
+    input('q', 'f32', [T, heads, dim]),
+    input('kPool', 'f32', pool),
+    input('vPool', 'f32', pool),
+    input('positions', 'i32', [T]),
+    input('sequence', 'i32', [T]),
+    input('ctxLen', 'i32', [S]),
+    input('blockTable', 'i32', [S, 4]),
+  ];
+  const program = build(parameters, (b, { q, kPool, vPool, positions, sequence, ctxLen, blockTable }) => ({
+    y: pagedAttention(b, { q, kPool, vPool, positions, sequence, ctxLen, blockTable }, { scale: 0.125, blockSize }),
+  }));
+  const inputs = {
+    q: randomFloats(4 * heads * dim, 11),
+    kPool: randomFloats(blocks * blockSize * kvHeads * dim, 12),
+    vPool: randomFloats(blocks * blockSize * kvHeads * dim, 13),
+    positions: Int32Array.of(37, 0, 1, 2),
+    sequence: Int32Array.of(0, 1, 1, 1),
+    ctxLen: Int32Array.of(38, 3),
+    blockTable: Int32Array.of(5, 0, 3, -1, 7, -1, -1, -1),
+  };
+  yield programTest({ name: 'paged_attention', program, runs: [{ inputs, dims: { T: 4, S: 2 } }], absolute: 1e-5 });
+}
+
+function* sampling(): Generator<SelfTest> {
+  const limits = {
+    maxTokens: 1,
+    maxSequences: 2,
+    maxRows: 2,
+    blockSize: 1,
+    blockCount: 1,
+    blocksPerSequence: 1,
+    maxBias: 2,
+  };
+  const V = 300;
+  const parameters: readonly Parameter[] = [
+    input('logits', 'f32', [{ sym: 'R', max: 2 }, V]),
+    ...samplingInputs(limits),
+    input('counts', 'i32', [2, 2, V]),
+  ];
+  const program = build(parameters, (b, values) => {
+    const { ids, logprobs } = sample(b, values.logits, values);
+    return { ids, logprobs };
+  });
+  const inputs = {
+    logits: randomFloats(2 * V, 17),
+    temperature: Float32Array.of(0, 0.8),
+    topK: Int32Array.of(0, 40),
+    topP: Float32Array.of(1, 0.95),
+    minP: Float32Array.of(0, 0.05),
+    seed: Uint32Array.of(1, 2, 3, 4),
+    drawPosition: Int32Array.of(5, 6),
+    countRow: Int32Array.of(0, 1),
+    penalties: Float32Array.of(1, 0, 0, 1.1, 0.1, 0.2),
+    biasRow: Int32Array.of(1, -1),
+    biasToken: Int32Array.of(9, 0),
+    biasValue: Float32Array.of(2, 0),
+    counts: Int32Array.from(randomWords(4 * V, 19), (word) => Number(word >>> 30 === 0)),
+  };
+  // What the reference device says: to plan the decomposition takes longer than all other tests.
+  const expected = { ids: Int32Array.of(196, 65), logprobs: Float32Array.of(-3.7002149, -4.431266) };
+  yield programTest({ name: 'sample', program, runs: [{ inputs, dims: { R: 2 }, expected }], absolute: 1e-5 });
+}
+
+// ── the loop language: operations of types ──
+
+const exactFloat: readonly (UnaryOp | BinaryOp)[] = [
+  'abs',
+  'ceil',
+  'floor',
+  'negate',
+  'sign',
+  'sqrt',
+  'add',
+  'subtract',
+  'multiply',
+  'divide',
+  'maximum',
+  'minimum',
+  'round_nearest_even',
+  'round_nearest_afz',
+];
+const functions: readonly (UnaryOp | BinaryOp)[] = [
+  'exponential',
+  'exponential_minus_one',
+  'log',
+  'log_plus_one',
+  'logistic',
+  'tanh',
+  'sine',
+  'cosine',
+  'tan',
+  'rsqrt',
+  'cbrt',
+  'power',
+  'atan2',
+  'remainder',
+];
+const integers: readonly (UnaryOp | BinaryOp)[] = [
+  'abs',
+  'negate',
+  'not',
+  'popcnt',
+  'count_leading_zeros',
+  'add',
+  'subtract',
+  'multiply',
+  'divide',
+  'remainder',
+  'maximum',
+  'minimum',
+  'and',
+  'or',
+  'xor',
+  'shift_left',
+  'shift_right_logical',
+  'shift_right_arithmetic',
+];
+
+const rows: readonly (readonly [string, ElementType, readonly (UnaryOp | BinaryOp)[], number])[] = [
+  ['arithmetic', 'f32', exactFloat, 0],
+  ['functions', 'f32', functions, 4],
+  ['arithmetic', 'f64', exactFloat, 0],
+  ['functions', 'f64', functions, 8],
+  ['arithmetic', 'bf16', ['add', 'multiply'], 0],
+  ['arithmetic', 'f16', ['add', 'multiply'], 0],
+  ['arithmetic', 'i32', integers, 0],
+  ['arithmetic', 'i64', integers, 0],
+  ['arithmetic', 'ui32', ['divide', 'multiply', 'maximum', 'shift_right_logical'], 0],
+  ['arithmetic', 'i8', ['add', 'multiply', 'maximum'], 0],
+];
+
+const binaries: ReadonlySet<string> = new Set<BinaryOp>([
+  'add',
+  'and',
+  'atan2',
+  'divide',
+  'maximum',
+  'minimum',
+  'multiply',
+  'or',
+  'power',
+  'remainder',
+  'shift_left',
+  'shift_right_arithmetic',
+  'shift_right_logical',
+  'subtract',
+  'xor',
+]);
+
+const isBinary = (name: UnaryOp | BinaryOp): name is BinaryOp => binaries.has(name);
+
+/** Vectors and a tail. */
+const length = 77;
+
+/** All of a row in one program; results are named as what they are of. */
+function* elementwise(): Generator<SelfTest> {
+  for (const [what, type, names, ulp] of rows) {
+    const program = build([input('x', type, [length]), input('y', type, [length])], (b, { x, y }) =>
+      Object.fromEntries(
+        names.map((name) => [name, isBinary(name) ? b.binary(name, x, y) : b.unary(name, x)] as const),
+      ),
+    );
+    const inputs = { x: elements(type, length, 23), y: elements(type, length, 29) };
+    yield programTest({ name: `${what} of ${type}`, program, runs: [{ inputs }], ulp });
+  }
+}
+
+function* conversions(): Generator<SelfTest> {
+  const types = ['f64', 'f16', 'bf16', 'f8E4M3FN', 'f8E5M2', 'i64', 'i32', 'ui32', 'i16', 'i8', 'ui8', 'i1'] as const;
+  const floats = types.filter((type) => type.includes('f'));
+  const from = build(
+    types.map((type) => input(type, type, [length])),
+    (b, values) => Object.fromEntries(types.map((type) => [`${type} to f32`, b.convert(values[type], 'f32')])),
+  );
+  const inputs = Object.fromEntries(types.map((type) => [type, elements(type, length, 31)]));
+  yield programTest({ name: 'conversions to f32', program: from, runs: [{ inputs }] });
+  const to = build([input('x', 'f32', [length])], (b, { x }) =>
+    Object.fromEntries(floats.map((type) => [`f32 to ${type}`, b.convert(x, type)])),
+  );
+  yield programTest({
+    name: 'conversions from f32',
+    program: to,
+    runs: [{ inputs: { x: elements('f32', length, 31) } }],
+  });
+}
+
+// ── the loop language: shapes of loops ──
+
+type Body = (b: Builder, x: Value) => Value;
+
+/** Over [rows, 77]. */
+const anyRows: Readonly<Record<string, Body>> = {
+  'reduce add of rows': (b, x) => b.reduce('add', x, 0, [1]),
+  'reduce maximum of rows': (b, x) => b.reduce('maximum', x, Number.NEGATIVE_INFINITY, [1]),
+  rms_norm: (b, x) => rmsNorm(b, x, b.full('f32', [77], 0.5), 1e-5),
+  gated_activation: (b, x) => gatedActivation(b, x, x, 'silu'),
+};
+
+/** Over [5, 77]. */
+const fiveRows: Readonly<Record<string, Body>> = {
+  dot_general: (b, x) => b.dot(x, x, { contract: [[1, 1]] }),
+  'reduce add of columns': (b, x) => b.reduce('add', x, 0, [0]),
+  'transpose and slice': (b, x) => b.slice(b.transpose(x, [1, 0]), 0, 3, 70, 2),
+  concatenate: (b, x) => b.concatenate([x, b.negate(x)], 1),
+  select: (b, x) => b.select(b.compare('LT', x, b.full('f32', [5, 77], 0)), b.negate(x), x),
+  gather: (b, x) => b.take(x, b.iota('i32', [9], 0)),
+  scatter: (b, x) => b.put(x, b.constant(tensor('i32', [2]), [4, 1]), b.slice(x, 0, 0, 2)),
+  if: (b, x) =>
+    b.if(
+      b.scalar('i1', true),
+      (yes) => [yes.negate(x)],
+      () => [x],
+    )[0],
+  while: (b, x) =>
+    b.while(
+      [b.scalar('i32', 0), x],
+      (inner, i) => inner.compare('LT', i, inner.scalar('i32', 3)),
+      (inner, i, value) => [inner.add(i, inner.scalar('i32', 1)), inner.add(value, value)],
+    )[1],
+  rope: (b, x) => {
+    const heads = b.reshape(b.slice(x, 1, 0, 64), [5, 1, 64]);
+    const scaling = { kind: 'none' } as const;
+    return rope(b, heads, b.iota('i32', [5], 0), { base: 1e4, dimensions: 64, layout: 'half', scaling });
+  },
+};
+
+function* loops(): Generator<SelfTest> {
+  const inputs = { x: randomFloats(5 * 77, 37) };
+  const test = (name: string, rows: Dim, body: Body) => {
+    const program = build([input('x', 'f32', [rows, 77])], (b, { x }) => ({ y: body(b, x) }));
+    return programTest({ name, program, runs: [{ inputs, dims: { T: 5 } }], absolute: 1e-5 });
+  };
+  for (const [name, body] of Object.entries(anyRows)) yield test(name, { sym: 'T', max: 16 }, body);
+  for (const [name, body] of Object.entries(fiveRows)) yield test(name, 5, body);
+}
