@@ -93,7 +93,7 @@ async function best(run: () => Promise<number>): Promise<number> {
 }
 
 await using device = createCpuDevice(system);
-console.log(`${device.hardware.name.trim()}, ${device.threads} threads${inlined ? ', inlined' : ''}`);
+console.log(`${device.hardware.name.trim()}, ${device.hardware.threads} threads${inlined ? ', inlined' : ''}`);
 const only = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 for (const pool of ['bf16', 'f16', 'f32'] as const) {
   if (only.length > 0 && !only.includes(pool)) continue;

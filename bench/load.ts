@@ -3,20 +3,20 @@
  * needed are packed weights and KV pools; the peak is that of the whole process, Node's own included.
  */
 import { Command } from 'commander';
-import { openDevice } from '../src/cli/devices.ts';
 import { reportFailure } from '../src/cli/failure.ts';
-import { openForRunning } from '../src/cli/open-model.ts';
 import { wholeNumber } from '../src/cli/options.ts';
 import { formatBytes, formatSeconds, peakMemory } from '../src/cli/report.ts';
-import { Engine } from '../src/engine/engine.ts';
+import { openDevice } from '../src/devices/open-node.ts';
+import { LocalEngine } from '../src/engine/local-engine.ts';
+import { openForRunning } from '../src/engine/open-model-node.ts';
 
 async function load(path: string, { context }: { readonly context: number }): Promise<void> {
   const begin = performance.now();
   await using opened = await openForRunning(path);
-  await using device = (await openDevice('cpu')).device;
+  await using device = await openDevice('cpu');
   const start = performance.now();
   const before = process.memoryUsage().rss;
-  await using engine = await Engine.load(device, opened.model, opened.tokenizer, { contextLength: context });
+  await using engine = await LocalEngine.load(device, opened.model, opened.tokenizer, { contextLength: context });
   const loaded = performance.now();
   for await (const event of engine.generate({ prompt: [1], maxTokens: 1 })) if (event.kind === 'token') break;
   const seconds = (from: number, to: number) => formatSeconds((to - from) / 1000);

@@ -26,7 +26,7 @@ function logitsOf(rows: number, V: number): Float32Array {
 }
 
 await using device = createCpuDevice(found.system);
-console.log(`${device.hardware.name.trim()}, ${device.threads} threads; microseconds of a run`);
+console.log(`${device.hardware.name.trim()}, ${device.hardware.threads} threads; microseconds of a run`);
 console.log('      V  rows   greedy   0.8/40/0.95   0.8/-/0.95   0.8   penalties');
 for (const V of [2048, 128256]) {
   const inputs = samplingInputs(limits);

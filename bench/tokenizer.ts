@@ -6,8 +6,8 @@
 import { readFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { Tokenizer as Library } from '@huggingface/tokenizers';
-import { processorName } from '../src/cli/devices.ts';
 import { formatTable } from '../src/cli/report.ts';
+import { processorName } from '../src/devices/open-node.ts';
 import { openFile } from '../src/formats/file-node.ts';
 import { loadTokenizer } from '../src/tokenizer/load.ts';
 

@@ -2,14 +2,18 @@
 export { type ErrorCode, IngotError, isIngotError } from './base/errors.ts';
 export type { Device } from './devices/device.ts';
 export { createReferenceDevice } from './devices/reference/device.ts';
-export {
+export type {
   Engine,
-  type EngineOptions,
-  type FinishReason,
-  type GenerateEvent,
-  type GenerateRequest,
-  type TokenLogprob,
+  EngineOptions,
+  FinishReason,
+  GenerateEvent,
+  GenerateRequest,
+  LoadHooks,
+  Prompt,
+  TokenLogprob,
 } from './engine/engine.ts';
+export { LocalEngine, type LocalEngineOptions } from './engine/local-engine.ts';
+export { type OpenOptions, openEngine } from './engine/open-node.ts';
 export type { SamplingParameters } from './engine/sampling.ts';
 export type { Statistics } from './engine/statistics.ts';
 export type { Checkpoint } from './formats/checkpoint.ts';

@@ -64,7 +64,13 @@ export function isIngotError(error: unknown, code?: ErrorCode): error is IngotEr
   return error instanceof IngotError && (code === undefined || error.code === code);
 }
 
+/** As much of an AbortSignal as work looks at that asks now and then. */
+export interface StopSignal {
+  readonly aborted: boolean;
+  readonly reason?: unknown;
+}
+
 /** @throws IngotError 'Aborted' when the signal was raised. Called between steps of long work. */
-export function throwIfAborted(signal: AbortSignal | undefined): void {
+export function throwIfAborted(signal: StopSignal | undefined): void {
   if (signal?.aborted) throw new IngotError('Aborted', 'the work was cancelled', { cause: signal.reason });
 }

@@ -1,14 +1,15 @@
 /** `ingot bench [MODEL]`: speed of prefill and decode, as a table or as rows of JSON. */
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import { Engine, type GenerateRequest } from '../engine/engine.ts';
+import type { Engine, GenerateRequest } from '../engine/engine.ts';
+import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
-import { openDevice } from './devices.ts';
+import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { bundledModel, openForRunning, randomTokens } from './open-model.ts';
 import { wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
+import { randomTokens } from './random-tokens.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
 
 interface BenchOptions {
@@ -62,28 +63,10 @@ export function addBench(program: Command): void {
 }
 
 async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {
-  await using opened = await openForRunning(path);
   const { p, n, d } = options;
-  const { contextLength: longest } = opened.model;
   // Decoding begins after at least one token, and n gaps lie between n + 1 tokens.
   const contextLength = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
-  if (contextLength > longest) {
-    throw new IngotError(
-      'ContextOverflow',
-      `the tests need ${contextLength} tokens of context; ${opened.name} holds ${longest}`,
-      {
-        hint: 'Ask for fewer with -p, -n and -d.',
-      },
-    );
-  }
-  const { device: opened_, threads } = await openDevice(options.device, options);
-  await using device = opened_;
-  using loading = showProgress('Loading');
-  await using engine = await Engine.load(device, opened.model, opened.tokenizer, {
-    contextLength,
-    signal,
-    onProgress: loading.update,
-  });
+  await using engine = await open(path, contextLength, options, signal);
   const measure = async (test: string, tokens: number, request: GenerateRequest, time: (s: Statistics) => number) => {
     const times: number[] = [];
     for (let i = 0; i <= repetitions; i++) {
@@ -97,12 +80,12 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       tokens_per_second: tokens / median,
       seconds: { min, median, max },
       peak_bytes: peakMemory(),
-      device: device.name,
-      model: opened.name,
-      threads,
+      device: engine.device.name,
+      model: modelName(path),
+      threads: engine.device.threads,
     };
   };
-  const prompt = (length: number) => randomTokens(length, opened.model.vocabularySize);
+  const prompt = (length: number) => randomTokens(length, engine.model.vocabularySize);
   const common = { ignoreEnd: true, signal };
   const rows: BenchRow[] = [];
   if (p > 0) {
@@ -114,6 +97,19 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
     rows.push(await measure(test, n, request, (s) => (s.tbotSeconds ?? 0) * n));
   }
   return rows;
+}
+
+async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
+  using progress = showProgress('Loading');
+  const { device, threads, mlock } = options;
+  return await openEngine(path, {
+    contextLength,
+    signal,
+    onProgress: progress.update,
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads }),
+    ...(mlock !== undefined && { mlock }),
+  });
 }
 
 async function statisticsOf(engine: Engine, request: GenerateRequest): Promise<Statistics> {

@@ -6,10 +6,10 @@ import { IngotError } from '../base/errors.ts';
 import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
-import { availableMemory, chosenDevice, deviceRows, processorName } from './devices.ts';
+import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
+import { bundledModel } from './bundled-model.ts';
 import { withInterrupt } from './interrupt.ts';
 import { formatFigure, measureAndRemember } from './measure.ts';
-import { bundledModel } from './open-model.ts';
 import { formatBytes } from './report.ts';
 
 export function addDoctor(program: Command): void {

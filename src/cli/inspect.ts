@@ -1,11 +1,11 @@
 /** `ingot inspect FILE`: what a model file says, its tensors, and the memory that a run will need. */
 import type { Command } from 'commander';
 import { isIngotError } from '../base/errors.ts';
+import { availableMemory, openDevice } from '../devices/open-node.ts';
 import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
 import { kvBytesPerToken, type Model } from '../models/model.ts';
-import { availableMemory, openDevice } from './devices.ts';
 import { wholeNumber } from './options.ts';
 import { formatBytes, formatCount, formatTable } from './report.ts';
 
@@ -55,7 +55,7 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
 }
 
 async function memoryNeed(model: Model, context = model.contextLength): Promise<MemoryNeed> {
-  await using device = (await openDevice()).device;
+  await using device = await openDevice();
   const contextLength = Math.min(context, model.contextLength);
   const weightBytes = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
   const kvBytes = contextLength * kvBytesPerToken(model, 'f32');

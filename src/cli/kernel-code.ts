@@ -6,7 +6,7 @@ import { type Emitted, emitKernels } from '../devices/cpu/code.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { planForCpu } from '../devices/cpu/plan.ts';
-import { stepLimits } from '../engine/engine.ts';
+import { stepLimits } from '../engine/local-engine.ts';
 import type { Model } from '../models/model.ts';
 import { usageError } from './failure.ts';
 

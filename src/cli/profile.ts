@@ -5,16 +5,19 @@ import { type Hardware, leastSeconds } from '../compiler/cost.ts';
 import { recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device, KernelProfile, Profile } from '../devices/device.ts';
-import { Engine, type GenerateRequest } from '../engine/engine.ts';
-import { chosenDevice, openDevice } from './devices.ts';
+import { chosenDevice, openDevice } from '../devices/open-node.ts';
+import type { Engine, GenerateRequest } from '../engine/engine.ts';
+import { LocalEngine } from '../engine/local-engine.ts';
+import { type OpenedModel, openForRunning } from '../engine/open-model-node.ts';
+import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { printKernelCode } from './kernel-code.ts';
 import { measureAndRemember } from './measure.ts';
-import { bundledModel, type OpenedModel, openForRunning, randomTokens } from './open-model.ts';
 import { wholeNumber } from './options.ts';
 import { printPhases } from './profile-table.ts';
 import { showProgress } from './progress.ts';
+import { randomTokens } from './random-tokens.ts';
 
 interface ProfileOptions {
   readonly p: number;
@@ -79,9 +82,11 @@ export function addProfile(program: Command): void {
       const { p, n, asm } = options;
       if (p === 0 && n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
       await withInterrupt(async (signal) => {
+        const name = modelName(path ?? bundledModel);
         await using opened = await openForRunning(path ?? bundledModel);
-        if (asm !== undefined) return printKernelCode(opened.model, contextOf(opened, options), asm, options.device);
-        const phases = await profile(opened, options, signal);
+        const contextLength = contextOf(opened, name, options);
+        if (asm !== undefined) return printKernelCode(opened.model, contextLength, asm, options.device);
+        const phases = await profile(opened, name, contextLength, options, signal);
         if (options.json) console.log(JSON.stringify(phases, undefined, 2));
         else printPhases(phases);
       });
@@ -89,7 +94,7 @@ export function addProfile(program: Command): void {
 }
 
 /** Tokens of context that the phases need. */
-function contextOf({ model, name }: OpenedModel, { p, n, d }: ProfileOptions): number {
+function contextOf({ model }: OpenedModel, name: string, { p, n, d }: ProfileOptions): number {
   const length = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
   if (length <= model.contextLength) return length;
   throw new IngotError(
@@ -99,17 +104,21 @@ function contextOf({ model, name }: OpenedModel, { p, n, d }: ProfileOptions): n
   );
 }
 
-async function profile(opened: OpenedModel, options: ProfileOptions, signal: AbortSignal): Promise<readonly Phase[]> {
-  const contextLength = contextOf(opened, options);
+async function profile(
+  opened: OpenedModel,
+  name: string,
+  contextLength: number,
+  options: ProfileOptions,
+  signal: AbortSignal,
+): Promise<readonly Phase[]> {
   const chosen = options.device ?? chosenDevice();
   const found = findSystem();
   if (chosen === 'cpu' && found.usable && recallMeasurements(found.system) === undefined) {
     await measureAndRemember(found.system, signal);
   }
-  const { device, threads } = await openDevice(chosen, { threads: options.threads, profile: true });
-  await using _device = device;
+  await using device = await openDevice(chosen, { threads: options.threads, profile: true });
   using loading = showProgress('Loading');
-  await using engine = await Engine.load(device, opened.model, opened.tokenizer, {
+  await using engine = await LocalEngine.load(device, opened.model, opened.tokenizer, {
     contextLength,
     signal,
     onProgress: loading.update,
@@ -121,7 +130,7 @@ async function profile(opened: OpenedModel, options: ProfileOptions, signal: Abo
   const add = async (test: string, tokens: number, asked: GenerateRequest, from: 'start' | 'first token') => {
     await measure(engine, device, asked, from);
     const measured = await measure(engine, device, asked, from);
-    const facts = { test, device: device.name, model: opened.name, threads, tokens };
+    const facts = { test, device: device.name, model: name, threads: device.hardware.threads, tokens };
     phases.push({ ...facts, ...analyse(measured, device.hardware) });
   };
   if (p > 0) await add(`pp${p}`, p, { ...request, prompt: prompt(p), maxTokens: 1 }, 'start');

@@ -3,14 +3,13 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import { Engine, type GenerateEvent } from '../engine/engine.ts';
+import type { Engine, GenerateEvent } from '../engine/engine.ts';
+import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { bundledModel } from './bundled-model.ts';
 import { colour } from './colour.ts';
-import { openDevice } from './devices.ts';
-import { dumpTo } from './dump.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { bundledModel, type OpenedModel, openForRunning } from './open-model.ts';
 import { gather, numberIn, seed, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatSeconds, peakMemory } from './report.ts';
@@ -80,17 +79,11 @@ function readTask(first: string | undefined, second: string | undefined): Task {
 }
 
 async function run({ path, prompt, shown }: Task, options: RunOptions, signal: AbortSignal): Promise<void> {
-  await using opened = await openForRunning(path);
-  const ids = encodePrompt(opened, prompt);
-  const { model, tokenizer } = opened;
-  // The KV cache holds what this run can need, not all that the model could.
-  const contextLength = Math.min(model.contextLength, ids.length + options.n);
-  await using device = (await openDevice(options.device, options)).device;
-  await using engine = await load();
+  await using engine = await open();
   const chosenSeed = options.seed ?? randomBytes(8).readBigUInt64LE();
   const { temperature, topK, topP, minP } = options;
   const events = engine.generate({
-    prompt: ids,
+    prompt,
     maxTokens: options.n,
     sampling: { temperature, topK, topP, minP, seed: chosenSeed },
     signal,
@@ -107,28 +100,20 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
   }
   if (outcome.end.reason === 'aborted') process.exitCode = exitCodes.interrupted;
 
-  async function load(): Promise<Engine> {
+  async function open(): Promise<Engine> {
     using progress = showProgress('Loading');
-    return Engine.load(device, model, tokenizer, {
-      contextLength,
+    const { device, threads, mlock, dump } = options;
+    return await openEngine(path, {
+      // The KV cache holds what this run can need, not all that the model could.
+      contextLength: { prompt, maxTokens: options.n },
       signal,
       onProgress: progress.update,
-      ...(options.dump !== undefined && { onPass: await dumpTo(options.dump) }),
+      ...(device !== undefined && { device }),
+      ...(threads !== undefined && { threads }),
+      ...(mlock !== undefined && { mlock }),
+      ...(dump !== undefined && { dump }),
     });
   }
-}
-
-function encodePrompt({ tokenizer, model, name }: OpenedModel, prompt: string): number[] {
-  const ids = tokenizer.encode(prompt);
-  if (ids.length === 0) throw usageError('the prompt is empty, and this model has no token to begin a text with');
-  if (ids.length >= model.contextLength) {
-    throw new IngotError(
-      'ContextOverflow',
-      `the prompt has ${ids.length} tokens; ${name} holds ${model.contextLength} with the answer`,
-      { hint: 'Shorten the prompt.' },
-    );
-  }
-  return ids;
 }
 
 interface Outcome {

@@ -7,6 +7,8 @@ import { type ElementType, elementBytes } from '../numerics/element-types.ts';
 export interface Hardware {
   readonly name: string;
   readonly memoryBytes: number;
+  /** That compute at the same time. */
+  readonly threads: number;
   readonly readBytesPerSecond: number;
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
 }

@@ -38,12 +38,15 @@ export function stepDims(limits: StepLimits): StepDims {
   };
 }
 
+/** Stands among `tokens` for what row `row` of the previous step sampled (state `sampled`). */
+export const previouslySampled = (row: number): number => -(row + 1);
+
 /** The inputs of every step, in order, named as the runner fills them. */
 export function stepInputs(limits: StepLimits) {
   const { T, S, R } = stepDims(limits);
   const input = <N extends string>(name: N, type: Parameter['type']) => ({ name, type, role: 'input' }) as const;
   return [
-    /** Token ids; -(k+1) stands for the id that row k of the previous step sampled (state `sampled`). */
+    /** Token ids, or `previouslySampled`. */
     input('tokens', tensor('i32', [T])),
     /** Position of each token in its sequence. */
     input('positions', tensor('i32', [T])),

@@ -3,6 +3,7 @@
  * endian, whole bytes for i1 and sub-byte types), as views of any kind.
  */
 import type { ByteSource } from '../base/bytes.ts';
+import type { StopSignal } from '../base/errors.ts';
 import type { Cost, Hardware } from '../compiler/cost.ts';
 import type { Program } from '../ir/program.ts';
 import type { DimValues, TensorType } from '../ir/types.ts';
@@ -19,7 +20,7 @@ export interface DeviceBuffer extends Disposable {
 /** A compiled program. Immutable; shared by any number of bindings. Holds no weights. */
 export interface Executable extends Disposable {
   readonly program: Program;
-  /** Bytes that one binding needs besides weights and state, at the bounds of the symbolic dimensions. */
+  /** Bytes that one run needs besides weights and state, at the bounds of the symbolic dimensions. */
   readonly scratchBytes: number;
 }
 
@@ -66,6 +67,11 @@ export interface Profile {
 export interface Device extends AsyncDisposable {
   readonly name: 'reference' | 'null' | 'cpu' | 'webgpu';
   readonly hardware: Hardware;
+  /**
+   * Runs that it pays to have submitted at the same time: 2 where the next one can be prepared while one works, 1 where that
+   * would take a processor from the one that works.
+   */
+  readonly runsAhead: 1 | 2;
 
   /** @throws IngotError 'UnsupportedOp' naming op, element type and device, 'StateWouldCopy', before any memory is taken. */
   compile(program: Program): Promise<Executable>;
@@ -98,9 +104,11 @@ export interface Device extends AsyncDisposable {
 
   /**
    * The results of a run that are not aliased to state, by name, valid until the next `wait`. `deadline` in
-   * milliseconds of `performance.now()`. @throws 'DeadlineExceeded', 'DeviceLost', 'DeviceFault' (a kernel went wrong: named).
+   * milliseconds of `performance.now()`. A raised `signal` ends it too, and what was submitted after it may end with it: a
+   * run that has begun is left where the device can do that. A device that works by itself lets events of JavaScript have
+   * their turn meanwhile. @throws 'Aborted', 'DeadlineExceeded', 'DeviceLost', 'DeviceFault' (a kernel went wrong: named).
    */
-  wait(ticket: Ticket, deadline: number): Promise<ReadonlyMap<string, ArrayBufferView>>;
+  wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<ReadonlyMap<string, ArrayBufferView>>;
 
   /** Offsets and lengths in bytes. Ordered with runs: after those submitted before, before those submitted after. */
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset?: number): void;

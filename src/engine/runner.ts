@@ -2,7 +2,8 @@
  * Runs planned steps: fills the step descriptor, submits once, waits. The only part of the engine that touches the
  * device; it owns the weights, the pools and the compiled programs.
  */
-import { IngotError } from '../base/errors.ts';
+import { type ByteSource, readInto } from '../base/bytes.ts';
+import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
@@ -19,6 +20,14 @@ export interface RunnerOptions {
   readonly onProgress?: (done: number, total: number) => void;
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
+}
+
+/** A step that was submitted. Either method once. */
+export interface RunningStep {
+  /** @throws IngotError 'Aborted' when the signal stopped it, and whatever the device says. */
+  result(signal?: StopSignal): Promise<StepResult>;
+  /** For a step that nobody wants any more: stops it, and returns when it no longer runs. */
+  drop(): Promise<void>;
 }
 
 /** What a step sampled: one entry for each row, in the order of the entries that sample. */
@@ -66,6 +75,26 @@ export class Runner implements AsyncDisposable {
     const executable = await this.#compile(['sample']);
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
+    const watched = (bytes: ByteSource): ByteSource => {
+      const read = async <T>(length: number, work: Promise<T>): Promise<T> => {
+        const result = await work;
+        done += length;
+        onProgress?.(done, total);
+        return result;
+      };
+      return {
+        name: bytes.name,
+        length: bytes.length,
+        read: async (offset, length) => {
+          throwIfAborted(signal);
+          return read(length, bytes.read(offset, length));
+        },
+        readInto: async (target, offset) => {
+          throwIfAborted(signal);
+          return read(target.length, readInto(bytes, target, offset));
+        },
+      };
+    };
     // Each takes the next weight that is left, so that one is read while another is finished.
     const left = this.#model.weights.entries();
     let failed = false;
@@ -73,14 +102,11 @@ export class Runner implements AsyncDisposable {
       for (const [name, stored] of left) {
         if (failed) return;
         try {
-          if (signal?.aborted) throw new IngotError('Aborted', 'loading the model was cancelled');
-          this.#weights.set(name, await this.#device.pack(stored));
+          this.#weights.set(name, await this.#device.pack({ ...stored, bytes: watched(stored.bytes) }));
         } catch (error) {
           failed = true;
           throw error;
         }
-        done += stored.bytes.length;
-        onProgress?.(done, total);
       }
     };
     for (const outcome of await Promise.allSettled([packLeft(), packLeft()])) {
@@ -118,31 +144,39 @@ export class Runner implements AsyncDisposable {
     this.#device.write(counts, values, row * values.byteLength);
   }
 
-  /** Computes the entries and samples the rows that their sequences ask for. */
-  async sample(
+  /** Starts to compute the entries and to sample the rows that their sequences ask for, after what was submitted before. */
+  async submit(
     entries: readonly StepEntry[],
     sampling: readonly SamplingParameters[],
     withLogits: boolean,
-    deadline = Number.POSITIVE_INFINITY,
-  ): Promise<StepResult> {
+  ): Promise<RunningStep> {
     const bound = await this.#bind(withLogits ? ['sample', 'logits'] : ['sample']);
     const rows = entries.flatMap(({ start, count, samples }, s) => (samples ? [{ s, last: start + count - 1 }] : []));
     const step = this.#fillStep(entries, (s) => (entries[s].samples ? [entries[s].count - 1] : []));
     const inputs = new Map([...step.inputs, ...this.#fillSampling(entries, rows, sampling)]);
-    const results = await this.#device.wait(this.#device.submit(bound, inputs, step.dims), deadline);
-    const logits = results.get('logits');
+    const ticket = this.#device.submit(bound, inputs, step.dims);
     return {
-      ids: int32(results.get('ids')),
-      logprobs: float32(results.get('logprobs')),
-      ...(logits !== undefined && { logits: float32(logits) }),
+      result: async (signal) => {
+        const results = await this.#device.wait(ticket, Number.POSITIVE_INFINITY, signal);
+        const logits = results.get('logits');
+        return {
+          ids: int32(results.get('ids')),
+          logprobs: float32(results.get('logprobs')),
+          ...(logits !== undefined && { logits: float32(logits) }),
+        };
+      },
+      drop: async () => {
+        // How it ended is nobody's business any more.
+        await this.#device.wait(ticket, Number.POSITIVE_INFINITY, AbortSignal.abort()).catch(() => {});
+      },
     };
   }
 
   /** Logits of every computed token of one entry, [count, V]; `count` is at most maxRows. */
-  async score(entry: StepEntry, deadline = Number.POSITIVE_INFINITY): Promise<Float32Array> {
+  async score(entry: StepEntry, signal?: StopSignal): Promise<Float32Array> {
     const bound = await this.#bind(['logits']);
     const { inputs, dims } = this.#fillStep([entry], () => Array.from({ length: entry.count }, (_, i) => i));
-    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), deadline);
+    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
     return float32(results.get('logits'));
   }
 

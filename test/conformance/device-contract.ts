@@ -342,6 +342,17 @@ export function testDeviceContract(name: string, create: () => Device): void {
     assert.deepEqual(floats(await device.read(n)), [1, 1]);
   });
 
+  contract('a raised signal ends a run, and the device goes on', async (device) => {
+    using n = await device.allocate(tensor('f32', [2]), 'state');
+    using endless = await device.compile(count(true));
+    using bound = await device.bind(endless, none, new Map([['n', n]]));
+    const ticket = device.submit(bound, new Map(), {});
+    await assert.rejects(device.wait(ticket, forever, AbortSignal.abort()), fails('Aborted'));
+    device.write(n, new Float32Array(2));
+    await runOnce(device, count(false), {}, new Map([['n', n]]));
+    assert.deepEqual(floats(await device.read(n)), [1, 1]);
+  });
+
   contract('every element type crosses in memory layout', async (device) => {
     const cases = {
       i1: Uint8Array.of(1, 0),

@@ -77,7 +77,8 @@ export function createPlanDevice(evaluator: (kernel: Kernel) => Evaluator = eval
   let tickets = 0;
   return {
     name: 'reference',
-    hardware: { name: 'loop language', memoryBytes: 0, readBytesPerSecond: 1, operationsPerSecond: {} },
+    runsAhead: 2,
+    hardware: { name: 'loop language', memoryBytes: 0, threads: 1, readBytesPerSecond: 1, operationsPerSecond: {} },
     async compile(program: Program): Promise<PlannedExecutable> {
       const plan = planProgram(inlineComposites(await withConstants(program), () => false));
       for (const { steps } of plan.functions.values()) checkSteps(steps);

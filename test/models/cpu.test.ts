@@ -1,24 +1,24 @@
 /** The bundled model on the CPU device: integer products give the same bits for every number of threads and every way to cut a prompt. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Engine } from '../../src/engine/engine.ts';
+import { LocalEngine } from '../../src/engine/local-engine.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 
-async function onThreads<T>(threads: number, work: (engine: Engine) => Promise<T>): Promise<T> {
+async function onThreads<T>(threads: number, work: (engine: LocalEngine) => Promise<T>): Promise<T> {
   await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
   const model = openModel(checkpoint);
   const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata }, model);
   await using device = openCpu(threads);
-  await using engine = await Engine.load(device, model, tokenizer, { contextLength: 256 });
+  await using engine = await LocalEngine.load(device, model, tokenizer, { contextLength: 256 });
   return await work(engine);
 }
 
 /** 170 tokens: the prompt of the second generation takes two steps, the first computed them one by one. */
-async function bits(engine: Engine) {
+async function bits(engine: LocalEngine) {
   const run = async (prompt: readonly number[], maxTokens: number) => {
     const ids: number[] = [];
     const logprobs: number[] = [];
@@ -34,7 +34,7 @@ async function bits(engine: Engine) {
   const whole = await run(prompt, 170);
   const again = await run([...prompt, ...whole.ids.slice(0, 160)], 10);
   assert.deepEqual(again, { ids: whole.ids.slice(160), logprobs: whole.logprobs.slice(160) });
-  engine.checkIntegrity();
+  await engine.checkIntegrity();
   return whole;
 }
 

@@ -112,11 +112,9 @@ for (const [on, create] of Object.entries(devices)) {
       return { sequence, start: from, count, samples: true };
     };
     const step = async (...entries: StepEntry[]) => {
-      const { ids: sampled, logits = new Float32Array() } = await runner.sample(
-        entries,
-        entries.map(() => greedy),
-        true,
-      );
+      const sampling = entries.map(() => greedy);
+      const step = await runner.submit(entries, sampling, true);
+      const { ids: sampled, logits = new Float32Array() } = await step.result();
       return { sampled: sampled.slice(), logits: logits.slice() };
     };
 

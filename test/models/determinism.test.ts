@@ -79,11 +79,8 @@ class Session {
       if (entries.length === 0) continue;
       const step = order(entries);
       const indices = step.map(({ sequence }) => sequences.get(sequence) ?? assert.fail());
-      const result = await this.#runner.sample(
-        step,
-        indices.map((i) => sampling[i] ?? assert.fail()),
-        true,
-      );
+      const asked = indices.map((i) => sampling[i] ?? assert.fail());
+      const result = await (await this.#runner.submit(step, asked, true)).result();
       let row = 0;
       for (const [at, { sequence, count, samples }] of step.entries()) {
         sequence.computed += count;

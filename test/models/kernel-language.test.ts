@@ -35,7 +35,7 @@ async function run(device: Device, name: string) {
   for (const count of [5, 1]) {
     blocks.grow(sequence.blocks, sequence.computed + count);
     const entry = { sequence, start: sequence.computed, count, samples: true };
-    const { ids, logits } = await runner.sample([entry], [greedy], true);
+    const { ids, logits } = await (await runner.submit([entry], [greedy], true)).result();
     out.push(ids.slice(), logits?.slice());
     sequence.computed += count;
   }

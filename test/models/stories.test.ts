@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import type { Device } from '../../src/devices/device.ts';
-import { Engine } from '../../src/engine/engine.ts';
+import { LocalEngine } from '../../src/engine/local-engine.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
@@ -12,15 +12,15 @@ import { dataPath, skipWithoutData } from '../fixtures.ts';
 
 const file = (name: string) => dataPath('models', 'stories260K', name);
 
-async function withStories(create: () => Device, work: (engine: Engine) => Promise<void>): Promise<void> {
+async function withStories(create: () => Device, work: (engine: LocalEngine) => Promise<void>): Promise<void> {
   await using checkpoint = await openCheckpoint(file('stories260K.bin'));
   const model = openModel(checkpoint);
   const { vocabularySize } = model;
   const tokenizer = await loadTokenizer({ kind: 'llama2c', bytes: readFileSync(file('tok512.bin')), vocabularySize });
   await using device = create();
-  await using engine = await Engine.load(device, model, tokenizer);
+  await using engine = await LocalEngine.load(device, model, tokenizer);
   await work(engine);
-  engine.checkIntegrity();
+  await engine.checkIntegrity();
 }
 
 /** The text between the command and the end of the block that follows it. */

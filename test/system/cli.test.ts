@@ -282,6 +282,23 @@ test('Ctrl-C ends the text, the figures still come, and the exit code says so', 
   assert.match(err, /TTFT|no token/);
 });
 
+test('Ctrl-C twice leaves at once, whatever the engine does', { skip: process.platform === 'win32' }, async () => {
+  // One step of the interpreter that takes longer than anybody waits.
+  const prompt = 'Once upon a time there was a fox. '.repeat(14);
+  const begin = performance.now();
+  const { code } = await new Promise<{ code: number | null }>((resolve, reject) => {
+    const child = spawn(process.execPath, [main, 'run', prompt, '--device', 'reference'], { stdio: 'ignore' });
+    child.on('error', reject);
+    setTimeout(() => {
+      child.kill('SIGINT');
+      setTimeout(() => child.kill('SIGINT'), 100);
+    }, 3000);
+    child.on('close', (code) => resolve({ code }));
+  });
+  assert.equal(code, 130);
+  assert.ok(performance.now() - begin > 3000, 'it ran when it was interrupted');
+});
+
 test('a reader that stops listening ends the work quietly', async () => {
   const { code, err } = await ingot(['run', '-n', '400'], (child) => child.stdout?.destroy());
   assert.equal(code, 0, err);

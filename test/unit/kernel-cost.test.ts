@@ -74,7 +74,7 @@ test('where data chooses, no more than the buffer has', () => {
 });
 
 test('the least time is that of the slower of memory and arithmetic', () => {
-  const hardware = { name: '', memoryBytes: 0, readBytesPerSecond: 10, operationsPerSecond: { f32: 4 } };
+  const hardware = { name: '', memoryBytes: 0, threads: 1, readBytesPerSecond: 10, operationsPerSecond: { f32: 4 } };
   assert.equal(leastSeconds(hardware, { bytes: 100, operations: 1, element: 'f32' }), 10);
   assert.equal(leastSeconds(hardware, { bytes: 1, operations: 100, element: 'f32' }), 25);
   assert.equal(leastSeconds(hardware, { bytes: 1, operations: 100, element: 'i32' }), 0.1, 'nobody measured i32');

@@ -2,12 +2,10 @@
  * The CPU device: programs become machine code made by TypeScript, run by a team of native threads. A run is one
  * submission; between runs the threads sleep.
  */
-import { IngotError, isIngotError } from '../../base/errors.ts';
+import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import type { Hardware } from '../../compiler/cost.ts';
-import type { Memory as Place } from '../../compiler/kernel/plan.ts';
 import type { Parameter, Program } from '../../ir/program.ts';
 import {
-  asTensor,
   type DimValues,
   formatType,
   maxBytes,
@@ -31,9 +29,11 @@ import { planForCpu } from './plan.ts';
 import { Profiler } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
+import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
 import { createTeam, type Team } from './team.ts';
 import { panelFormat } from './weights.ts';
+import { Workplace } from './workplace.ts';
 
 export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
@@ -57,10 +57,7 @@ export function whyNot(system: OperatingSystem): string | undefined {
 }
 
 /** @throws IngotError 'DeviceLost' where `whyNot` says so, for a set that the processor lacks, or if no threads are to be had. */
-export function createCpuDevice(
-  system: OperatingSystem,
-  options: CpuDeviceOptions = {},
-): Device & { readonly threads: number } {
+export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptions = {}): Device {
   const reason = whyNot(system);
   if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
   const target = chooseTarget(system, options.instructionSet);
@@ -72,7 +69,7 @@ export function createCpuDevice(
       ? { readBytesPerSecond: 1e10 * threads, operationsPerSecond: { f32: 5e10 * threads } }
       : limitsOf(options.measured, threads);
   const { memoryBytes = Number.POSITIVE_INFINITY, lock = false } = options;
-  const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, ...limits };
+  const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, threads, ...limits };
   return new CpuDevice(system, team, target, profiler, hardware, lock);
 }
 
@@ -96,21 +93,10 @@ function invalid(message: string): IngotError {
 /** Bytes that a process can address. */
 const addressable = 2 ** 46;
 
-type Results = ReadonlyMap<string, ArrayBufferView>;
-type Outcome = { readonly results: Results } | { readonly error: unknown };
-
-/** A run that waits for its turn: its arena may still be in use by the run before. */
-interface Job {
-  readonly id: number;
-  readonly bound: CpuBound;
-  readonly inputs: readonly (Uint8Array | undefined)[];
-  readonly dims: DimValues;
-}
-
 class CpuDevice implements Device {
   readonly name = 'cpu';
   readonly hardware: Hardware;
-  readonly threads: number;
+  readonly runsAhead: 1 | 2;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
@@ -122,10 +108,7 @@ class CpuDevice implements Device {
     state: { now: 0, peak: 0 },
     scratch: { now: 0, peak: 0 },
   };
-  readonly #waiting: Job[] = [];
-  readonly #outcomes = new Map<number, Outcome>();
-  #running: { readonly job: Job; readonly ticket: number; readonly start: number } | undefined;
-  #nextId = 1;
+  readonly #runs: RunQueue;
   #disposed = false;
 
   constructor(
@@ -141,9 +124,12 @@ class CpuDevice implements Device {
     this.#target = target;
     this.#team = team;
     this.#lock = lock;
-    this.#reader = new WeightReader(system, team, () => this.#drain());
-    this.threads = team.threads;
+    this.#runs = new RunQueue(team, profiler);
+    this.#reader = new WeightReader(system, team, () => this.#runs.drain());
     this.hardware = hardware;
+    // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
+    // cannot be told apart from outside.
+    this.runsAhead = usableThreads(system.limits()) > team.threads && !profiler.records ? 2 : 1;
   }
 
   account(kind: MemoryKind, bytes: number): void {
@@ -242,21 +228,21 @@ class CpuDevice implements Device {
       if (role === 'state') taken.add(own);
       return own;
     });
-    const arena = new CpuBuffer(
-      this,
-      tensor('ui8', [executable.scratchBytes]),
-      'scratch',
-      this.#take(executable.scratchBytes, 'the temporaries of a program'),
-    );
+    return new CpuBound(executable, buffers, () => this.#makePlace(executable, buffers));
+  }
+
+  #makePlace(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[]): Workplace {
+    const { plan, code, scratchBytes } = executable;
+    const memory = this.#take(scratchBytes, 'the temporaries of a program');
+    const arena = new CpuBuffer(this, tensor('ui8', [scratchBytes]), 'scratch', memory);
     try {
       const addresses = new Map(
         buffers.flatMap((buffer, i) => (buffer === undefined ? [] : [[i, buffer.memory.address] as const])),
       );
       const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
-      const { plan, code } = executable;
-      const memory = { arena: arena.memory, parameters: addresses, keeps: held };
-      const instance = instantiate(this.#system, this.#team, plan, code, memory, this.#profiler);
-      return new CpuBound(executable, buffers, arena, instance);
+      const where = { arena: memory, parameters: addresses, keeps: held };
+      const instance = instantiate(this.#system, this.#team, plan, code, where, this.#profiler);
+      return new Workplace(executable, buffers, arena, instance);
     } catch (error) {
       arena[Symbol.dispose]();
       throw error;
@@ -269,107 +255,17 @@ class CpuDevice implements Device {
     if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
     const { parameters, results } = bound.executable.program;
     bound.buffers.forEach((buffer, i) => {
-      if (buffer !== undefined) this.#own(buffer, `${parameters[i].role} ${parameters[i].name}`);
+      if (buffer?.disposed) throw invalid(`${parameters[i].role} ${parameters[i].name} was disposed`);
     });
     for (const { type } of results) if (type.kind === 'tensor') resolveShape(type.shape, dims);
     const values = parameters.map((parameter) =>
       parameter.role === 'input' ? inputBytes(parameter, inputs.get(parameter.name), dims) : undefined,
     );
-    const id = this.#nextId++;
-    bound.hold();
-    this.#waiting.push({ id, bound, inputs: values, dims });
-    if (this.#running === undefined) this.#startNext();
-    return { id };
+    return { id: this.#runs.submit(bound, values, dims) };
   }
 
-  #startNext(): void {
-    const job = this.#waiting.shift();
-    this.#running = undefined;
-    if (job === undefined) return;
-    const { bound, inputs, dims } = job;
-    const { plan } = bound.executable;
-    inputs.forEach((bytes, i) => {
-      const place = plan.main.parameters[i];
-      if (bytes === undefined || place === undefined || bytes.length === 0) return;
-      this.#at(bound, place, bytes.length).set(bytes);
-    });
-    bound.instance.begin({ dims, contextTokens: contextTokens(bound.executable.program, inputs) });
-    this.#running = { job, start: performance.now(), ticket: this.#team.submit(bound.instance.list) };
-  }
-
-  /** Bytes of an input or result of main. */
-  #at(bound: CpuBound, place: Place, length: number): Uint8Array {
-    switch (place.kind) {
-      case 'frame':
-        return bound.arena.memory.bytes(place.offset, length);
-      case 'parameter': {
-        const buffer = bound.buffers[place.index];
-        if (buffer === undefined) throw invalid('a result is the memory of an input');
-        return buffer.memory.bytes(place.offset, length);
-      }
-      case 'constant': {
-        const { constants } = bound.executable.code;
-        return constants.bytes(bound.executable.code.constant(place.literal) - constants.address, length);
-      }
-      case 'result':
-      case 'scratch':
-        throw invalid('a result of the program has no memory');
-      default:
-        return place satisfies never;
-    }
-  }
-
-  /** Waits for the run that is on, keeps what it made, and starts the next. */
-  #finish(deadline: number): void {
-    if (this.#running === undefined) return;
-    const { job, ticket, start } = this.#running;
-    let outcome: Outcome;
-    try {
-      const how = this.#team.wait(ticket, deadline);
-      outcome =
-        how === 'done'
-          ? { results: this.#results(job) }
-          : { error: new IngotError('DeadlineExceeded', 'the deadline passed during a run', { device: this.name }) };
-    } catch (error) {
-      outcome = { error };
-    }
-    this.#profiler.ran((performance.now() - start) / 1000);
-    this.#outcomes.set(job.id, outcome);
-    job.bound.release();
-    this.#startNext();
-  }
-
-  #results({ bound, dims }: Job): Results {
-    const { program, plan } = bound.executable;
-    const named = new Map<string, ArrayBufferView>();
-    program.results.forEach(({ name, type }, i) => {
-      const place = plan.main.results[i];
-      if (type.kind !== 'tensor' || place === undefined) return;
-      if (program.aliases.some(({ result }) => result === i)) return;
-      const length = byteLength(asTensor(type), dims);
-      named.set(name, length === 0 ? new Uint8Array() : this.#at(bound, place, length).slice());
-    });
-    return named;
-  }
-
-  async wait(ticket: Ticket, deadline: number): Promise<Results> {
-    while (!this.#outcomes.has(ticket.id)) {
-      if (this.#running === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
-      if (performance.now() > deadline) {
-        throw new IngotError('DeadlineExceeded', 'the deadline passed before the run was waited for', {
-          device: this.name,
-        });
-      }
-      this.#finish(deadline);
-    }
-    const outcome = this.#outcomes.get(ticket.id) as Outcome;
-    this.#outcomes.delete(ticket.id);
-    if ('error' in outcome) throw outcome.error;
-    return outcome.results;
-  }
-
-  #drain(): void {
-    while (this.#running !== undefined) this.#finish(Number.POSITIVE_INFINITY);
+  wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<Results> {
+    return this.#runs.wait(ticket.id, deadline, signal);
   }
 
   #own(buffer: DeviceBuffer, what: string): CpuBuffer {
@@ -381,7 +277,7 @@ class CpuDevice implements Device {
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
     const own = this.#own(buffer, 'the buffer');
     checkRange(own, offset, bytes.byteLength);
-    this.#drain();
+    this.#runs.drain();
     if (bytes.byteLength === 0) return;
     const source = canonical(own.type, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
     own.memory.bytes(offset, source.length).set(source);
@@ -391,7 +287,7 @@ class CpuDevice implements Device {
     const own = this.#own(buffer, 'the buffer');
     const count = length ?? maxBytes(own.type) - offset;
     checkRange(own, offset, count);
-    this.#drain();
+    this.#runs.drain();
     return count === 0 ? new Uint8Array() : own.memory.bytes(offset, count).slice();
   }
 
@@ -401,15 +297,14 @@ class CpuDevice implements Device {
   }
 
   profile(): Profile {
-    this.#drain();
+    this.#runs.drain();
     return this.#profiler.take();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#disposed) return;
     this.#disposed = true;
-    for (const { bound } of this.#waiting.splice(0)) bound.release();
-    this.#drain();
+    this.#runs.close();
     this.#reader[Symbol.dispose]();
     this.#team[Symbol.dispose]();
   }
@@ -417,10 +312,6 @@ class CpuDevice implements Device {
 
 function isMatrix(format: string, shape: readonly number[]): shape is readonly [number, number] {
   return shape.length === 2 && isPackedFormat(format);
-}
-
-function byteLength(type: TensorType, dims: DimValues): number {
-  return resolveShape(type.shape, dims).reduce((product, size) => product * size, elementBytes(type.element));
 }
 
 function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {
@@ -432,21 +323,14 @@ function checkRange({ type, packed }: CpuBuffer, offset: number, length: number)
   }
 }
 
-/** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */
-function contextTokens({ parameters }: Program, inputs: readonly (Uint8Array | undefined)[]): number {
-  const lengths = inputs[parameters.findIndex(({ name, role }) => role === 'input' && name === 'ctxLen')];
-  if (lengths === undefined) return 0;
-  return new Int32Array(lengths.buffer, lengths.byteOffset, lengths.length >> 2).reduce((sum, n) => sum + n, 0);
-}
-
-/** A copy: the caller may use its bytes again. */
+/** What the caller gave, or a copy of it. */
 function inputBytes({ name, type }: Parameter, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
   if (view === undefined) throw invalid(`input ${name} is missing`);
-  const bytes = byteLength(type, dims);
+  const bytes = bytesInRun(type, dims);
   if (view.byteLength !== bytes) {
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }
-  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes)).slice();
+  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes));
 }
 
 /** Bits that a type does not have are ignored: code takes i1 for 0 or 1, and 4-bit integers for extended. */

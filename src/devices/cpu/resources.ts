@@ -1,11 +1,13 @@
 /** What the CPU device hands out: memory, executables, bindings. Each is freed when disposed and no longer in use. */
+import { isIngotError } from '../../base/errors.ts';
 import type { Plan } from '../../compiler/kernel/plan.ts';
 import type { Program } from '../../ir/program.ts';
 import type { TensorType } from '../../ir/types.ts';
 import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
 import type { ProgramCode } from './code.ts';
-import { type Instance, layoutArena } from './instantiate.ts';
+import { layoutArena } from './instantiate.ts';
 import type { Memory } from './os/os.ts';
+import type { Workplace } from './workplace.ts';
 
 /** The device that memory belongs to; it counts bytes by kind. */
 export interface Accounts {
@@ -90,25 +92,38 @@ export class CpuExecutable implements Executable {
   }
 }
 
+/** One run works while the inputs of the next are laid out. */
+const workplaces = 2;
+
 export class CpuBound implements Bound {
   readonly executable: CpuExecutable;
   readonly buffers: readonly (CpuBuffer | undefined)[];
-  readonly arena: CpuBuffer;
-  readonly instance: Instance;
+  readonly #make: () => Workplace;
+  readonly #places: Workplace[];
   disposed = false;
   #runs = 0;
 
-  constructor(
-    executable: CpuExecutable,
-    buffers: readonly (CpuBuffer | undefined)[],
-    arena: CpuBuffer,
-    instance: Instance,
-  ) {
+  /** `make`: takes memory for one run more. @throws IngotError 'OutOfMemory'. */
+  constructor(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[], make: () => Workplace) {
     this.executable = executable;
     this.buffers = buffers;
-    this.arena = arena;
-    this.instance = instance;
+    this.#make = make;
+    this.#places = [make()];
     executable.hold();
+  }
+
+  /** A place that no run uses; undefined if there is none, nor memory for a second one. */
+  freePlace(): Workplace | undefined {
+    const free = this.#places.find(({ busy }) => !busy);
+    if (free !== undefined || this.#places.length === workplaces) return free;
+    try {
+      const another = this.#make();
+      this.#places.push(another);
+      return another;
+    } catch (error) {
+      if (isIngotError(error, 'OutOfMemory')) return undefined;
+      throw error;
+    }
   }
 
   hold(): void {
@@ -130,8 +145,7 @@ export class CpuBound implements Bound {
 
   #free(): void {
     if (!this.disposed || this.#runs > 0) return;
-    this.instance[Symbol.dispose]();
-    this.arena[Symbol.dispose]();
+    for (const place of this.#places) place[Symbol.dispose]();
     this.executable.release();
   }
 }

@@ -65,6 +65,8 @@ export interface Team extends Disposable {
   submit(list: LaunchList): TeamTicket;
   /** Whether a list has ended, without waiting. */
   ended(ticket: TeamTicket): boolean;
+  /** As `wait`, but stops nothing: whether the list has ended when it did, or when `deadline` passes. */
+  sleep(ticket: TeamTicket, deadline: number): boolean;
   /**
    * Blocks the calling JavaScript thread until a list has ended, in native calls of 100 ms at most. When `deadline` (in
    * milliseconds of `performance.now()`) passes, stops all that is submitted, and returns when the threads are quiet. Tells of the 16 latest submissions.
@@ -175,7 +177,7 @@ class NativeTeam implements Team {
     if (ticket > this.#submitted || ticket <= this.#submitted - ringSlots) {
       throw invalid(`run ${ticket} is none of the latest ${ringSlots}, which end with ${this.#submitted}`);
     }
-    const inTime = this.#sleepUntil(ticket, deadline);
+    const inTime = this.sleep(ticket, deadline);
     if (!inTime) this.#stop();
     const stopped = this.#get(control.ring + ((ticket - 1) % ringSlots) * slot.bytes + slot.stopped) !== 0;
     return stopped ? (inTime ? 'stopped' : 'timeout') : 'done';
@@ -213,8 +215,7 @@ class NativeTeam implements Team {
     this.#wakeTeam(this.#memory.address);
   }
 
-  /** Whether a list ended before the deadline. */
-  #sleepUntil(ticket: number, deadline: number): boolean {
+  sleep(ticket: TeamTicket, deadline: number): boolean {
     for (;;) {
       const left = deadline - performance.now();
       const microseconds = Math.ceil(Math.max(0, Math.min(left, sliceMilliseconds)) * 1000);
@@ -227,7 +228,7 @@ class NativeTeam implements Team {
   /** Stops all lists, and returns when all threads are quiet. */
   #stop(): void {
     this.abort();
-    if (this.#sleepUntil(this.#submitted, performance.now() + this.#grace)) return;
+    if (this.sleep(this.#submitted, performance.now() + this.#grace)) return;
     this.#state = 'lost';
     const at = (index: number) => this.#get(control.bytes + index * threadBlock.bytes + threadBlock.at);
     const busy = Array.from({ length: this.threads }, (_, index) => index).filter((index) => at(index) !== 0);
@@ -241,7 +242,7 @@ class NativeTeam implements Team {
   settle(ticket: TeamTicket): boolean {
     if (this.#state === 'disposed' || this.ended(ticket)) return true;
     if (this.#state === 'lost') return false;
-    if (!this.#sleepUntil(ticket, performance.now() + this.#grace)) this.#stop();
+    if (!this.sleep(ticket, performance.now() + this.#grace)) this.#stop();
     return true;
   }
 

@@ -2,7 +2,7 @@
  * The reference device: an interpreter in plain TypeScript, complete and slow, the truth that every other device is
  * tested against. Memory is host arrays of decoded elements; runs happen inside `wait`, in the order of submission.
  */
-import { IngotError } from '../../base/errors.ts';
+import { IngotError, type StopSignal } from '../../base/errors.ts';
 import { planState } from '../../compiler/state.ts';
 import type { OpName } from '../../ir/attributes.ts';
 import type { Parameter, Program } from '../../ir/program.ts';
@@ -68,10 +68,14 @@ type Outcome = { readonly results: Results; readonly bytes: number } | { readonl
 interface Job {
   readonly id: number;
   perform(deadline: number): Outcome;
+  /** Lets go of what the run would have used. */
+  release(): void;
 }
 
 class ReferenceDevice implements Device {
   readonly name = 'reference';
+  /** Costs nothing: a run that is not waited for is not computed. */
+  readonly runsAhead = 2;
   readonly hardware;
   readonly #memory: Memory;
   readonly #profile = new Map<OpName, { calls: number; seconds: number }>();
@@ -87,6 +91,7 @@ class ReferenceDevice implements Device {
     this.hardware = {
       name: 'interpreter',
       memoryBytes,
+      threads: 1,
       // One thread of JavaScript: order of magnitude only.
       readBytesPerSecond: 2e9,
       operationsPerSecond: { f32: 1e9 },
@@ -181,13 +186,10 @@ class ReferenceDevice implements Device {
     this.#memory.add('scratch', inputBytes);
     this.#jobs.push({
       id,
-      perform: (deadline) => {
-        try {
-          return this.#run(bound, specialised, values, deadline);
-        } finally {
-          this.#memory.add('scratch', -inputBytes);
-          for (const buffer of held) buffer.release();
-        }
+      perform: (deadline) => this.#run(bound, specialised, values, deadline),
+      release: () => {
+        this.#memory.add('scratch', -inputBytes);
+        for (const buffer of held) buffer.release();
       },
     });
     return { id };
@@ -230,9 +232,10 @@ class ReferenceDevice implements Device {
     }
   }
 
-  async wait(ticket: Ticket, deadline: number): Promise<Results> {
+  async wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<Results> {
     this.#memory.add('scratch', -this.#resultBytes);
     this.#resultBytes = 0;
+    if (signal?.aborted) this.#cancel(ticket, signal);
     while (!this.#outcomes.has(ticket.id)) {
       const job = this.#jobs[0];
       if (job === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
@@ -260,7 +263,21 @@ class ReferenceDevice implements Device {
   /** The oldest job. */
   #perform(deadline: number): void {
     const job = this.#jobs.shift();
-    if (job !== undefined) this.#outcomes.set(job.id, job.perform(deadline));
+    if (job === undefined) return;
+    try {
+      this.#outcomes.set(job.id, job.perform(deadline));
+    } finally {
+      job.release();
+    }
+  }
+
+  /** A run that has not begun. */
+  #cancel({ id }: Ticket, { reason }: StopSignal): void {
+    const at = this.#jobs.findIndex((job) => job.id === id);
+    if (at < 0) return;
+    this.#jobs.splice(at, 1)[0].release();
+    const error = new IngotError('Aborted', 'the run was cancelled', { device: this.name, cause: reason });
+    this.#outcomes.set(id, { error });
   }
 
   #drain(): void {

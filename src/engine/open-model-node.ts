@@ -1,5 +1,4 @@
-/** From a path to everything that a command needs of a model: checkpoint, architecture, tokenizer. */
-import { fileURLToPath } from 'node:url';
+/** From a path to everything that an engine needs of a model: its checkpoint, architecture and tokenizer. */
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
@@ -8,12 +7,7 @@ import type { Model } from '../models/model.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
-/** The model that comes with Ingot. */
-export const bundledModel = fileURLToPath(new URL('../../../models/tales/tales-q8_0.gguf', import.meta.url));
-
 export interface OpenedModel extends AsyncDisposable {
-  readonly name: string;
-  readonly checkpoint: Checkpoint;
   readonly model: Model;
   readonly tokenizer: Tokenizer;
 }
@@ -24,8 +18,7 @@ export async function openForRunning(path: string): Promise<OpenedModel> {
   try {
     const model = openModel(checkpoint);
     const tokenizer = await openTokenizer(checkpoint, model.vocabularySize);
-    const name = path === bundledModel ? 'tales (bundled)' : path;
-    return { name, checkpoint, model, tokenizer, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
+    return { model, tokenizer, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
   } catch (error) {
     await checkpoint[Symbol.asyncDispose]();
     throw error;
@@ -47,13 +40,4 @@ async function openTokenizer(checkpoint: Checkpoint, vocabularySize: number): Pr
     default:
       return checkpoint.kind satisfies never;
   }
-}
-
-/** A prompt to measure with: the same tokens every time (a linear congruential generator of Numerical Recipes). */
-export function randomTokens(length: number, vocabularySize: number): readonly number[] {
-  let state = 1;
-  return Array.from({ length }, () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * vocabularySize);
-  });
 }

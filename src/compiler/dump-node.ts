@@ -1,5 +1,4 @@
-/** `--dump`: the program as MLIR text, one file before the first pass and one after each. */
-
+/** The program as MLIR text, one file before the first pass and one after each. */
 import { writeFileSync } from 'node:fs';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';

@@ -1,11 +1,10 @@
-/** Devices that this build can open, and the choice among them. */
+/** Devices that this build can open under Node, and the choice among them. */
 import { cpus, freemem, totalmem } from 'node:os';
 import { IngotError } from '../base/errors.ts';
-import { createCpuDevice, whyNot } from '../devices/cpu/device.ts';
-import { recallMeasurements } from '../devices/cpu/measurements.ts';
-import { findSystem } from '../devices/cpu/os/open.ts';
-import type { Device } from '../devices/device.ts';
-import { usageError } from './failure.ts';
+import { createCpuDevice, whyNot } from './cpu/device.ts';
+import { recallMeasurements } from './cpu/measurements.ts';
+import { findSystem } from './cpu/os/open.ts';
+import type { Device } from './device.ts';
 
 /** What a user may ask of a device. */
 export interface DeviceOptions {
@@ -16,16 +15,11 @@ export interface DeviceOptions {
   readonly profile?: boolean | undefined;
 }
 
-export interface OpenedDevice {
-  readonly device: Device;
-  readonly threads: number;
-}
-
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
 interface DeviceRow {
   readonly what: string;
   whyNot(): string | undefined;
-  open(options: DeviceOptions): Promise<OpenedDevice>;
+  open(options: DeviceOptions): Promise<Device>;
 }
 
 /** The first that can be used is taken where none is named. */
@@ -40,23 +34,22 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const measured = recallMeasurements(found.system);
-      const device = createCpuDevice(found.system, {
+      return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
         lock: mlock,
         profile,
         ...(threads !== undefined && { threads }),
         ...(measured !== undefined && { measured }),
       });
-      return { device, threads: device.threads };
     },
   },
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
     async open({ mlock }) {
-      if (mlock) throw usageError('--mlock is for the cpu device', 'Leave it out.');
-      const { createReferenceDevice } = await import('../devices/reference/device.ts');
-      return { device: createReferenceDevice({ memoryBytes: availableMemory() }), threads: 1 };
+      if (mlock) throw new IngotError('Usage', '--mlock is for the cpu device', { hint: 'Leave it out.' });
+      const { createReferenceDevice } = await import('./reference/device.ts');
+      return createReferenceDevice({ memoryBytes: availableMemory() });
     },
   },
 };
@@ -68,9 +61,11 @@ export function chosenDevice(): keyof typeof deviceRows {
 }
 
 /** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */
-export async function openDevice(name: string = chosenDevice(), options: DeviceOptions = {}): Promise<OpenedDevice> {
+export async function openDevice(name: string = chosenDevice(), options: DeviceOptions = {}): Promise<Device> {
   const row = names.find((known) => known === name);
-  if (row === undefined) throw usageError(`there is no device "${name}"`, `Devices: ${names.join(', ')}.`);
+  if (row === undefined) {
+    throw new IngotError('Usage', `there is no device "${name}"`, { hint: `Devices: ${names.join(', ')}.` });
+  }
   const reason = deviceRows[row].whyNot();
   if (reason !== undefined) {
     throw new IngotError('DeviceLost', `the ${row} device cannot be used: ${reason}`, { device: row });

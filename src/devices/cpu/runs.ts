@@ -1,0 +1,187 @@
+/**
+ * The runs of the CPU device in their order: those that wait for memory, those that the team has, and how each of the others
+ * ended. While one works, the next one's inputs lie in memory of their own already, so that the team goes on without a gap.
+ */
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { IngotError, type StopSignal } from '../../base/errors.ts';
+import type { Program } from '../../ir/program.ts';
+import { asTensor, type DimValues, resolveShape, type TensorType } from '../../ir/types.ts';
+import { elementBytes } from '../../numerics/element-types.ts';
+import type { Profiler } from './profile.ts';
+import type { CpuBound } from './resources.ts';
+import type { Team, TeamTicket } from './team.ts';
+import type { Workplace } from './workplace.ts';
+
+export type Results = ReadonlyMap<string, ArrayBufferView>;
+type Outcome = { readonly results: Results } | { readonly error: unknown };
+/** By the index of their parameter. */
+type Inputs = readonly (Uint8Array | undefined)[];
+
+interface Run {
+  readonly id: number;
+  readonly bound: CpuBound;
+  readonly dims: DimValues;
+}
+
+interface WaitingRun extends Run {
+  readonly inputs: Inputs;
+}
+
+interface StartedRun extends Run {
+  readonly place: Workplace;
+  readonly ticket: TeamTicket;
+  readonly start: number;
+}
+
+/** How long JavaScript stands still at most, in milliseconds, while its thread waits for a run. */
+const waitSlice = 20;
+/** Runs that the team has at most: one that works, and the next. */
+const startedRuns = 2;
+
+export class RunQueue {
+  readonly #team: Team;
+  readonly #waiting: WaitingRun[] = [];
+  readonly #started: StartedRun[] = [];
+  readonly #outcomes = new Map<number, Outcome>();
+  #nextId = 1;
+  readonly #profiler: Profiler;
+  #lastEnd = 0;
+
+  constructor(team: Team, profiler: Profiler) {
+    this.#team = team;
+    this.#profiler = profiler;
+  }
+
+  /** The number of the run. Copies the inputs. */
+  submit(bound: CpuBound, inputs: Inputs, dims: DimValues): number {
+    const run = { id: this.#nextId++, bound, dims, inputs };
+    bound.hold();
+    if (this.#waiting.length > 0 || !this.#start(run)) {
+      this.#waiting.push({ ...run, inputs: inputs.map((bytes) => bytes?.slice()) });
+    }
+    return run.id;
+  }
+
+  /** Hands a run to the team, unless the memory that it needs is in use. */
+  #start({ id, bound, inputs, dims }: WaitingRun): boolean {
+    const place = this.#started.length < startedRuns ? bound.freePlace() : undefined;
+    if (place === undefined) return false;
+    const { plan, program } = bound.executable;
+    inputs.forEach((bytes, i) => {
+      const where = plan.main.parameters[i];
+      if (bytes === undefined || where === undefined || bytes.length === 0) return;
+      place.bytes(where, program.parameters[i].type, bytes.length).set(bytes);
+    });
+    place.instance.begin({ dims, contextTokens: contextTokens(program, inputs) });
+    place.busy = true;
+    const ticket = this.#team.submit(place.instance.list);
+    this.#started.push({ id, bound, dims, place, ticket, start: performance.now() });
+    return true;
+  }
+
+  /** As `Device.wait`. */
+  async wait(id: number, deadline: number, signal: StopSignal | undefined): Promise<Results> {
+    while (!this.#outcomes.has(id)) {
+      const run = this.#started[0];
+      if (run === undefined) {
+        throw new IngotError('InvalidArgument', `ticket ${id} is not pending`, { device: 'cpu' });
+      }
+      if (performance.now() > deadline) {
+        throw new IngotError('DeadlineExceeded', 'the deadline passed before the run was waited for', {
+          device: 'cpu',
+        });
+      }
+      await this.#finishSoon(run, deadline, run.id === id ? signal : undefined);
+    }
+    const outcome = this.#outcomes.get(id) as Outcome;
+    this.#outcomes.delete(id);
+    if ('error' in outcome) throw outcome.error;
+    return outcome.results;
+  }
+
+  /** Waits for the oldest run in slices, so that events have their turn between them. */
+  async #finishSoon(run: StartedRun, deadline: number, signal: StopSignal | undefined): Promise<void> {
+    while (!signal?.aborted) {
+      const now = performance.now();
+      if (now >= deadline || this.#team.sleep(run.ticket, Math.min(deadline, now + waitSlice))) break;
+      await nextTurn();
+      // Somebody else has waited for it meanwhile.
+      if (this.#started[0] !== run) return;
+    }
+    this.#finish(run, deadline, signal);
+  }
+
+  /** Waits for the oldest run, keeps what it made, and starts what waits. Blocks JavaScript. */
+  #finish(run: StartedRun, deadline: number, signal?: StopSignal): void {
+    this.#outcomes.set(run.id, this.#outcome(run, deadline, signal));
+    const end = performance.now();
+    this.#profiler.ran((end - Math.max(run.start, this.#lastEnd)) / 1000);
+    this.#lastEnd = end;
+    this.#started.shift();
+    run.place.busy = false;
+    run.bound.release();
+    for (let next = this.#waiting[0]; next !== undefined && this.#start(next); next = this.#waiting[0]) {
+      this.#waiting.shift();
+    }
+  }
+
+  #outcome(run: StartedRun, deadline: number, signal: StopSignal | undefined): Outcome {
+    const failed = (code: 'Aborted' | 'DeadlineExceeded', message: string, cause?: unknown): Outcome => {
+      return { error: new IngotError(code, message, { device: 'cpu', cause }) };
+    };
+    try {
+      const how = this.#team.wait(run.ticket, signal?.aborted ? 0 : deadline);
+      switch (how) {
+        case 'done':
+          return { results: readResults(run) };
+        case 'stopped':
+          return failed('Aborted', 'the run was stopped with the one before it');
+        case 'timeout':
+          if (signal?.aborted) return failed('Aborted', 'the run was cancelled', signal.reason);
+          return failed('DeadlineExceeded', 'the deadline passed during a run');
+        default:
+          return how satisfies never;
+      }
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** Waits for all runs. Blocks JavaScript. */
+  drain(): void {
+    for (let run = this.#started[0]; run !== undefined; run = this.#started[0]) {
+      this.#finish(run, Number.POSITIVE_INFINITY);
+    }
+  }
+
+  /** Runs that have not begun never do. */
+  close(): void {
+    for (const { bound } of this.#waiting.splice(0)) bound.release();
+    this.drain();
+  }
+}
+
+/** A copy of what a run made, but for what is state. */
+function readResults({ bound, place, dims }: StartedRun): Results {
+  const { program, plan } = bound.executable;
+  const named = new Map<string, ArrayBufferView>();
+  program.results.forEach(({ name, type }, i) => {
+    const where = plan.main.results[i];
+    if (type.kind !== 'tensor' || where === undefined) return;
+    if (program.aliases.some(({ result }) => result === i)) return;
+    const length = bytesInRun(asTensor(type), dims);
+    named.set(name, length === 0 ? new Uint8Array() : place.bytes(where, asTensor(type), length).slice());
+  });
+  return named;
+}
+
+/** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */
+function contextTokens({ parameters }: Program, inputs: Inputs): number {
+  const lengths = inputs[parameters.findIndex(({ name, role }) => role === 'input' && name === 'ctxLen')];
+  if (lengths === undefined) return 0;
+  return new Int32Array(lengths.buffer, lengths.byteOffset, lengths.length >> 2).reduce((sum, n) => sum + n, 0);
+}
+
+export function bytesInRun(type: TensorType, dims: DimValues): number {
+  return resolveShape(type.shape, dims).reduce((product, size) => product * size, elementBytes(type.element));
+}

@@ -1,0 +1,210 @@
+/** The asking side of an engine in a worker: the same engine, seen through a port. */
+import { IngotError } from '../base/errors.ts';
+import type { Engine, EngineFacts, GenerateEvent, GenerateRequest, LoadHooks, Prompt } from './engine.ts';
+import { type Answer, type Call, type Port, receivedError, type ToClient, type ToHost } from './messages.ts';
+
+/** The port of whoever started the worker. */
+export interface WorkerPort<In, Out> extends Port<In, Out> {
+  /** Whether the worker keeps the process alive. At first it does. */
+  hold(on: boolean): void;
+  /** Ends the worker, whatever it does. */
+  end(): Promise<void>;
+  /** Called once, if the worker ends by itself: with what it threw, or how it went. */
+  onLost(report: (cause: unknown) => void): void;
+}
+
+/** Loads an engine in the worker behind `port`, which is the engine's from now on. @throws IngotError as loading does. */
+export async function connectEngine<S>(
+  port: WorkerPort<ToClient, ToHost<S>>,
+  settings: S,
+  { signal, onProgress }: LoadHooks = {},
+): Promise<Engine> {
+  const calls = new Calls(port, onProgress);
+  try {
+    const answer = await calls.ask({ kind: 'load', settings }, signal);
+    if (answer.kind !== 'loaded') throw unexpected(answer);
+    return new EngineClient(calls, answer.facts);
+  } catch (error) {
+    await calls.close();
+    throw error;
+  }
+}
+
+function unexpected({ kind }: Answer): IngotError {
+  return new IngotError('DeviceFault', `the engine's worker answers with "${kind}" to another question`);
+}
+
+class EngineClient<S> implements Engine {
+  readonly model: EngineFacts['model'];
+  readonly device: EngineFacts['device'];
+  readonly contextLength: number;
+  readonly #calls: Calls<S>;
+
+  constructor(calls: Calls<S>, { model, device, contextLength }: EngineFacts) {
+    this.#calls = calls;
+    this.model = model;
+    this.device = device;
+    this.contextLength = contextLength;
+  }
+
+  async *generate({ signal, ...request }: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
+    const call = this.#calls.start({ kind: 'generate', request }, signal);
+    try {
+      for (let events = await call.events(); events.length > 0; events = await call.events()) {
+        yield* events;
+        call.read(events.length);
+      }
+    } finally {
+      await call.leave();
+    }
+  }
+
+  async score(text: Prompt, signal?: AbortSignal): Promise<Float64Array> {
+    const answer = await this.#calls.ask({ kind: 'score', text }, signal);
+    if (answer.kind !== 'scored') throw unexpected(answer);
+    return answer.logprobs;
+  }
+
+  async checkIntegrity(): Promise<void> {
+    await this.#calls.ask({ kind: 'checkIntegrity' });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#calls.close();
+  }
+}
+
+/** All calls of one port. While there are any, the worker keeps the process alive. */
+class Calls<S> {
+  readonly #port: WorkerPort<ToClient, ToHost<S>>;
+  readonly #pending = new Map<number, PendingCall>();
+  #nextId = 1;
+  /** Why there can be no more calls. */
+  #over: IngotError | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(port: WorkerPort<ToClient, ToHost<S>>, onProgress: LoadHooks['onProgress']) {
+    this.#port = port;
+    port.listen((message) => {
+      if (message.kind === 'progress') onProgress?.(message.done, message.total);
+      else this.#pending.get(message.id)?.take(message);
+    });
+    port.onLost((cause) => {
+      const how = cause instanceof Error ? cause.message : String(cause);
+      this.#end(new IngotError('DeviceLost', `the engine's worker ended: ${how}`, { cause }));
+    });
+  }
+
+  start(call: Call<S>, signal?: AbortSignal): PendingCall {
+    if (this.#over !== undefined) throw this.#over;
+    const id = this.#nextId++;
+    const abort = () => this.#port.send({ kind: 'abort', id });
+    const read = (events: number) => this.#port.send({ kind: 'read', id, events });
+    const pending = new PendingCall(abort, read, () => {
+      signal?.removeEventListener('abort', abort);
+      this.#pending.delete(id);
+      if (this.#pending.size === 0) this.#port.hold(false);
+    });
+    this.#port.send({ kind: 'call', id, call });
+    this.#pending.set(id, pending);
+    this.#port.hold(true);
+    if (signal?.aborted) abort();
+    else signal?.addEventListener('abort', abort, { once: true });
+    return pending;
+  }
+
+  ask(call: Call<S>, signal?: AbortSignal): Promise<Answer> {
+    return this.start(call, signal).answer;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    try {
+      const closed = this.ask({ kind: 'close' });
+      this.#over ??= new IngotError('InvalidArgument', 'the engine is closed');
+      await closed;
+    } catch {
+      // The worker is gone already.
+    }
+    await this.#port.end();
+  }
+
+  #end(why: IngotError): void {
+    this.#over = why;
+    for (const pending of [...this.#pending.values()]) pending.fail(why);
+  }
+}
+
+/** A call that was sent and may still be answered. */
+class PendingCall {
+  readonly answer: Promise<Answer>;
+  readonly abort: () => void;
+  readonly read: (events: number) => void;
+  readonly #settle: (outcome: Answer | Error) => void;
+  #events: GenerateEvent[] = [];
+  #ended = false;
+  /** Tells `events` that there is something new. */
+  #wake: () => void = () => {};
+
+  constructor(abort: () => void, read: (events: number) => void, onEnd: () => void) {
+    this.abort = abort;
+    this.read = read;
+    let settle: (outcome: Answer | Error) => void = () => {};
+    this.answer = new Promise((resolve, reject) => {
+      settle = (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome));
+    });
+    // Whoever left does not want to know.
+    this.answer.catch(() => {});
+    this.#settle = (outcome) => {
+      this.#ended = true;
+      onEnd();
+      settle(outcome);
+      this.#wake();
+    };
+  }
+
+  take(message: Exclude<ToClient, { kind: 'progress' }>): void {
+    switch (message.kind) {
+      case 'events':
+        this.#events.push(...message.events);
+        this.#wake();
+        return;
+      case 'answer':
+        this.#settle(message.answer);
+        return;
+      case 'failed':
+        this.#settle(receivedError(message.error));
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  fail(error: Error): void {
+    this.#settle(error);
+  }
+
+  /** What has come since the last time, as soon as there is anything; nothing when the call has ended. */
+  async events(): Promise<readonly GenerateEvent[]> {
+    while (this.#events.length === 0) {
+      if (this.#ended) {
+        await this.answer;
+        return [];
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+    return this.#events.splice(0);
+  }
+
+  /** Ends the call if it still runs, and waits for that. */
+  async leave(): Promise<void> {
+    if (!this.#ended) this.abort();
+    await this.answer.catch(() => {});
+  }
+}

@@ -1,0 +1,156 @@
+/**
+ * The worker's side of an engine in a worker: takes calls from a port, answers them. Tokens that come fast share messages, so
+ * that sending costs nothing next to making them; a generation whose reader is slow waits, so that nothing piles up.
+ */
+import { IngotError } from '../base/errors.ts';
+import type { Engine, GenerateEvent, LoadHooks } from './engine.ts';
+import { type Answer, type Call, errorMessage, type Port, type ToClient, type ToHost } from './messages.ts';
+
+/** Events of one generation that were sent and not read yet, at most. */
+const window = 256;
+/** Milliseconds between two messages of one generation, at least. */
+const pause = 4;
+
+/** An engine with all that it stands on. */
+type Loaded = AsyncDisposable & { readonly engine: Engine };
+
+export function serveEngine<S>(
+  port: Port<ToHost<S>, ToClient>,
+  load: (settings: S, hooks: LoadHooks) => Promise<Loaded>,
+): void {
+  const host = new Host(port, load);
+  port.listen((message) => host.take(message));
+}
+
+class Host<S> {
+  readonly #port: Port<ToHost<S>, ToClient>;
+  readonly #load: (settings: S, hooks: LoadHooks) => Promise<Loaded>;
+  readonly #calls = new Map<number, { readonly work: RunningCall; readonly ended: Promise<void> }>();
+  #loaded: Loaded | undefined;
+
+  constructor(port: Port<ToHost<S>, ToClient>, load: (settings: S, hooks: LoadHooks) => Promise<Loaded>) {
+    this.#port = port;
+    this.#load = load;
+  }
+
+  take(message: ToHost<S>): void {
+    const { id } = message;
+    switch (message.kind) {
+      case 'call': {
+        const work = new RunningCall(id, this.#port);
+        this.#calls.set(id, { work, ended: this.#answer(id, message.call, work) });
+        return;
+      }
+      case 'read':
+        this.#calls.get(id)?.work.read(message.events);
+        return;
+      case 'abort':
+        this.#calls.get(id)?.work.abort();
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  async #answer(id: number, call: Call<S>, work: RunningCall): Promise<void> {
+    try {
+      this.#port.send({ kind: 'answer', id, answer: await this.#perform(id, call, work) });
+    } catch (error) {
+      this.#port.send({ kind: 'failed', id, error: errorMessage(error) });
+    } finally {
+      this.#calls.delete(id);
+    }
+  }
+
+  async #perform(id: number, call: Call<S>, work: RunningCall): Promise<Answer> {
+    switch (call.kind) {
+      case 'load': {
+        const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
+        this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress });
+        const { model, device, contextLength } = this.#loaded.engine;
+        const { architecture, vocabularySize, contextLength: longest, layers, parameterCount } = model;
+        const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount };
+        return { kind: 'loaded', facts: { model: facts, device: { ...device }, contextLength } };
+      }
+      case 'generate':
+        await work.stream(this.#engine.generate({ ...call.request, signal: work.signal }));
+        return { kind: 'done' };
+      case 'score':
+        return { kind: 'scored', logprobs: await this.#engine.score(call.text, work.signal) };
+      case 'checkIntegrity':
+        await this.#engine.checkIntegrity();
+        return { kind: 'done' };
+      case 'close': {
+        const others = [...this.#calls].filter(([other]) => other !== id).map(([, other]) => other);
+        for (const other of others) other.work.abort();
+        await Promise.all(others.map(({ ended }) => ended));
+        await this.#loaded?.[Symbol.asyncDispose]();
+        return { kind: 'done' };
+      }
+      default:
+        return call satisfies never;
+    }
+  }
+
+  get #engine(): Engine {
+    if (this.#loaded === undefined) throw new IngotError('InvalidArgument', 'no model is loaded');
+    return this.#loaded.engine;
+  }
+}
+
+/** One call while it is worked on. */
+class RunningCall {
+  readonly #id: number;
+  readonly #port: Pick<Port<never, ToClient>, 'send'>;
+  readonly #controller = new AbortController();
+  readonly signal = this.#controller.signal;
+  /** Events that wait to be sent together. */
+  #events: GenerateEvent[] = [];
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #unread = 0;
+  #goOn: () => void = () => {};
+
+  constructor(id: number, port: Pick<Port<never, ToClient>, 'send'>) {
+    this.#id = id;
+    this.#port = port;
+  }
+
+  abort(): void {
+    this.#controller.abort();
+    this.#goOn();
+  }
+
+  read(events: number): void {
+    this.#unread -= events;
+    this.#goOn();
+  }
+
+  async stream(events: AsyncIterable<GenerateEvent>): Promise<void> {
+    try {
+      for await (const event of events) {
+        this.#events.push(event);
+        this.#unread++;
+        if (performance.now() - this.#sentAt >= pause) this.#send();
+        else this.#timer ??= setTimeout(() => this.#send(), pause);
+        while (this.#unread >= window && !this.signal.aborted) {
+          this.#send();
+          await new Promise<void>((resolve) => {
+            this.#goOn = resolve;
+          });
+        }
+      }
+    } finally {
+      this.#send();
+    }
+  }
+
+  #send(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#events.length === 0) return;
+    this.#port.send({ kind: 'events', id: this.#id, events: this.#events });
+    this.#events = [];
+    this.#sentAt = performance.now();
+  }
+}

@@ -1,0 +1,48 @@
+/** From a path and the name of a device to an engine on this thread, which owns both: the worker's way to open one. */
+import { dumpTo } from '../compiler/dump-node.ts';
+import { openDevice } from '../devices/open-node.ts';
+import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
+import { LocalEngine } from './local-engine.ts';
+import { openForRunning } from './open-model-node.ts';
+
+/** What can be sent to another thread. */
+export interface EngineSettings extends EngineOptions {
+  /** A GGUF file or a Hugging Face folder. */
+  readonly path: string;
+  /** 'cpu' or 'reference'; the first that can be used if absent. */
+  readonly device?: string;
+  /** At most so many. */
+  readonly threads?: number;
+  /** Keep weights and cache from being swapped out. */
+  readonly mlock?: boolean;
+  /** Folder for the programs before and after each compiler pass. */
+  readonly dump?: string;
+}
+
+/** An engine with all that it stands on, which is closed with it. */
+export interface LoadedEngine extends AsyncDisposable {
+  readonly engine: Engine;
+}
+
+/** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
+export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
+  const { path, device: deviceName, threads, mlock, dump, ...options } = settings;
+  const opened: AsyncDisposable[] = [];
+  const close = async () => {
+    for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
+  };
+  try {
+    const source = await openForRunning(path);
+    opened.push(source);
+    const { model, tokenizer } = source;
+    const device = await openDevice(deviceName, { threads, mlock });
+    opened.push(device);
+    const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
+    const engine = await LocalEngine.load(device, model, tokenizer, { ...options, ...hooks, ...onPass });
+    opened.push(engine);
+    return { engine, [Symbol.asyncDispose]: close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}

@@ -1,0 +1,14 @@
+/** What the worker thread of an engine runs under Node. */
+import { parentPort } from 'node:worker_threads';
+import { serveEngine } from './host.ts';
+import { type EngineSettings, loadEngine } from './load-node.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('this file runs in a worker thread only');
+serveEngine<EngineSettings>(
+  {
+    send: (message) => port.postMessage(message),
+    listen: (receive) => port.on('message', receive),
+  },
+  loadEngine,
+);

@@ -1,0 +1,65 @@
+/** The engine in a worker thread: the contract of engines, and what a thread of its own is for. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { isIngotError } from '../../src/base/errors.ts';
+import { openEngine } from '../../src/engine/open-node.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { loadTokenizer } from '../../src/tokenizer/load.ts';
+import { devices } from '../conformance/devices.ts';
+import { repositoryPath } from '../fixtures.ts';
+import { generateWith, testEngine } from './engine-suite.ts';
+
+const path = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
+await using checkpoint = await openCheckpoint(path);
+const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata });
+
+testEngine('in a worker', (options) => openEngine(path, { ...options, device: 'reference' }), tokenizer);
+
+const longPrompt = 'Once upon a time there was a fox. '.repeat(14);
+
+test('the main thread goes on while steps take long', async () => {
+  await using engine = await openEngine(path, { device: 'reference' });
+  // The prompt is one step, which the worker computes without a pause.
+  let [last, longest] = [performance.now(), 0];
+  const timer = setInterval(() => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+  }, 1);
+  const { end } = await generateWith(engine, { prompt: longPrompt, maxTokens: 1 });
+  clearInterval(timer);
+  const step = (end.statistics.ttftSeconds ?? 0) * 1000;
+  assert.ok(step > 200, `a step of ${step} ms is none to measure with`);
+  assert.ok(longest < step / 4, `the main thread stood still for ${longest} ms in a step of ${step} ms`);
+});
+
+test('loading reports progress in bytes of the file, and a signal ends it', async () => {
+  const seen: number[] = [];
+  let total = 0;
+  const onProgress = (done: number, all: number) => {
+    seen.push(done);
+    total = all;
+  };
+  const engine = await openEngine(path, { device: 'reference', contextLength: 32, onProgress });
+  await engine[Symbol.asyncDispose]();
+  assert.ok(seen.length > 10 && seen.every((done, i) => i === 0 || done > seen[i - 1]));
+  assert.equal(seen.at(-1), total);
+  const controller = new AbortController();
+  const loading = openEngine(path, { signal: controller.signal, onProgress: () => controller.abort() });
+  await assert.rejects(loading, (error) => isIngotError(error, 'Aborted'));
+  await assert.rejects(openEngine('gone.gguf'), (error) => {
+    return isIngotError(error, 'FileNotFound') && error.place.path === 'gone.gguf';
+  });
+});
+
+test('an engine that nobody uses does not keep the process alive, on any device', async () => {
+  for (const device of Object.keys(devices)) {
+    const script = `import { openEngine } from ${JSON.stringify(repositoryPath('dist', 'src', 'index.js'))};
+      const engine = await openEngine(${JSON.stringify(path)}, { device: '${device}' });
+      for await (const { kind } of engine.generate({ prompt: 'The fox', maxTokens: 2 })) console.log(kind);`;
+    const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
+    assert.deepEqual(stdout.trim().split('\n'), ['token', 'token', 'end']);
+  }
+});
