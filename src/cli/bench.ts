@@ -1,13 +1,13 @@
 /** `ingot bench [MODEL]`: speed of prefill and decode, as a table or as rows of JSON. */
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import type { Engine, GenerateRequest } from '../engine/engine.ts';
+import type { Engine, EngineNumerics, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { wholeNumber } from './options.ts';
+import { numericsOption, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { randomTokens } from './random-tokens.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
@@ -20,6 +20,7 @@ interface BenchOptions {
   readonly threads?: number;
   readonly mlock?: boolean;
   readonly device?: string;
+  readonly numerics: EngineNumerics;
   readonly json?: boolean;
 }
 
@@ -53,6 +54,7 @@ export function addBench(program: Command): void {
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
+    .addOption(numericsOption())
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
       if (options.b > 1) throw usageError(`-b ${options.b}: this version runs one sequence at a time`);
@@ -104,6 +106,7 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
   const { device, threads, mlock } = options;
   return await openEngine(path, {
     contextLength,
+    numerics: options.numerics,
     signal,
     onProgress: progress.update,
     ...(device !== undefined && { device }),

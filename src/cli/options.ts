@@ -1,5 +1,6 @@
 /** Options that several commands share, and how their values are read. */
-import { InvalidArgumentError } from 'commander';
+import { InvalidArgumentError, Option } from 'commander';
+import { engineNumerics } from '../engine/engine.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -32,4 +33,9 @@ export function seed(text: string): bigint {
 /** Repeated options gather in a list. */
 export function gather(text: string, before: readonly string[] | undefined): readonly string[] {
   return [...(before ?? []), text];
+}
+
+export function numericsOption(): Option {
+  const text = 'exact: one answer, however the prompt is cut into steps; fast: prompts in bf16, which gives that up';
+  return new Option('--numerics <how>', text).choices(engineNumerics).default('exact');
 }

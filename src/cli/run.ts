@@ -3,14 +3,14 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import type { Engine, GenerateEvent } from '../engine/engine.ts';
+import type { Engine, EngineNumerics, GenerateEvent } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { bundledModel } from './bundled-model.ts';
 import { colour } from './colour.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { gather, numberIn, seed, wholeNumber } from './options.ts';
+import { gather, numberIn, numericsOption, seed, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatSeconds, peakMemory } from './report.ts';
 
@@ -26,6 +26,7 @@ interface RunOptions {
   readonly threads?: number;
   readonly mlock?: boolean;
   readonly dump?: string;
+  readonly numerics: EngineNumerics;
   readonly json?: boolean;
 }
 
@@ -49,6 +50,7 @@ export function addRun(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .addOption(numericsOption())
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
@@ -109,6 +111,7 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
       signal,
       onProgress: progress.update,
       ...(device !== undefined && { device }),
+      numerics: options.numerics,
       ...(threads !== undefined && { threads }),
       ...(mlock !== undefined && { mlock }),
       ...(dump !== undefined && { dump }),

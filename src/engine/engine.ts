@@ -17,7 +17,16 @@ export interface EngineOptions {
    */
   readonly contextLength?: number | Pick<GenerateRequest, 'prompt' | 'maxTokens'>;
   readonly kv?: KvElement;
+  /** 'exact' if absent. */
+  readonly numerics?: EngineNumerics;
 }
+
+/**
+ * How products round (numerics/dot.ts). `exact`: as `i8` in every step, so that an answer does not depend on how its prompt
+ * was cut into steps. `fast` gives that up: steps of prompts round as `bf16`, which tile instructions multiply faster.
+ */
+export const engineNumerics = ['exact', 'fast'] as const;
+export type EngineNumerics = (typeof engineNumerics)[number];
 
 /** What somebody who waits for a model may want to know and say. */
 export interface LoadHooks {

@@ -9,12 +9,16 @@ import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import type { BuildOptions, KvElement, Model } from '../models/model.ts';
+import type { DotNumerics } from '../numerics/dot.ts';
+import type { EngineNumerics } from './engine.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { StepEntry } from './scheduler.ts';
 
 export interface RunnerOptions {
   readonly limits: StepLimits;
   readonly kv: KvElement;
+  /** 'exact' if absent. */
+  readonly numerics?: EngineNumerics;
   readonly signal?: AbortSignal;
   /** Called as weights are packed, in bytes of the file. */
   readonly onProgress?: (done: number, total: number) => void;
@@ -46,20 +50,22 @@ export class Runner implements AsyncDisposable {
   readonly #device: Device;
   readonly #model: Model;
   readonly #kv: KvElement;
+  readonly #numerics: EngineNumerics;
   readonly #onPass: RunnerOptions['onPass'];
   readonly #weights = new Map<string, DeviceBuffer>();
   readonly #state = new Map<string, DeviceBuffer>();
   readonly #bound = new Map<string, Bound>();
 
-  private constructor(device: Device, model: Model, { limits, kv, onPass }: RunnerOptions) {
+  private constructor(device: Device, model: Model, { limits, kv, numerics = 'exact', onPass }: RunnerOptions) {
     this.#onPass = onPass;
     this.#device = device;
     this.#model = model;
     this.#kv = kv;
+    this.#numerics = numerics;
     this.limits = limits;
   }
 
-  /** Compiles the sampling program, packs the weights, allocates the pools. Whatever fails leaves nothing allocated. */
+  /** Compiles the sampling programs, packs the weights, allocates the pools. Whatever fails leaves nothing allocated. */
   static async load(device: Device, model: Model, options: RunnerOptions): Promise<Runner> {
     const runner = new Runner(device, model, options);
     try {
@@ -72,7 +78,7 @@ export class Runner implements AsyncDisposable {
   }
 
   async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
-    const executable = await this.#compile(['sample']);
+    const executable = await this.#compile(['sample'], 'i8');
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
     const watched = (bytes: ByteSource): ByteSource => {
@@ -115,23 +121,28 @@ export class Runner implements AsyncDisposable {
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
-    this.#bound.set('sample', await this.#device.bind(executable, this.#weights, this.#state));
+    this.#bound.set('sample i8', await this.#device.bind(executable, this.#weights, this.#state));
+    if (this.#numerics === 'fast') await this.#bind(['sample'], 'bf16');
   }
 
-  #compile(results: Results): Promise<Executable> {
-    const program = this.#model.build({ limits: this.limits, kv: this.#kv, numerics: 'i8', results });
+  #compile(results: Results, numerics: DotNumerics): Promise<Executable> {
+    const program = this.#model.build({ limits: this.limits, kv: this.#kv, numerics, results });
     return this.#device.compile(compile(program, { dump: this.#onPass }));
   }
 
   /** Programs beyond plain sampling are compiled when first asked for; they share weights and pools. */
-  async #bind(results: Results): Promise<Bound> {
-    const key = results.join('+');
+  async #bind(results: Results, numerics: DotNumerics): Promise<Bound> {
+    const key = `${results.join('+')} ${numerics}`;
     const known = this.#bound.get(key);
     if (known !== undefined) return known;
-    const executable = await this.#compile(results);
+    const executable = await this.#compile(results, numerics);
     const bound = await this.#device.bind(executable, this.#weights, this.#state);
     this.#bound.set(key, bound);
     return bound;
+  }
+
+  #numericsOf(entries: readonly StepEntry[]): DotNumerics {
+    return this.#numerics === 'fast' && entries.some(({ count }) => count > 1) ? 'bf16' : 'i8';
   }
 
   /** A new sequence takes over row `row` of the token counts: its prompt is counted, its answer is empty. */
@@ -150,7 +161,7 @@ export class Runner implements AsyncDisposable {
     sampling: readonly SamplingParameters[],
     withLogits: boolean,
   ): Promise<RunningStep> {
-    const bound = await this.#bind(withLogits ? ['sample', 'logits'] : ['sample']);
+    const bound = await this.#bind(withLogits ? ['sample', 'logits'] : ['sample'], this.#numericsOf(entries));
     const rows = entries.flatMap(({ start, count, samples }, s) => (samples ? [{ s, last: start + count - 1 }] : []));
     const step = this.#fillStep(entries, (s) => (entries[s].samples ? [entries[s].count - 1] : []));
     const inputs = new Map([...step.inputs, ...this.#fillSampling(entries, rows, sampling)]);
@@ -174,7 +185,7 @@ export class Runner implements AsyncDisposable {
 
   /** Logits of every computed token of one entry, [count, V]; `count` is at most maxRows. */
   async score(entry: StepEntry, signal?: StopSignal): Promise<Float32Array> {
-    const bound = await this.#bind(['logits']);
+    const bound = await this.#bind(['logits'], this.#numericsOf([entry]));
     const { inputs, dims } = this.#fillStep([entry], () => Array.from({ length: entry.count }, (_, i) => i));
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
     return float32(results.get('logits'));

@@ -1,6 +1,7 @@
 /** The bundled model on the CPU device: integer products give the same bits for every number of threads and every way to cut a prompt. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { EngineNumerics } from '../../src/engine/engine.ts';
 import { LocalEngine } from '../../src/engine/local-engine.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
@@ -8,12 +9,16 @@ import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 
-async function onThreads<T>(threads: number, work: (engine: LocalEngine) => Promise<T>): Promise<T> {
+async function onThreads<T>(
+  threads: number,
+  work: (engine: LocalEngine) => Promise<T>,
+  numerics: EngineNumerics = 'exact',
+): Promise<T> {
   await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
   const model = openModel(checkpoint);
   const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata }, model);
   await using device = openCpu(threads);
-  await using engine = await LocalEngine.load(device, model, tokenizer, { contextLength: 256 });
+  await using engine = await LocalEngine.load(device, model, tokenizer, { contextLength: 256, numerics });
   return await work(engine);
 }
 
@@ -44,4 +49,24 @@ test('the same bits on one and two threads, with prompts in steps and token by t
   const one = await onThreads(1, bits);
   assert.equal(one.ids.length, 170);
   assert.deepEqual(await onThreads(2, bits), one);
+});
+
+test('fast numerics read a prompt in bf16, and decode as exact ones', { skip: noCpu ?? false }, async () => {
+  const logprobs = async (engine: LocalEngine, prompt: readonly number[]) => {
+    const all: number[] = [];
+    for await (const event of engine.generate({ prompt, maxTokens: 6 })) {
+      if (event.kind === 'token') all.push(event.logprob);
+    }
+    return all;
+  };
+  const both = async (engine: LocalEngine) => {
+    const prompt = engine.tokenizer.encode('The fox looked at the');
+    return { decoded: await logprobs(engine, prompt.slice(0, 1)), read: await logprobs(engine, prompt) };
+  };
+  const [exact, fast] = [await onThreads(2, both), await onThreads(2, both, 'fast')];
+  assert.deepEqual(fast.decoded, exact.decoded);
+  assert.notDeepEqual(fast.read, exact.read);
+  fast.read.forEach((logprob, i) => {
+    assert.ok(Math.abs(logprob - (exact.read[i] as number)) < 0.1, `${logprob} is not near ${exact.read[i]}`);
+  });
 });
