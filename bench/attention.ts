@@ -130,7 +130,7 @@ for (const pool of ['bf16', 'f16', 'f32'] as const) {
   if (only.length > 0 && !only.includes(pool)) continue;
   {
     using decode = await prepare(device, pool, 1, decodeDepth, layers);
-    using read = prepareRead(device.threads);
+    using read = prepareRead(device.hardware.threads);
     const [seconds, readSeconds] = (await best(decode.run, read.run)) as [number, number];
     const rate = (bytes: number, time: number) => `${(bytes / time / 1e9).toFixed(1)} GB/s`;
     console.log(
