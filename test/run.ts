@@ -3,6 +3,7 @@
  * counts tests, not files: `N passed, N failed, N skipped`.
  */
 import { existsSync, readdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { run } from 'node:test';
 import { spec } from 'node:test/reporters';
@@ -25,7 +26,7 @@ const python = fileURLToPath(new URL('../../.venv/bin/python', import.meta.url))
 if (process.env.INGOT_PYTHON === undefined && existsSync(python)) process.env.INGOT_PYTHON = python;
 
 const count = { passed: 0, failed: 0, skipped: 0 };
-const stream = run({ files, concurrency: 2 });
+const stream = run({ files, concurrency: Math.max(2, availableParallelism()) });
 stream.on('test:pass', (event) => {
   if (event.details.type === 'suite') return;
   if (event.skip !== undefined && event.skip !== false) count.skipped++;
