@@ -8,7 +8,7 @@ import { kernelTitle, printKernel } from '../../compiler/kernel/print.ts';
 import type { Literal } from '../../ir/program.ts';
 import { maxBytes } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
-import { compositeKernels } from './composites.ts';
+import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
@@ -25,7 +25,7 @@ export interface ProgramCode extends Disposable {
   readonly code: MappedCode;
   readonly constants: Memory;
   kernel(kernel: Kernel): KernelCode;
-  /** A hand-scheduled kernel of a composite, by the key that `composites.ts` gives it. */
+  /** A hand-scheduled kernel of a composite, by the key that its row in composites/ gives it. */
   composite(key: string): KernelCode;
   /** Address of a constant's elements. */
   constant(literal: Literal): number;

@@ -10,7 +10,7 @@ import type { Func, Value } from '../../ir/program.ts';
 import type { DimSymbol } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import type { KernelCode, ProgramCode } from './code.ts';
-import { compositeKernels } from './composites.ts';
+import { compositeKernels } from './composites/table.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import type { Profiler, RunFacts } from './profile.ts';
 import type { Target } from './target.ts';

@@ -4,7 +4,7 @@ import { inlineComposites } from '../../compiler/inline.ts';
 import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { simplify } from '../../compiler/simplify.ts';
 import type { Program } from '../../ir/program.ts';
-import { hasKernel, isKernelName } from './composites.ts';
+import { hasKernel, isKernelName } from './composites/table.ts';
 import { checkPackedUses, packedValues, raiseProducts } from './weights.ts';
 
 /** @throws IngotError 'UnsupportedOp'. */

@@ -1,0 +1,48 @@
+/** What a composite with hand-scheduled kernels says of itself, a row of table.ts. */
+import { IngotError } from '../../../base/errors.ts';
+import type { Cost } from '../../../compiler/cost.ts';
+import type { OpOf, Value } from '../../../ir/program.ts';
+import { asTensor, type Dim, type DimSymbol } from '../../../ir/types.ts';
+import type { EmittedKernel } from '../emit/abi.ts';
+import type { RunFacts } from '../profile.ts';
+import type { Target } from '../target.ts';
+import type { PackedValues } from '../weights.ts';
+
+/** A buffer of a launch: memory of a value, or scratch of the composite from an offset. */
+export type CompositeBuffer = { readonly value: Value } | { readonly scratch: number };
+
+export interface CompositeLaunch {
+  /** Equal for equal kernels. */
+  readonly key: string;
+  kernel(): EmittedKernel;
+  readonly buffers: readonly CompositeBuffer[];
+  readonly dims: readonly DimSymbol[];
+  /** Memory that the launches of one composite share. */
+  readonly scratchBytes: number;
+  /** What it leaves in scratch depends on this value alone, and the composite's other launches only read it. */
+  readonly prepares?: Value;
+  cost(run: RunFacts): Cost;
+}
+
+export interface CompositeKernel {
+  readonly name: string;
+  /** Whether there is a kernel for this use; any other is inlined. */
+  covers(op: OpOf<'composite'>, packed: PackedValues): boolean;
+  /** One after the other. */
+  launches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[];
+}
+
+/** Rows of a value whose last `inner` dimensions make one. */
+export function rowsOf(value: Value, inner: number): Dim {
+  const { shape } = asTensor(value.type);
+  const rows = shape.slice(0, shape.length - inner);
+  if (rows.length === 1) return rows[0];
+  return rows.reduce<number>((product, dim) => {
+    if (typeof dim !== 'number') throw new IngotError('UnsupportedOp', 'rows of a symbolic and other dimensions');
+    return product * dim;
+  }, 1);
+}
+
+export function dimsOf(tokens: Dim): readonly DimSymbol[] {
+  return typeof tokens === 'number' ? [] : [tokens.sym];
+}

@@ -1,0 +1,34 @@
+/** Composites that have hand-scheduled kernels; all others, and uses that a row does not cover, are inlined. */
+import type { OpGroup } from '../../../compiler/kernel/lower.ts';
+import type { Op, OpOf } from '../../../ir/program.ts';
+import type { Target } from '../target.ts';
+import type { PackedValues } from '../weights.ts';
+import type { CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
+import { pagedAttentionKernels } from './paged-attention.ts';
+import { quantizedDotKernels } from './quantized-dot.ts';
+import { quantizedTakeKernels } from './quantized-take.ts';
+import { sampleKernels } from './sample.ts';
+
+const rows: ReadonlyMap<string, CompositeKernel> = new Map(
+  [quantizedDotKernels, quantizedTakeKernels, pagedAttentionKernels, sampleKernels].map((row) => [
+    `ingot.${row.name}`,
+    row,
+  ]),
+);
+
+export function hasKernel(op: OpOf<'composite'>, packed: PackedValues): boolean {
+  return rows.get(op.attributes.name)?.covers(op, packed) ?? false;
+}
+
+/** Names of composites some of whose uses are left when those without a kernel are inlined. */
+export function isKernelName(name: string): boolean {
+  return rows.has(name);
+}
+
+/** The launches of a group that is one composite with a kernel. */
+export function compositeKernels({ ops }: OpGroup, target: Target): readonly CompositeLaunch[] {
+  const [op] = ops as readonly Op[];
+  const row = op?.name === 'composite' && ops.length === 1 ? rows.get(op.attributes.name) : undefined;
+  if (op?.name !== 'composite' || row === undefined) throw new Error('a composite with a kernel stands alone');
+  return row.launches(op, target);
+}
