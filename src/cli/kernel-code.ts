@@ -17,7 +17,7 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device });
   const limits = stepLimits(contextLength);
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
-  const kernels = [...emitKernels(planForCpu(program).plan, chooseTarget(found.system)).values()];
+  const kernels = emitKernels(planForCpu(program).plan, chooseTarget(found.system));
   const { name, emitted, loops } = choose(kernels, wanted);
   console.log(`${name}: ${emitted.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');

@@ -2,6 +2,7 @@
 import { cpus, freemem, totalmem } from 'node:os';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import { cacheFolder } from './cpu/cache-folder.ts';
+import { openCodeCache } from './cpu/code-cache.ts';
 import { createCpuDevice, whyNot } from './cpu/device.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
@@ -39,6 +40,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const measured = recallMeasurements(found.system);
       const instructionSet = await testedSet(found.system);
+      const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
         lock: mlock,
@@ -46,6 +48,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
         profile,
         ...(threads !== undefined && { threads }),
         ...(measured !== undefined && { measured }),
+        ...(codeCache !== undefined && { codeCache }),
       });
     },
   },

@@ -33,11 +33,11 @@ export function recall(name: string): unknown {
 }
 
 /** With what is missing above it. Node's own `recursive` never ends where a folder exists and takes no other, as /proc. */
-function makeFolder(path: string): void {
+export function makeFolder(path: string): void {
   if (existsSync(path)) return;
   makeFolder(dirname(path));
   try {
-    mkdirSync(path);
+    mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     // Another process may have made it meanwhile.
     if (!existsSync(path)) throw error;

@@ -8,6 +8,7 @@ import { kernelTitle, printKernel } from '../../compiler/kernel/print.ts';
 import type { Literal } from '../../ir/program.ts';
 import { maxBytes } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
+import type { CodeCache, StoredCode } from './code-cache.ts';
 import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
@@ -38,35 +39,77 @@ export interface Emitted {
   readonly loops?: Kernel;
 }
 
-/** Every distinct kernel of a plan, by what makes it equal to others; no two have one name. @throws IngotError 'UnsupportedOp'. */
-export function emitKernels(plan: Plan, target: Target): ReadonlyMap<string, Emitted> {
-  const pieces = new Map<string, Emitted>();
-  const counts = new Map<string, number>();
-  const add = (key: string, title: string, emitted: EmittedKernel, loops?: Kernel) => {
-    const count = (counts.get(title) ?? 0) + 1;
-    counts.set(title, count);
-    pieces.set(key, { name: count === 1 ? title : `${title} #${count}`, emitted, ...(loops && { loops }) });
-  };
+/** A kernel of a plan. */
+interface PlannedKernel {
+  /** Equal for equal kernels of a target. */
+  readonly key: string;
+  readonly loops?: Kernel;
+  emit(): EmittedKernel;
+  /** `name`: what it was emitted with. */
+  title(name: string): string;
+}
+
+/** Each once. */
+function* plannedKernels(plan: Plan, target: Target): Generator<PlannedKernel> {
+  const seen = new Set<string>();
+  const isNew = (key: string) => !seen.has(key) && seen.add(key);
   for (const step of allSteps(plan)) {
     if (step.kind === 'launch' || step.kind === 'copy') {
-      const { kernel } = step;
-      const key = keyOf(kernel);
-      if (!pieces.has(key)) add(key, kernelTitle(kernel), emitKernel(kernel, target), kernel);
+      const loops = step.kernel;
+      const key = keyOf(loops);
+      if (isNew(key)) yield { key, loops, emit: () => emitKernel(loops, target), title: () => kernelTitle(loops) };
     }
     if (step.kind === 'composite') {
       for (const { key, kernel, dims } of compositeKernels(step.group, target)) {
-        if (pieces.has(key)) continue;
-        const emitted = kernel();
-        add(key, `${emitted.name} [${dims.join(', ')}]`, emitted);
+        if (isNew(key)) yield { key, emit: kernel, title: (name) => `${name} [${dims.join(', ')}]` };
       }
     }
   }
-  return pieces;
+}
+
+/** Numbers what has the name of another. */
+function distinctNames(): (title: string) => string {
+  const counts = new Map<string, number>();
+  return (title) => {
+    const count = (counts.get(title) ?? 0) + 1;
+    counts.set(title, count);
+    return count === 1 ? title : `${title} #${count}`;
+  };
+}
+
+/** Every kernel of a plan, for people; no two have one name. @throws IngotError 'UnsupportedOp'. */
+export function emitKernels(plan: Plan, target: Target): readonly Emitted[] {
+  const nameOf = distinctNames();
+  return [...plannedKernels(plan, target)].map(({ emit, title, loops }) => {
+    const emitted = emit();
+    return { name: nameOf(title(emitted.name)), emitted, ...(loops && { loops }) };
+  });
+}
+
+/** What runs: from the cache where it is there. */
+function codeOf({ key, emit }: PlannedKernel, { name: set }: Target, cache: CodeCache | undefined): StoredCode {
+  const whole = `${set}\n${key}`;
+  const known = cache?.find(whole);
+  if (known !== undefined) return known;
+  const { name, bytes, alignment } = emit();
+  const made = { name, bytes, alignment };
+  cache?.keep(whole, made);
+  return made;
 }
 
 /** @throws IngotError 'UnsupportedOp' for what cannot be emitted, 'OutOfMemory'. */
-export async function makeCode(system: OperatingSystem, plan: Plan, target: Target): Promise<ProgramCode> {
-  const pieces = emitKernels(plan, target);
+export async function makeCode(
+  system: OperatingSystem,
+  plan: Plan,
+  target: Target,
+  cache?: CodeCache,
+): Promise<ProgramCode> {
+  const nameOf = distinctNames();
+  const pieces = new Map<string, StoredCode>();
+  for (const planned of plannedKernels(plan, target)) {
+    const code = codeOf(planned, target, cache);
+    pieces.set(planned.key, { ...code, name: nameOf(planned.title(code.name)) });
+  }
   const literals = new Set<Literal>();
   for (const step of allSteps(plan)) {
     for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);
@@ -76,14 +119,13 @@ export async function makeCode(system: OperatingSystem, plan: Plan, target: Targ
 
   const offsets = new Map<string, KernelCode>();
   let codeBytes = 0;
-  for (const [key, { name, emitted }] of pieces) {
-    const { bytes, alignment } = emitted;
+  for (const [key, { name, bytes, alignment }] of pieces) {
     const offset = alignUp(codeBytes, Math.max(64, alignment));
     offsets.set(key, { name, offset });
     codeBytes = offset + bytes.length;
   }
   const code = new Uint8Array(Math.max(1, codeBytes)).fill(0xcc);
-  for (const [key, { emitted }] of pieces) code.set(emitted.bytes, offsets.get(key)?.offset);
+  for (const [key, { bytes }] of pieces) code.set(bytes, offsets.get(key)?.offset);
 
   const places = new Map<Literal, number>();
   let constantBytes = 0;

@@ -19,6 +19,7 @@ import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Ticket, WeightSource } from '../device.ts';
 import { makeCode } from './code.ts';
+import type { CodeCache } from './code-cache.ts';
 import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat } from './kernels/packing.ts';
 import type { Measured } from './measure.ts';
@@ -47,6 +48,8 @@ export interface CpuDeviceOptions {
   readonly profile?: boolean;
   /** What the machine can do, for `hardware`; without it orders of magnitude of one core stand there. */
   readonly measured?: Measured;
+  /** Where code is kept between starts; nowhere if absent. */
+  readonly codeCache?: CodeCache;
 }
 
 /** Why this processor cannot be used; undefined if it can. */
@@ -70,7 +73,7 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
       : limitsOf(options.measured, threads);
   const { memoryBytes = Number.POSITIVE_INFINITY, lock = false } = options;
   const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, threads, ...limits };
-  return new CpuDevice(system, team, target, profiler, hardware, lock);
+  return new CpuDevice(system, team, target, profiler, hardware, lock, options.codeCache);
 }
 
 /** The best set that can be used if none is wanted. Tile registers have to be asked for, before the team's threads start. */
@@ -102,6 +105,7 @@ class CpuDevice implements Device {
   readonly #target: Target;
   readonly #profiler: Profiler;
   readonly #lock: boolean;
+  readonly #codeCache: CodeCache | undefined;
   readonly #reader: WeightReader;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
@@ -118,12 +122,14 @@ class CpuDevice implements Device {
     profiler: Profiler,
     hardware: Hardware,
     lock: boolean,
+    codeCache: CodeCache | undefined,
   ) {
     this.#system = system;
     this.#profiler = profiler;
     this.#target = target;
     this.#team = team;
     this.#lock = lock;
+    this.#codeCache = codeCache;
     this.#runs = new RunQueue(team, profiler);
     this.#reader = new WeightReader(system, team, () => this.#runs.drain());
     this.hardware = hardware;
@@ -152,7 +158,7 @@ class CpuDevice implements Device {
   async compile(program: Program): Promise<Executable> {
     try {
       const { lowered, plan } = planForCpu(program);
-      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan, this.#target));
+      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan, this.#target, this.#codeCache));
     } catch (error) {
       if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
       const { message, place, hint } = error;

@@ -4,11 +4,9 @@
  * is remembered, by processor and by the files that make the code.
  */
 import { spawn } from 'node:child_process';
-import { readdirSync, statSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { recall, remember } from '../cache-folder.ts';
+import { codeStamp } from '../code-stamp.ts';
 import type { OperatingSystem } from '../os/os.ts';
 import { type InstructionSet, usableTargets } from '../target.ts';
 import type { Report } from './run-tests.ts';
@@ -82,29 +80,6 @@ function isVerdict(value: unknown): value is Verdict {
   const { set, passed, kernel, problem } = (value ?? {}) as Record<string, unknown>;
   if (typeof set !== 'string') return false;
   return passed === true || (passed === false && typeof kernel === 'string' && typeof problem === 'string');
-}
-
-const { version } = createRequire(import.meta.url)('../../../../../package.json') as { version: string };
-
-/** Changes with the version and, where somebody works on Ingot, with the files that make code. */
-function codeStamp(): string {
-  const sources = fileURLToPath(new URL('../../../', import.meta.url));
-  let [newest, bytes] = [0, 0];
-  for (const folder of [
-    'devices/cpu',
-    'devices/cpu/asm',
-    'devices/cpu/emit',
-    'devices/cpu/kernels',
-    'compiler/kernel',
-  ]) {
-    for (const name of readdirSync(join(sources, folder))) {
-      if (!name.endsWith('.js')) continue;
-      const { mtimeMs, size } = statSync(join(sources, folder, name));
-      newest = Math.max(newest, mtimeMs);
-      bytes += size;
-    }
-  }
-  return `${version} ${bytes} ${Math.trunc(newest)}`;
 }
 
 const ownProgram = fileURLToPath(new URL('./child.js', import.meta.url));
