@@ -105,11 +105,10 @@ class Calls<S> {
       this.#pending.delete(id);
       if (this.#pending.size === 0) this.#port.hold(false);
     });
-    this.#port.send({ kind: 'call', id, call });
+    this.#port.send({ kind: 'call', id, call, aborted: signal?.aborted ?? false });
     this.#pending.set(id, pending);
     this.#port.hold(true);
-    if (signal?.aborted) abort();
-    else signal?.addEventListener('abort', abort, { once: true });
+    signal?.addEventListener('abort', abort, { once: true });
     return pending;
   }
 

@@ -38,6 +38,7 @@ class Host<S> {
     switch (message.kind) {
       case 'call': {
         const work = new RunningCall(id, this.#port);
+        if (message.aborted) work.abort();
         this.#calls.set(id, { work, ended: this.#answer(id, message.call, work) });
         return;
       }

@@ -22,7 +22,8 @@ export type Call<S> =
   | { readonly kind: 'close' };
 
 export type ToHost<S> =
-  | { readonly kind: 'call'; readonly id: number; readonly call: Call<S> }
+  /** `aborted`: its signal was raised before. */
+  | { readonly kind: 'call'; readonly id: number; readonly call: Call<S>; readonly aborted: boolean }
   /** So many events of a generation were read: as many more may be sent. */
   | { readonly kind: 'read'; readonly id: number; readonly events: number }
   | { readonly kind: 'abort'; readonly id: number };

@@ -53,7 +53,7 @@ const cases: readonly [string, string[], string][] = [
   [
     'what belongs to a row is computed once a row',
     kernelsOf((b, { x, scale }) => ({ out: rmsNorm(b, x, scale, 0.5) })).slice(-1),
-    `kernel divide_add_rsqrt_broadcast_in_dim_multiply_broadcast_in_dim_multiply (T)
+    `kernel divide_add_rsqrt_multiply (T)
   write out0: f32[32]
   read in0: f32[4]
   read in1: f32[32]
