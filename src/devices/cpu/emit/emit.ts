@@ -3,8 +3,10 @@
  * `values.ts` expressions, `scope.ts` addresses and what is computed before a loop, all as instructions over virtual
  * registers (`machine.ts`); `allocate.ts` chooses registers and hands the instructions to the assembler.
  */
-import type { Axis, Kernel, Statement } from '../../../compiler/kernel/language.ts';
+import type { Axis, Buffer, Kernel, Statement } from '../../../compiler/kernel/language.ts';
+import { elementBytes } from '../../../numerics/element-types.ts';
 import { Assembler } from '../asm/assembler.ts';
+import type { Label } from '../asm/operands.ts';
 import type { Target } from '../target.ts';
 import type { EmittedKernel } from './abi.ts';
 import { assembleFunction } from './function.ts';
@@ -12,13 +14,17 @@ import { at, d, Machine, q, RAX, RDI, RDX, type Register, RSI } from './machine.
 import { ScalarIntegers } from './scalar-integers.ts';
 import { Scope } from './scope.ts';
 import { type Bound, Statements } from './statements.ts';
+import { STREAM_ALIGNMENT, STREAMED_BYTES, Streams } from './streaming.ts';
 import { Values } from './values.ts';
 
-/** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type. */
+/** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type, and a multiple of all lanes. */
 const SHARE = 64;
 
-/** @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for. */
-export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
+/**
+ * @param streamedBytes what loops write to a buffer at least for its stores to go past the caches.
+ * @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for.
+ */
+export function emitKernel(kernel: Kernel, target: Target, streamedBytes = STREAMED_BYTES): EmittedKernel {
   const assembler = new Assembler();
   const machine = new Machine(assembler, target.vectorBits);
   const integers = new ScalarIntegers(machine);
@@ -29,12 +35,17 @@ export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
   machine.emit('mov', q(scope.args), q(RDI));
   machine.emit('mov', q(team.index), q(RSI));
   machine.emit('mov', q(team.count), q(RDX));
-  const parallel = writeShared(kernel.body, writer, integers, team);
-  if (!parallel) {
+  const write = (): boolean => {
+    if (writeShared(kernel.body, writer, integers, team)) return true;
     machine.emit('test', q(team.index), q(team.index));
     machine.emit('jne', team.end);
     writer.list(kernel.body);
-  }
+    return false;
+  };
+  const large = ({ access, element, elements }: Buffer) =>
+    access === 'write' && elements * elementBytes(element) >= streamedBytes;
+  if (kernel.buffers.some(large)) writeStreamed(kernel, writer, new Streams(streamedBytes), team, write);
+  const parallel = write();
   machine.bind(team.end);
 
   const { code, stackBytes } = assembleFunction(assembler, machine);
@@ -55,6 +66,31 @@ export function emitKernel(kernel: Kernel, target: Target): EmittedKernel {
 interface Team {
   readonly index: Register;
   readonly count: Register;
+  /** Of the function. */
+  readonly end: Label;
+}
+
+/** The kernel with stores past the caches, for where their buffers are aligned; what follows is for where they are not. */
+function writeStreamed(kernel: Kernel, writer: Statements, streams: Streams, team: Team, write: () => void): void {
+  const { machine: m, scope } = writer;
+  const plain = m.newLabel('.plain');
+  const items = m.block();
+  m.into(items, () => {
+    const test = m.block();
+    writer.streams = streams;
+    write();
+    writer.streams = undefined;
+    m.emit('sfence');
+    m.emit('jmp', team.end);
+    m.bind(plain);
+    m.into(test, () => {
+      for (const buffer of streams.buffers) {
+        m.emit('test', d(scope.argument(kernel.buffers.indexOf(buffer))), STREAM_ALIGNMENT - 1);
+        m.emit('jne', plain);
+      }
+    });
+  });
+  if (streams.buffers.size === 0) items.length = 0;
 }
 
 /** Whether a statement writes memory. */
@@ -169,7 +205,7 @@ function writeNest(
   const level = scope.newLevel(counters);
   m.into(m.block(true), () =>
     scope.inside(level, () => {
-      const top = m.newLabel('.nest');
+      const top = writer.label('nest');
       m.bind(top);
       write();
       const next = m.newLabel();

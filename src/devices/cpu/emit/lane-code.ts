@@ -208,6 +208,8 @@ export abstract class LaneCode {
   abstract fromMemory(mnemonic: Mnemonic, lane: LaneBits, from: Address): Register;
   /** Active lanes of elements of this size; with `mask` only where it is set. False: there is no such code. */
   abstract store(bytes: 1 | 2 | 4 | 8, to: Address, value: Register, mask?: Register): boolean;
+  /** All lanes past the caches (`streaming.ts`). They are 16 bytes at least, and the address a multiple of these. */
+  abstract stream(bytes: 1 | 2 | 4 | 8, to: Address, value: Register): void;
   /** Active lanes of 4 or 8 bytes at `from` + index * scale (32-bit lanes), others 0. */
   abstract gather(lane: LaneBits, from: Address, index: Register, scale: Address['scale']): Register;
   /** As `store`, apart from each other, for elements of 4 or 8 bytes. */

@@ -1,7 +1,7 @@
 /** Lanes in AVX2, and one lane anywhere: masks are lanes of all ones or zero. */
 import type { Binary } from '../../../compiler/kernel/language.ts';
 import type { ComparisonDirection } from '../../../ir/attributes.ts';
-import type { Label } from '../asm/operands.ts';
+import type { Label, VecBits } from '../asm/operands.ts';
 import type { Mnemonic } from '../asm/tables.ts';
 import { constantAt, type LaneBits, LaneCode, type LaneOperand, type Strided } from './lane-code.ts';
 import { type Address, d, q, type Register, sizedAt, view } from './machine.ts';
@@ -202,15 +202,23 @@ export class Avx2Lanes extends LaneCode {
       return true;
     }
     if (mask !== undefined) return false;
-    let data = this.packWords(this.op('vpand', 32, value, this.words(32, 2 ** (8 * bytes) - 1)));
-    if (bytes === 1) {
-      const words = data;
-      data = m.register('vec');
-      m.emit('vpackuswb', view(data, 128), view(words, 128), view(words, 128));
-    }
     const size = bytes * this.lanes;
-    m.emit(size === 16 ? 'vmovdqu' : size === 8 ? 'vmovq' : 'vmovd', to, view(data, 128));
+    m.emit(size === 16 ? 'vmovdqu' : size === 8 ? 'vmovq' : 'vmovd', to, view(this.#packed(bytes, value), 128));
     return true;
+  }
+
+  stream(bytes: 1 | 2 | 4 | 8, to: Address, value: Register): void {
+    const data = bytes >= 4 ? value : this.#packed(bytes, value);
+    this.machine.emit('vmovntdq', to, view(data, (8 * bytes * this.lanes) as VecBits));
+  }
+
+  /** The low 8 or 16 bits of lanes, next to each other. */
+  #packed(bytes: number, value: Register): Register {
+    const words = this.packWords(this.op('vpand', 32, value, this.words(32, 2 ** (8 * bytes) - 1)));
+    if (bytes === 2) return words;
+    const result = this.machine.register('vec');
+    this.machine.emit('vpackuswb', view(result, 128), view(words, 128), view(words, 128));
+    return result;
   }
 
   gather(lane: LaneBits, from: Address, index: Register, scale: Address['scale']): Register {

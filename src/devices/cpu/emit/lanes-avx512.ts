@@ -1,7 +1,7 @@
 /** Lanes in AVX-512 (F, BW, DQ, VL): masks are in registers of their own, constants are broadcast from memory. */
 import type { Binary } from '../../../compiler/kernel/language.ts';
 import type { ComparisonDirection } from '../../../ir/attributes.ts';
-import type { Label } from '../asm/operands.ts';
+import type { Label, VecBits } from '../asm/operands.ts';
 import type { Mnemonic } from '../asm/tables.ts';
 import { constantAt, type LaneBits, LaneCode, type LaneOperand, type Strided } from './lane-code.ts';
 import { type Address, d, k, q, type Register, view, where, zeroWhereNot } from './machine.ts';
@@ -223,6 +223,15 @@ export class Avx512Lanes extends LaneCode {
     const mnemonic = ({ 1: 'vpmovdb', 2: 'vpmovdw', 4: 'vmovups', 8: 'vmovupd' } as const)[bytes];
     this.machine.emit(mnemonic, where(to, this.#activeAnd(mask)), this.view(value, bytes === 8 ? 64 : 32));
     return true;
+  }
+  stream(bytes: 1 | 2 | 4 | 8, to: Address, value: Register): void {
+    const bits = (8 * bytes * this.lanes) as VecBits;
+    let data = value;
+    if (bytes < 4) {
+      data = this.machine.register('vec');
+      this.machine.emit(bytes === 1 ? 'vpmovdb' : 'vpmovdw', view(data, bits), this.view(value, 32));
+    }
+    this.machine.emit('vmovntdq', to, view(data, bits));
   }
   /** Gathers and scatters clear their masks. */
   #consumed(mask: Register | undefined): Register {

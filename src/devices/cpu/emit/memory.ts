@@ -134,6 +134,11 @@ export function storeLanes(
   return code.store(elementBytes(element) as 1 | 2 | 4 | 8, to, storedLanes(code, element, value), mask);
 }
 
+/** Neighbours, all lanes, past the caches: `LaneCode.stream` says where. */
+export function streamLanes(code: LaneCode, element: ScalarElement, value: Register, to: Address): void {
+  code.stream(elementBytes(element) as 1 | 2 | 4 | 8, to, storedLanes(code, element, value));
+}
+
 /** Lanes `stride` elements apart. */
 export function scatterLanes(
   code: LaneCode,

@@ -2,11 +2,14 @@
 import { IngotError } from '../../../base/errors.ts';
 import type { Axis, Expression, Local, Statement } from '../../../compiler/kernel/language.ts';
 import { statementHead } from '../../../compiler/kernel/print.ts';
+import { elementBytes } from '../../../numerics/element-types.ts';
+import type { Label } from '../asm/operands.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
-import { laneBitsOf, scatterLanes, storeLanes, storeScalar } from './memory.ts';
+import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from './memory.ts';
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
+import type { Streams } from './streaming.ts';
 import { TooWide, type Values } from './values.ts';
 import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 
@@ -17,6 +20,8 @@ export class Statements {
   readonly machine: Machine;
   readonly scope: Scope;
   readonly values: Values;
+  /** Where the code being written may store past the caches. */
+  streams: Streams | undefined;
   readonly #variables: ReadonlySet<Local>;
   /** Registers of variables. */
   readonly #changing = new Set<Register>();
@@ -138,6 +143,13 @@ export class Statements {
     const mask = where && values.value(where);
     const lanesMask = mask && laneBitsOf(buffer.element) === 64 ? code.widenMask(mask) : mask;
     const to = scope.address(buffer, linear);
+    if (stride === 1 && mask === undefined && code.active === undefined) {
+      const bytes = elementBytes(buffer.element) * code.lanes;
+      if (this.streams?.take(buffer, linear, bytes, scope.level)) {
+        streamLanes(code, buffer.element, result, to);
+        return;
+      }
+    }
     const stored =
       stride === 1
         ? storeLanes(code, buffer.element, result, to, lanesMask)
@@ -176,7 +188,7 @@ export class Statements {
     m.into(m.block(true), () =>
       scope.inside(level, () => {
         const check = m.newLabel();
-        const top = m.newLabel(`.${axis.name}${turns > 1 ? turns : ''}_${level.depth}_${this.#nextLabel++}`);
+        const top = this.label(`${axis.name}${turns > 1 ? turns : ''}_${level.depth}`);
         m.emit('jmp', check);
         m.bind(top);
         write();
@@ -191,6 +203,11 @@ export class Statements {
         m.emit('jl', top);
       }),
     );
+  }
+
+  /** A label that listings show; no two have one name. */
+  label(name: string): Label {
+    return this.machine.newLabel(`.${name}_${this.#nextLabel++}`);
   }
   #nextLabel = 0;
 
@@ -218,7 +235,10 @@ export class Statements {
     });
   }
 
-  /** As many lanes as the body allows; what is left in lanes of which only some are active, or one at a time. */
+  /**
+   * As many lanes as the body allows; what is left in lanes of which only some are active, or one at a time. `start` is a
+   * multiple of every number of lanes.
+   */
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
     const level = this.open(axis, start);
     const write = (lanes: LaneCount) =>
