@@ -128,26 +128,86 @@ function blocksOf32(
     },
     emitMultiply(group) {
       const { a, decoded, x, rowBytes } = group;
-      const multiply: Multiply = (slot, ahead, between) => {
-        a.emit('tileloadd', sumTile(slot), ptr(rsp, 2 * ring.slotBytes));
-        a.emit('tileloadd', leftTile(slot), indexed(x, rdi, 1, small.bytes * ahead));
-        a.emit('tileloadd', rightTile(slot), indexed(decoded, r8, 1, stepBytes * ahead));
-        a.emit('tdpbssd', sumTile(slot), leftTile(slot), rightTile(slot));
-        a.emit('tilestored', indexed(rsp, r8, 1, ring.slotBytes * slot), sumTile(slot));
-        between(0, 1);
-      };
-      const add: Add = (slot, some) => {
-        for (const token of some) {
-          const [sum, scale] = temporaries(token);
-          a.emit('vcvtdq2ps', sum, ptr(rsp, ring.slotBytes * slot + 64 * token));
-          a.emit('vmulps', scale, SCALE, broadcast(ptr(x, rowBytes * token + small.d)));
-          a.emit('vmulps', sum, sum, scale);
-          a.emit('vaddps', accOf(token), accOf(token), sum);
-        }
-      };
-      emitBlocks(group, stepBytes, small.bytes, () => a.emit('vmovaps', SCALE, ptr(decoded, 512)), multiply, add);
+      emitPipeline(group, stepBytes, small.bytes, {
+        multiply(slot) {
+          a.emit('tileloadd', sumTile(slot), ptr(rsp, 2 * ring.slotBytes));
+          a.emit('tileloadd', leftTile(slot), indexed(x, rdi, 1));
+          a.emit('tileloadd', rightTile(slot), indexed(decoded, r8, 1));
+          a.emit('tdpbssd', sumTile(slot), leftTile(slot), rightTile(slot));
+        },
+        store: (slot) => a.emit('tilestored', indexed(rsp, r8, 1, ring.slotBytes * slot), sumTile(slot)),
+        add(slot, behind) {
+          a.emit('vmovaps', SCALE, ptr(decoded, 512 - stepBytes * behind));
+          for (const token of tokens) {
+            const [sum, scale] = temporaries(token);
+            a.emit('vcvtdq2ps', sum, ptr(rsp, ring.slotBytes * slot + 64 * token));
+            a.emit('vmulps', scale, SCALE, broadcast(ptr(x, rowBytes * token + small.d - small.bytes * behind)));
+            a.emit('vmulps', sum, sum, scale);
+            a.emit('vaddps', accOf(token), accOf(token), sum);
+          }
+        },
+      });
     },
   };
+}
+
+/** What a block goes through; `behind`: how many blocks before the one that the registers point to. */
+interface Stages {
+  multiply(slot: 0 | 1): void;
+  store(slot: 0 | 1): void;
+  add(slot: 0 | 1, behind: 1 | 2): void;
+}
+
+/** Block by block: while one is multiplied, the sums of the one before go to memory, and those of the one before that are added. */
+function emitPipeline(
+  { a, count, decoded, x, sums, rowBytes }: TokenGroup,
+  stepBytes: number,
+  recordBytes: number,
+  { multiply, store, add }: Stages,
+): void {
+  const [single, odd, even, end] = [a.label(), a.label(), a.label(), a.label()];
+  const advance = () => {
+    a.emit('add', decoded, stepBytes);
+    a.emit('add', x, recordBytes);
+    a.emit('dec', count);
+  };
+  const turn = (slot: 0 | 1) => {
+    multiply(slot);
+    store(slot === 0 ? 1 : 0);
+    add(slot, 2);
+    advance();
+  };
+  for (const token of tokens) a.emit('vmovaps', accOf(token), ptr(sums, 64 * token));
+  a.emit('mov', rdi, rowBytes);
+  a.emit('mov', r8, 64);
+  multiply(0);
+  advance();
+  a.emit('jz', single);
+  multiply(1);
+  store(0);
+  advance();
+  a.emit('jz', even);
+  a.align(32);
+  const next = a.here();
+  turn(0);
+  a.emit('jz', odd);
+  turn(1);
+  a.emit('jnz', next);
+  a.bind(even);
+  store(1);
+  add(0, 2);
+  add(1, 1);
+  a.emit('jmp', end);
+  a.bind(odd);
+  store(0);
+  add(1, 2);
+  add(0, 1);
+  a.emit('jmp', end);
+  a.bind(single);
+  store(0);
+  add(0, 1);
+  a.bind(end);
+  for (const token of tokens) a.emit('vmovaps', ptr(sums, 64 * token), accOf(token));
 }
 
 /** Blocks of 256: two planes i8 [64][16][4], high and low; scales f32[16]; minima i16 [4][16][2], their scales f32[16]. */
