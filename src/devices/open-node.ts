@@ -6,7 +6,7 @@ import { openCodeCache } from './cpu/code-cache.ts';
 import { createCpuDevice, whyNot } from './cpu/device.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
-import type { OperatingSystem } from './cpu/os/os.ts';
+import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
 import type { InstructionSet } from './cpu/target.ts';
 import type { Device } from './device.ts';
@@ -14,6 +14,8 @@ import type { Device } from './device.ts';
 /** What a user may ask of a device. */
 export interface DeviceOptions {
   readonly threads?: number | undefined;
+  /** Without `threads`: leave a core to JavaScript, if there are two. */
+  readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
   /** Measure every kernel. */
@@ -35,9 +37,11 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads, mlock = false, profile = false }) {
+    async open({ threads: wanted, spareCore = false, mlock = false, profile = false }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
+      const usable = usableThreads(found.system.limits());
+      const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
       const instructionSet = await testedSet(found.system);
       const codeCache = openCodeCache();
@@ -46,7 +50,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
         lock: mlock,
         instructionSet,
         profile,
-        ...(threads !== undefined && { threads }),
+        threads,
         ...(measured !== undefined && { measured }),
         ...(codeCache !== undefined && { codeCache }),
       });

@@ -11,13 +11,16 @@ export interface EngineSettings extends EngineOptions {
   readonly path: string;
   /** 'cpu' or 'reference'; the first that can be used if absent. */
   readonly device?: string;
-  /** At most so many. */
+  /** At most so many; without it all that there are, less one for JavaScript where the model is small. */
   readonly threads?: number;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
   /** Folder for the programs before and after each compiler pass. */
   readonly dump?: string;
 }
+
+/** Weights of so few bytes lie in caches, and a step is over before JavaScript has prepared the next, unless that has a core of its own. */
+const smallBytes = 32 << 20;
 
 /** An engine with all that it stands on, which is closed with it. */
 export interface LoadedEngine extends AsyncDisposable {
@@ -35,7 +38,8 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const source = await openForRunning(path);
     opened.push(source);
     const { model, tokenizer } = source;
-    const device = await openDevice(deviceName, { threads, mlock });
+    const bytes = [...model.weights.values()].reduce((sum, weight) => sum + weight.bytes.length, 0);
+    const device = await openDevice(deviceName, { threads, mlock, spareCore: bytes < smallBytes });
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const engine = await LocalEngine.load(device, model, tokenizer, { ...options, ...hooks, ...onPass });
