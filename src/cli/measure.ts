@@ -3,6 +3,7 @@ import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import { type Figure, measureMachine } from '../devices/cpu/measure.ts';
 import { type Measurements, rememberMeasurements } from '../devices/cpu/measurements.ts';
 import type { OperatingSystem } from '../devices/cpu/os/os.ts';
+import { formatNumber } from './report.ts';
 
 /** Says on standard error what it is at. @throws IngotError 'Aborted', 'OutOfMemory'. */
 export async function measureAndRemember(system: OperatingSystem, signal: AbortSignal): Promise<Measurements> {
@@ -17,6 +18,6 @@ export async function measureAndRemember(system: OperatingSystem, signal: AbortS
 
 export function formatFigure({ name, of, one, all }: Figure): string {
   const unit = of === 'read' || of === 'copy' ? 'GB/s' : of === 'f32' || of === 'bf16' ? 'GFLOP/s' : 'GOP/s';
-  const rate = (value: number) => `${(value / 1e9).toPrecision(3)} ${unit}`;
+  const rate = (value: number) => `${formatNumber(value / 1e9)} ${unit}`;
   return `${name.padEnd(24)} ${rate(one).padStart(13)} by one thread, ${rate(all).padStart(13)} by all`;
 }

@@ -12,17 +12,22 @@ export function formatBytes(bytes: number): string {
   return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toPrecision(2)} ${units[unit]}`;
 }
 
+/** Three digits that count, or all before the point: 1.23, 12.3, 1234. */
+export function formatNumber(value: number): string {
+  return Math.abs(value) < 999.5 ? value.toPrecision(3) : value.toFixed(0);
+}
+
 export function formatSeconds(seconds: number): string {
   if (seconds < 1e-3) return `${(seconds * 1e6).toFixed(0)} us`;
-  if (seconds < 1) return `${(seconds * 1e3).toPrecision(3)} ms`;
-  return `${seconds.toPrecision(3)} s`;
+  if (seconds < 1) return `${formatNumber(seconds * 1e3)} ms`;
+  return `${formatNumber(seconds)} s`;
 }
 
 export function formatCount(count: number): string {
   if (count < 1e4) return String(count);
-  if (count < 1e6) return `${(count / 1e3).toPrecision(3)} K`;
-  if (count < 1e9) return `${(count / 1e6).toPrecision(3)} M`;
-  return `${(count / 1e9).toPrecision(3)} B`;
+  if (count < 1e6) return `${formatNumber(count / 1e3)} K`;
+  if (count < 1e9) return `${formatNumber(count / 1e6)} M`;
+  return `${formatNumber(count / 1e9)} B`;
 }
 
 /** Rows in columns, the first row a heading; numbers are set to the right. */

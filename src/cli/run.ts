@@ -12,7 +12,7 @@ import { exitCodes, usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { gather, numberIn, numericsOption, seed, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
-import { formatBytes, formatSeconds, peakMemory } from './report.ts';
+import { formatBytes, formatNumber, formatSeconds, peakMemory } from './report.ts';
 
 interface RunOptions {
   readonly temperature: number;
@@ -150,7 +150,7 @@ function printStatistics(statistics: Statistics, usedSeed: bigint | undefined): 
     `${promptTokens} + ${generatedTokens} tokens`,
     ttftSeconds === undefined ? 'no token' : `TTFT ${formatSeconds(ttftSeconds)}`,
     ...(tbotSeconds === undefined ? [] : [`TBOT ${formatSeconds(tbotSeconds)}`]),
-    ...(decodeTokensPerSecond === undefined ? [] : [`${decodeTokensPerSecond.toPrecision(3)} tokens/s`]),
+    ...(decodeTokensPerSecond === undefined ? [] : [`${formatNumber(decodeTokensPerSecond)} tokens/s`]),
     `peak memory ${formatBytes(peakMemory())}`,
     ...(usedSeed === undefined ? [] : [`seed ${usedSeed}`]),
   ];

@@ -54,7 +54,10 @@ test('run streams text to standard output and ends with one line of figures on s
   assert.match(out, /^Once upon a time\S*( \S+){5}/);
   const lines = err.trim().split('\n');
   assert.equal(lines.length, 1, err);
-  assert.match(lines[0], /TTFT [\d.]+ m?s \| TBOT [\d.]+ m?s \| [\d.]+ tokens\/s \| peak memory [\d.]+ MiB \| seed 7$/);
+  assert.match(
+    lines[0],
+    /TTFT [\d.]+ [mu]?s \| TBOT [\d.]+ [mu]?s \| [\d.]+ tokens\/s \| peak memory [\d.]+ MiB \| seed 7$/,
+  );
 });
 
 test('the same seed gives the same text, another seed another', async () => {
