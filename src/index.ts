@@ -10,6 +10,7 @@ export type {
   GenerateRequest,
   LoadHooks,
   Prompt,
+  ScoreOptions,
   TokenLogprob,
 } from './engine/engine.ts';
 export { LocalEngine, type LocalEngineOptions } from './engine/local-engine.ts';

@@ -1,6 +1,6 @@
 /** The asking side of an engine in a worker: the same engine, seen through a port. */
 import { IngotError } from '../base/errors.ts';
-import type { Engine, EngineFacts, GenerateEvent, GenerateRequest, LoadHooks, Prompt } from './engine.ts';
+import type { Engine, EngineFacts, GenerateEvent, GenerateRequest, LoadHooks, Prompt, ScoreOptions } from './engine.ts';
 import { type Answer, type Call, type Port, receivedError, type ToClient, type ToHost } from './messages.ts';
 
 /** The port of whoever started the worker. */
@@ -38,13 +38,15 @@ class EngineClient<S> implements Engine {
   readonly model: EngineFacts['model'];
   readonly device: EngineFacts['device'];
   readonly contextLength: number;
+  readonly hasChatTemplate: boolean;
   readonly #calls: Calls<S>;
 
-  constructor(calls: Calls<S>, { model, device, contextLength }: EngineFacts) {
+  constructor(calls: Calls<S>, { model, device, contextLength, hasChatTemplate }: EngineFacts) {
     this.#calls = calls;
     this.model = model;
     this.device = device;
     this.contextLength = contextLength;
+    this.hasChatTemplate = hasChatTemplate;
   }
 
   async *generate({ signal, ...request }: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
@@ -59,10 +61,22 @@ class EngineClient<S> implements Engine {
     }
   }
 
-  async score(text: Prompt, signal?: AbortSignal): Promise<Float64Array> {
-    const answer = await this.#calls.ask({ kind: 'score', text }, signal);
+  async encode(prompt: Prompt): Promise<readonly number[]> {
+    const answer = await this.#calls.ask({ kind: 'encode', prompt });
+    if (answer.kind !== 'encoded') throw unexpected(answer);
+    return answer.ids;
+  }
+
+  async score(text: Prompt, { signal, ...options }: ScoreOptions = {}): Promise<Float64Array> {
+    const answer = await this.#calls.ask({ kind: 'score', text, options }, signal);
     if (answer.kind !== 'scored') throw unexpected(answer);
     return answer.logprobs;
+  }
+
+  async logits(text: Prompt, { signal, ...options }: ScoreOptions = {}): Promise<Float32Array> {
+    const answer = await this.#calls.ask({ kind: 'logits', text, options }, signal);
+    if (answer.kind !== 'logits') throw unexpected(answer);
+    return answer.rows;
   }
 
   async checkIntegrity(): Promise<void> {

@@ -4,11 +4,15 @@
  */
 import type { Device } from '../devices/device.ts';
 import type { KvElement, Model } from '../models/model.ts';
+import type { Conversation } from '../tokenizer/conversation.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { Statistics } from './statistics.ts';
 
-/** A text, which the engine cuts into tokens as the model wants them, or token ids. */
-export type Prompt = string | readonly number[];
+/**
+ * A text, which the engine cuts into tokens as the model wants them; token ids; or messages, for an answer to the last of them
+ * in the words of the model's chat template.
+ */
+export type Prompt = string | readonly number[] | Conversation;
 
 export interface EngineOptions {
   /**
@@ -48,7 +52,20 @@ export interface GenerateRequest {
   readonly ignoreEnd?: boolean;
   /** Likeliest alternatives reported with each token; 0 = none. */
   readonly topLogprobs?: number;
+  /**
+   * Keep what was computed until the next request: if that begins with the same tokens, they are not computed again. For
+   * a conversation, each of whose turns begins with the one before.
+   */
+  readonly keep?: boolean;
   /** Ends the text where it is: a step that runs is left, where the device can do that. */
+  readonly signal?: AbortSignal;
+}
+
+export interface ScoreOptions {
+  /** The first token that is scored; 1 if absent, the first that has any before it. */
+  readonly first?: number;
+  /** As of a request to generate. */
+  readonly keep?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -84,6 +101,8 @@ export interface EngineFacts {
   readonly device: { readonly name: Device['name']; readonly threads: number };
   /** Longest sequence in tokens. */
   readonly contextLength: number;
+  /** Whether the model brings a chat template; without one it continues the texts of messages, a line each. */
+  readonly hasChatTemplate: boolean;
 }
 
 export interface Engine extends EngineFacts, AsyncDisposable {
@@ -94,11 +113,17 @@ export interface Engine extends EngineFacts, AsyncDisposable {
    */
   generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined>;
 
+  /** The tokens of a prompt, however many. @throws IngotError 'InvalidArgument', 'ParseError' of chat templates. */
+  encode(prompt: Prompt): Promise<readonly number[]>;
+
   /**
-   * Natural log-probabilities of tokens 1.. of a text, each given all before it.
-   * @throws IngotError 'ContextOverflow', 'Aborted'.
+   * Natural log-probabilities of the tokens of a text, each given all before it.
+   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'Aborted'.
    */
-  score(text: Prompt, signal?: AbortSignal): Promise<Float64Array>;
+  score(text: Prompt, options?: ScoreOptions): Promise<Float64Array>;
+
+  /** The logits that `score` is computed from: a row of the vocabulary's size for each token that is scored. */
+  logits(text: Prompt, options?: ScoreOptions): Promise<Float32Array>;
 
   /** @throws IngotError 'DeviceFault' if blocks of the KV pools were lost or shared. Only true when idle. */
   checkIntegrity(): Promise<void>;

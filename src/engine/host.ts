@@ -68,16 +68,23 @@ class Host<S> {
       case 'load': {
         const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
         this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress });
-        const { model, device, contextLength } = this.#loaded.engine;
+        const { model, device, contextLength, hasChatTemplate } = this.#loaded.engine;
         const { architecture, vocabularySize, contextLength: longest, layers, parameterCount } = model;
         const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount };
-        return { kind: 'loaded', facts: { model: facts, device: { ...device }, contextLength } };
+        return { kind: 'loaded', facts: { model: facts, device: { ...device }, contextLength, hasChatTemplate } };
       }
       case 'generate':
         await work.stream(this.#engine.generate({ ...call.request, signal: work.signal }));
         return { kind: 'done' };
+      case 'encode':
+        return { kind: 'encoded', ids: await this.#engine.encode(call.prompt) };
       case 'score':
-        return { kind: 'scored', logprobs: await this.#engine.score(call.text, work.signal) };
+        return {
+          kind: 'scored',
+          logprobs: await this.#engine.score(call.text, { ...call.options, signal: work.signal }),
+        };
+      case 'logits':
+        return { kind: 'logits', rows: await this.#engine.logits(call.text, { ...call.options, signal: work.signal }) };
       case 'checkIntegrity':
         await this.#engine.checkIntegrity();
         return { kind: 'done' };

@@ -17,8 +17,10 @@ import type {
   GenerateRequest,
   LoadHooks,
   Prompt,
+  ScoreOptions,
   TokenLogprob,
 } from './engine.ts';
+import { chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { Runner, type RunningStep } from './runner.ts';
 import { checkSampling, greedy, type SamplingParameters } from './sampling.ts';
 import { planStep, type Sequence } from './scheduler.ts';
@@ -28,6 +30,8 @@ import { StopStrings } from './stop-strings.ts';
 export interface LocalEngineOptions extends EngineOptions, LoadHooks {
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
+  /** A Jinja program, as model files carry it. */
+  readonly chatTemplate?: string;
 }
 
 const blockSize = 16;
@@ -36,6 +40,14 @@ interface Step {
   readonly running: RunningStep;
   /** Where in its sequence the token goes that it samples; undefined if it samples none. */
   readonly samples: number | undefined;
+  /** Tokens of its sequence whose keys and values are in the cache when it is done. */
+  readonly computes: number;
+}
+
+/** Tokens whose keys and values are in the cache, and the blocks that hold them. */
+interface Kept {
+  readonly tokens: readonly number[];
+  readonly blocks: number[];
 }
 
 /** A request that was checked. */
@@ -50,17 +62,30 @@ export class LocalEngine implements Engine {
   readonly tokenizer: Tokenizer;
   readonly device: Engine['device'];
   readonly contextLength: number;
+  readonly #chatTemplate: string | undefined;
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
   readonly #runsAhead: number;
   readonly #closing = new AbortController();
   /** Ends the waiting of those whose turn has not come. */
   readonly #waiting = new Set<() => void>();
+  /** What the last request left in the cache, if it was asked to. */
+  #kept: Kept = { tokens: [], blocks: [] };
   #turn: Promise<void> = Promise.resolve();
   /** Settles when no step is waited for. */
   #working: Promise<unknown> = Promise.resolve();
 
-  private constructor(device: Device, model: Model, tokenizer: Tokenizer, contextLength: number, runner: Runner) {
+  private constructor(
+    device: Device,
+    model: Model,
+    tokenizer: Tokenizer,
+    {
+      contextLength,
+      chatTemplate,
+      runner,
+    }: { contextLength: number; chatTemplate: string | undefined; runner: Runner },
+  ) {
+    this.#chatTemplate = chatTemplate;
     this.device = { name: device.name, threads: device.hardware.threads };
     this.#runsAhead = device.runsAhead;
     this.model = model;
@@ -87,34 +112,56 @@ export class LocalEngine implements Engine {
         { hint: 'Use the tokenizer that came with this model.' },
       );
     }
-    const { kv = 'f32', contextLength: wanted, ...rest } = options;
-    const contextLength = chooseContext(wanted, model, tokenizer);
+    const { kv = 'f32', contextLength: wanted, chatTemplate, ...rest } = options;
+    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
     const limits = stepLimits(contextLength);
     checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
-    return new LocalEngine(device, model, tokenizer, contextLength, runner);
+    return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner });
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
     const task = this.#check(request);
     const release = await this.#takeTurn();
-    const sequence: Sequence = { row: 0, tokens: [...task.prompt], computed: 0, blocks: [] };
+    const sequence = this.#begin(task.prompt, task.prompt.length - 1);
     const ahead: Step[] = [];
+    const done = { computed: sequence.computed };
     try {
-      yield* this.#run(task, sequence, ahead);
+      yield* this.#run(task, sequence, ahead, done);
     } finally {
       await Promise.all(ahead.map(({ running }) => running.drop()));
-      this.#blocks.release(sequence.blocks);
+      this.#leave(sequence, request.keep === true ? done.computed : 0);
       release();
     }
   }
 
-  /** Leaves in `ahead` what was submitted and not waited for. */
-  async *#run(task: Task, sequence: Sequence, ahead: Step[]): AsyncGenerator<GenerateEvent, void, undefined> {
+  /** A sequence that takes over what is kept, as far as it begins with the same tokens, and at most `most` of them. */
+  #begin(prompt: readonly number[], most: number): Sequence {
+    const { tokens, blocks } = this.#kept;
+    let same = 0;
+    while (same < Math.min(tokens.length, prompt.length, most) && tokens[same] === prompt[same]) same++;
+    this.#blocks.release(blocks.splice(Math.ceil(same / blockSize)));
+    this.#kept = { tokens: [], blocks: [] };
+    return { row: 0, tokens: [...prompt], computed: same, blocks };
+  }
+
+  /** Ends a sequence and keeps its first tokens. */
+  #leave({ tokens, blocks }: Sequence, keep: number): void {
+    this.#blocks.release(blocks.splice(Math.ceil(keep / blockSize)));
+    this.#kept = { tokens: tokens.slice(0, keep), blocks };
+  }
+
+  /** Leaves in `ahead` what was submitted and not waited for, and in `done` how many tokens are in the cache. */
+  async *#run(
+    task: Task,
+    sequence: Sequence,
+    ahead: Step[],
+    done: { computed: number },
+  ): AsyncGenerator<GenerateEvent, void, undefined> {
     const { prompt, request } = task;
     const { topLogprobs = 0, ignoreEnd = false } = request;
     const signal = this.#stopSignal(request.signal);
-    const clock = new StatisticsClock(prompt.length);
+    const clock = new StatisticsClock(prompt.length, sequence.computed);
     const stops = new StopStrings(request.stop ?? []);
     // A text that begins here has no space before its first word.
     const stream = this.tokenizer.stream({ continuation: this.tokenizer.decode(prompt) !== '' });
@@ -136,6 +183,7 @@ export class LocalEngine implements Engine {
       const result = await this.#result(step.running.result(signal), signal);
       ahead.shift();
       if (result === undefined) return yield end('aborted', rest());
+      done.computed = step.computes;
       if (step.samples === undefined) continue;
       const [id] = result.ids;
       clock.token();
@@ -174,48 +222,85 @@ export class LocalEngine implements Engine {
     this.#blocks.grow(sequence.blocks, start + count);
     const running = await this.#runner.submit(entries, [sampling], (request.topLogprobs ?? 0) > 0);
     sequence.computed += count;
-    if (!samples) return { running, samples: undefined };
-    return { running, samples: sequence.tokens.push(previouslySampled(0)) - 1 };
+    const computes = start + count;
+    if (!samples) return { running, computes, samples: undefined };
+    return { running, computes, samples: sequence.tokens.push(previouslySampled(0)) - 1 };
   }
 
-  async score(text: Prompt, signal?: AbortSignal): Promise<Float64Array> {
+  async score(text: Prompt, options: ScoreOptions = {}): Promise<Float64Array> {
     const { prompt: ids } = this.#check({ prompt: text, maxTokens: 0 });
+    const { first = 1 } = options;
+    const logprobs = new Float64Array(Math.max(0, ids.length - first));
+    await this.#eachRow(ids, options, (row, token) => {
+      logprobs[token - first] = row[ids[token]] - logSumExp(row);
+    });
+    return logprobs;
+  }
+
+  async logits(text: Prompt, options: ScoreOptions = {}): Promise<Float32Array> {
+    const { prompt: ids } = this.#check({ prompt: text, maxTokens: 0 });
+    const { first = 1 } = options;
+    const { vocabularySize } = this.model;
+    const rows = new Float32Array(Math.max(0, ids.length - first) * vocabularySize);
+    await this.#eachRow(ids, options, (row, token) => rows.set(row, (token - first) * vocabularySize));
+    return rows;
+  }
+
+  /** What the model says before each token from `first` on. Tokens before them are computed in larger steps. */
+  async #eachRow(
+    ids: readonly number[],
+    { first = 1, keep = false, signal }: ScoreOptions,
+    visit: (row: Float32Array, token: number) => void,
+  ): Promise<void> {
+    if (!Number.isInteger(first) || first < 1) {
+      throw new IngotError('InvalidArgument', `the first token to score is ${first}; it must be from 1`);
+    }
     const stop = this.#stopSignal(signal);
     const release = await this.#takeTurn();
-    const sequence: Sequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
+    const sequence = this.#begin(ids, first - 1);
+    const { maxTokens, maxRows } = this.#runner.limits;
     try {
-      const logprobs = new Float64Array(ids.length - 1);
-      while (sequence.computed < logprobs.length) {
+      while (sequence.computed < ids.length - 1) {
         await yieldToEvents();
         throwIfAborted(stop);
         const start = sequence.computed;
-        const count = Math.min(this.#runner.limits.maxRows, logprobs.length - start);
+        const wanted = start >= first - 1;
+        const count = wanted ? Math.min(maxRows, ids.length - 1 - start) : Math.min(maxTokens, first - 1 - start);
         this.#blocks.grow(sequence.blocks, start + count);
         const entry = { sequence, start, count, samples: false };
-        const logits = await this.#result(this.#runner.score(entry, stop), stop);
+        const logits = await this.#result(this.#runner.score(entry, stop, wanted), stop);
         if (logits === undefined) continue;
-        for (let i = 0; i < count; i++) {
-          const row = logits.subarray(i * this.model.vocabularySize, (i + 1) * this.model.vocabularySize);
-          logprobs[start + i] = row[ids[start + i + 1]] - logSumExp(row);
-        }
+        const size = this.model.vocabularySize;
+        for (let i = 0; wanted && i < count; i++) visit(logits.subarray(i * size, (i + 1) * size), start + i + 1);
         sequence.computed += count;
       }
-      return logprobs;
     } finally {
-      this.#blocks.release(sequence.blocks);
+      this.#leave(sequence, keep ? sequence.computed : 0);
       release();
     }
   }
 
   async checkIntegrity(): Promise<void> {
-    this.#blocks.checkIntegrity([]);
+    this.#blocks.checkIntegrity([this.#kept.blocks]);
+  }
+
+  get hasChatTemplate(): boolean {
+    return this.#chatTemplate !== undefined;
+  }
+
+  async encode(prompt: Prompt): Promise<readonly number[]> {
+    return this.#encode(prompt);
+  }
+
+  #encode(prompt: Prompt): readonly number[] {
+    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
   }
 
   #check(request: GenerateRequest): Task {
     const { maxTokens, topLogprobs = 0 } = request;
     const { vocabularySize } = this.model;
     if (this.#closing.signal.aborted) throw new IngotError('InvalidArgument', 'the engine is closed');
-    const prompt = encodePrompt(request.prompt, this.tokenizer, this.contextLength);
+    const prompt = fitting(this.#encode(request.prompt), this.contextLength);
     const stranger = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
     if (stranger !== undefined)
       throw new IngotError('InvalidArgument', `the prompt holds ${stranger}, which is no token`);
@@ -270,31 +355,6 @@ export class LocalEngine implements Engine {
     await this.#working;
     await this.#runner[Symbol.asyncDispose]();
   }
-}
-
-/** @throws IngotError 'InvalidArgument', 'ContextOverflow' before anything is read. */
-function chooseContext(wanted: EngineOptions['contextLength'], model: Model, tokenizer: Tokenizer): number {
-  const longest = model.contextLength;
-  if (wanted === undefined) return longest;
-  if (typeof wanted === 'object') {
-    return Math.min(longest, encodePrompt(wanted.prompt, tokenizer, longest).length + wanted.maxTokens);
-  }
-  if (!Number.isInteger(wanted) || wanted < 1) {
-    throw new IngotError('InvalidArgument', `contextLength is ${wanted}; it must be a whole number from 1`);
-  }
-  if (wanted <= longest) return wanted;
-  throw new IngotError('ContextOverflow', `a context of ${wanted} tokens is asked for, the model holds ${longest}`, {
-    hint: 'Ask for fewer tokens.',
-  });
-}
-
-function encodePrompt(prompt: Prompt, tokenizer: Tokenizer, contextLength: number): readonly number[] {
-  const ids = typeof prompt === 'string' ? tokenizer.encode(prompt) : prompt;
-  if (ids.length === 0) throw new IngotError('InvalidArgument', 'the prompt is empty');
-  if (ids.length <= contextLength) return ids;
-  throw new IngotError('ContextOverflow', `the prompt has ${ids.length} tokens, the context holds ${contextLength}`, {
-    hint: 'Shorten the prompt.',
-  });
 }
 
 /** What one step may hold. */

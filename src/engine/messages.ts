@@ -3,7 +3,7 @@
  * (the structured clone algorithm of the HTML standard); each call has a number, under which its answers come.
  */
 import { type ErrorCode, type ErrorPlace, IngotError } from '../base/errors.ts';
-import type { EngineFacts, GenerateEvent, GenerateRequest, Prompt } from './engine.ts';
+import type { EngineFacts, GenerateEvent, GenerateRequest, Prompt, ScoreOptions } from './engine.ts';
 
 /** One end of a channel between two threads. Messages arrive whole, once, in order. */
 export interface Port<In, Out> {
@@ -16,7 +16,12 @@ export interface Port<In, Out> {
 export type Call<S> =
   | { readonly kind: 'load'; readonly settings: S }
   | { readonly kind: 'generate'; readonly request: Omit<GenerateRequest, 'signal'> }
-  | { readonly kind: 'score'; readonly text: Prompt }
+  | { readonly kind: 'encode'; readonly prompt: Prompt }
+  | {
+      readonly kind: 'score' | 'logits';
+      readonly text: Prompt;
+      readonly options: Omit<ScoreOptions, 'signal'>;
+    }
   | { readonly kind: 'checkIntegrity' }
   /** Ends all that runs, and gives everything back. */
   | { readonly kind: 'close' };
@@ -30,7 +35,9 @@ export type ToHost<S> =
 
 export type Answer =
   | { readonly kind: 'loaded'; readonly facts: EngineFacts }
+  | { readonly kind: 'encoded'; readonly ids: readonly number[] }
   | { readonly kind: 'scored'; readonly logprobs: Float64Array }
+  | { readonly kind: 'logits'; readonly rows: Float32Array }
   | { readonly kind: 'done' };
 
 export type ToClient =

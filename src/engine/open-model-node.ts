@@ -4,12 +4,14 @@ import type { Checkpoint } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
 import type { Model } from '../models/model.ts';
+import { ggufChatTemplate, huggingFaceChatTemplate } from '../tokenizer/chat.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 export interface OpenedModel extends AsyncDisposable {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
+  readonly chatTemplate?: string;
 }
 
 /** @throws IngotError: whatever the file, its architecture or its vocabulary do wrong. */
@@ -18,11 +20,21 @@ export async function openForRunning(path: string): Promise<OpenedModel> {
   try {
     const model = openModel(checkpoint);
     const tokenizer = await openTokenizer(checkpoint, model.vocabularySize);
-    return { model, tokenizer, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
+    const chatTemplate = await findChatTemplate(checkpoint);
+    const template = chatTemplate === undefined ? {} : { chatTemplate };
+    return { model, tokenizer, ...template, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
   } catch (error) {
     await checkpoint[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+function findChatTemplate({
+  kind,
+  metadata,
+  companions,
+}: Checkpoint): Promise<string | undefined> | string | undefined {
+  return kind === 'huggingface' ? huggingFaceChatTemplate(companions) : ggufChatTemplate(metadata);
 }
 
 async function openTokenizer(checkpoint: Checkpoint, vocabularySize: number): Promise<Tokenizer> {

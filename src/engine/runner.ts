@@ -185,10 +185,12 @@ export class Runner implements AsyncDisposable {
     };
   }
 
-  /** Logits of every computed token of one entry, [count, V]; `count` is at most maxRows. */
-  async score(entry: StepEntry, signal?: StopSignal): Promise<Float32Array> {
+  /** Computes an entry. Logits of each of its tokens, [count, V], where they are `wanted`: then `count` is at most maxRows. */
+  async score(entry: StepEntry, signal?: StopSignal, wanted = true): Promise<Float32Array> {
     const bound = await this.#bind(['logits'], this.#numericsOf([entry]));
-    const { inputs, dims } = this.#fillStep([entry], () => Array.from({ length: entry.count }, (_, i) => i));
+    const { inputs, dims } = this.#fillStep([entry], () =>
+      Array.from({ length: wanted ? entry.count : 0 }, (_, i) => i),
+    );
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
     return float32(results.get('logits'));
   }

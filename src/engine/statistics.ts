@@ -5,6 +5,8 @@
 
 export interface Statistics {
   readonly promptTokens: number;
+  /** Of the prompt's tokens, those that were computed for the request before. */
+  readonly reusedTokens: number;
   readonly generatedTokens: number;
   /** Time to first token; undefined if none was made. */
   readonly ttftSeconds?: number;
@@ -19,12 +21,14 @@ export interface Statistics {
 export class StatisticsClock {
   readonly #start = performance.now();
   readonly #promptTokens: number;
+  readonly #reusedTokens: number;
   #first: number | undefined;
   #last = 0;
   #tokens = 0;
 
-  constructor(promptTokens: number) {
+  constructor(promptTokens: number, reusedTokens: number) {
     this.#promptTokens = promptTokens;
+    this.#reusedTokens = reusedTokens;
   }
 
   token(): void {
@@ -35,10 +39,11 @@ export class StatisticsClock {
 
   read(): Statistics {
     const totalSeconds = (performance.now() - this.#start) / 1000;
-    const base = { promptTokens: this.#promptTokens, generatedTokens: this.#tokens, totalSeconds };
+    const [promptTokens, reusedTokens] = [this.#promptTokens, this.#reusedTokens];
+    const base = { promptTokens, reusedTokens, generatedTokens: this.#tokens, totalSeconds };
     if (this.#first === undefined) return base;
     const ttftSeconds = (this.#first - this.#start) / 1000;
-    const first = { ...base, ttftSeconds, prefillTokensPerSecond: this.#promptTokens / ttftSeconds };
+    const first = { ...base, ttftSeconds, prefillTokensPerSecond: (promptTokens - reusedTokens) / ttftSeconds };
     if (this.#tokens < 2) return first;
     const tbotSeconds = (this.#last - this.#first) / 1000 / (this.#tokens - 1);
     return { ...first, tbotSeconds, decodeTokensPerSecond: 1 / tbotSeconds };

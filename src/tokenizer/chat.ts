@@ -1,13 +1,16 @@
 /**
  * Chat templates: Jinja programs in model files that turn messages into the one text that the model was trained on. The
- * variables and functions are those of Hugging Face transformers (`chat_template_utils.py`), whose sandbox bounds
- * `range` as well: a template is somebody else's program.
+ * variables and functions are those of Hugging Face transformers (`chat_template_utils.py`). A template is somebody else's
+ * program: it has a budget of work that grows with what it is given, and reaches nothing else.
  */
-import { Environment, Interpreter, Template } from '@huggingface/jinja';
 import type { ByteSource } from '../base/bytes.ts';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import type { Metadata } from '../formats/checkpoint.ts';
 import { JsonView, readJson, readText } from './json-view.ts';
+import { integerArgument, stringArgument } from './template/methods.ts';
+import { entriesOf, renderTemplate } from './template/render.ts';
+import { parseTemplate } from './template/syntax.ts';
+import { type Arguments, Budget, Callable, fail, fromJson, Namespace, text, type Value } from './template/values.ts';
 
 /** Content is text, or parts as in OpenAI's API; what else a message has (tool calls) goes to the template as it is. */
 export interface ChatMessage {
@@ -30,95 +33,121 @@ export interface ChatOptions {
   readonly now?: Date;
 }
 
+/** Steps, characters and elements that a template may take for nothing, and for each character that it is given. */
+const FREE_WORK = 1 << 22;
+const WORK_PER_CHARACTER = 64;
+const MAX_INPUT = 1 << 26;
+/** As in the sandbox of Jinja. */
 const MAX_RANGE = 100_000;
-/** Jinja's, and Python's spelling of them. */
-const constants = { true: true, false: false, none: null, True: true, False: false, None: null };
 
 /**
  * @throws IngotError 'ParseError' if the template is no Jinja, 'InvalidArgument' if it refuses these messages
- * (`raise_exception`) or fails.
+ * (`raise_exception`), fails, asks for what Ingot does not know, or for too much.
  */
 export function renderChat(template: string, messages: readonly ChatMessage[], options: ChatOptions = {}): string {
   const { addGenerationPrompt = false, tools, bosToken, eosToken, variables, now = new Date() } = options;
-  const program = parse(template);
-  const scope = {
-    ...constants,
-    raise_exception: refuse,
-    strftime_now: (format: unknown) => formatTime(now, String(format)),
-    range,
-    tools: null,
-    documents: null,
-    ...variables,
-    messages,
-    add_generation_prompt: addGenerationPrompt,
-    ...(tools === undefined ? {} : { tools }),
-    ...(bosToken === undefined ? {} : { bos_token: bosToken }),
-    ...(eosToken === undefined ? {} : { eos_token: eosToken }),
+  try {
+    const body = parseTemplate(template);
+    const input = new Budget(MAX_INPUT);
+    const given = Object.entries({
+      tools: null,
+      documents: null,
+      ...variables,
+      messages,
+      add_generation_prompt: addGenerationPrompt,
+      ...(tools === undefined ? {} : { tools }),
+      ...(bosToken === undefined ? {} : { bos_token: bosToken }),
+      ...(eosToken === undefined ? {} : { eos_token: eosToken }),
+    }).map(([name, value]) => [name, fromJson(value, input)] as const);
+    const budget = new Budget(FREE_WORK + WORK_PER_CHARACTER * input.spent);
+    return renderTemplate(body, new Map([...constants, ...functions(now, budget), ...given]), budget);
+  } catch (cause) {
+    if (isIngotError(cause) || !(cause instanceof RangeError)) throw cause;
+    throw new IngotError('InvalidArgument', `the chat template nests too deeply: ${cause.message}`, { cause });
+  }
+}
+
+/** Jinja's, and Python's spelling of them. */
+const constants: readonly (readonly [string, Value])[] = [
+  ['true', true],
+  ['false', false],
+  ['none', null],
+  ['True', true],
+  ['False', false],
+  ['None', null],
+];
+
+function functions(now: Date, budget: Budget): readonly (readonly [string, Value])[] {
+  const named: Readonly<Record<string, (args: Arguments) => Value>> = {
+    raise_exception: ({ positional }) => refuse(text(positional[0], budget)),
+    strftime_now: (args) => budget.made(formatTime(now, stringArgument(args, 0, 'format'))),
+    range: (args) => range(args, budget),
+    namespace: (args) => new Namespace(entriesOf(args, budget)),
+    dict: (args) => entriesOf(args, budget),
+    cycler: () => fail('cycler is not known'),
+    joiner: () => fail('joiner is not known'),
+    lipsum: () => fail('lipsum is not known'),
   };
-  try {
-    const environment = new Environment();
-    for (const [name, value] of Object.entries(scope)) environment.set(name, value);
-    return String(new Interpreter(environment).run(program).value);
-  } catch (cause) {
-    if (isIngotError(cause)) throw cause;
-    throw new IngotError('InvalidArgument', `the chat template failed: ${messageOf(cause)}`, { cause });
-  }
+  return Object.entries(named).map(([name, call]) => [name, new Callable(name, call)]);
 }
 
-function parse(template: string): Template['parsed'] {
-  try {
-    return new Template(template).parsed;
-  } catch (cause) {
-    throw new IngotError('ParseError', `the chat template is not valid: ${messageOf(cause)}`, {
-      hint: 'give another template, or prompt with plain text',
-      cause,
-    });
-  }
-}
-
-function refuse(message: unknown): never {
-  throw new IngotError('InvalidArgument', `the chat template refuses these messages: ${String(message)}`, {
+function refuse(message: string): never {
+  throw new IngotError('InvalidArgument', `the chat template refuses these messages: ${message}`, {
     hint: 'change the messages as it says',
   });
 }
 
 /** Python's `range`. */
-function range(first: number, second?: number, step = 1): number[] {
-  const [start, stop] = second === undefined ? [0, first] : [first, second];
+function range(args: Arguments, budget: Budget): Value {
+  const first = integerArgument(args, 0, 'start', 0);
+  const second = integerArgument(args, 1, 'stop', 0);
+  const step = integerArgument(args, 2, 'step', 1);
+  const [start, stop] = args.positional.length < 2 ? [0, first] : [first, second];
   const length = Math.max(0, Math.ceil((stop - start) / step));
   if (!(length <= MAX_RANGE))
     throw new IngotError('InvalidArgument', `the chat template asks for a range of ${length}`);
+  budget.spend(length);
   return Array.from({ length }, (_, i) => start + i * step);
 }
 
 const months = 'January February March April May June July August September October November December'.split(' ');
 const days = 'Sunday Monday Tuesday Wednesday Thursday Friday Saturday'.split(' ');
-const two = (value: number) => String(value).padStart(2, '0');
 
-/** Directives of C's `strftime` in the C locale, local time. */
-const directives: Readonly<Record<string, (time: Date) => string>> = {
-  Y: (time) => String(time.getFullYear()),
-  y: (time) => two(time.getFullYear() % 100),
-  m: (time) => two(time.getMonth() + 1),
-  d: (time) => two(time.getDate()),
-  H: (time) => two(time.getHours()),
-  I: (time) => two(time.getHours() % 12 || 12),
-  M: (time) => two(time.getMinutes()),
-  S: (time) => two(time.getSeconds()),
+/** Directives of C's `strftime` in the C locale, local time: numbers with the width that they are filled to. */
+const numbers: Readonly<Record<string, (time: Date) => readonly [value: number, width: number]>> = {
+  Y: (time) => [time.getFullYear(), 4],
+  y: (time) => [time.getFullYear() % 100, 2],
+  m: (time) => [time.getMonth() + 1, 2],
+  d: (time) => [time.getDate(), 2],
+  H: (time) => [time.getHours(), 2],
+  I: (time) => [time.getHours() % 12 || 12, 2],
+  M: (time) => [time.getMinutes(), 2],
+  S: (time) => [time.getSeconds(), 2],
+  j: (time) => [dayOfYear(time), 3],
+};
+const names: Readonly<Record<string, (time: Date) => string>> = {
   p: (time) => (time.getHours() < 12 ? 'AM' : 'PM'),
-  B: (time) => months[time.getMonth()] ?? '',
-  b: (time) => (months[time.getMonth()] ?? '').slice(0, 3),
-  A: (time) => days[time.getDay()] ?? '',
-  a: (time) => (days[time.getDay()] ?? '').slice(0, 3),
+  B: (time) => months[time.getMonth()],
+  b: (time) => months[time.getMonth()].slice(0, 3),
+  A: (time) => days[time.getDay()],
+  a: (time) => days[time.getDay()].slice(0, 3),
+  F: (time) => formatTime(time, '%Y-%m-%d'),
+  T: (time) => formatTime(time, '%H:%M:%S'),
   '%': () => '%',
 };
 
-function formatTime(time: Date, format: string): string {
-  return format.replace(/%([A-Za-z%])/g, (whole, letter: string) => directives[letter]?.(time) ?? whole);
+function dayOfYear(time: Date): number {
+  const midnight = (day: Date) => Date.UTC(day.getFullYear(), day.getMonth(), day.getDate());
+  return (midnight(time) - Date.UTC(time.getFullYear(), 0, 0)) / 86_400_000;
 }
 
-function messageOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message : String(cause);
+function formatTime(time: Date, format: string): string {
+  return format.replace(/%(-?)([A-Za-z%])/g, (whole, plain: string, letter: string) => {
+    if (Object.hasOwn(names, letter)) return names[letter](time);
+    if (!Object.hasOwn(numbers, letter)) return fail(`strftime_now is given ${whole}`);
+    const [value, width] = numbers[letter](time);
+    return plain === '' ? String(value).padStart(width, '0') : String(value);
+  });
 }
 
 /** The template that a GGUF file carries. */

@@ -7,6 +7,8 @@ export interface EncodeOptions {
   readonly parseSpecial?: boolean;
   /** Add the beginning-of-sequence (and, where the model wants it, end-of-sequence) token. Default: as the model says. */
   readonly addSpecial?: boolean;
+  /** The text holds parts that `shield` made: they are the text that they were, and no special token. */
+  readonly shielded?: boolean;
 }
 
 export interface Tokenizer {
@@ -17,6 +19,8 @@ export interface Tokenizer {
   /** Ids that end a generation (end of text, end of turn). */
   readonly endOfGeneration: ReadonlySet<number>;
   encode(text: string, options?: EncodeOptions): number[];
+  /** A text in which special tokens that are written out cannot be recognized; `encode` with `shielded` undoes it. */
+  shield(text: string): string;
   /** Special tokens are left out unless asked for; bytes that are not UTF-8 become U+FFFD. */
   decode(ids: readonly number[], options?: { readonly special?: boolean }): string;
   /** The bytes that a token stands for; empty for special tokens. */

@@ -1,6 +1,6 @@
 /** A vocabulary and a text model as a `Tokenizer`: special tokens, begin and end of text, decoding. */
 import { IngotError } from '../base/errors.ts';
-import { SpecialTokens } from './special-tokens.ts';
+import { SpecialTokens, unshield } from './special-tokens.ts';
 import { Utf8Stream } from './stream.ts';
 import type { EncodeOptions, Tokenizer, TokenStream } from './tokenizer.ts';
 import type { Encoding, Position, TextModel, Vocabulary } from './vocabulary.ts';
@@ -30,17 +30,21 @@ export class VocabularyTokenizer implements Tokenizer {
 
   encode(text: string, options: EncodeOptions = {}): number[] {
     const { addBos, addEos } = this.#vocabulary;
-    const { parseSpecial = false, addSpecial } = options;
+    const { parseSpecial = false, addSpecial, shielded = false } = options;
     const ids: number[] = [];
     if (this.bos !== undefined && (addSpecial ?? addBos)) ids.push(this.bos);
     let position: Position = 'start';
     for (const part of this.#special.split(text, parseSpecial)) {
       if (typeof part === 'number') ids.push(part);
-      else this.#model.encode(part, position, ids);
+      else this.#model.encode(shielded ? unshield(part) : part, position, ids);
       position = 'afterSpecial';
     }
     if (this.eos !== undefined && addEos && addSpecial !== false) ids.push(this.eos);
     return ids;
+  }
+
+  shield(text: string): string {
+    return this.#special.shield(text);
   }
 
   decode(ids: readonly number[], options: { readonly special?: boolean } = {}): string {

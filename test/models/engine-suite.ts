@@ -94,6 +94,65 @@ export function testEngine(
     });
   });
 
+  contract('a text may be scored from a token on; logits are what scores are made of', async () => {
+    const ids = tokenizer.encode('The fox saw a small red ball. He wanted to play with it all day.');
+    const all = await engine.score(ids);
+    for (const first of [1, 2, 9, ids.length - 1]) {
+      const some = await engine.score(ids, { first });
+      assert.deepEqual(some, all.subarray(first - 1), `from token ${first}`);
+    }
+    assert.equal((await engine.score(ids, { first: ids.length })).length, 0);
+    await assert.rejects(engine.score(ids, { first: 0 }), (error) => isIngotError(error, 'InvalidArgument'));
+    const { vocabularySize } = engine.model;
+    const first = ids.length - 3;
+    await engine.score(ids.slice(0, 9), { keep: true });
+    const rows = await engine.logits(ids, { first, keep: true });
+    assert.equal(rows.length, 3 * vocabularySize);
+    for (let i = 0; i < 3; i++) {
+      const row = rows.subarray(i * vocabularySize, (i + 1) * vocabularySize);
+      const sum = row.reduce((total, logit) => total + Math.exp(logit), 0);
+      assert.ok(Math.abs(row[ids[first + i]] - Math.log(sum) - all[first - 1 + i]) < 1e-5);
+    }
+    await engine.checkIntegrity();
+  });
+
+  contract('what was kept is not computed again, and changes no bit', async () => {
+    const start = tokenizer.encode('Once upon a time there was a fox. The fox was very');
+    await generate();
+    const fresh = await generate({ prompt: start, maxTokens: 40, ignoreEnd: true });
+    assert.equal(fresh.end.statistics.reusedTokens, 0);
+    const kept = await generate({ prompt: start, maxTokens: 20, ignoreEnd: true, keep: true });
+    assert.deepEqual(kept.ids, fresh.ids.slice(0, 20));
+    await engine.checkIntegrity();
+    const longer = [...start, ...kept.ids];
+    const next = await generate({ prompt: longer, maxTokens: 20, ignoreEnd: true, keep: true });
+    assert.deepEqual(next.ids, fresh.ids.slice(20), 'the answer goes on as if it had never stopped');
+    const { reusedTokens } = next.end.statistics;
+    // The last token was sampled and never read; which of the others were depends on steps ahead.
+    assert.ok(reusedTokens >= longer.length - 2 && reusedTokens < longer.length, `${reusedTokens} of ${longer.length}`);
+    const branch = [...start, ...tokenizer.encode(' hungry', { addSpecial: false })];
+    const aside = await generate({ prompt: branch, maxTokens: 8, ignoreEnd: true, keep: true });
+    assert.equal(aside.end.statistics.reusedTokens, start.length);
+    const alone = await generate({ prompt: branch, maxTokens: 8, ignoreEnd: true });
+    assert.deepEqual(aside.ids, alone.ids, 'another branch');
+    assert.deepEqual((await generate({ prompt: branch, maxTokens: 8, ignoreEnd: true })).ids, alone.ids);
+    const controller = new AbortController();
+    for await (const event of engine.generate({
+      prompt: branch,
+      maxTokens: 50,
+      keep: true,
+      signal: controller.signal,
+    })) {
+      if (event.kind === 'token') controller.abort();
+    }
+    await engine.checkIntegrity();
+    assert.deepEqual(
+      (await generate({ prompt: branch, maxTokens: 8, ignoreEnd: true })).ids,
+      alone.ids,
+      'after an abort',
+    );
+  });
+
   contract('a text ends at its end token, at a stop string, at the limit, or at the end of the context', async () => {
     const end = [...tokenizer.endOfGeneration][0];
     const ended = await generate({ sampling: { logitBias: new Map([[end, 1000]]) } });
@@ -179,7 +238,9 @@ export function testEngine(
   contract('a signal that was raised before leaves nothing to do', async () => {
     const { ids, end } = await generate({ signal: AbortSignal.abort() });
     assert.deepEqual([ids, end.reason], [[], 'aborted']);
-    await assert.rejects(engine.score([1, 2, 3], AbortSignal.abort()), (error) => isIngotError(error, 'Aborted'));
+    await assert.rejects(engine.score([1, 2, 3], { signal: AbortSignal.abort() }), (error) =>
+      isIngotError(error, 'Aborted'),
+    );
   });
 
   contract(

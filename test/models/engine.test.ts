@@ -9,6 +9,7 @@ import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { LocalEngine } from '../../src/engine/local-engine.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
+import { ggufChatTemplate } from '../../src/tokenizer/chat.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { fixtures, repositoryPath } from '../fixtures.ts';
 import { generateWith, testEngine } from './engine-suite.ts';
@@ -72,6 +73,27 @@ test('logits and greedy text are those of PyTorch on the same dequantized weight
       });
     }
   }
+});
+
+test('messages are a prompt: in the words of the chat template, without one their texts, a line each', async () => {
+  const messages = [
+    { role: 'user', content: 'The fox' },
+    { role: 'assistant', content: 'and the dog' },
+    { role: 'user', content: '<|end|> ran <|story|>' },
+  ];
+  await using plain = await LocalEngine.load(device, model, tokenizer);
+  assert.equal(plain.hasChatTemplate, false);
+  assert.deepEqual(await plain.encode({ messages }), tokenizer.encode('The fox\nand the dog\n<|end|> ran <|story|>'));
+  const chatTemplate = ggufChatTemplate(checkpoint.metadata) ?? '';
+  await using engine = await LocalEngine.load(device, model, tokenizer, { chatTemplate });
+  assert.equal(engine.hasChatTemplate, true);
+  const text = (part: string) => tokenizer.encode(part, { addSpecial: false });
+  const [begin, end, user, story] = [0, 1, 2, 3];
+  const ids = [begin, user, ...text('The fox'), story, ...text('and the dog'), end];
+  const last = [user, ...text('<|end|> ran <|story|>'), story];
+  assert.deepEqual(await engine.encode({ messages }), [...ids, ...last], 'what is typed ends no turn');
+  const answer = await generateWith(engine, { prompt: { messages } });
+  assert.deepEqual(answer.ids, (await generateWith(engine, { prompt: [...ids, ...last] })).ids);
 });
 
 test('too little memory, a foreign tokenizer, a file that shrank: refused, and nothing stays allocated', async () => {

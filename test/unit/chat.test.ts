@@ -26,13 +26,14 @@ test('templates see tokens, tools, and variables of their own', () => {
     tools: [{ name: 'f' }],
     variables: { enable_thinking: false },
   });
-  assert.equal(text, '<s>false[{"name": "f"}]falsetrue');
+  assert.equal(text, '<s>False[{"name": "f"}]FalseTrue');
 });
 
 test('strftime_now reads the clock that it is given, in English', () => {
   const now = new Date(2024, 6, 6, 15, 4, 5);
-  const template = "{{ strftime_now('%d %B %Y %H:%M:%S %I %p %a %b %y %% %Q') }}";
-  assert.equal(renderChat(template, [], { now }), '06 July 2024 15:04:05 03 PM Sat Jul 24 % %Q');
+  const template = "{{ strftime_now('%d %B %Y %H:%M:%S %I %p %a %b %y %% %j %-d') }}";
+  assert.equal(renderChat(template, [], { now }), '06 July 2024 15:04:05 03 PM Sat Jul 24 % 188 6');
+  assert.throws(() => renderChat("{{ strftime_now('%Q') }}", []), { code: 'InvalidArgument' });
 });
 
 test('range is that of Python, and bounded', () => {

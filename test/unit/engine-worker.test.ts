@@ -13,7 +13,7 @@ const end: GenerateEvent = {
   kind: 'end',
   text: '',
   reason: 'length',
-  statistics: { promptTokens: 1, generatedTokens: 0, totalSeconds: 0 },
+  statistics: { promptTokens: 1, reusedTokens: 0, generatedTokens: 0, totalSeconds: 0 },
 };
 const token = (id: number): GenerateEvent => ({ kind: 'token', id, logprob: 0, text: `${id} ` });
 
@@ -30,6 +30,7 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
     model: { architecture: 'none', vocabularySize: 9, contextLength: 9, layers: 1, parameterCount: 1 },
     device: { name: 'null', threads: 1 },
     contextLength: 9,
+    hasChatTemplate: false,
     async *generate(request) {
       try {
         if (written.generate !== undefined) return yield* written.generate(request);
@@ -45,7 +46,9 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
         log.left++;
       }
     },
+    encode: async () => [7],
     score: async () => Float64Array.of(-1, -2),
+    logits: async () => Float32Array.of(3),
     checkIntegrity: async () => {
       throw new TypeError('a defect');
     },
@@ -173,6 +176,8 @@ test('errors arrive as they were thrown', async () => {
     return true;
   });
   assert.deepEqual([...(await client.score([1, 2, 3]))], [-1, -2], 'and the engine goes on');
+  assert.deepEqual([...(await client.logits([1, 2]))], [3]);
+  assert.deepEqual(await client.encode('x'), [7]);
   await assert.rejects(
     connect({
       load: async () => {
