@@ -20,6 +20,8 @@ export interface EngineOptions {
    * the model's own context if absent. KV memory follows from it.
    */
   readonly contextLength?: number | Pick<GenerateRequest, 'prompt' | 'maxTokens'>;
+  /** Requests that are computed at the same time at most, each in a context of its own; 1 if absent. */
+  readonly sequences?: number;
   readonly kv?: KvElement;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
@@ -52,11 +54,15 @@ export interface GenerateRequest {
   readonly ignoreEnd?: boolean;
   /** Likeliest alternatives reported with each token; 0 = none. */
   readonly topLogprobs?: number;
+  /** Who has more of it is served first; 0 if absent. */
+  readonly priority?: number;
+  /** Requests of the same priority share the engine fairly between owners, and do so in the order in which they came of one. */
+  readonly owner?: string;
   /**
-   * Keep what was computed until the next request: if that begins with the same tokens, they are not computed again. For
-   * a conversation, each of whose turns begins with the one before.
+   * Prompts that begin alike are computed once, as long as memory lasts. Only requests with the same word here share what they
+   * computed: who shares can tell, by the time that it takes, what others have asked.
    */
-  readonly keep?: boolean;
+  readonly cacheOwner?: string;
   /** Ends the text where it is: a step that runs is left, where the device can do that. */
   readonly signal?: AbortSignal;
 }
@@ -64,8 +70,6 @@ export interface GenerateRequest {
 export interface ScoreOptions {
   /** The first token that is scored; 1 if absent, the first that has any before it. */
   readonly first?: number;
-  /** As of a request to generate. */
-  readonly keep?: boolean;
   readonly signal?: AbortSignal;
 }
 
@@ -107,8 +111,8 @@ export interface EngineFacts {
 
 export interface Engine extends EngineFacts, AsyncDisposable {
   /**
-   * Streams an answer. One sequence at a time: requests that come meanwhile wait their turn. Ends with one 'end' event unless it
-   * throws; breaking out of the loop stops the work, and so does disposing of the engine.
+   * Streams an answer. As many as the engine was opened for are computed together, others wait; who reads slowly delays nobody
+   * else. Ends with one 'end' event unless it throws; breaking out of the loop stops the work, and so does disposing of the engine.
    * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'UnsupportedOp', 'DeviceFault', 'DeviceLost'.
    */
   generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined>;

@@ -1,6 +1,7 @@
 /**
- * The engine on the thread that asks. Where it pays, the device has the next step before the tokens of the one before are
- * looked at (its input says "what row 0 of the previous step sampled"), so that it never waits for JavaScript.
+ * The engine on the thread that asks. Requests are computed together, in steps that scheduler.ts plans. Where it pays, the device
+ * has the next step before the tokens of the one before are looked at (its input says "what row 2 of the previous step
+ * sampled"), so that it never waits for JavaScript.
  */
 import { IngotError, isIngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
@@ -12,7 +13,6 @@ import { BlockManager } from './blocks.ts';
 import type {
   Engine,
   EngineOptions,
-  FinishReason,
   GenerateEvent,
   GenerateRequest,
   LoadHooks,
@@ -21,11 +21,11 @@ import type {
   TokenLogprob,
 } from './engine.ts';
 import { chooseContext, encodePrompt, fitting } from './prompt.ts';
-import { Runner, type RunningStep } from './runner.ts';
-import { checkSampling, greedy, type SamplingParameters } from './sampling.ts';
-import { planStep, type Sequence } from './scheduler.ts';
-import { StatisticsClock } from './statistics.ts';
-import { StopStrings } from './stop-strings.ts';
+import { Runner, type RunningStep, type StepResult } from './runner.ts';
+import { checkSampling, greedy } from './sampling.ts';
+import { emptyState, enqueue, type PlannedStep, planStep, remove, type Sequence, type StepEntry } from './scheduler.ts';
+import { StepCost, type StepLoad } from './step-cost.ts';
+import { Task } from './task.ts';
 
 export interface LocalEngineOptions extends EngineOptions, LoadHooks {
   /** Sees each program that is compiled, before the first pass and after each. */
@@ -35,26 +35,17 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks {
 }
 
 const blockSize = 16;
+
+/** With prompts in it a step may take twice as long: streams that run keep half of their pace. */
+const pace = 2;
+
 /** A step on its way. */
-interface Step {
+interface Flight {
+  readonly planned: PlannedStep;
+  /** One an entry. */
+  readonly tasks: readonly Task[];
   readonly running: RunningStep;
-  /** Where in its sequence the token goes that it samples; undefined if it samples none. */
-  readonly samples: number | undefined;
-  /** Tokens of its sequence whose keys and values are in the cache when it is done. */
-  readonly computes: number;
-}
-
-/** Tokens whose keys and values are in the cache, and the blocks that hold them. */
-interface Kept {
-  readonly tokens: readonly number[];
-  readonly blocks: number[];
-}
-
-/** A request that was checked. */
-interface Task {
-  readonly prompt: readonly number[];
-  readonly request: GenerateRequest;
-  readonly sampling: SamplingParameters;
+  readonly submitted: number;
 }
 
 export class LocalEngine implements Engine {
@@ -65,15 +56,21 @@ export class LocalEngine implements Engine {
   readonly #chatTemplate: string | undefined;
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
+  readonly #cost: StepCost;
   readonly #runsAhead: number;
   readonly #closing = new AbortController();
-  /** Ends the waiting of those whose turn has not come. */
-  readonly #waiting = new Set<() => void>();
-  /** What the last request left in the cache, if it was asked to. */
-  #kept: Kept = { tokens: [], blocks: [] };
-  #turn: Promise<void> = Promise.resolve();
-  /** Settles when no step is waited for. */
-  #working: Promise<unknown> = Promise.resolve();
+  readonly #state = emptyState();
+  readonly #tasks = new Map<Sequence, Task>();
+  /** Tables of texts that are scored. */
+  readonly #scored = new Set<number[]>();
+  /** Settles when nothing is computed. */
+  readonly #working = new Set<Promise<unknown>>();
+  #isLooping = false;
+  #nextId = 0;
+  #lastEnd = 0;
+  /** Ends the sleep of whoever waits for something to change. */
+  #awake: () => void = () => {};
+  #change: Promise<void> = Promise.resolve();
 
   private constructor(
     device: Device,
@@ -83,7 +80,8 @@ export class LocalEngine implements Engine {
       contextLength,
       chatTemplate,
       runner,
-    }: { contextLength: number; chatTemplate: string | undefined; runner: Runner },
+      kv,
+    }: { contextLength: number; chatTemplate: string | undefined; runner: Runner; kv: KvElement },
   ) {
     this.#chatTemplate = chatTemplate;
     this.device = { name: device.name, threads: device.hardware.threads };
@@ -93,6 +91,15 @@ export class LocalEngine implements Engine {
     this.contextLength = contextLength;
     this.#runner = runner;
     this.#blocks = new BlockManager(runner.limits.blockCount, blockSize);
+    const { readBytesPerSecond, operationsPerSecond } = device.hardware;
+    this.#cost = new StepCost({
+      weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
+      parameterCount: model.parameterCount,
+      kvBytesPerToken: kvBytesPerToken(model, kv),
+      readBytesPerSecond,
+      operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
+    });
+    this.#sleep();
   }
 
   /**
@@ -112,88 +119,308 @@ export class LocalEngine implements Engine {
         { hint: 'Use the tokenizer that came with this model.' },
       );
     }
-    const { kv = 'f32', contextLength: wanted, chatTemplate, ...rest } = options;
+    const { kv = 'f32', contextLength: wanted, sequences = 1, chatTemplate, ...rest } = options;
     const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
-    const limits = stepLimits(contextLength);
+    const limits = stepLimits(contextLength, sequences);
     checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
-    return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner });
+    return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner, kv });
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
-    const task = this.#check(request);
-    const release = await this.#takeTurn();
-    const sequence = this.#begin(task.prompt, task.prompt.length - 1);
-    const ahead: Step[] = [];
-    const done = { computed: sequence.computed };
+    const task = this.#open(request);
+    if (request.maxTokens === 0) task.end('length');
+    else {
+      this.#tasks.set(task.sequence, task);
+      enqueue(this.#state, task.sequence);
+      this.#stir();
+    }
+    yield* task.events();
+  }
+
+  /** What has changed may let a step be planned. */
+  #stir(): void {
+    this.#awake();
+    if (this.#isLooping) return;
+    this.#isLooping = true;
+    const loop = this.#loop().finally(() => {
+      this.#isLooping = false;
+      this.#working.delete(loop);
+      // Whoever came while the loop ended.
+      if (this.#tasks.size > 0 && !this.#closing.signal.aborted) this.#stir();
+    });
+    this.#working.add(loop);
+  }
+
+  #sleep(): void {
+    this.#change = new Promise((resolve) => {
+      this.#awake = () => {
+        resolve();
+        this.#sleep();
+      };
+    });
+  }
+
+  /** Plans, submits and reads steps as long as there is a request. */
+  async #loop(): Promise<void> {
+    const flights: Flight[] = [];
     try {
-      yield* this.#run(task, sequence, ahead, done);
+      for (;;) {
+        this.#reap();
+        while (flights.length < this.#runsAhead) {
+          const flight = await this.#submit();
+          if (flight === undefined) break;
+          flights.push(flight);
+        }
+        const [first] = flights;
+        if (first !== undefined) {
+          await yieldToEvents();
+          const result = await this.#result(first, flights);
+          flights.shift();
+          if (result !== undefined) this.#take(first, result);
+        } else if (this.#tasks.size === 0) {
+          return;
+        } else {
+          await this.#change;
+        }
+      }
+    } catch (error) {
+      for (const flight of flights) await flight.running.drop();
+      for (const task of [...this.#tasks.values()]) {
+        task.fail(error);
+        this.#forget(task);
+      }
+    }
+  }
+
+  /** Ends the requests that nobody waits for, and forgets those that are over. */
+  #reap(): void {
+    for (const task of [...this.#tasks.values()]) {
+      if (task.aborted) task.end('aborted');
+      if (task.ended) this.#forget(task);
+    }
+  }
+
+  #forget({ sequence }: Task): void {
+    remove(this.#state, sequence, this.#blocks);
+    this.#tasks.delete(sequence);
+  }
+
+  async #submit(): Promise<Flight | undefined> {
+    const planned = planStep(this.#state, {
+      limits: this.#runner.limits,
+      blocks: this.#blocks,
+      cost: (load) => this.#cost.predict(load),
+      pace,
+    });
+    const tasks = planned.entries.map(({ sequence }) => this.#taskOf(sequence));
+    for (const { sequence, reused } of planned.admitted) {
+      const task = this.#taskOf(sequence);
+      task.begin(reused);
+      this.#runner.begin(sequence.row ?? 0, sequence.tokens, task.promptTokens);
+    }
+    if (tasks.length === 0) return undefined;
+    const { entries } = planned;
+    const running = await this.#runner.submit(
+      entries,
+      tasks.map(({ sampling }) => sampling),
+      tasks.some(({ request }) => (request.topLogprobs ?? 0) > 0),
+    );
+    let row = 0;
+    entries.forEach(({ sequence, samples }, i) => {
+      if (!samples) return;
+      sequence.tokens.push(previouslySampled(row++));
+      sequence.pendingStep = planned.number;
+      sequence.complete = !tasks[i].wantsMore;
+    });
+    return { planned, tasks, running, submitted: performance.now() };
+  }
+
+  #taskOf(sequence: Sequence): Task {
+    const task = this.#tasks.get(sequence);
+    if (task === undefined) throw new IngotError('DeviceFault', 'a step was planned for a request that is over');
+    return task;
+  }
+
+  /** What a step made, or undefined if it was left because nobody waits for any of the steps on their way. */
+  async #result({ running }: Flight, flights: readonly Flight[]): Promise<StepResult | undefined> {
+    const closing = this.#closing.signal;
+    const unwanted = () => flights.every(({ tasks }) => tasks.every(({ aborted, ended }) => aborted || ended));
+    const signal: StopSignal = {
+      get aborted() {
+        return closing.aborted || unwanted();
+      },
+      reason: closing.reason,
+    };
+    try {
+      return await running.result(signal);
+    } catch (error) {
+      if (isIngotError(error, 'Aborted')) return undefined;
+      throw error;
+    }
+  }
+
+  /** Tells the requests of a step what it made. */
+  #take({ planned: { number, entries }, tasks, submitted }: Flight, { ids, logprobs, logits }: StepResult): void {
+    const end = performance.now();
+    this.#cost.observe(loadOf(entries), 1000 * (end - Math.max(submitted, this.#lastEnd)));
+    this.#lastEnd = end;
+    let row = 0;
+    entries.forEach(({ sequence, start, count, samples }, i) => {
+      const task = tasks[i];
+      const at = samples ? row++ : -1;
+      // It was preempted, or is over, and its blocks are others' now.
+      if (sequence.row !== undefined && start + count <= sequence.computed) {
+        this.#blocks.publish(sequence.blocks, sequence.tokens, start + count, sequence.cacheOwner);
+      }
+      if (at < 0 || task.ended) return;
+      const last = start + count;
+      sequence.tokens[last] = ids[at];
+      if (sequence.pendingStep === number) sequence.pendingStep = undefined;
+      const size = this.model.vocabularySize;
+      const { topLogprobs = 0 } = task.request;
+      const top =
+        logits && topLogprobs > 0 ? likeliest(logits.subarray(at * size, (at + 1) * size), topLogprobs) : undefined;
+      task.accept(ids[at], logprobs[at], top);
+    });
+  }
+
+  async score(text: Prompt, options: ScoreOptions = {}): Promise<Float64Array> {
+    const { first = 1 } = options;
+    const ids = this.#fit(text);
+    const logprobs = new Float64Array(Math.max(0, ids.length - first));
+    await this.#eachRow(ids, options, (row, token) => {
+      logprobs[token - first] = row[ids[token]] - logSumExp(row);
+    });
+    return logprobs;
+  }
+
+  async logits(text: Prompt, options: ScoreOptions = {}): Promise<Float32Array> {
+    const { first = 1 } = options;
+    const ids = this.#fit(text);
+    const { vocabularySize } = this.model;
+    const rows = new Float32Array(Math.max(0, ids.length - first) * vocabularySize);
+    await this.#eachRow(ids, options, (row, token) => rows.set(row, (token - first) * vocabularySize));
+    return rows;
+  }
+
+  /** What the model says before each token from `first` on. Tokens before them are computed in larger steps. */
+  #eachRow(
+    ids: readonly number[],
+    { first = 1, signal }: ScoreOptions,
+    visit: (row: Float32Array, token: number) => void,
+  ): Promise<void> {
+    if (!Number.isInteger(first) || first < 1) {
+      throw new IngotError('InvalidArgument', `the first token to score is ${first}; it must be from 1`);
+    }
+    const work = this.#compute(ids, first, this.#stopSignal(signal), visit).finally(() =>
+      this.#working.delete(settled),
+    );
+    const settled = work.catch(() => {});
+    this.#working.add(settled);
+    return work;
+  }
+
+  async #compute(
+    ids: readonly number[],
+    first: number,
+    stop: StopSignal,
+    visit: (row: Float32Array, token: number) => void,
+  ): Promise<void> {
+    const { maxTokens, maxRows } = this.#runner.limits;
+    const sequence = { tokens: [...ids], computed: 0, blocks: [] as number[], row: undefined };
+    const { blocks } = sequence;
+    sequence.computed = this.#blocks.reuse(blocks, ids, first - 1, '');
+    this.#scored.add(blocks);
+    try {
+      while (sequence.computed < ids.length - 1) {
+        await yieldToEvents();
+        throwIfAborted(stop);
+        const start = sequence.computed;
+        const wanted = start >= first - 1;
+        const count = wanted ? Math.min(maxRows, ids.length - 1 - start) : Math.min(maxTokens, first - 1 - start);
+        // Requests that run give blocks back when they end.
+        while (this.#tasks.size > 0 && this.#blocks.missing(blocks, start + count) > this.#blocks.freeBlocks) {
+          await this.#change;
+          throwIfAborted(stop);
+        }
+        this.#blocks.grow(blocks, start + count);
+        const logits = await this.#runner.score({ sequence, start, count, samples: false }, stop, wanted);
+        const size = this.model.vocabularySize;
+        for (let i = 0; wanted && i < count; i++) visit(logits.subarray(i * size, (i + 1) * size), start + i + 1);
+        sequence.computed += count;
+        this.#blocks.publish(blocks, ids, sequence.computed, '');
+      }
     } finally {
-      await Promise.all(ahead.map(({ running }) => running.drop()));
-      this.#leave(sequence, request.keep === true ? done.computed : 0);
-      release();
+      this.#scored.delete(blocks);
+      this.#blocks.release(blocks);
+      this.#awake();
     }
   }
 
-  /** A sequence that takes over what is kept, as far as it begins with the same tokens, and at most `most` of them. */
-  #begin(prompt: readonly number[], most: number): Sequence {
-    const { tokens, blocks } = this.#kept;
-    let same = 0;
-    while (same < Math.min(tokens.length, prompt.length, most) && tokens[same] === prompt[same]) same++;
-    this.#blocks.release(blocks.splice(Math.ceil(same / blockSize)));
-    this.#kept = { tokens: [], blocks: [] };
-    return { row: 0, tokens: [...prompt], computed: same, blocks };
+  async checkIntegrity(): Promise<void> {
+    this.#blocks.checkIntegrity([...[...this.#tasks.keys()].map(({ blocks }) => blocks), ...this.#scored]);
   }
 
-  /** Ends a sequence and keeps its first tokens. */
-  #leave({ tokens, blocks }: Sequence, keep: number): void {
-    this.#blocks.release(blocks.splice(Math.ceil(keep / blockSize)));
-    this.#kept = { tokens: tokens.slice(0, keep), blocks };
+  get hasChatTemplate(): boolean {
+    return this.#chatTemplate !== undefined;
   }
 
-  /** Leaves in `ahead` what was submitted and not waited for, and in `done` how many tokens are in the cache. */
-  async *#run(
-    task: Task,
-    sequence: Sequence,
-    ahead: Step[],
-    done: { computed: number },
-  ): AsyncGenerator<GenerateEvent, void, undefined> {
-    const { prompt, request } = task;
-    const { topLogprobs = 0, ignoreEnd = false } = request;
-    const signal = this.#stopSignal(request.signal);
-    const clock = new StatisticsClock(prompt.length, sequence.computed);
-    const stops = new StopStrings(request.stop ?? []);
-    // A text that begins here has no space before its first word.
-    const stream = this.tokenizer.stream({ continuation: this.tokenizer.decode(prompt) !== '' });
-    const end = (reason: FinishReason, text = ''): GenerateEvent => {
-      return { kind: 'end', reason, text, statistics: clock.read() };
-    };
-    const rest = () => {
-      const { text, stopped } = stops.push(stream.end());
-      return stopped === undefined ? text + stops.end() : text;
-    };
-    if (!signal.aborted) this.#runner.begin(sequence.row, prompt);
-    for (;;) {
-      if (signal.aborted) return yield end('aborted', rest());
-      while (ahead.length < this.#runsAhead && this.#wantsStep(task, sequence))
-        ahead.push(await this.#submit(task, sequence));
-      const step = ahead[0];
-      if (step === undefined) return yield end('length', rest());
-      await yieldToEvents();
-      const result = await this.#result(step.running.result(signal), signal);
-      ahead.shift();
-      if (result === undefined) return yield end('aborted', rest());
-      done.computed = step.computes;
-      if (step.samples === undefined) continue;
-      const [id] = result.ids;
-      clock.token();
-      sequence.tokens[step.samples] = id;
-      if (!ignoreEnd && this.tokenizer.endOfGeneration.has(id)) return yield end('end', rest());
-      const { text, stopped } = stops.push(stream.push(id));
-      const top = result.logits === undefined ? undefined : likeliest(result.logits, topLogprobs);
-      yield { kind: 'token', id, logprob: result.logprobs[0], text, ...(top !== undefined && { top }) };
-      if (stopped !== undefined) return yield end('stop');
+  async encode(prompt: Prompt): Promise<readonly number[]> {
+    return this.#encode(prompt);
+  }
+
+  #encode(prompt: Prompt): readonly number[] {
+    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
+  }
+
+  /** The tokens of a prompt that the model can take. */
+  #fit(prompt: Prompt): readonly number[] {
+    if (this.#closing.signal.aborted) throw new IngotError('InvalidArgument', 'the engine is closed');
+    const ids = fitting(this.#encode(prompt), this.contextLength);
+    const { vocabularySize } = this.model;
+    const stranger = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
+    if (stranger === undefined) return ids;
+    throw new IngotError('InvalidArgument', `the prompt holds ${stranger}, which is no token`);
+  }
+
+  #open(request: GenerateRequest): Task {
+    const { maxTokens, topLogprobs = 0, priority = 0, owner = '', cacheOwner = '' } = request;
+    const { vocabularySize } = this.model;
+    const prompt = this.#fit(request.prompt);
+    if (!Number.isInteger(maxTokens) || maxTokens < 0) {
+      throw new IngotError('InvalidArgument', `maxTokens is ${maxTokens}; it must be a whole number from 0`);
     }
+    if (!Number.isInteger(topLogprobs) || topLogprobs < 0 || topLogprobs > vocabularySize) {
+      throw new IngotError(
+        'InvalidArgument',
+        `topLogprobs is ${topLogprobs}; it must be from 0 to the vocabulary's size`,
+      );
+    }
+    const sampling = { ...greedy, ...request.sampling };
+    checkSampling(sampling, vocabularySize, this.#runner.limits.maxBias);
+    const sequence: Sequence = {
+      id: this.#nextId++,
+      priority,
+      owner,
+      cacheOwner,
+      tokens: [...prompt],
+      pendingStep: undefined,
+      complete: false,
+      computed: 0,
+      blocks: [],
+      row: undefined,
+      paused: false,
+    };
+    return new Task({
+      sequence,
+      request,
+      sampling,
+      tokenizer: this.tokenizer,
+      signal: this.#stopSignal(request.signal),
+      contextLength: this.contextLength,
+      onRead: () => this.#stir(),
+    });
   }
 
   /** Raised by the request's own signal, and when the engine is closed. */
@@ -209,163 +436,34 @@ export class LocalEngine implements Engine {
     };
   }
 
-  /** Whether there is more to compute after the steps that are on their way. */
-  #wantsStep({ prompt, request }: Task, { tokens, computed }: Sequence): boolean {
-    if (request.maxTokens === 0) return false;
-    if (computed < prompt.length) return true;
-    return tokens.length - prompt.length < request.maxTokens && tokens.length < this.contextLength;
-  }
-
-  async #submit({ request, sampling }: Task, sequence: Sequence): Promise<Step> {
-    const entries = planStep([sequence], this.#runner.limits);
-    const [{ start, count, samples }] = entries;
-    this.#blocks.grow(sequence.blocks, start + count);
-    const running = await this.#runner.submit(entries, [sampling], (request.topLogprobs ?? 0) > 0);
-    sequence.computed += count;
-    const computes = start + count;
-    if (!samples) return { running, computes, samples: undefined };
-    return { running, computes, samples: sequence.tokens.push(previouslySampled(0)) - 1 };
-  }
-
-  async score(text: Prompt, options: ScoreOptions = {}): Promise<Float64Array> {
-    const { prompt: ids } = this.#check({ prompt: text, maxTokens: 0 });
-    const { first = 1 } = options;
-    const logprobs = new Float64Array(Math.max(0, ids.length - first));
-    await this.#eachRow(ids, options, (row, token) => {
-      logprobs[token - first] = row[ids[token]] - logSumExp(row);
-    });
-    return logprobs;
-  }
-
-  async logits(text: Prompt, options: ScoreOptions = {}): Promise<Float32Array> {
-    const { prompt: ids } = this.#check({ prompt: text, maxTokens: 0 });
-    const { first = 1 } = options;
-    const { vocabularySize } = this.model;
-    const rows = new Float32Array(Math.max(0, ids.length - first) * vocabularySize);
-    await this.#eachRow(ids, options, (row, token) => rows.set(row, (token - first) * vocabularySize));
-    return rows;
-  }
-
-  /** What the model says before each token from `first` on. Tokens before them are computed in larger steps. */
-  async #eachRow(
-    ids: readonly number[],
-    { first = 1, keep = false, signal }: ScoreOptions,
-    visit: (row: Float32Array, token: number) => void,
-  ): Promise<void> {
-    if (!Number.isInteger(first) || first < 1) {
-      throw new IngotError('InvalidArgument', `the first token to score is ${first}; it must be from 1`);
-    }
-    const stop = this.#stopSignal(signal);
-    const release = await this.#takeTurn();
-    const sequence = this.#begin(ids, first - 1);
-    const { maxTokens, maxRows } = this.#runner.limits;
-    try {
-      while (sequence.computed < ids.length - 1) {
-        await yieldToEvents();
-        throwIfAborted(stop);
-        const start = sequence.computed;
-        const wanted = start >= first - 1;
-        const count = wanted ? Math.min(maxRows, ids.length - 1 - start) : Math.min(maxTokens, first - 1 - start);
-        this.#blocks.grow(sequence.blocks, start + count);
-        const entry = { sequence, start, count, samples: false };
-        const logits = await this.#result(this.#runner.score(entry, stop, wanted), stop);
-        if (logits === undefined) continue;
-        const size = this.model.vocabularySize;
-        for (let i = 0; wanted && i < count; i++) visit(logits.subarray(i * size, (i + 1) * size), start + i + 1);
-        sequence.computed += count;
-      }
-    } finally {
-      this.#leave(sequence, keep ? sequence.computed : 0);
-      release();
-    }
-  }
-
-  async checkIntegrity(): Promise<void> {
-    this.#blocks.checkIntegrity([this.#kept.blocks]);
-  }
-
-  get hasChatTemplate(): boolean {
-    return this.#chatTemplate !== undefined;
-  }
-
-  async encode(prompt: Prompt): Promise<readonly number[]> {
-    return this.#encode(prompt);
-  }
-
-  #encode(prompt: Prompt): readonly number[] {
-    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
-  }
-
-  #check(request: GenerateRequest): Task {
-    const { maxTokens, topLogprobs = 0 } = request;
-    const { vocabularySize } = this.model;
-    if (this.#closing.signal.aborted) throw new IngotError('InvalidArgument', 'the engine is closed');
-    const prompt = fitting(this.#encode(request.prompt), this.contextLength);
-    const stranger = prompt.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
-    if (stranger !== undefined)
-      throw new IngotError('InvalidArgument', `the prompt holds ${stranger}, which is no token`);
-    if (!Number.isInteger(maxTokens) || maxTokens < 0) {
-      throw new IngotError('InvalidArgument', `maxTokens is ${maxTokens}; it must be a whole number from 0`);
-    }
-    if (!Number.isInteger(topLogprobs) || topLogprobs < 0 || topLogprobs > vocabularySize) {
-      throw new IngotError(
-        'InvalidArgument',
-        `topLogprobs is ${topLogprobs}; it must be from 0 to the vocabulary's size`,
-      );
-    }
-    const sampling = { ...greedy, ...request.sampling };
-    checkSampling(sampling, vocabularySize, this.#runner.limits.maxBias);
-    return { prompt, request, sampling };
-  }
-
-  /** Waits until the requests before this one are done, or the engine is closed; the result ends this one's turn. */
-  async #takeTurn(): Promise<() => void> {
-    const before = this.#turn;
-    let release: () => void = () => {};
-    this.#turn = new Promise((resolve) => {
-      release = resolve;
-    });
-    await new Promise<void>((resolve) => {
-      const go = () => {
-        this.#waiting.delete(go);
-        resolve();
-      };
-      this.#waiting.add(go);
-      void before.then(go);
-    });
-    return release;
-  }
-
-  /** What a step made, or undefined if it was left because of `signal`. */
-  async #result<T>(result: Promise<T>, signal: StopSignal): Promise<T | undefined> {
-    this.#working = result.catch(() => {});
-    try {
-      return await result;
-    } catch (error) {
-      if (signal.aborted && isIngotError(error, 'Aborted')) return undefined;
-      throw error;
-    }
-  }
-
-  /** Waits for the step that is waited for, which is left, and for nobody who reads. */
+  /** Waits for the steps that run, which are left, and for nobody who reads. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
-    for (const go of this.#waiting) go();
-    await this.#working;
+    this.#awake();
+    await Promise.all(this.#working);
     await this.#runner[Symbol.asyncDispose]();
   }
 }
 
-/** What one step may hold. */
-export function stepLimits(contextLength: number): StepLimits {
+function loadOf(entries: readonly StepEntry[]): StepLoad {
+  let [tokens, contextTokens] = [0, 0];
+  for (const { start, count } of entries) {
+    tokens += count;
+    contextTokens += count * start + (count * (count + 1)) / 2;
+  }
+  return { tokens, rows: entries.length, contextTokens };
+}
+
+/** What one step may hold. All sequences together may be as long as their contexts. */
+export function stepLimits(contextLength: number, sequences = 1): StepLimits {
   const blocksPerSequence = Math.ceil(contextLength / blockSize);
   return {
-    maxTokens: 128,
-    maxSequences: 1,
-    maxRows: 16,
+    maxTokens: Math.max(128, sequences),
+    maxSequences: sequences,
+    maxRows: Math.max(16, sequences),
     blockSize,
-    blockCount: blocksPerSequence,
+    blockCount: blocksPerSequence * sequences,
     blocksPerSequence,
     maxBias: 512,
   };

@@ -12,7 +12,7 @@ import type { BuildOptions, KvElement, Model } from '../models/model.ts';
 import type { DotNumerics } from '../numerics/dot.ts';
 import type { EngineNumerics } from './engine.ts';
 import type { SamplingParameters } from './sampling.ts';
-import type { StepEntry } from './scheduler.ts';
+import type { CachedSequence, StepEntry } from './scheduler.ts';
 
 export interface RunnerOptions {
   readonly limits: StepLimits;
@@ -42,6 +42,8 @@ export interface StepResult {
   /** [R, V]; only if asked for. */
   readonly logits?: Float32Array;
 }
+
+type Entry = StepEntry<CachedSequence>;
 
 type Results = BuildOptions['results'];
 
@@ -143,23 +145,25 @@ export class Runner implements AsyncDisposable {
     return bound;
   }
 
-  #numericsOf(entries: readonly StepEntry[]): DotNumerics {
+  #numericsOf(entries: readonly Entry[]): DotNumerics {
     return this.#numerics === 'fast' && entries.some(({ count }) => count > 1) ? 'bf16' : 'i8';
   }
 
-  /** A new sequence takes over row `row` of the token counts: its prompt is counted, its answer is empty. */
-  begin(row: number, prompt: readonly number[]): void {
+  /** A sequence takes over row `row` of the token counts: its first `promptTokens` tokens are its prompt, the others its answer. */
+  begin(row: number, tokens: readonly number[], promptTokens = tokens.length): void {
     const counts = this.#state.get('counts');
     if (counts === undefined) throw new IngotError('InvalidArgument', 'the model has no token counts');
     const size = this.#model.vocabularySize;
     const values = new Int32Array(2 * size);
-    for (const id of prompt) values[id]++;
+    tokens.forEach((id, i) => {
+      values[i < promptTokens ? id : size + id]++;
+    });
     this.#device.write(counts, values, row * values.byteLength);
   }
 
   /** Starts to compute the entries and to sample the rows that their sequences ask for, after what was submitted before. */
   async submit(
-    entries: readonly StepEntry[],
+    entries: readonly Entry[],
     sampling: readonly SamplingParameters[],
     withLogits: boolean,
   ): Promise<RunningStep> {
@@ -186,7 +190,7 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Computes an entry. Logits of each of its tokens, [count, V], where they are `wanted`: then `count` is at most maxRows. */
-  async score(entry: StepEntry, signal?: StopSignal, wanted = true): Promise<Float32Array> {
+  async score(entry: Entry, signal?: StopSignal, wanted = true): Promise<Float32Array> {
     const bound = await this.#bind(['logits'], this.#numericsOf([entry]));
     const { inputs, dims } = this.#fillStep([entry], () =>
       Array.from({ length: wanted ? entry.count : 0 }, (_, i) => i),
@@ -196,7 +200,7 @@ export class Runner implements AsyncDisposable {
   }
 
   /** `rowsOf(s)`: which tokens of entry s, counted from its first, have rows of logits. */
-  #fillStep(entries: readonly StepEntry[], rowsOf: (s: number) => readonly number[]) {
+  #fillStep(entries: readonly Entry[], rowsOf: (s: number) => readonly number[]) {
     const { blockSize, blocksPerSequence } = this.limits;
     const T = entries.reduce((sum, { count }) => sum + count, 0);
     const S = entries.length;
@@ -240,7 +244,7 @@ export class Runner implements AsyncDisposable {
   }
 
   #fillSampling(
-    entries: readonly StepEntry[],
+    entries: readonly Entry[],
     rows: readonly { readonly s: number; readonly last: number }[],
     sampling: readonly SamplingParameters[],
   ): ReadonlyMap<string, ArrayBufferView> {
@@ -265,7 +269,7 @@ export class Runner implements AsyncDisposable {
         minP: Float32Array.from(of, ({ minP }) => minP),
         seed: Uint32Array.from(of.flatMap(({ seed }) => [Number(seed & 0xffffffffn), Number(seed >> 32n)])),
         drawPosition: Int32Array.from(rows, ({ last }) => last + 1),
-        countRow: Int32Array.from(rows, ({ s }) => entries[s].sequence.row),
+        countRow: Int32Array.from(rows, ({ s }) => entries[s].sequence.row ?? 0),
         penalties: Float32Array.from(
           of.flatMap(({ repetitionPenalty, frequencyPenalty, presencePenalty }) => [
             repetitionPenalty,

@@ -1,22 +1,47 @@
 /**
- * Which tokens of which sequences the next step computes: a pure function of the sequences. Sequences that decode come
- * first (one token each), prompts fill what is left of the step.
+ * Which tokens of which sequences the next step computes: a function of explicit state, with no clock and no device, that
+ * makes the same decisions every time.
+ *
+ * Streams that run come first, one token each. What their pace leaves is for prompts (chunked prefill, Sarathi-Serve,
+ * https://arxiv.org/abs/2403.02310): first those that have begun, then those that wait. Who waits is chosen by priority, then by what
+ * their owner has had (a token counter an owner, https://arxiv.org/abs/2401.00588), then by age. Where blocks run out, the youngest of
+ * the lowest priority gives its own back and waits again; what it computed is often still known when its turn comes.
  */
 import type { StepLimits } from '../composites/step.ts';
+import type { BlockManager } from './blocks.ts';
+import type { StepLoad } from './step-cost.ts';
 
-export interface Sequence {
-  /** Row of the state `counts`; below maxSequences, distinct among the live. */
-  readonly row: number;
-  /** Prompt and answer so far. */
+/** A text that is computed, as a step sees it. */
+export interface CachedSequence {
+  /** Prompt and answer so far. What a step on its way samples is `previouslySampled(row)` until it is known. */
   readonly tokens: number[];
-  /** Tokens whose keys and values are in the cache. */
+  /** Tokens whose keys and values are in the cache, or will be when what was submitted is done. */
   computed: number;
   /** Its blocks of the KV pools, in order. */
   readonly blocks: number[];
+  /** Row of the state `counts`, distinct among those that run; undefined while it waits. */
+  row: number | undefined;
 }
 
-export interface StepEntry {
-  readonly sequence: Sequence;
+export interface Sequence extends CachedSequence {
+  /** Smaller is older. */
+  readonly id: number;
+  /** Higher goes first. */
+  readonly priority: number;
+  /** Among whom time is shared fairly. */
+  readonly owner: string;
+  /** Whose blocks may serve it, and whom its own may serve. */
+  readonly cacheOwner: string;
+  /** The step that samples the last token, where that is not known yet: it can be used in the next step alone. */
+  pendingStep: number | undefined;
+  /** Wants no step now: its reader is slow. */
+  paused: boolean;
+  /** Wants no step any more: all that it may have is sampled, or is by a step on its way. */
+  complete: boolean;
+}
+
+export interface StepEntry<S extends CachedSequence = Sequence> {
+  readonly sequence: S;
   /** Tokens start .. start + count of the sequence are computed. */
   readonly start: number;
   readonly count: number;
@@ -24,22 +49,214 @@ export interface StepEntry {
   readonly samples: boolean;
 }
 
-export function planStep(
-  sequences: readonly Sequence[],
-  limits: Pick<StepLimits, 'maxTokens' | 'maxSequences' | 'maxRows'>,
-): readonly StepEntry[] {
-  const left = (sequence: Sequence) => sequence.tokens.length - sequence.computed;
-  const waiting = sequences.filter((sequence) => left(sequence) > 0).sort((a, b) => left(a) - left(b));
-  const entries: StepEntry[] = [];
-  let budget = limits.maxTokens;
-  let rows = limits.maxRows;
-  for (const sequence of waiting.slice(0, limits.maxSequences)) {
-    const count = Math.min(left(sequence), budget);
-    const samples = count === left(sequence);
-    if (count === 0 || (samples && rows === 0)) break;
-    entries.push({ sequence, start: sequence.computed, count, samples });
-    budget -= count;
-    if (samples) rows--;
+export interface SchedulerState {
+  /** The number of the step that is planned next. */
+  step: number;
+  readonly waiting: Sequence[];
+  readonly running: Sequence[];
+  /** Tokens that each owner with a sequence has had. */
+  readonly served: Map<string, number>;
+}
+
+export interface Rules {
+  readonly limits: Pick<StepLimits, 'maxTokens' | 'maxSequences' | 'maxRows'>;
+  readonly blocks: BlockManager;
+  /** Predicted microseconds of a step. */
+  readonly cost: (load: StepLoad) => number;
+  /** With prompts in it a step may take so many times what its running streams alone would. */
+  readonly pace: number;
+}
+
+export interface PlannedStep {
+  readonly number: number;
+  readonly entries: readonly StepEntry[];
+  /** Have a row and blocks since now; `reused` tokens of them were known. */
+  readonly admitted: readonly { readonly sequence: Sequence; readonly reused: number }[];
+  /** Have given back what they had, and wait. */
+  readonly preempted: readonly Sequence[];
+}
+
+export function emptyState(): SchedulerState {
+  return { step: 0, waiting: [], running: [], served: new Map() };
+}
+
+/** A new sequence waits. An owner that comes back is not owed what it did not ask for. */
+export function enqueue(state: SchedulerState, sequence: Sequence): void {
+  const { waiting, running, served } = state;
+  const active = new Set([...waiting, ...running].map(({ owner }) => owner));
+  if (!active.has(sequence.owner)) {
+    const least = Math.min(...[...active].map((owner) => served.get(owner) ?? 0));
+    const before = served.get(sequence.owner) ?? 0;
+    served.set(sequence.owner, Number.isFinite(least) ? Math.max(before, least) : before);
   }
-  return entries;
+  for (const owner of served.keys()) if (owner !== sequence.owner && !active.has(owner)) served.delete(owner);
+  waiting.push(sequence);
+}
+
+/** A sequence has ended, whatever it was doing. */
+export function remove(state: SchedulerState, sequence: Sequence, blocks: BlockManager): void {
+  for (const list of [state.waiting, state.running]) {
+    const at = list.indexOf(sequence);
+    if (at >= 0) list.splice(at, 1);
+  }
+  blocks.release(sequence.blocks);
+  sequence.row = undefined;
+}
+
+/** Plans a step, and brings `state` and the blocks to where they are when it is submitted. */
+export function planStep(state: SchedulerState, rules: Rules): PlannedStep {
+  return new Planner(state, rules).plan();
+}
+
+const byRank = (a: Sequence, b: Sequence) => b.priority - a.priority || a.id - b.id;
+const left = ({ tokens, computed }: Sequence) => tokens.length - computed;
+
+class Planner {
+  readonly #state: SchedulerState;
+  readonly #rules: Rules;
+  readonly #number: number;
+  readonly #entries: StepEntry[] = [];
+  readonly #admitted: { sequence: Sequence; reused: number }[] = [];
+  readonly #preempted: Sequence[] = [];
+  readonly #load = { tokens: 0, rows: 0, contextTokens: 0 };
+
+  constructor(state: SchedulerState, rules: Rules) {
+    this.#state = state;
+    this.#rules = rules;
+    this.#number = state.step;
+  }
+
+  plan(): PlannedStep {
+    const { running } = this.#state;
+    for (const sequence of running.filter((each) => left(each) === 1).sort(byRank)) this.#continue(sequence, 1);
+    const limit =
+      this.#entries.length === 0 ? Number.POSITIVE_INFINITY : this.#rules.pace * this.#rules.cost(this.#load);
+    for (const sequence of running.filter((each) => left(each) > 1).sort(byRank)) {
+      this.#continue(sequence, this.#affordable(sequence, limit));
+    }
+    this.#admit(limit);
+    if (this.#entries.length > 0) this.#state.step++;
+    return {
+      number: this.#number,
+      entries: this.#entries,
+      admitted: this.#admitted,
+      preempted: this.#preempted,
+    };
+  }
+
+  /** Whether the step can hold one more sequence, and the sequence wants to be in it. */
+  #takes({ pendingStep, paused, complete, row }: Sequence): boolean {
+    const { maxTokens, maxSequences } = this.#rules.limits;
+    if (paused || complete || row === undefined) return false;
+    if (pendingStep !== undefined && pendingStep !== this.#number - 1) return false;
+    return this.#entries.length < maxSequences && this.#load.tokens < maxTokens;
+  }
+
+  /** Tokens of a prompt that the step can take within `limit`; a few always, so that every prompt gets on. */
+  #affordable(sequence: Sequence, limit: number): number {
+    const { limits, cost, blocks } = this.#rules;
+    const most = Math.min(left(sequence), limits.maxTokens - this.#load.tokens);
+    const fits = (count: number) => cost(this.#with(sequence, count)) <= limit;
+    if (fits(most)) return most;
+    let [low, high] = [0, most];
+    while (high - low > 1) {
+      const middle = (low + high) >> 1;
+      if (fits(middle)) low = middle;
+      else high = middle;
+    }
+    const hasPrompt = this.#entries.some(({ count }) => count > 1);
+    return hasPrompt ? low : Math.min(most, Math.max(low, blocks.blockSize));
+  }
+
+  #with({ computed }: Sequence, count: number): StepLoad {
+    const { tokens, rows, contextTokens } = this.#load;
+    // Token i sees i + 1 tokens.
+    const seen = count * computed + (count * (count + 1)) / 2;
+    return { tokens: tokens + count, rows: rows + 1, contextTokens: contextTokens + seen };
+  }
+
+  /** Takes `count` tokens of a sequence that runs into the step, if others can make room for them. */
+  #continue(sequence: Sequence, count: number): void {
+    if (count === 0 || !this.#takes(sequence)) return;
+    const { blocks } = this.#rules;
+    const end = sequence.computed + count;
+    while (blocks.missing(sequence.blocks, end) > blocks.freeBlocks) {
+      const victim = this.#victim();
+      if (victim === undefined) return;
+      this.#preempt(victim);
+      if (victim === sequence) return;
+    }
+    this.#add(sequence, count);
+  }
+
+  #add(sequence: Sequence, count: number): void {
+    const { limits, blocks } = this.#rules;
+    const start = sequence.computed;
+    const samples = count === left(sequence);
+    if (samples && this.#entries.filter((entry) => entry.samples).length === limits.maxRows) return;
+    blocks.grow(sequence.blocks, start + count);
+    Object.assign(this.#load, this.#with(sequence, count));
+    this.#entries.push({ sequence, start, count, samples });
+    sequence.computed += count;
+    const { served } = this.#state;
+    served.set(sequence.owner, (served.get(sequence.owner) ?? 0) + count);
+  }
+
+  /** The last in rank of those that run and are not in the step. */
+  #victim(): Sequence | undefined {
+    const taken = new Set(this.#entries.map(({ sequence }) => sequence));
+    return this.#state.running
+      .filter((sequence) => !taken.has(sequence))
+      .sort(byRank)
+      .at(-1);
+  }
+
+  #preempt(sequence: Sequence): void {
+    const { running, waiting } = this.#state;
+    running.splice(running.indexOf(sequence), 1);
+    waiting.push(sequence);
+    this.#rules.blocks.release(sequence.blocks);
+    sequence.computed = 0;
+    sequence.row = undefined;
+    this.#preempted.push(sequence);
+  }
+
+  /** Lets those begin that wait, the first of them first: nobody overtakes one that needs more memory. */
+  #admit(limit: number): void {
+    const { waiting, running } = this.#state;
+    const { limits, blocks } = this.#rules;
+    const gone = new Set(this.#preempted);
+    while (running.length < limits.maxSequences && this.#load.tokens < limits.maxTokens) {
+      const next = waiting
+        .filter((each) => !gone.has(each) && !each.paused && each.pendingStep === undefined)
+        .sort((a, b) => this.#order(a, b))[0];
+      if (next === undefined) return;
+      const reused = blocks.reuse(next.blocks, next.tokens, next.tokens.length - 1, next.cacheOwner);
+      next.computed = reused;
+      const enough = blocks.missing(next.blocks, next.tokens.length) <= blocks.freeBlocks;
+      const count = enough ? this.#affordable(next, limit) : 0;
+      if (count === 0) {
+        blocks.release(next.blocks);
+        next.computed = 0;
+        return;
+      }
+      waiting.splice(waiting.indexOf(next), 1);
+      next.row = this.#freeRow();
+      running.push(next);
+      this.#admitted.push({ sequence: next, reused });
+      if (this.#takes(next)) this.#add(next, count);
+    }
+  }
+
+  #order(a: Sequence, b: Sequence): number {
+    const had = ({ owner }: Sequence) => this.#state.served.get(owner) ?? 0;
+    return b.priority - a.priority || had(a) - had(b) || a.id - b.id;
+  }
+
+  #freeRow(): number {
+    const taken = new Set(this.#state.running.map(({ row }) => row));
+    let row = 0;
+    while (taken.has(row)) row++;
+    return row;
+  }
 }

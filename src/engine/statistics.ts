@@ -1,13 +1,15 @@
 /**
- * What one generation cost. Clocks start when the engine takes the request: TTFT ends when the first token is known,
- * TBOT is the mean of the gaps between tokens after it.
+ * What one generation cost. Clocks start when the engine takes the request: the queue is left when its first tokens go into a
+ * step, TTFT ends when the first token is known, TBOT is the mean of the gaps between tokens after it.
  */
 
 export interface Statistics {
   readonly promptTokens: number;
-  /** Of the prompt's tokens, those that were computed for the request before. */
+  /** Of the prompt's tokens, those that earlier requests had computed. */
   readonly reusedTokens: number;
   readonly generatedTokens: number;
+  /** Until others made room. */
+  readonly queueSeconds: number;
   /** Time to first token; undefined if none was made. */
   readonly ttftSeconds?: number;
   /** Mean time between output tokens; undefined below two. */
@@ -21,14 +23,20 @@ export interface Statistics {
 export class StatisticsClock {
   readonly #start = performance.now();
   readonly #promptTokens: number;
-  readonly #reusedTokens: number;
+  #reusedTokens = 0;
+  #begin: number | undefined;
   #first: number | undefined;
   #last = 0;
   #tokens = 0;
 
-  constructor(promptTokens: number, reusedTokens: number) {
+  constructor(promptTokens: number) {
     this.#promptTokens = promptTokens;
-    this.#reusedTokens = reusedTokens;
+  }
+
+  /** It is computed from now on; not for the first time where it was preempted. */
+  begin(reusedTokens: number): void {
+    if (this.#begin === undefined) this.#reusedTokens = reusedTokens;
+    this.#begin ??= performance.now();
   }
 
   token(): void {
@@ -38,9 +46,15 @@ export class StatisticsClock {
   }
 
   read(): Statistics {
-    const totalSeconds = (performance.now() - this.#start) / 1000;
+    const now = performance.now();
     const [promptTokens, reusedTokens] = [this.#promptTokens, this.#reusedTokens];
-    const base = { promptTokens, reusedTokens, generatedTokens: this.#tokens, totalSeconds };
+    const base = {
+      promptTokens,
+      reusedTokens,
+      generatedTokens: this.#tokens,
+      queueSeconds: ((this.#begin ?? now) - this.#start) / 1000,
+      totalSeconds: (now - this.#start) / 1000,
+    };
     if (this.#first === undefined) return base;
     const ttftSeconds = (this.#first - this.#start) / 1000;
     const first = { ...base, ttftSeconds, prefillTokensPerSecond: (promptTokens - reusedTokens) / ttftSeconds };

@@ -10,7 +10,7 @@ import type { StepLimits } from '../../src/composites/step.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import type { Sequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/scheduler.ts';
 import type { Checkpoint } from '../../src/formats/checkpoint.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
@@ -79,7 +79,7 @@ async function logitsOf(model: Model): Promise<Float32Array> {
   await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
   const blocks = new BlockManager(limits.blockCount, limits.blockSize);
   const tokens = Array.from({ length: limits.maxTokens }, (_, i) => (i * 37 + 5) % model.vocabularySize);
-  const sequence: Sequence = { row: 0, tokens, computed: 0, blocks: [] };
+  const sequence: CachedSequence = { row: 0, tokens, computed: 0, blocks: [] };
   blocks.grow(sequence.blocks, tokens.length);
   return (await runner.score({ sequence, start: 0, count: tokens.length, samples: false })).slice();
 }

@@ -8,7 +8,7 @@ import type { DeviceBuffer, Ticket } from '../../src/devices/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
-import type { Sequence, StepEntry } from '../../src/engine/scheduler.ts';
+import type { CachedSequence, StepEntry } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { decodeElements } from '../../src/numerics/host-array.ts';
@@ -40,7 +40,7 @@ async function golden(name: string) {
 /** Logits of all tokens, computed in pieces of the given sizes. */
 async function logitsOf(runner: Runner, ids: readonly number[], pieces: readonly number[]): Promise<Float32Array> {
   const blocks = new BlockManager(limits.blockCount, limits.blockSize);
-  const sequence: Sequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
+  const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
   const parts: Float32Array[] = [];
   for (const count of pieces) {
     blocks.grow(sequence.blocks, sequence.computed + count);
@@ -99,19 +99,19 @@ for (const [on, create] of Object.entries(devices)) {
     await using device = create();
     await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
     const blocks = new BlockManager(limits.blockCount, limits.blockSize);
-    const start = (row: number, tokens: readonly number[]): Sequence => ({
+    const start = (row: number, tokens: readonly number[]): CachedSequence => ({
       row,
       tokens: [...tokens],
       computed: 0,
       blocks: [],
     });
-    const entry = (sequence: Sequence, count: number): StepEntry => {
+    const entry = (sequence: CachedSequence, count: number): StepEntry<CachedSequence> => {
       blocks.grow(sequence.blocks, sequence.computed + count);
       const from = sequence.computed;
       sequence.computed += count;
       return { sequence, start: from, count, samples: true };
     };
-    const step = async (...entries: StepEntry[]) => {
+    const step = async (...entries: StepEntry<CachedSequence>[]) => {
       const sampling = entries.map(() => greedy);
       const step = await runner.submit(entries, sampling, true);
       const { ids: sampled, logits = new Float32Array() } = await step.result();

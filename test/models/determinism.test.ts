@@ -10,7 +10,7 @@ import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { SamplingParameters } from '../../src/engine/sampling.ts';
 import { greedy } from '../../src/engine/sampling.ts';
-import type { Sequence, StepEntry } from '../../src/engine/scheduler.ts';
+import type { CachedSequence, StepEntry } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { KvElement } from '../../src/models/model.ts';
@@ -52,20 +52,20 @@ class Session {
   async run(
     which: readonly number[],
     cut: (left: number) => number,
-    order: (entries: StepEntry[]) => StepEntry[],
+    order: (entries: StepEntry<CachedSequence>[]) => StepEntry<CachedSequence>[],
   ): Promise<ReadonlyMap<number, Outcome>> {
     const manager = new BlockManager(limits.blockCount, limits.blockSize);
     const outcomes = new Map<number, Outcome>();
-    const sequences = new Map<Sequence, number>();
+    const sequences = new Map<CachedSequence, number>();
     for (const i of which) {
       const tokens = [...(this.#prompts[i] as readonly number[])];
-      const sequence: Sequence = { row: i, tokens, computed: 0, blocks: [] };
+      const sequence: CachedSequence = { row: i, tokens, computed: 0, blocks: [] };
       this.#runner.begin(i, tokens);
       sequences.set(sequence, i);
     }
     for (;;) {
       let room = limits.maxTokens;
-      const entries = [...sequences.keys()].flatMap((sequence): StepEntry[] => {
+      const entries = [...sequences.keys()].flatMap((sequence): StepEntry<CachedSequence>[] => {
         const { tokens, computed } = sequence;
         const left = tokens.length - computed;
         const count = Math.min(cut(left), left, room);
@@ -143,7 +143,7 @@ for (const kv of ['f32', 'bf16'] as const) {
             const which = [...lengths.keys()].filter((i) => i === split % lengths.length || random() < 0.6);
             const largest = [3, 20, 60, 150][integer(random, 4)] ?? assert.fail();
             const cut = (left: number) => Math.min(left, integer(random, left < largest ? left + 1 : largest + 1));
-            const order = (entries: StepEntry[]) => entries.sort(() => random() - 0.5);
+            const order = (entries: StepEntry<CachedSequence>[]) => entries.sort(() => random() - 0.5);
             assertSame(await session.run(which, cut, order), expected, `${set}, ${threads} threads, split ${split}`);
           }
         });

@@ -9,7 +9,7 @@ import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
-import type { Sequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
@@ -30,7 +30,7 @@ async function run(device: Device, name: string) {
   await using checkpoint = await openCheckpoint(join(folder, name));
   await using runner = await Runner.load(device, openModel(checkpoint), { limits, kv: 'bf16' });
   const blocks = new BlockManager(limits.blockCount, limits.blockSize);
-  const sequence: Sequence = { row: 0, tokens: [3, 1, 4, 1, 5, 9, 2, 6], computed: 0, blocks: [] };
+  const sequence: CachedSequence = { row: 0, tokens: [3, 1, 4, 1, 5, 9, 2, 6], computed: 0, blocks: [] };
   const out: unknown[] = [];
   for (const count of [5, 1]) {
     blocks.grow(sequence.blocks, sequence.computed + count);

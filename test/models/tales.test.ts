@@ -8,7 +8,7 @@ import type { StepLimits } from '../../src/composites/step.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import type { Sequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';
@@ -66,7 +66,7 @@ async function logitsOfCases(numerics: DotNumerics): Promise<Float32Array[][]> {
   for (const { ids, greedy } of golden.cases) {
     const tokens = [...ids, ...greedy.slice(0, -1)];
     const blocks = new BlockManager(limits.blockCount, limits.blockSize);
-    const sequence: Sequence = { row: 0, tokens, computed: 0, blocks: [] };
+    const sequence: CachedSequence = { row: 0, tokens, computed: 0, blocks: [] };
     blocks.grow(sequence.blocks, tokens.length);
     const all = await runner.score({ sequence, start: 0, count: tokens.length, samples: false });
     const width = model.vocabularySize;

@@ -13,7 +13,7 @@ const end: GenerateEvent = {
   kind: 'end',
   text: '',
   reason: 'length',
-  statistics: { promptTokens: 1, reusedTokens: 0, generatedTokens: 0, totalSeconds: 0 },
+  statistics: { promptTokens: 1, queueSeconds: 0, reusedTokens: 0, generatedTokens: 0, totalSeconds: 0 },
 };
 const token = (id: number): GenerateEvent => ({ kind: 'token', id, logprob: 0, text: `${id} ` });
 

@@ -1,0 +1,138 @@
+/** One request while it is answered: tokens come in as steps make them, events go out as they are read. */
+import type { StopSignal } from '../base/errors.ts';
+import type { Tokenizer, TokenStream } from '../tokenizer/tokenizer.ts';
+import type { FinishReason, GenerateEvent, GenerateRequest, TokenLogprob } from './engine.ts';
+import type { SamplingParameters } from './sampling.ts';
+import type { Sequence } from './scheduler.ts';
+import { StatisticsClock } from './statistics.ts';
+import { StopStrings } from './stop-strings.ts';
+
+/** Events that wait to be read; with more of them the sequence is not computed any further. */
+const fullAt = 256;
+
+export interface TaskOptions {
+  readonly sequence: Sequence;
+  readonly request: GenerateRequest;
+  readonly sampling: SamplingParameters;
+  readonly tokenizer: Tokenizer;
+  /** Ends the text where it is. */
+  readonly signal: StopSignal;
+  /** Longest sequence, in tokens. */
+  readonly contextLength: number;
+  /** Called when a reader makes room, or leaves. */
+  readonly onRead: () => void;
+}
+
+export class Task {
+  readonly sequence: Sequence;
+  readonly request: GenerateRequest;
+  readonly sampling: SamplingParameters;
+  readonly #options: TaskOptions;
+  readonly promptTokens: number;
+  readonly #clock: StatisticsClock;
+  readonly #stops: StopStrings;
+  readonly #stream: TokenStream;
+  readonly #events: GenerateEvent[] = [];
+  #left = false;
+  #ended = false;
+  #error: { readonly error: unknown } | undefined;
+  #wake: () => void = () => {};
+
+  constructor(options: TaskOptions) {
+    const { sequence, request, sampling, tokenizer } = options;
+    this.sequence = sequence;
+    this.request = request;
+    this.sampling = sampling;
+    this.#options = options;
+    this.promptTokens = sequence.tokens.length;
+    this.#clock = new StatisticsClock(sequence.tokens.length);
+    this.#stops = new StopStrings(request.stop ?? []);
+    // A text that begins here has no space before its first word.
+    this.#stream = tokenizer.stream({ continuation: tokenizer.decode(sequence.tokens) !== '' });
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Whether nobody waits for more. */
+  get aborted(): boolean {
+    return this.#left || this.#options.signal.aborted;
+  }
+
+  /** Whether the answer may have another token after those that are on their way. */
+  get wantsMore(): boolean {
+    const { tokens } = this.sequence;
+    return tokens.length - this.promptTokens < this.request.maxTokens && tokens.length < this.#options.contextLength;
+  }
+
+  begin(reusedTokens: number): void {
+    this.#clock.begin(reusedTokens);
+  }
+
+  /** A token was sampled. Says nothing more after the end. */
+  accept(id: number, logprob: number, top: readonly TokenLogprob[] | undefined): void {
+    if (this.#ended) return;
+    this.#clock.token();
+    const { tokenizer } = this.#options;
+    if (!(this.request.ignoreEnd ?? false) && tokenizer.endOfGeneration.has(id)) {
+      this.end('end');
+      return;
+    }
+    const { text, stopped } = this.#stops.push(this.#stream.push(id));
+    this.#say({ kind: 'token', id, logprob, text, ...(top !== undefined && { top }) });
+    if (stopped !== undefined) this.#end('stop', '');
+    else if (!this.wantsMore && this.sequence.pendingStep === undefined) this.end('length');
+  }
+
+  /** The answer is over; what was held back of it is said. */
+  end(reason: FinishReason): void {
+    if (this.#ended) return;
+    const { text, stopped } = this.#stops.push(this.#stream.end());
+    this.#end(reason, stopped === undefined ? text + this.#stops.end() : text);
+  }
+
+  fail(error: unknown): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.#error = { error };
+    this.#wake();
+  }
+
+  #end(reason: FinishReason, text: string): void {
+    this.#ended = true;
+    this.#say({ kind: 'end', reason, text, statistics: this.#clock.read() });
+  }
+
+  #say(event: GenerateEvent): void {
+    this.#events.push(event);
+    this.sequence.paused = this.#events.length >= fullAt;
+    this.#wake();
+  }
+
+  /** What is said, as it comes. A reader that leaves ends the work. */
+  async *events(): AsyncGenerator<GenerateEvent, void, undefined> {
+    const { onRead } = this.#options;
+    try {
+      for (;;) {
+        const event = this.#events.shift();
+        if (event === undefined) {
+          if (this.#error !== undefined) throw this.#error.error;
+          await new Promise<void>((resolve) => {
+            this.#wake = resolve;
+          });
+          continue;
+        }
+        if (this.sequence.paused && this.#events.length < fullAt / 2) {
+          this.sequence.paused = false;
+          onRead();
+        }
+        yield event;
+        if (event.kind === 'end') return;
+      }
+    } finally {
+      this.#left = true;
+      onRead();
+    }
+  }
+}

@@ -1,0 +1,350 @@
+/** Blocks and steps, over whatever may happen: nothing is lost, shared by mistake or starved, and the pace is kept. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { isIngotError } from '../../src/base/errors.ts';
+import { BlockManager } from '../../src/engine/blocks.ts';
+import {
+  emptyState,
+  enqueue,
+  type PlannedStep,
+  planStep,
+  type Rules,
+  remove,
+  type Sequence,
+  type StepEntry,
+} from '../../src/engine/scheduler.ts';
+import { StepCost, type StepLoad } from '../../src/engine/step-cost.ts';
+
+const seed = 20261127;
+const blockSize = 4;
+
+test('blocks are never lost and never shared by mistake, whatever grows, is published and ends', () => {
+  const action = fc.record({
+    table: fc.nat(3),
+    kind: fc.constantFrom('grow', 'publish', 'release', 'begin'),
+    tokens: fc.nat(60),
+    owner: fc.constantFrom('a', 'b'),
+  });
+  fc.assert(
+    fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
+      const manager = new BlockManager(16, blockSize);
+      // Texts that are alike for a while.
+      const texts = [0, 1, 2, 3].map((i) => Array.from({ length: 64 }, (_, k) => (k < 12 ? k : k * 10 + i)));
+      const tables = texts.map((): number[] => []);
+      const owners = texts.map(() => 'a');
+      for (const { table: i, kind, tokens, owner } of actions) {
+        const table = tables[i] as number[];
+        const before = [...table];
+        switch (kind) {
+          case 'begin': {
+            manager.release(table);
+            owners[i] = owner;
+            const reused = manager.reuse(table, texts[i] as number[], tokens, owner);
+            assert.ok(reused <= tokens && reused === table.length * blockSize);
+            break;
+          }
+          case 'grow': {
+            const possible = manager.missing(table, tokens) <= manager.freeBlocks;
+            try {
+              manager.grow(table, tokens);
+              assert.ok(possible && table.length * blockSize >= tokens);
+            } catch (error) {
+              assert.ok(isIngotError(error, 'OutOfMemory') && !possible);
+              assert.deepEqual(table, before);
+            }
+            break;
+          }
+          case 'publish':
+            manager.publish(
+              table,
+              texts[i] as number[],
+              Math.min(tokens, table.length * blockSize),
+              owners[i] as string,
+            );
+            break;
+          case 'release':
+            manager.release(table);
+        }
+        manager.checkIntegrity(tables);
+      }
+      for (const table of tables) manager.release(table);
+      manager.checkIntegrity([]);
+      assert.equal(manager.freeBlocks, 16);
+    }),
+    { seed, numRuns: 500 },
+  );
+});
+
+test('whole blocks are found by what they hold, by their owner alone, until their memory is needed', () => {
+  const manager = new BlockManager(4, blockSize);
+  const text = Array.from({ length: 16 }, (_, i) => i);
+  const table: number[] = [];
+  manager.grow(table, 11);
+  manager.publish(table, text, 11, 'a');
+  const [first, second] = table;
+  const find = (tokens: readonly number[], most: number, owner: string) => {
+    const found: number[] = [];
+    manager.reuse(found, tokens, most, owner);
+    const blocks = [...found];
+    manager.release(found);
+    return blocks;
+  };
+  assert.deepEqual(find(text, 16, 'a'), [first, second]);
+  assert.deepEqual(find(text, 7, 'a'), [first], 'at most so many tokens');
+  assert.deepEqual(find([...text.slice(0, 4), 99, ...text.slice(5)], 16, 'a'), [first], 'another text');
+  assert.deepEqual(find([99, ...text.slice(1)], 16, 'a'), []);
+  assert.deepEqual(find(text, 16, 'b'), [], 'another owner');
+  manager.release(table);
+  assert.equal(manager.freeBlocks, 4);
+  assert.deepEqual(find(text, 16, 'a'), [first, second], 'after its end');
+  const other: number[] = [];
+  manager.grow(other, 12);
+  assert.deepEqual(find(text, 16, 'a'), [first], 'the later block goes first');
+  manager.grow(other, 16);
+  assert.deepEqual(find(text, 16, 'a'), []);
+  manager.release(other);
+  manager.checkIntegrity([]);
+});
+
+test('an integrity check finds what is lost and what is shared', () => {
+  const manager = new BlockManager(4, 4);
+  const table: number[] = [];
+  manager.grow(table, 8);
+  assert.throws(() => manager.checkIntegrity([]), /0 users, not 1/);
+  assert.throws(() => manager.checkIntegrity([table, table]), /2 users, not 1/);
+  assert.throws(() => manager.release([3]), /released twice/);
+});
+
+const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence> = {}): Sequence => ({
+  id,
+  priority: 0,
+  owner: '',
+  cacheOwner: '',
+  tokens: [...tokens],
+  pendingStep: undefined,
+  computed: 0,
+  blocks: [],
+  row: undefined,
+  paused: false,
+  complete: false,
+  ...of,
+});
+
+const cost = ({ tokens, contextTokens }: StepLoad) => 100 + 10 * tokens + contextTokens / 10;
+
+/** What the engine does around the scheduler, with answers of given lengths, and steps that end `ahead` steps later. */
+class Simulation {
+  readonly state = emptyState();
+  readonly blocks: BlockManager;
+  readonly rules: Rules;
+  readonly answers = new Map<Sequence, number>();
+  readonly #flights: PlannedStep[] = [];
+  readonly #ahead: number;
+
+  constructor(limits: Rules['limits'], blockCount: number, ahead: number) {
+    this.blocks = new BlockManager(blockCount, blockSize);
+    this.rules = { limits, blocks: this.blocks, cost, pace: 2 };
+    this.#ahead = ahead;
+  }
+
+  add(sequence: Sequence, answer: number): void {
+    this.answers.set(sequence, answer);
+    enqueue(this.state, sequence);
+  }
+
+  end(sequence: Sequence): void {
+    remove(this.state, sequence, this.blocks);
+    this.answers.delete(sequence);
+  }
+
+  get idle(): boolean {
+    return this.answers.size === 0;
+  }
+
+  /** Plans a step, and takes in what an earlier one made. Undefined where nothing could be planned. */
+  turn(): PlannedStep | undefined {
+    const planned = planStep(this.state, this.rules);
+    if (planned.entries.length > 0) {
+      this.#check(planned);
+      let row = 0;
+      for (const { sequence, samples } of planned.entries) {
+        if (!samples) continue;
+        sequence.tokens.push(-++row);
+        sequence.pendingStep = planned.number;
+        sequence.complete = (this.answers.get(sequence) ?? 0) <= 1;
+      }
+      this.#flights.push(planned);
+    }
+    if (this.#flights.length >= this.#ahead || planned.entries.length === 0) this.#finish();
+    this.blocks.checkIntegrity([...this.answers.keys()].map(({ blocks }) => blocks));
+    return planned.entries.length > 0 ? planned : undefined;
+  }
+
+  #finish(): void {
+    const done = this.#flights.shift();
+    for (const { sequence, start, count, samples } of done?.entries ?? []) {
+      if (sequence.row !== undefined && start + count <= sequence.computed) {
+        this.blocks.publish(sequence.blocks, sequence.tokens, start + count, sequence.cacheOwner);
+      }
+      const answer = this.answers.get(sequence);
+      if (!samples || answer === undefined) continue;
+      sequence.tokens[start + count] = 7;
+      if (sequence.pendingStep === done?.number) sequence.pendingStep = undefined;
+      this.answers.set(sequence, answer - 1);
+      if (answer === 1) this.end(sequence);
+    }
+  }
+
+  #check({ entries, admitted, number }: PlannedStep): void {
+    const { limits } = this.rules;
+    assert.ok(entries.length <= limits.maxSequences);
+    assert.ok(entries.reduce((sum, { count }) => sum + count, 0) <= limits.maxTokens);
+    assert.ok(entries.filter(({ samples }) => samples).length <= limits.maxRows);
+    assert.equal(new Set(entries.map(({ sequence }) => sequence)).size, entries.length);
+    const rows = this.state.running.map(({ row }) => row);
+    assert.equal(new Set(rows).size, rows.length);
+    for (const { sequence, start, count, samples } of entries) {
+      assert.ok(count > 0 && start + count === sequence.computed);
+      assert.equal(samples, sequence.computed === sequence.tokens.length);
+      assert.ok(sequence.blocks.length * blockSize >= sequence.computed);
+      const unknown = sequence.tokens.slice(start, start + count).some((token) => token < 0);
+      assert.ok(!unknown || sequence.pendingStep === number - 1, 'a token is used before it is known');
+    }
+    const load = (some: typeof entries): StepLoad => ({
+      tokens: some.reduce((sum, { count }) => sum + count, 0),
+      rows: some.length,
+      contextTokens: some.reduce((sum, { start, count }) => sum + count * start + (count * (count + 1)) / 2, 0),
+    });
+    const begins = new Set(admitted.map(({ sequence }) => sequence));
+    const isStream = ({ sequence, count, samples }: StepEntry) => samples && count === 1 && !begins.has(sequence);
+    const streams = entries.filter(isStream);
+    const prompts = entries.filter((entry) => !isStream(entry));
+    if (streams.length === 0 || prompts.length === 0) return;
+    const small = prompts.length === 1 && (prompts[0]?.count ?? 0) <= blockSize;
+    assert.ok(small || cost(load(entries)) <= 2 * cost(load(streams)), 'streams lose their pace');
+  }
+}
+
+test('whatever comes and goes, steps keep their bounds and everybody is served', () => {
+  const arrival = fc.record({
+    at: fc.nat(40),
+    prompt: fc.integer({ min: 1, max: 40 }),
+    answer: fc.integer({ min: 1, max: 20 }),
+    priority: fc.nat(2),
+    owner: fc.constantFrom('a', 'b', 'c'),
+    text: fc.nat(2),
+    leaves: fc.option(fc.nat(30)),
+    slow: fc.boolean(),
+  });
+  const shape = fc.record({
+    maxTokens: fc.integer({ min: 4, max: 40 }),
+    maxSequences: fc.integer({ min: 1, max: 5 }),
+    blockCount: fc.integer({ min: 15, max: 40 }),
+    ahead: fc.integer({ min: 1, max: 2 }),
+  });
+  fc.assert(
+    fc.property(fc.array(arrival, { maxLength: 15 }), shape, (arrivals, { blockCount, ahead, ...bounds }) => {
+      const maxTokens = Math.max(bounds.maxTokens, bounds.maxSequences);
+      const limits = { ...bounds, maxTokens, maxRows: bounds.maxSequences };
+      const simulation = new Simulation(limits, blockCount, ahead);
+      const sequences = arrivals.map(({ prompt, text, priority, owner }, id) => {
+        const tokens = Array.from({ length: prompt }, (_, k) => (k < 10 ? k + 1 : 100 * text + k));
+        return newSequence(id, tokens, { priority, owner, cacheOwner: owner });
+      });
+      let turns = 0;
+      for (; turns < 3000; turns++) {
+        arrivals.forEach(({ at, answer, leaves, slow }, i) => {
+          const sequence = sequences[i] as Sequence;
+          if (turns === at) simulation.add(sequence, answer);
+          if (leaves !== null && turns === at + leaves && simulation.answers.has(sequence)) simulation.end(sequence);
+          sequence.paused = slow && turns % 3 === 0;
+        });
+        simulation.turn();
+        if (turns > 80 && simulation.idle) break;
+      }
+      assert.ok(simulation.idle, 'somebody is never served');
+      simulation.blocks.checkIntegrity([]);
+      assert.equal(simulation.blocks.freeBlocks, blockCount);
+    }),
+    { seed, numRuns: 400 },
+  );
+});
+
+test('streams and a prompt share a step, at the pace of the streams', () => {
+  const limits = { maxTokens: 128, maxSequences: 8, maxRows: 8 };
+  const simulation = new Simulation(limits, 400, 1);
+  for (let id = 0; id < 4; id++) simulation.add(newSequence(id, [1, 2, 3, id]), 100);
+  for (let i = 0; i < 3; i++) simulation.turn();
+  simulation.add(
+    newSequence(
+      9,
+      Array.from({ length: 200 }, (_, i) => i),
+    ),
+    1,
+  );
+  const mixed = simulation.turn();
+  assert.deepEqual(
+    mixed?.entries.slice(0, 4).map(({ count }) => count),
+    [1, 1, 1, 1],
+  );
+  const chunk = mixed?.entries[4]?.count ?? 0;
+  assert.ok(chunk > 1 && chunk < 30, `${chunk} tokens of the prompt`);
+  let steps = 1;
+  while (simulation.answers.size === 5 && steps < 100) {
+    const step = simulation.turn();
+    assert.equal(step?.entries.filter(({ sequence }) => sequence.id < 4).length, 4, 'every stream moves in every step');
+    steps++;
+  }
+  assert.ok(steps > 5 && steps < 40, `${steps} steps`);
+});
+
+test('owners take turns, however many requests one of them has; a higher priority goes first', () => {
+  const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 100, 1);
+  const order: string[] = [];
+  let id = 0;
+  const text = () => Array.from({ length: 8 }, () => ++id);
+  for (let i = 0; i < 6; i++) simulation.add(newSequence(id, text(), { owner: 'greedy' }), 4);
+  for (let i = 0; i < 3; i++) simulation.add(newSequence(id, text(), { owner: 'modest' }), 4);
+  simulation.add(newSequence(id, text(), { owner: 'urgent', priority: 1 }), 4);
+  while (!simulation.idle) for (const { sequence } of simulation.turn()?.admitted ?? []) order.push(sequence.owner);
+  assert.equal(order[0], 'urgent');
+  assert.deepEqual(order.slice(1, 7).sort(), ['greedy', 'greedy', 'greedy', 'modest', 'modest', 'modest']);
+  assert.deepEqual(order.slice(7), ['greedy', 'greedy', 'greedy']);
+});
+
+test('where memory ends the youngest gives way, and goes on later with what is still known', () => {
+  const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 12, 1);
+  const old = newSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]);
+  const young = newSequence(1, [11, 12, 13, 14, 15, 16, 17, 18]);
+  simulation.add(old, 30);
+  simulation.add(young, 20);
+  const preempted: number[] = [];
+  const reused: number[] = [];
+  while (!simulation.idle) {
+    const step = simulation.turn();
+    preempted.push(...(step?.preempted ?? []).map(({ id }) => id));
+    reused.push(...(step?.admitted ?? []).map((each) => each.reused));
+  }
+  assert.ok(preempted.length > 0 && preempted.every((id) => id === 1), `${preempted}`);
+  assert.ok(
+    reused.slice(2).some((tokens) => tokens > 0),
+    `${reused}`,
+  );
+});
+
+test('predictions follow what steps take, few tokens and many apart', () => {
+  const facts = { weightBytes: 1e9, parameterCount: 2e9, kvBytesPerToken: 1e5 };
+  const predictor = new StepCost({ ...facts, readBytesPerSecond: 1e10, operationsPerSecond: 1e11 });
+  const few = { tokens: 1, rows: 1, contextTokens: 100 };
+  const many = { tokens: 100, rows: 1, contextTokens: 5000 };
+  assert.ok(predictor.predict(many) > predictor.predict(few));
+  predictor.observe(few, 50_000);
+  assert.ok(Math.abs(predictor.predict(few) - 50_000) < 1, 'the first step says how wrong the figures are');
+  for (let i = 0; i < 100; i++) {
+    predictor.observe(few, 80_000);
+    predictor.observe(many, 900_000);
+  }
+  assert.ok(Math.abs(predictor.predict(few) / 80_000 - 1) < 0.01);
+  assert.ok(Math.abs(predictor.predict(many) / 900_000 - 1) < 0.01);
+});
