@@ -25,7 +25,7 @@ interface BenchOptions {
 }
 
 export interface BenchRow {
-  /** 'pp512', 'tg128', 'tg128@d4096'. */
+  /** 'pp512', 'tg128', 'tg128@d4096', 'tg128@b16'. */
   readonly test: string;
   /** At the median. */
   readonly tokens_per_second: number;
@@ -50,14 +50,13 @@ export function addBench(program: Command): void {
     .option('-p <tokens>', 'prompt tokens of the prefill test; 0 = no such test', wholeNumber(0), 256)
     .option('-n <tokens>', 'tokens of the decode test; 0 = no such test', wholeNumber(0), 64)
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
-    .option('-b <sequences>', 'sequences at once; this version runs one', wholeNumber(1), 1)
+    .option('-b <sequences>', 'sequences at once in the decode test', wholeNumber(1, 1024), 1)
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .addOption(numericsOption())
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
-      if (options.b > 1) throw usageError(`-b ${options.b}: this version runs one sequence at a time`);
       if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
       const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
       console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
@@ -65,14 +64,14 @@ export function addBench(program: Command): void {
 }
 
 async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {
-  const { p, n, d } = options;
+  const { p, n, d, b } = options;
   // Decoding begins after at least one token, and n gaps lie between n + 1 tokens.
   const contextLength = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
   await using engine = await open(path, contextLength, options, signal);
-  const measure = async (test: string, tokens: number, request: GenerateRequest, time: (s: Statistics) => number) => {
+  const measure = async (test: string, tokens: number, secondsOf: () => Promise<number>) => {
     const times: number[] = [];
     for (let i = 0; i <= repetitions; i++) {
-      const seconds = time(await statisticsOf(engine, request));
+      const seconds = await secondsOf();
       if (i > 0) times.push(seconds);
     }
     times.sort((a, b) => a - b);
@@ -87,18 +86,40 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       threads: engine.device.threads,
     };
   };
-  const prompt = (length: number) => randomTokens(length, engine.model.vocabularySize);
-  const common = { ignoreEnd: true, signal };
+  let requests = 0;
+  /** One that shares nothing with those before. */
+  const request = (length: number, maxTokens: number): GenerateRequest => ({
+    prompt: randomTokens(length, engine.model.vocabularySize),
+    maxTokens,
+    ignoreEnd: true,
+    cacheOwner: String(requests++),
+    signal,
+  });
   const rows: BenchRow[] = [];
   if (p > 0) {
-    rows.push(await measure(`pp${p}`, p, { ...common, prompt: prompt(p), maxTokens: 1 }, (s) => s.ttftSeconds ?? 0));
+    rows.push(await measure(`pp${p}`, p, async () => (await statisticsOf(engine, request(p, 1))).ttftSeconds ?? 0));
   }
   if (n > 0) {
-    const test = d === 0 ? `tg${n}` : `tg${n}@d${d}`;
-    const request = { ...common, prompt: prompt(Math.max(d, 1)), maxTokens: n + 1 };
-    rows.push(await measure(test, n, request, (s) => (s.tbotSeconds ?? 0) * n));
+    const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`);
+    const decode = () => Array.from({ length: b }, () => request(Math.max(d, 1), n + 1));
+    rows.push(await measure(`tg${n}${at.join('')}`, b * n, () => secondsTogether(engine, decode(), n)));
   }
   return rows;
+}
+
+/** What `n` tokens of every request take while all of them run. */
+async function secondsTogether(engine: Engine, requests: readonly GenerateRequest[], n: number): Promise<number> {
+  const times = await Promise.all(
+    requests.map(async (request) => {
+      const own: number[] = [];
+      await statisticsOf(engine, request, () => own.push(performance.now()));
+      return own;
+    }),
+  );
+  const from = Math.max(...times.map(([first]) => first));
+  const to = Math.min(...times.map((own) => own[own.length - 1]));
+  const tokens = times.flat().filter((time) => time > from && time <= to).length;
+  return (((to - from) / 1000) * requests.length * n) / tokens;
 }
 
 async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
@@ -106,6 +127,7 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
   const { device, threads, mlock } = options;
   return await openEngine(path, {
     contextLength,
+    sequences: options.b,
     numerics: options.numerics,
     signal,
     onProgress: progress.update,
@@ -115,8 +137,13 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
   });
 }
 
-async function statisticsOf(engine: Engine, request: GenerateRequest): Promise<Statistics> {
+async function statisticsOf(
+  engine: Engine,
+  request: GenerateRequest,
+  onToken: () => void = () => {},
+): Promise<Statistics> {
   for await (const event of engine.generate(request)) {
+    if (event.kind === 'token') onToken();
     if (event.kind !== 'end') continue;
     if (event.reason === 'aborted') throw new IngotError('Aborted', 'the measurement was interrupted');
     return event.statistics;
