@@ -22,6 +22,8 @@ export type ErrorCode =
   | 'InvalidProgram'
   | 'StateWouldCopy'
   | 'UnsupportedOp'
+  // more is asked for than is served
+  | 'Overloaded'
   // devices at run time
   | 'OutOfMemory'
   | 'InvalidArgument'

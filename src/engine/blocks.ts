@@ -50,6 +50,11 @@ export class BlockManager {
     return this.#free.length + this.#idle.size;
   }
 
+  /** Blocks that nobody uses, whose contents are known. */
+  get idleBlocks(): number {
+    return this.#idle.size;
+  }
+
   /** Blocks that a table lacks to hold so many tokens. */
   missing(table: readonly number[], tokens: number): number {
     return Math.max(0, Math.ceil(tokens / this.blockSize) - table.length);

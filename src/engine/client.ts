@@ -1,6 +1,16 @@
 /** The asking side of an engine in a worker: the same engine, seen through a port. */
 import { IngotError } from '../base/errors.ts';
-import type { Engine, EngineFacts, GenerateEvent, GenerateRequest, LoadHooks, Prompt, ScoreOptions } from './engine.ts';
+import type {
+  Engine,
+  EngineFacts,
+  EngineStatus,
+  GenerateEvent,
+  GenerateRequest,
+  LoadHooks,
+  Prompt,
+  ScoreOptions,
+  TokenText,
+} from './engine.ts';
 import { type Answer, type Call, type Port, receivedError, type ToClient, type ToHost } from './messages.ts';
 
 /** The port of whoever started the worker. */
@@ -65,6 +75,24 @@ class EngineClient<S> implements Engine {
     const answer = await this.#calls.ask({ kind: 'encode', prompt });
     if (answer.kind !== 'encoded') throw unexpected(answer);
     return answer.ids;
+  }
+
+  async decode(ids: readonly number[]): Promise<string> {
+    const answer = await this.#calls.ask({ kind: 'decode', ids });
+    if (answer.kind !== 'decoded') throw unexpected(answer);
+    return answer.text;
+  }
+
+  async tokenTexts(ids: readonly number[]): Promise<readonly TokenText[]> {
+    const answer = await this.#calls.ask({ kind: 'tokenTexts', ids });
+    if (answer.kind !== 'tokenTexts') throw unexpected(answer);
+    return answer.tokens;
+  }
+
+  async status(): Promise<EngineStatus> {
+    const answer = await this.#calls.ask({ kind: 'status' });
+    if (answer.kind !== 'status') throw unexpected(answer);
+    return answer.status;
   }
 
   async score(text: Prompt, { signal, ...options }: ScoreOptions = {}): Promise<Float64Array> {

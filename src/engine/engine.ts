@@ -2,7 +2,7 @@
  * The contract of an engine: a model on a device that turns requests into tokens. `local-engine.ts` works on the thread that
  * asks, `client.ts` speaks to an engine in a worker; programs and commands see only this.
  */
-import type { Device } from '../devices/device.ts';
+import type { Device, MemoryKind } from '../devices/device.ts';
 import type { KvElement, Model } from '../models/model.ts';
 import type { Conversation } from '../tokenizer/conversation.ts';
 import type { SamplingParameters } from './sampling.ts';
@@ -17,11 +17,13 @@ export type Prompt = string | readonly number[] | Conversation;
 export interface EngineOptions {
   /**
    * Longest sequence, prompt and answer, in tokens, or the request that has to fit (as far as the model's own context goes);
-   * the model's own context if absent. KV memory follows from it.
+   * the model's own context, or so many tokens of it at most, if that is absent. KV memory follows from it.
    */
-  readonly contextLength?: number | Pick<GenerateRequest, 'prompt' | 'maxTokens'>;
+  readonly contextLength?: number | Pick<GenerateRequest, 'prompt' | 'maxTokens'> | { readonly atMost: number };
   /** Requests that are computed at the same time at most, each in a context of its own; 1 if absent. */
   readonly sequences?: number;
+  /** Requests that wait at most; more are refused. As many as come if absent. */
+  readonly queue?: number;
   readonly kv?: KvElement;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
@@ -109,16 +111,49 @@ export interface EngineFacts {
   readonly hasChatTemplate: boolean;
 }
 
+export interface TokenText {
+  /** As the vocabulary spells it where it stands for no text. */
+  readonly text: string;
+  /** Of a token within a character, a part of it; none of special tokens. */
+  readonly bytes: Uint8Array;
+}
+
+export interface EngineStatus {
+  readonly running: number;
+  readonly waiting: number;
+  /** Tokens of the KV cache: what it holds at most, what requests use, and what nobody uses but is still known. */
+  readonly cache: { readonly capacity: number; readonly used: number; readonly known: number };
+  /** Since the engine was loaded; `reusedTokens` of the prompts' tokens were known. */
+  readonly totals: EngineTotals;
+  /** Of the device, by kind. */
+  readonly memory: Readonly<Record<MemoryKind, number>>;
+}
+
+export interface EngineTotals {
+  readonly steps: number;
+  readonly stepSeconds: number;
+  readonly promptTokens: number;
+  readonly reusedTokens: number;
+  readonly generatedTokens: number;
+  readonly preemptions: number;
+}
+
 export interface Engine extends EngineFacts, AsyncDisposable {
   /**
    * Streams an answer. As many as the engine was opened for are computed together, others wait; who reads slowly delays nobody
    * else. Ends with one 'end' event unless it throws; breaking out of the loop stops the work, and so does disposing of the engine.
-   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'UnsupportedOp', 'DeviceFault', 'DeviceLost'.
+   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'Overloaded', 'UnsupportedOp', 'DeviceFault', 'DeviceLost'.
    */
   generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined>;
 
   /** The tokens of a prompt, however many. @throws IngotError 'InvalidArgument', 'ParseError' of chat templates. */
   encode(prompt: Prompt): Promise<readonly number[]>;
+
+  /** The text of tokens; special ones are left out. */
+  decode(ids: readonly number[]): Promise<string>;
+
+  /** What each of some tokens stands for by itself. */
+  tokenTexts(ids: readonly number[]): Promise<readonly TokenText[]>;
 
   /**
    * Natural log-probabilities of the tokens of a text, each given all before it.
@@ -128,6 +163,9 @@ export interface Engine extends EngineFacts, AsyncDisposable {
 
   /** The logits that `score` is computed from: a row of the vocabulary's size for each token that is scored. */
   logits(text: Prompt, options?: ScoreOptions): Promise<Float32Array>;
+
+  /** What it is doing, and has done since it was loaded. */
+  status(): Promise<EngineStatus>;
 
   /** @throws IngotError 'DeviceFault' if blocks of the KV pools were lost or shared. Only true when idle. */
   checkIntegrity(): Promise<void>;

@@ -78,6 +78,12 @@ class Host<S> {
         return { kind: 'done' };
       case 'encode':
         return { kind: 'encoded', ids: await this.#engine.encode(call.prompt) };
+      case 'decode':
+        return { kind: 'decoded', text: await this.#engine.decode(call.ids) };
+      case 'tokenTexts':
+        return { kind: 'tokenTexts', tokens: await this.#engine.tokenTexts(call.ids) };
+      case 'status':
+        return { kind: 'status', status: await this.#engine.status() };
       case 'score':
         return {
           kind: 'scored',

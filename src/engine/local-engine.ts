@@ -13,12 +13,14 @@ import { BlockManager } from './blocks.ts';
 import type {
   Engine,
   EngineOptions,
+  EngineStatus,
   GenerateEvent,
   GenerateRequest,
   LoadHooks,
   Prompt,
   ScoreOptions,
   TokenLogprob,
+  TokenText,
 } from './engine.ts';
 import { chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { Runner, type RunningStep, type StepResult } from './runner.ts';
@@ -54,6 +56,9 @@ export class LocalEngine implements Engine {
   readonly device: Engine['device'];
   readonly contextLength: number;
   readonly #chatTemplate: string | undefined;
+  readonly #device: Device;
+  readonly #queue: number;
+  readonly #totals = { steps: 0, stepSeconds: 0, promptTokens: 0, reusedTokens: 0, generatedTokens: 0, preemptions: 0 };
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
   readonly #cost: StepCost;
@@ -81,10 +86,19 @@ export class LocalEngine implements Engine {
       chatTemplate,
       runner,
       kv,
-    }: { contextLength: number; chatTemplate: string | undefined; runner: Runner; kv: KvElement },
+      queue,
+    }: {
+      contextLength: number;
+      chatTemplate: string | undefined;
+      runner: Runner;
+      kv: KvElement;
+      queue: number;
+    },
   ) {
     this.#chatTemplate = chatTemplate;
     this.device = { name: device.name, threads: device.hardware.threads };
+    this.#device = device;
+    this.#queue = queue;
     this.#runsAhead = device.runsAhead;
     this.model = model;
     this.tokenizer = tokenizer;
@@ -119,18 +133,26 @@ export class LocalEngine implements Engine {
         { hint: 'Use the tokenizer that came with this model.' },
       );
     }
-    const { kv = 'f32', contextLength: wanted, sequences = 1, chatTemplate, ...rest } = options;
+    const { kv = 'f32', contextLength: wanted, sequences = 1, queue = Number.POSITIVE_INFINITY, ...other } = options;
+    const { chatTemplate, ...rest } = other;
     const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
     const limits = stepLimits(contextLength, sequences);
     checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
-    return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner, kv });
+    return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner, kv, queue });
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
     const task = this.#open(request);
     if (request.maxTokens === 0) task.end('length');
     else {
+      // Those that find room at once wait for nobody.
+      const room = this.#runner.limits.maxSequences - this.#state.running.length;
+      if (this.#state.waiting.length >= this.#queue + room) {
+        throw new IngotError('Overloaded', `${this.#state.waiting.length} requests are waiting already`, {
+          hint: 'Try again later.',
+        });
+      }
       this.#tasks.set(task.sequence, task);
       enqueue(this.#state, task.sequence);
       this.#stir();
@@ -217,8 +239,11 @@ export class LocalEngine implements Engine {
     for (const { sequence, reused } of planned.admitted) {
       const task = this.#taskOf(sequence);
       task.begin(reused);
+      this.#totals.promptTokens += sequence.tokens.length;
+      this.#totals.reusedTokens += reused;
       this.#runner.begin(sequence.row ?? 0, sequence.tokens, task.promptTokens);
     }
+    this.#totals.preemptions += planned.preempted.length;
     if (tasks.length === 0) return undefined;
     const { entries } = planned;
     const running = await this.#runner.submit(
@@ -263,7 +288,11 @@ export class LocalEngine implements Engine {
   /** Tells the requests of a step what it made. */
   #take({ planned: { number, entries }, tasks, submitted }: Flight, { ids, logprobs, logits }: StepResult): void {
     const end = performance.now();
-    this.#cost.observe(loadOf(entries), 1000 * (end - Math.max(submitted, this.#lastEnd)));
+    const milliseconds = end - Math.max(submitted, this.#lastEnd);
+    this.#cost.observe(loadOf(entries), 1000 * milliseconds);
+    this.#totals.steps++;
+    this.#totals.stepSeconds += milliseconds / 1000;
+    this.#totals.generatedTokens += ids.length;
     this.#lastEnd = end;
     let row = 0;
     entries.forEach(({ sequence, start, count, samples }, i) => {
@@ -356,6 +385,39 @@ export class LocalEngine implements Engine {
       this.#blocks.release(blocks);
       this.#awake();
     }
+  }
+
+  async decode(ids: readonly number[]): Promise<string> {
+    return this.tokenizer.decode(ids.map((id) => this.#known(id)));
+  }
+
+  async tokenTexts(ids: readonly number[]): Promise<readonly TokenText[]> {
+    return ids.map((id) => {
+      const bytes = this.tokenizer.tokenBytes(this.#known(id));
+      return { text: bytes.length === 0 ? this.tokenizer.tokenText(id) : this.tokenizer.decode([id]), bytes };
+    });
+  }
+
+  /** @throws IngotError 'InvalidArgument' for what is no token. */
+  #known(id: number): number {
+    if (Number.isInteger(id) && id >= 0 && id < this.tokenizer.vocabularySize) return id;
+    throw new IngotError('InvalidArgument', `${id} is no token`);
+  }
+
+  async status(): Promise<EngineStatus> {
+    const { blockCount, freeBlocks, idleBlocks } = this.#blocks;
+    const { weights, state, scratch } = this.#device.memory();
+    return {
+      running: this.#state.running.length,
+      waiting: this.#state.waiting.length,
+      cache: {
+        capacity: blockCount * blockSize,
+        used: (blockCount - freeBlocks) * blockSize,
+        known: idleBlocks * blockSize,
+      },
+      totals: { ...this.#totals },
+      memory: { weights: weights.now, state: state.now, scratch: scratch.now },
+    };
   }
 
   async checkIntegrity(): Promise<void> {

@@ -3,7 +3,15 @@
  * (the structured clone algorithm of the HTML standard); each call has a number, under which its answers come.
  */
 import { type ErrorCode, type ErrorPlace, IngotError } from '../base/errors.ts';
-import type { EngineFacts, GenerateEvent, GenerateRequest, Prompt, ScoreOptions } from './engine.ts';
+import type {
+  EngineFacts,
+  EngineStatus,
+  GenerateEvent,
+  GenerateRequest,
+  Prompt,
+  ScoreOptions,
+  TokenText,
+} from './engine.ts';
 
 /** One end of a channel between two threads. Messages arrive whole, once, in order. */
 export interface Port<In, Out> {
@@ -22,6 +30,8 @@ export type Call<S> =
       readonly text: Prompt;
       readonly options: Omit<ScoreOptions, 'signal'>;
     }
+  | { readonly kind: 'decode' | 'tokenTexts'; readonly ids: readonly number[] }
+  | { readonly kind: 'status' }
   | { readonly kind: 'checkIntegrity' }
   /** Ends all that runs, and gives everything back. */
   | { readonly kind: 'close' };
@@ -36,6 +46,9 @@ export type ToHost<S> =
 export type Answer =
   | { readonly kind: 'loaded'; readonly facts: EngineFacts }
   | { readonly kind: 'encoded'; readonly ids: readonly number[] }
+  | { readonly kind: 'decoded'; readonly text: string }
+  | { readonly kind: 'tokenTexts'; readonly tokens: readonly TokenText[] }
+  | { readonly kind: 'status'; readonly status: EngineStatus }
   | { readonly kind: 'scored'; readonly logprobs: Float64Array }
   | { readonly kind: 'logits'; readonly rows: Float32Array }
   | { readonly kind: 'done' };

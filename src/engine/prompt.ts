@@ -31,6 +31,7 @@ export function chooseContext(
 ): number {
   if (wanted === undefined) return longest;
   if (typeof wanted === 'object') {
+    if ('atMost' in wanted) return Math.min(longest, wanted.atMost);
     return Math.min(longest, fitting(encode(wanted.prompt), longest).length + wanted.maxTokens);
   }
   if (!Number.isInteger(wanted) || wanted < 1) {

@@ -47,6 +47,9 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
       }
     },
     encode: async () => [7],
+    decode: async () => 'seven',
+    tokenTexts: async () => [],
+    status: async () => assert.fail('not asked for'),
     score: async () => Float64Array.of(-1, -2),
     logits: async () => Float32Array.of(3),
     checkIntegrity: async () => {

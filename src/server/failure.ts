@@ -1,0 +1,85 @@
+/** Failures in the form of OpenAI's API: `{ error: { message, type, param, code } }` and a status. */
+import type { Context } from 'hono';
+import { HTTPException } from 'hono/http-exception';
+import type { ContentfulStatusCode } from 'hono/utils/http-status';
+import { type ErrorCode, isIngotError } from '../base/errors.ts';
+
+export class ApiError extends Error {
+  readonly status: ContentfulStatusCode;
+  readonly param: string | null;
+  readonly code: string | null;
+
+  constructor(
+    status: ContentfulStatusCode,
+    message: string,
+    { param = null, code = null }: { param?: string | null; code?: string | null } = {},
+  ) {
+    super(message);
+    this.status = status;
+    this.param = param;
+    this.code = code;
+  }
+}
+
+/** What the client can mend; anything else is the server's fault. */
+const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
+  InvalidArgument: 400,
+  ContextOverflow: 400,
+  ParseError: 400,
+  Overloaded: 429,
+  DeadlineExceeded: 504,
+  OutOfMemory: 503,
+  DeviceLost: 503,
+  Aborted: 503,
+};
+
+const codes: Partial<Record<ErrorCode, string>> = {
+  ContextOverflow: 'context_length_exceeded',
+  Overloaded: 'rate_limit_exceeded',
+};
+
+export interface Failure {
+  readonly status: ContentfulStatusCode;
+  readonly body: { readonly error: { message: string; type: string; param: string | null; code: string | null } };
+  /** Not for the client: an unexpected error, to be logged. */
+  readonly unexpected?: unknown;
+}
+
+export function failureOf(error: unknown): Failure {
+  if (error instanceof ApiError) return failure(error.status, error.message, error.param, error.code);
+  if (error instanceof HTTPException) return failure(error.status as ContentfulStatusCode, error.message, null, null);
+  if (isIngotError(error)) {
+    const status = statuses[error.code] ?? 500;
+    if (status < 500 || error.code === 'Aborted' || error.code === 'OutOfMemory') {
+      return failure(status, error.message, null, codes[error.code] ?? null);
+    }
+    return { ...failure(status, 'the model cannot be run now', null, null), unexpected: error };
+  }
+  return {
+    ...failure(500, 'something went wrong here; it is in the log of the server', null, null),
+    unexpected: error,
+  };
+}
+
+function failure(status: ContentfulStatusCode, message: string, param: string | null, code: string | null): Failure {
+  return { status, body: { error: { message, type: typeOf(status), param, code } } };
+}
+
+function typeOf(status: number): string {
+  switch (status) {
+    case 401:
+      return 'authentication_error';
+    case 403:
+      return 'permission_error';
+    case 429:
+      return 'rate_limit_error';
+    default:
+      return status < 500 ? 'invalid_request_error' : 'server_error';
+  }
+}
+
+export function respond(c: Context, error: unknown): Response {
+  const { status, body } = failureOf(error);
+  if (status === 429 || status === 503) c.header('Retry-After', '1');
+  return c.json(body, status);
+}

@@ -1,0 +1,94 @@
+/**
+ * What clients may ask for: OpenAI's API (openapi.yml of openai/openai-openapi), with the sampling parameters that it lacks under the
+ * names that vLLM and llama.cpp gave them. What Ingot would have to ignore, and that would change the answer, is refused.
+ */
+import { z } from 'zod';
+
+const seed = z
+  .int()
+  .min(-(2 ** 53))
+  .max(2 ** 53 - 1);
+
+/** Of both kinds of completion. */
+const sampling = {
+  model: z.string().optional(),
+  temperature: z.number().min(0).max(100).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  top_k: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .nullish(),
+  min_p: z.number().min(0).max(1).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  repetition_penalty: z.number().min(0.01).max(100).nullish(),
+  logit_bias: z.record(z.string().regex(/^\d+$/), z.number().min(-100).max(100)).nullish(),
+  seed: seed.nullish(),
+  n: z.int().min(1).max(128).nullish(),
+  stop: z.union([z.string(), z.array(z.string()).max(16)]).nullish(),
+  stream: z.boolean().nullish(),
+  stream_options: z
+    .object({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
+    .nullish(),
+  ignore_eos: z.boolean().nullish(),
+  user: z.string().optional(),
+  priority: z.int().min(-1000).max(1000).optional(),
+};
+
+const maxTokens = z
+  .int()
+  .min(0)
+  .max(2 ** 31 - 1);
+
+const message = z.looseObject({
+  role: z.string(),
+  content: z.union([z.string(), z.array(z.looseObject({ type: z.string() })), z.null()]).optional(),
+});
+
+export const chatRequest = z.looseObject({
+  ...sampling,
+  messages: z.array(message).min(1),
+  max_tokens: maxTokens.nullish(),
+  max_completion_tokens: maxTokens.nullish(),
+  logprobs: z.boolean().nullish(),
+  top_logprobs: z.int().min(0).max(20).nullish(),
+  chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
+});
+
+export const completionRequest = z.looseObject({
+  ...sampling,
+  prompt: z.union([z.string(), z.array(z.int().min(0)), z.array(z.string()), z.array(z.array(z.int().min(0)))]),
+  max_tokens: maxTokens.nullish(),
+  logprobs: z.int().min(0).max(20).nullish(),
+  echo: z.boolean().nullish(),
+});
+
+export const tokenizeRequest = z.object({ model: z.string().optional(), content: z.string() });
+export const detokenizeRequest = z.object({ model: z.string().optional(), tokens: z.array(z.int().min(0)) });
+
+export type ChatRequest = z.infer<typeof chatRequest>;
+export type CompletionRequest = z.infer<typeof completionRequest>;
+export type SamplingRequest = ChatRequest | CompletionRequest;
+
+/** Fields of OpenAI's API that would change the answer, and that Ingot does not have; by the values that change nothing. */
+const unsupported: Readonly<Record<string, (value: unknown) => boolean>> = {
+  tools: (value) => Array.isArray(value) && value.length === 0,
+  tool_choice: (value) => value === 'none' || value === 'auto',
+  functions: (value) => Array.isArray(value) && value.length === 0,
+  function_call: (value) => value === 'none' || value === 'auto',
+  response_format: (value) => (value as { type?: unknown } | null)?.type === 'text',
+  audio: () => false,
+  modalities: (value) => Array.isArray(value) && value.every((kind) => kind === 'text'),
+  suffix: () => false,
+  echo: (value) => value === false,
+  best_of: (value) => value === 1,
+};
+
+/** The first field of a request that cannot be served. */
+export function unsupportedField(request: Readonly<Record<string, unknown>>): string | undefined {
+  return Object.keys(unsupported).find((name) => {
+    const value = request[name];
+    return value !== undefined && value !== null && !unsupported[name](value);
+  });
+}

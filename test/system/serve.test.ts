@@ -1,0 +1,303 @@
+/** `ingot serve` as clients meet it: the real server on the bundled model, OpenAI's own client, the AI SDK, and plain requests. */
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
+import { streamText } from 'ai';
+import OpenAI from 'openai';
+import { repositoryPath } from '../fixtures.ts';
+
+const main = repositoryPath('dist', 'ingot', 'main.js');
+const folder = mkdtempSync(join(tmpdir(), 'ingot-serve-'));
+
+interface Server {
+  readonly url: string;
+  readonly child: ChildProcess;
+  readonly ended: Promise<{ code: number | null; err: string }>;
+}
+
+/** Starts `ingot serve` on a free port, and waits until it says where it is. */
+async function serve(...args: string[]): Promise<Server> {
+  const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
+  const child = spawn(process.execPath, [main, 'serve', '--port', '0', ...args], { cwd: folder, env });
+  let err = '';
+  const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
+    child.on('close', (code) => resolve({ code, err }));
+  });
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text;
+      const [, found] = /is served at (http\S+)\/v1/.exec(err) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    child.on('close', () => reject(new Error(`it ended: ${err}`)));
+  });
+  return { url, child, ended };
+}
+
+let server: Server;
+before(async () => {
+  server = await serve('--sequences', '8', '--context', '512', '--verbose');
+});
+after(async () => {
+  server.child.kill('SIGTERM');
+  const { code, err } = await server.ended;
+  rmSync(folder, { recursive: true });
+  assert.equal(code, 0, err);
+  assert.ok(!err.includes('dragon'), 'a log never holds what was asked');
+});
+
+const client = (apiKey = 'none', url = server.url) => new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
+const post = (path: string, body: string | object, url = server.url) =>
+  fetch(url + path, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+
+const messages = [
+  {
+    role: 'user' as const,
+    content: 'Tell a story about a dragon who lived in a cave near the sea and wanted to find a friend',
+  },
+];
+
+test("OpenAI's client: a conversation, whole and streamed, says the same", async () => {
+  const asked = { model: 'tales', messages, max_tokens: 24, seed: 5 };
+  const whole = await client().chat.completions.create(asked);
+  const [choice] = whole.choices;
+  assert.equal(choice?.message.role, 'assistant');
+  assert.ok((choice?.message.content ?? '').length > 20);
+  assert.equal(whole.usage?.completion_tokens, 24);
+  assert.equal(choice?.finish_reason, 'length');
+  let text = '';
+  let usage: unknown;
+  const stream = await client().chat.completions.create({
+    ...asked,
+    stream: true,
+    stream_options: { include_usage: true },
+  });
+  for await (const chunk of stream) {
+    text += chunk.choices[0]?.delta.content ?? '';
+    usage = chunk.usage ?? usage;
+  }
+  assert.equal(text, choice?.message.content);
+  const { prompt_tokens, completion_tokens, total_tokens } = usage as OpenAI.CompletionUsage;
+  assert.deepEqual([completion_tokens, total_tokens], [24, prompt_tokens + 24]);
+});
+
+test("OpenAI's client: choices draw with seeds that follow one another; completions take several prompts", async () => {
+  const asked = { model: 'tales', messages, max_tokens: 12, temperature: 1.5 };
+  const { choices } = await client().chat.completions.create({ ...asked, seed: 7, n: 3 });
+  const texts = choices.map(({ message }) => message.content);
+  assert.equal(new Set(texts).size, 3);
+  const last = await client().chat.completions.create({ ...asked, seed: 9 });
+  assert.equal(last.choices[0]?.message.content, texts[2]);
+  const both = await client().completions.create({
+    model: 'tales',
+    prompt: ['Once upon', 'The fox'],
+    max_tokens: 3,
+    temperature: 0,
+  });
+  assert.deepEqual(
+    both.choices.map(({ index }) => index),
+    [0, 1],
+  );
+  const alone = await client().completions.create({ model: 'tales', prompt: 'The fox', max_tokens: 3, temperature: 0 });
+  assert.equal(both.choices[1]?.text, alone.choices[0]?.text);
+});
+
+test("OpenAI's client: log-probabilities, stop strings, models, and errors with their types", async () => {
+  const scored = await client().chat.completions.create({
+    model: 'tales',
+    messages,
+    max_tokens: 3,
+    logprobs: true,
+    top_logprobs: 2,
+    temperature: 0,
+  });
+  const content = scored.choices[0]?.logprobs?.content ?? [];
+  assert.equal(content.length, 3);
+  for (const { token, logprob, top_logprobs: top } of content) {
+    assert.equal(top.length, 2);
+    assert.ok(Math.abs((top[0]?.logprob ?? 9) - logprob) < 1e-4, 'the likeliest was taken');
+    assert.equal(top[0]?.token, token);
+  }
+  assert.equal(content.map(({ token }) => token).join(''), scored.choices[0]?.message.content);
+  const word = content[1]?.token.trim() ?? '';
+  const stopped = await client().chat.completions.create({
+    model: 'tales',
+    messages,
+    max_tokens: 20,
+    temperature: 0,
+    stop: word,
+  });
+  assert.equal(stopped.choices[0]?.finish_reason, 'stop');
+  assert.ok(!stopped.choices[0]?.message.content?.includes(word));
+  const list = await client().models.list();
+  assert.deepEqual(
+    list.data.map(({ id }) => id),
+    ['tales'],
+  );
+  await assert.rejects(client().models.retrieve('gpt-4'), OpenAI.NotFoundError);
+  await assert.rejects(client().chat.completions.create({ model: 'gpt-4', messages }), OpenAI.NotFoundError);
+  await assert.rejects(
+    client().chat.completions.create({ model: 'tales', messages, response_format: { type: 'json_object' } }),
+    (error) => error instanceof OpenAI.BadRequestError && error.param === 'response_format',
+  );
+  await assert.rejects(
+    client().completions.create({ model: 'tales', prompt: 'word '.repeat(600) }),
+    (error) => error instanceof OpenAI.BadRequestError && error.code === 'context_length_exceeded',
+  );
+});
+
+test('the AI SDK streams a text', async () => {
+  const provider = createOpenAICompatible({ name: 'ingot', baseURL: `${server.url}/v1` });
+  const result = streamText({ model: provider('tales'), prompt: 'Tell a story about a cat', maxOutputTokens: 10 });
+  let text = '';
+  for await (const part of result.textStream) text += part;
+  assert.ok(text.length > 5);
+  assert.equal(await result.finishReason, 'length');
+});
+
+test('many at once are computed together, and each gets its own', async () => {
+  const before = await reading();
+  const ask = async (seed: number) => {
+    const { choices } = await client().chat.completions.create({ model: 'tales', messages, max_tokens: 40, seed });
+    return choices[0]?.message.content;
+  };
+  const together = await Promise.all(Array.from({ length: 12 }, (_, seed) => ask(seed)));
+  const between = await reading();
+  assert.equal(await ask(3), together[3]);
+  assert.equal(await ask(11), together[11]);
+  const steps = between('ingot_steps_total') - before('ingot_steps_total');
+  const tokens = between('ingot_generated_tokens_total') - before('ingot_generated_tokens_total');
+  assert.ok(tokens >= 12 * 40 && steps < tokens / 3, `${tokens} tokens in ${steps} steps`);
+  assert.ok(between('ingot_reused_tokens_total') > before('ingot_reused_tokens_total'), 'their prompts begin alike');
+});
+
+async function reading(): Promise<(name: string) => number> {
+  const text = await (await fetch(`${server.url}/metrics`)).text();
+  return (name) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+}
+
+/** What the server does when it has nothing left to do. */
+async function idle(): Promise<(name: string) => number> {
+  for (;;) {
+    const now = await reading();
+    if (now('ingot_requests_running') + now('ingot_requests_waiting') === 0) return now;
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
+test('a client that goes away ends its request, and frees its memory', async () => {
+  const controller = new AbortController();
+  const asked = { messages, max_tokens: 400, ignore_eos: true, stream: true };
+  const answer = await fetch(`${server.url}/v1/chat/completions`, {
+    method: 'POST',
+    body: JSON.stringify(asked),
+    signal: controller.signal,
+  });
+  const reader = answer.body?.getReader();
+  await reader?.read();
+  controller.abort();
+  await reader?.read().catch(() => {});
+  const now = await idle();
+  assert.equal(now('ingot_kv_cache_used_tokens'), 0);
+  assert.ok(now('ingot_generated_tokens_total') > 0);
+});
+
+test('what is no request is refused with a reason, and the server goes on', async () => {
+  const cases: readonly (readonly [string | object, number, RegExp])[] = [
+    ['{', 400, /not JSON/],
+    ['[1]', 400, /the body/],
+    [{}, 400, /messages/],
+    [{ messages: [] }, 400, /messages/],
+    [{ messages, temperature: -1 }, 400, /temperature/],
+    [{ messages, n: 1000 }, 400, /^n:/],
+    [{ messages, max_tokens: 1.5 }, 400, /max_tokens/],
+    [{ messages, tools: [{ type: 'function' }] }, 400, /tools/],
+    [{ messages: [{ role: 'user', content: 'x'.repeat(9 << 20) }] }, 413, /longer/],
+  ];
+  for (const [body, status, reason] of cases) {
+    const answer = await post('/v1/chat/completions', body);
+    const { error } = (await answer.json()) as { error: { message: string; type: string } };
+    assert.equal(answer.status, status, error.message);
+    assert.match(error.message, reason);
+    assert.equal(error.type, 'invalid_request_error');
+  }
+  const bytes = await fetch(`${server.url}/v1/completions`, {
+    method: 'POST',
+    body: Uint8Array.of(123, 255, 254, 125),
+  });
+  assert.equal(bytes.status, 400);
+  assert.equal((await fetch(`${server.url}/v1/nothing`)).status, 404);
+  const { tokens } = (await (await post('/tokenize', { content: 'The fox' })).json()) as { tokens: number[] };
+  const { content } = (await (await post('/detokenize', { tokens })).json()) as { content: string };
+  assert.equal(content, 'The fox');
+  assert.equal((await post('/detokenize', { tokens: [1e9] })).status, 400);
+  assert.equal((await fetch(`${server.url}/health`)).status, 200);
+});
+
+test('keys, isolation, and a queue that is full', async () => {
+  const guarded = await serve(
+    '--api-key',
+    'one',
+    '--api-key',
+    'two',
+    '--isolate',
+    '--sequences',
+    '1',
+    '--queue',
+    '0',
+    '--context',
+    '512',
+  );
+  const ask = (key: string) =>
+    client(key, guarded.url).completions.create({
+      model: 'tales',
+      prompt: 'Once upon a time there was a fox. '.repeat(6),
+      max_tokens: 1,
+    });
+  try {
+    await assert.rejects(ask('three'), OpenAI.AuthenticationError);
+    assert.equal((await fetch(`${guarded.url}/health`)).status, 200);
+    const cached = async (key: string) => (await ask(key)).usage?.prompt_tokens_details?.cached_tokens ?? 0;
+    assert.equal(await cached('one'), 0);
+    assert.ok((await cached('one')) > 0);
+    assert.equal(await cached('two'), 0, 'what another key computed is not found');
+    const long = { model: 'tales', prompt: 'A', max_tokens: 300, stream: true as const };
+    const first = await client('one', guarded.url).completions.create(long);
+    const reader = first[Symbol.asyncIterator]();
+    await reader.next();
+    await assert.rejects(ask('two'), OpenAI.RateLimitError);
+    await reader.return?.();
+  } finally {
+    guarded.child.kill('SIGTERM');
+  }
+  assert.equal((await guarded.ended).code, 0);
+});
+
+test('SIGTERM lets those finish that run; a port that is taken is said', async () => {
+  const drained = await serve('--context', '512');
+  const stream = await client('none', drained.url).completions.create({
+    model: 'tales',
+    prompt: 'A',
+    max_tokens: 200,
+    stream: true,
+  });
+  let chunks = 0;
+  let reason: string | null = null;
+  for await (const { choices } of stream) {
+    if (++chunks === 2) drained.child.kill('SIGTERM');
+    reason = choices[0]?.finish_reason ?? reason;
+  }
+  assert.ok(reason === 'length' || reason === 'stop', 'the answer was cut off');
+  assert.equal((await drained.ended).code, 0);
+
+  const blocker = createServer().listen(0, '127.0.0.1');
+  await new Promise((resolve) => blocker.once('listening', resolve));
+  const { port } = blocker.address() as { port: number };
+  await assert.rejects(serve('--port', String(port)), /somebody else listens there/);
+  blocker.close();
+});
