@@ -124,7 +124,12 @@ export class Runner implements AsyncDisposable {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
     this.#bound.set('sample i8', await this.#device.bind(executable, this.#weights, this.#state));
-    if (this.#numerics === 'fast') await this.#bind(['sample'], 'bf16');
+    const numerics: readonly DotNumerics[] = this.#numerics === 'fast' ? ['i8', 'bf16'] : ['i8'];
+    for (const each of numerics) {
+      await this.#bind(['sample'], each);
+      // Of many requests some will want to see what else was likely, and none is to wait for a compiler.
+      if (this.limits.maxSequences > 1) await this.#bind(['sample', 'logits'], each);
+    }
   }
 
   #compile(results: Results, numerics: DotNumerics): Promise<Executable> {
@@ -134,7 +139,7 @@ export class Runner implements AsyncDisposable {
     return this.#device.compile(program, compile);
   }
 
-  /** Programs beyond plain sampling are compiled when first asked for; they share weights and pools. */
+  /** Programs that were not compiled at first are when they are asked for; all share weights and pools. */
   async #bind(results: Results, numerics: DotNumerics): Promise<Bound> {
     const key = `${results.join('+')} ${numerics}`;
     const known = this.#bound.get(key);
