@@ -4,6 +4,7 @@
  * registers (`machine.ts`); `allocate.ts` chooses registers and hands the instructions to the assembler.
  */
 import type { Axis, Buffer, Kernel, Statement } from '../../../compiler/kernel/language.ts';
+import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { Assembler } from '../asm/assembler.ts';
 import type { Label } from '../asm/operands.ts';
@@ -93,30 +94,12 @@ function writeStreamed(kernel: Kernel, writer: Statements, streams: Streams, tea
   if (streams.buffers.size === 0) items.length = 0;
 }
 
-/** Whether a statement writes memory. */
-function stores(s: Statement): boolean {
-  switch (s.kind) {
-    case 'store':
-      return true;
-    case 'for':
-    case 'reduce':
-      return s.body.some(stores);
-    case 'if':
-      return s.body.some(stores) || s.otherwise.some(stores);
-    case 'while':
-      return s.before.some(stores) || s.body.some(stores);
-    case 'let':
-    case 'set':
-      return false;
-    default:
-      return s satisfies never;
-  }
-}
+const stores = (list: readonly Statement[]) => [...statementsOf(list)].some(({ kind }) => kind === 'store');
 
 /** What threads run: each what stands before the loop that they share; false if there is no such loop. */
 function writeShared(body: readonly Statement[], writer: Statements, integers: ScalarIntegers, team: Team): boolean {
   const last = body.at(-1);
-  if (last?.kind !== 'for' || last.axis.kind === 'serial' || body.slice(0, -1).some(stores)) return false;
+  if (last?.kind !== 'for' || last.axis.kind === 'serial' || stores(body.slice(0, -1))) return false;
   writer.list(body.slice(0, -1));
   const axes: Axis[] = [];
   let inner: readonly Statement[] = [last];

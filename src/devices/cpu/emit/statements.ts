@@ -2,6 +2,7 @@
 import { IngotError } from '../../../base/errors.ts';
 import type { Axis, Expression, Local, Statement } from '../../../compiler/kernel/language.ts';
 import { statementHead } from '../../../compiler/kernel/print.ts';
+import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
 import type { LaneCount } from './lane-code.ts';
@@ -10,6 +11,7 @@ import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from '
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
 import type { Streams } from './streaming.ts';
+import { foldInStrips, foldingOf } from './strips.ts';
 import { TooWide, type Values } from './values.ts';
 import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 
@@ -22,6 +24,7 @@ export class Statements {
   readonly values: Values;
   /** Where the code being written may store past the caches. */
   streams: Streams | undefined;
+  /** The locals that a `set` changes. */
   readonly #variables: ReadonlySet<Local>;
   /** Registers of variables. */
   readonly #changing = new Set<Register>();
@@ -30,9 +33,7 @@ export class Statements {
     this.machine = machine;
     this.scope = scope;
     this.values = values;
-    const variables = new Set<Local>();
-    findVariables(body, variables);
-    this.#variables = variables;
+    this.#variables = new Set([...statementsOf(body)].flatMap((s) => (s.kind === 'set' ? [s.local] : [])));
   }
 
   list(statements: readonly Statement[]): void {
@@ -235,23 +236,28 @@ export class Statements {
     });
   }
 
-  /**
-   * As many lanes as the body allows; what is left in lanes of which only some are active, or one at a time. `start` is a
-   * multiple of every number of lanes.
-   */
+  /** Turns of an axis in lanes: `start` is a multiple of every number of lanes, and `end` too if it is not the axis' own. */
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
+    const folding = foldingOf(axis, body);
+    if (folding !== undefined) foldInStrips(this, axis, start, end, folding);
+    else this.inLanes(axis, start, end, () => this.list(body));
+  }
+
+  /** As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are active, or one at a time. */
+  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void): void {
     const level = this.open(axis, start);
-    const write = (lanes: LaneCount) =>
+    const loop = (lanes: LaneCount) =>
       this.turns(level, axis, lanes, end, () => {
-        this.values.along(lanes === 1 ? undefined : axis, lanes, () => this.list(body));
+        this.values.along(lanes === 1 ? undefined : axis, lanes, write);
         this.advance(level, axis, lanes);
       });
-    const lanes = this.widest(level, write);
-    if (lanes === 1 || (start === 0 && typeof end === 'number' && end % lanes === 0)) return;
+    const lanes = this.widest(level, loop);
+    const extent = this.scope.linear(axis.extent);
+    if (lanes === 1 || (extent.terms.length === 0 && extent.constant % lanes === 0)) return;
     const masked = this.rest(level, axis, end, (count) =>
-      this.values.along(axis, lanes, () => this.list(body), lanesBelow(this.machine, lanes, count)),
+      this.values.along(axis, lanes, write, lanesBelow(this.machine, lanes, count)),
     );
-    if (!masked) write(1);
+    if (!masked) loop(1);
   }
 
   /** What whole vectors have left of a loop, `count` turns, by one body. False, and nothing written, where that cannot be. */
@@ -294,15 +300,5 @@ export class Statements {
       }
     }
     throw new IngotError('DeviceFault', 'no number of lanes can be written');
-  }
-}
-
-/** The locals that a `set` changes. */
-function findVariables(statements: readonly Statement[], found: Set<Local>): void {
-  for (const s of statements) {
-    if (s.kind === 'set') found.add(s.local);
-    if (s.kind === 'while') findVariables(s.before, found);
-    if (s.kind === 'if') findVariables(s.otherwise, found);
-    if (s.kind === 'for' || s.kind === 'reduce' || s.kind === 'if' || s.kind === 'while') findVariables(s.body, found);
   }
 }
