@@ -16,6 +16,7 @@ import { ScalarIntegers } from './scalar-integers.ts';
 import { Scope } from './scope.ts';
 import { type Bound, Statements } from './statements.ts';
 import { STREAM_ALIGNMENT, STREAMED_BYTES, Streams } from './streaming.ts';
+import { type Tiling, tilingOf, writeTile } from './tiles.ts';
 import { Values } from './values.ts';
 
 /** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type, and a multiple of all lanes. */
@@ -115,12 +116,27 @@ function writeShared(body: readonly Statement[], writer: Statements, integers: S
     axes.push(first.axis);
     inner = first.body;
   }
+  const tiling = tilingOf(axes, inner);
+  if (tiling !== undefined && writeShareInTiles(writer, integers, team, tiling)) return true;
   const bounds = axes.map((axis) => writer.bound(axis.extent));
   const [start, end] = shareOf(writer, integers, team, bounds, 1);
   const [only] = axes;
   if (axes.length === 1 && only !== undefined) writer.serialLoop(only, start, end, () => writer.list(inner));
   else writeNest(writer, integers, axes, bounds, start, end, () => writer.list(inner));
   return true;
+}
+
+/** Threads share tiles. False, and nothing written, where the body cannot run in lanes. */
+function writeShareInTiles(writer: Statements, integers: ScalarIntegers, team: Team, tiling: Tiling): boolean {
+  return writer.attempt(() => {
+    const bounds = [
+      ...tiling.outer.map((axis) => writer.bound(axis.extent)),
+      ...tiling.sides.map(({ tiles }) => tiles),
+    ];
+    const [start, end] = shareOf(writer, integers, team, bounds, 1);
+    const counters = [...tiling.outer, ...tiling.sides.map(({ counter }) => counter)];
+    writeNest(writer, integers, counters, bounds, start, end, () => writeTile(writer, tiling));
+  });
 }
 
 /** First and last + 1 of this thread's part of a product of extents, in multiples of `unit`. */

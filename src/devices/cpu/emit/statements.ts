@@ -264,19 +264,24 @@ export class Statements {
   rest(level: Level, axis: Axis, end: Bound, write: (count: Register) => void): boolean {
     const { machine: m, scope } = this;
     if (!masksMemory(m)) return false;
-    const items: Item[] = m.block();
-    const done = m.newLabel();
-    const count = m.register('gp');
+    return this.attempt(() =>
+      scope.inside(level, () => {
+        const done = m.newLabel();
+        const count = m.register('gp');
+        m.emit('mov', q(count), typeof end === 'number' ? end : q(end));
+        m.emit('sub', q(count), q(level.counters.get(axis) as Register));
+        m.emit('jle', done);
+        write(count);
+        m.bind(done);
+      }),
+    );
+  }
+
+  /** False, and nothing written, where `write` needs fewer lanes. */
+  attempt(write: () => void): boolean {
+    const items: Item[] = this.machine.block();
     try {
-      m.into(items, () =>
-        scope.inside(level, () => {
-          m.emit('mov', q(count), typeof end === 'number' ? end : q(end));
-          m.emit('sub', q(count), q(level.counters.get(axis) as Register));
-          m.emit('jle', done);
-          write(count);
-          m.bind(done);
-        }),
-      );
+      this.machine.into(items, write);
       return true;
     } catch (error) {
       if (!(error instanceof TooWide)) throw error;
@@ -285,20 +290,14 @@ export class Statements {
     }
   }
 
-  /** Writes with the most lanes that can be, and says how many. */
+  /** Writes with the most lanes that can be, and says how many. @throws TooWide if `write` does so for one. */
   widest(level: Level, write: (lanes: LaneCount) => void): LaneCount {
     for (const lanes of laneCounts[this.machine.vectorBits]) {
-      const items: Item[] = this.machine.block();
-      try {
-        this.machine.into(items, () => write(lanes));
-        return lanes;
-      } catch (error) {
-        if (!(error instanceof TooWide) || lanes === 1) throw error;
-        items.length = 0;
-        level.inductions.clear();
-        level.ends.length = 0;
-      }
+      if (lanes > 1 && this.attempt(() => write(lanes))) return lanes;
+      level.inductions.clear();
+      level.ends.length = 0;
     }
-    throw new IngotError('DeviceFault', 'no number of lanes can be written');
+    write(1);
+    return 1;
   }
 }
