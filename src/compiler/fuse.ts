@@ -55,8 +55,7 @@ interface Rows {
 const ROW_ELEMENTS = 65536;
 const ENOUGH_ROWS = 16;
 
-/** Each loop over a row computes anew what the ones before it have computed; more of these is too much. */
-const REPEATED = 1;
+/** Each loop over a row computes anew what the ones before it have computed: not these, which take longer than memory. */
 const costly: ReadonlySet<Op['name']> = new Set([
   ...(['atan2', 'cbrt', 'cosine', 'exponential', 'exponential_minus_one', 'log', 'log_plus_one', 'logistic'] as const),
   ...(['power', 'remainder', 'rsqrt', 'sine', 'tan', 'tanh'] as const),
@@ -295,10 +294,8 @@ function rowsOf(op: Op): Rows | undefined {
 const isOf = (rows: Rows, shape: readonly Dim[]) => sameShape(rows.shape, shape) || sameShape(rows.kept, shape);
 
 /** Whether what a group computes along its rows may be computed once more. */
-function isCheap({ ops }: Draft, rows: Rows): boolean {
-  const repeated = ops.filter((op) => costly.has(op.name) && sameShape(shapeOf(op.results[0]), rows.shape));
-  return repeated.length <= REPEATED;
-}
+const isCheap = ({ ops }: Draft, rows: Rows) =>
+  !ops.some((op) => costly.has(op.name) && sameShape(shapeOf(op.results[0]), rows.shape));
 
 function shapeOf(value: Value | undefined): readonly Dim[] {
   return value?.type.kind === 'tensor' ? value.type.shape : [];
