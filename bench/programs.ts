@@ -1,13 +1,16 @@
 /**
  * Elementwise programs, reductions and data movement on arrays larger than the caches, as a program runs on the CPU device: bytes
- * that have to be read and written a second, beside what a copy, or for reductions a loop that only reads, gets in the
- * same run. `node dist/bench/programs.js [THREADS]`. Each figure is the best of several rounds.
+ * that have to be read and written a second, beside what a loop written by hand gets that reads one array, copies one, or adds two. All take
+ * turns, and each figure is the best of the rounds: bandwidth changes from one moment to the next where others use the machine.
+ * `node dist/bench/programs.js [THREADS [ROUNDS [NAME]]]`.
  */
 import { availableParallelism, loadavg } from 'node:os';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
-import { copyKernel, readKernel } from '../src/devices/cpu/limit-kernels.ts';
+import { addKernel, copyKernel, readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
-import { createTeam, type Launch } from '../src/devices/cpu/team.ts';
+import type { Memory } from '../src/devices/cpu/os/os.ts';
+import { createTeam, type Team } from '../src/devices/cpu/team.ts';
+import type { Device, DeviceBuffer } from '../src/devices/device.ts';
 import { type Builder, ProgramBuilder } from '../src/ir/build.ts';
 import type { Parameter, Value } from '../src/ir/program.ts';
 import { type TensorType, tensor } from '../src/ir/types.ts';
@@ -20,28 +23,37 @@ if (!found.usable) {
 }
 const { system } = found;
 const threads = Number(process.argv[2] ?? Math.min(2, availableParallelism()));
-const milliseconds = 400;
+const rounds = Number(process.argv[3] ?? 12);
+const chosen = process.argv[4] ?? '';
 
 const [rows, columns] = [8192, 4096];
 const matrix = tensor('f32', [rows, columns]);
 const row = tensor('f32', [columns]);
 const column = tensor('f32', [rows]);
 
+/** By the streams of a program: what moves bytes alone, from and to arrays as large, and how many arrays it touches. */
+const limits = {
+  read: { kernel: readKernel, arrays: 1 },
+  copy: { kernel: copyKernel, arrays: 2 },
+  add: { kernel: addKernel, arrays: 3 },
+} as const;
+type Limit = keyof typeof limits;
+
 interface Case {
   readonly name: string;
   readonly inputs: readonly TensorType[];
   readonly output: TensorType;
-  readonly limit: 'copy' | 'read';
+  readonly limit: Limit;
   build(b: Builder, ...inputs: Value[]): Value;
 }
 
 const cases: readonly Case[] = [
-  { name: 'add', inputs: [matrix, matrix], output: matrix, limit: 'copy', build: (b, x, y) => b.add(x, y) },
+  { name: 'add', inputs: [matrix, matrix], output: matrix, limit: 'add', build: (b, x, y) => b.add(x, y) },
   {
     name: 'a chain of five',
     inputs: [matrix, matrix],
     output: matrix,
-    limit: 'copy',
+    limit: 'add',
     build: (b, x, y) => b.maximum(b.subtract(b.multiply(b.add(x, y), x), y), b.negate(x)),
   },
   {
@@ -95,71 +107,86 @@ const cases: readonly Case[] = [
 const bytesOf = ({ element, shape }: TensorType) =>
   elementBytes(element) * shape.reduce<number>((product, dim) => product * (dim as number), 1);
 
-/** Of a work that says how many seconds it took. */
-async function best(work: () => Promise<number> | number): Promise<number> {
-  let least = Number.POSITIVE_INFINITY;
-  const end = performance.now() + milliseconds;
-  for (let round = 0; round < 3 || performance.now() < end; round++) least = Math.min(least, await work());
-  return least;
-}
+/** Returns seconds. */
+type Run = () => Promise<number>;
 
-/** Bytes moved a second: of a copy what is read and what is written. */
-async function limits(): Promise<{ readonly copy: number; readonly read: number }> {
-  const bytes = bytesOf(matrix);
-  using team = createTeam(system, { threads });
-  using from = system.mapMemory(bytes, { huge: true, prefault: true });
-  using to = system.mapMemory(bytes, { huge: true, prefault: true });
-  using block = system.mapMemory(64);
+/** The kernels of `limits` by themselves. */
+function limitRuns(team: Team, arrays: readonly Memory[], block: Memory): Record<Limit, Run> {
   const words = new BigUint64Array(block.bytes().buffer);
-  const rate = async (text: Uint8Array, args: readonly number[], moved: number) => {
-    using code = system.mapCode(text);
-    words.set(args.map(BigInt));
-    const launch: Launch = { kind: 'kernel', code, offset: 0, argument: { memory: block, offset: 0 }, barrier: true };
-    using list = team.list([launch]);
-    const run = () => {
+  const runOf = ({ kernel, arrays: count }: (typeof limits)[Limit]): Run => {
+    const code = system.mapCode(kernel());
+    const list = team.list([
+      { kind: 'kernel', code, offset: 0, argument: { memory: block, offset: 0 }, barrier: true },
+    ]);
+    return async () => {
+      words.set([...arrays.slice(0, count).map(({ address }) => BigInt(address)), BigInt(bytesOf(matrix))]);
       const start = performance.now();
       team.wait(team.submit(list), Number.POSITIVE_INFINITY);
       return (performance.now() - start) / 1000;
     };
-    return moved / (await best(run));
   };
-  return {
-    copy: await rate(copyKernel(), [to.address, from.address, bytes], 2 * bytes),
-    read: await rate(readKernel(), [from.address, bytes], bytes),
-  };
+  return { read: runOf(limits.read), copy: runOf(limits.copy), add: runOf(limits.add) };
 }
 
-async function measure({ inputs, output, build }: Case): Promise<number> {
-  await using device = createCpuDevice(system, { threads, profile: true });
+/** Programs of one device over the same inputs. */
+async function programRun(
+  device: Device,
+  states: ReadonlyMap<TensorType, readonly DeviceBuffer[]>,
+  { inputs, build }: Case,
+) {
   const parameters = inputs.map((type, i): Parameter => ({ name: `p${i}`, type, role: 'state' }));
   const program = new ProgramBuilder().program(
     parameters,
     (b, values) => ({ out: build(b, ...inputs.map((_, i) => values[`p${i}`] as Value)) }),
     {},
   );
-  using executable = await device.compile(program);
+  const executable = await device.compile(program);
   const state = new Map(
-    await Promise.all(parameters.map(async ({ name, type }) => [name, await device.allocate(type, 'state')] as const)),
+    inputs.map((type, i) => [`p${i}`, states.get(type)?.at(inputs.indexOf(type) === i ? 0 : 1) as DeviceBuffer]),
   );
-  for (const buffer of state.values()) device.write(buffer, new Float32Array(bytesOf(buffer.type) / 4).fill(0.7));
-  using bound = await device.bind(executable, new Map(), state);
-  const seconds = await best(async () => {
+  const bound = await device.bind(executable, new Map(), state);
+  return async () => {
     await device.wait(device.submit(bound, new Map(), {}), Number.POSITIVE_INFINITY);
     // Not what it takes to hand the results to JavaScript.
     return device.profile().kernels.reduce((sum, kernel) => sum + kernel.seconds, 0);
-  });
-  for (const buffer of state.values()) buffer[Symbol.dispose]();
-  return [...inputs, output].reduce((sum, type) => sum + bytesOf(type), 0) / seconds;
+  };
 }
 
-const limit = await limits();
-const gigabytes = (rate: number) => (rate / 1e9).toFixed(1).padStart(6);
+const bytes = bytesOf(matrix);
+using team = createTeam(system, { threads });
+const arrays = Array.from({ length: 3 }, () => system.mapMemory(bytes, { huge: true, prefault: true }));
+using block = system.mapMemory(64);
+await using device = createCpuDevice(system, { threads, profile: true });
+const states = new Map<TensorType, DeviceBuffer[]>();
+for (const type of [matrix, matrix, row]) {
+  const buffer = await device.allocate(type, 'state');
+  device.write(buffer, new Float32Array(bytesOf(type) / 4).fill(0.7));
+  states.set(type, [...(states.get(type) ?? []), buffer]);
+}
+
+interface Turn {
+  readonly name: string;
+  readonly moved: number;
+  readonly run: Run;
+  readonly limit?: Limit;
+  best: number;
+}
+const turns: Turn[] = Object.entries(limitRuns(team, arrays, block)).map(([name, run]) => {
+  return { name, moved: limits[name as Limit].arrays * bytes, run, best: 0 };
+});
+for (const one of cases.filter(({ name }) => name.includes(chosen))) {
+  const moved = [...one.inputs, one.output].reduce((sum, type) => sum + bytesOf(type), 0);
+  turns.push({ name: one.name, moved, run: await programRun(device, states, one), limit: one.limit, best: 0 });
+}
+for (let round = 0; round < rounds; round++) {
+  for (const turn of turns) turn.best = Math.max(turn.best, turn.moved / (await turn.run()));
+}
+
 console.log(
   `${system.cpuFeatures().model.trim()}, ${threads} threads, load ${loadavg()[0]?.toFixed(1)}; GB/s, [${rows}, ${columns}] of f32`,
 );
-console.log(`copy ${gigabytes(limit.copy)}   read ${gigabytes(limit.read)}`);
-for (const one of cases) {
-  const rate = await measure(one);
-  const share = `${((100 * rate) / limit[one.limit]).toFixed(0)}%`;
-  console.log(`${one.name.padEnd(18)} ${gigabytes(rate)} ${share.padStart(6)} of ${one.limit}`);
+for (const { name, best, limit } of turns) {
+  const most = turns.find((turn) => turn.name === limit && turn.limit === undefined)?.best;
+  const share = most === undefined ? '' : `${((100 * best) / most).toFixed(0)}% of ${limit}`;
+  console.log(`${name.padEnd(18)} ${(best / 1e9).toFixed(1).padStart(6)}  ${share}`);
 }

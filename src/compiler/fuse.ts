@@ -1,16 +1,17 @@
 /**
  * Groups of ops that one kernel computes, so that what lies between them never reaches memory: chains of elementwise ops
- * with their broadcasts, reductions at the end of such a chain, matrix products with what comes before and after them.
+ * with their broadcasts, reductions of such a chain and what is computed with them for the same rows (softmax, norms: a row
+ * stays in the cache from the first of its loops to the last), matrix products with what comes before and after them.
  * The result describes; kernels are lowered from it. An op is in one group; nothing is computed twice.
  *
  * Groups grow along the program order (as in XLA's instruction fusion): an op joins the groups that make its operands if
- * it runs over the same elements and no other group stands between. Nothing moves across a state update or an effect.
+ * it runs over the same elements or rows and no other group stands between. Nothing moves across a state update or an effect.
  */
 import { compositePrefix } from '../composites/composite.ts';
 import { quantizedDotComposite } from '../composites/quantized_dot.ts';
 import { elementwise } from '../ir/ops/elementwise.ts';
 import type { Op, Program, Region, Value } from '../ir/program.ts';
-import { asTensor, type Dim, sameShape } from '../ir/types.ts';
+import { asTensor, type Dim, maxDim, sameShape } from '../ir/types.ts';
 import { reachable, reads } from '../ir/walk.ts';
 import { opOperations, valueBytes } from './cost.ts';
 import { type InPlace, planState } from './state.ts';
@@ -44,12 +45,32 @@ export function fuse(program: Program): ReadonlyMap<Region, readonly Group[]> {
   return found;
 }
 
+/** What reductions over trailing dimensions go along: the shape of operands, and of results. */
+interface Rows {
+  readonly shape: readonly Dim[];
+  readonly kept: readonly Dim[];
+}
+
+/** Elements of a row that is worth keeping in a cache, and rows that are enough for threads to share. */
+const ROW_ELEMENTS = 65536;
+const ENOUGH_ROWS = 16;
+
+/** Each loop over a row computes anew what the ones before it have computed: not these, which take longer than memory. */
+const costly: ReadonlySet<Op['name']> = new Set([
+  ...(['atan2', 'cbrt', 'cosine', 'exponential', 'exponential_minus_one', 'log', 'log_plus_one', 'logistic'] as const),
+  ...(['power', 'remainder', 'rsqrt', 'sine', 'tan', 'tanh'] as const),
+]);
+
+type Joined = Pick<Draft, 'kind' | 'shape' | 'rows'>;
+
 /** A group that grows. */
 interface Draft {
   kind: GroupKind;
   ops: Op[];
   /** Elements that its loops run over; grows with a broadcast of what it has computed. */
   shape: readonly Dim[];
+  /** Of the reductions in it. */
+  rows?: Rows | undefined;
   /** All groups that must run before it. */
   before: Set<Draft>;
 }
@@ -111,7 +132,9 @@ class Fusion {
   }
 
   #place(op: Op): void {
-    const draft: Draft = { kind: this.#kind(op), ops: [op], shape: shapeOf(op.results.at(0)), before: new Set() };
+    const kind = this.#kind(op);
+    const rows = kind === 'reduce' ? rowsOf(op) : undefined;
+    const draft: Draft = { kind, ops: [op], shape: shapeOf(op.results.at(0)), rows, before: new Set() };
     for (const value of reads(op)) {
       const maker = this.#maker(value);
       if (maker === undefined) continue;
@@ -143,7 +166,7 @@ class Fusion {
   }
 
   /** Kind and loops of the group that `op` and what it has joined make with the group of an operand; undefined if none. */
-  #join(op: Op, operand: Value, maker: Draft, own: Draft): Pick<Draft, 'kind' | 'shape'> | undefined {
+  #join(op: Op, operand: Value, maker: Draft, own: Draft): Joined | undefined {
     const made = shapeOf(operand);
     switch (own.kind) {
       case 'elementwise':
@@ -151,6 +174,12 @@ class Fusion {
           // After a product: what runs over its result. A second product keeps a group of its own.
           const plain = op.name !== 'broadcast_in_dim' && op.name !== 'reshape';
           return plain && sameShape(own.shape, maker.shape) ? { kind: 'dot', shape: maker.shape } : undefined;
+        }
+        if (maker.kind === 'reduce') {
+          const same = sameShape(made, own.shape) ? op.name !== 'reshape' : continues(op, made);
+          return same && maker.rows !== undefined && isOf(maker.rows, own.shape) && isCheap(maker, maker.rows)
+            ? { kind: 'reduce', shape: own.shape, rows: maker.rows }
+            : undefined;
         }
         if (maker.kind !== 'elementwise' || !sameShape(made, maker.shape)) return undefined;
         return sameShape(own.shape, maker.shape) || continues(op, made) ? own : undefined;
@@ -161,10 +190,18 @@ class Fusion {
         }
         // After it: other operands of what has joined the product.
         return maker.kind === 'elementwise' && op !== own.ops[0] && sameShape(maker.shape, own.shape) ? own : undefined;
-      case 'reduce':
-        return maker.kind === 'elementwise' && operand === op.operands[0] && sameShape(made, maker.shape)
-          ? own
-          : undefined;
+      case 'reduce': {
+        // A reduction's initial value is no part of its loops.
+        if (op.name === 'reduce' && operand !== op.operands[0]) return undefined;
+        if (maker.kind === 'elementwise') {
+          const over = op.name === 'reduce' ? made : own.shape;
+          return sameShape(made, maker.shape) && sameShape(over, maker.shape) ? own : undefined;
+        }
+        const { rows } = own;
+        if (maker.kind !== 'reduce' || rows === undefined || maker.rows === undefined) return undefined;
+        const same = sameShape(rows.shape, maker.rows.shape) && sameShape(rows.kept, maker.rows.kept);
+        return same && isOf(rows, made) && isCheap(maker, rows) ? own : undefined;
+      }
       case 'data':
       case 'single':
         return undefined;
@@ -183,9 +220,10 @@ class Fusion {
     );
   }
 
-  #merge(maker: Draft, own: Draft, { kind, shape }: Pick<Draft, 'kind' | 'shape'>): void {
+  #merge(maker: Draft, own: Draft, { kind, shape, rows }: Joined): void {
     maker.kind = kind;
     maker.shape = shape;
+    maker.rows = rows;
     maker.ops.push(...own.ops);
     for (const op of own.ops) this.#groupOf.set(op, maker);
     for (const earlier of own.before) maker.before.add(earlier);
@@ -240,6 +278,24 @@ function kindOf(op: Op): GroupKind {
       return Object.hasOwn(elementwise, op.name) ? 'elementwise' : 'single';
   }
 }
+
+/** Undefined where it is over other dimensions, or what follows is better off with loops of its own. */
+function rowsOf(op: Op): Rows | undefined {
+  if (op.name !== 'reduce') return undefined;
+  const { shape } = asTensor(op.operands[0].type);
+  const { shape: kept } = asTensor(op.results[0].type);
+  const count = (dims: readonly Dim[]) => dims.reduce<number>((product, dim) => product * maxDim(dim), 1);
+  const trailing = op.attributes.dimensions.every((d) => d >= kept.length);
+  const enough = kept.some((dim) => typeof dim !== 'number') || count(kept) >= ENOUGH_ROWS;
+  return trailing && enough && count(shape.slice(kept.length)) <= ROW_ELEMENTS ? { shape, kept } : undefined;
+}
+
+/** Whether a shape is that of rows, or has an element a row. */
+const isOf = (rows: Rows, shape: readonly Dim[]) => sameShape(rows.shape, shape) || sameShape(rows.kept, shape);
+
+/** Whether what a group computes along its rows may be computed once more. */
+const isCheap = ({ ops }: Draft, rows: Rows) =>
+  !ops.some((op) => costly.has(op.name) && sameShape(shapeOf(op.results[0]), rows.shape));
 
 function shapeOf(value: Value | undefined): readonly Dim[] {
   return value?.type.kind === 'tensor' ? value.type.shape : [];

@@ -9,7 +9,7 @@ import { planState } from '../../src/compiler/state.ts';
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Op, Parameter, Program, Value } from '../../src/ir/program.ts';
-import { type Dim, tensor } from '../../src/ir/types.ts';
+import { asTensor, type Dim, tensor } from '../../src/ir/types.ts';
 import { reads } from '../../src/ir/walk.ts';
 import { decisions, randomProgram } from './random-program.ts';
 
@@ -54,6 +54,14 @@ function groupsOf(body: (b: Builder, v: Values) => Readonly<Record<string, Value
     );
 }
 
+/** Over the last of two dimensions. */
+function softmax(b: Builder, x: Value): Value {
+  const { shape } = asTensor(x.type);
+  const over = (value: Value) => b.broadcast(value, shape, [0]);
+  const e = b.exponential(b.subtract(x, over(b.reduce('maximum', x, Number.NEGATIVE_INFINITY, [1]))));
+  return b.divide(e, over(b.reduce('add', e, 0, [1])));
+}
+
 const dot = (b: Builder, x: Value, w: Value) => b.dot(x, w, { contract: [[1, 1]] });
 const cases: readonly [
   name: string,
@@ -64,7 +72,26 @@ const cases: readonly [
   [
     'a norm: the sum of squares, then all that is done with it',
     (b, { x, n }) => ({ out: rmsNorm(b, x, n, 1e-5) }),
-    ['reduce: multiply reduce', 'elementwise: multiply add rsqrt broadcast_in_dim multiply broadcast_in_dim multiply'],
+    ['reduce: multiply reduce multiply add rsqrt broadcast_in_dim multiply broadcast_in_dim multiply'],
+  ],
+  [
+    'softmax, but for the exponential, which is not computed twice',
+    (b, { x }) => ({ out: softmax(b, x) }),
+    ['reduce: reduce broadcast_in_dim subtract exponential', 'reduce: reduce broadcast_in_dim divide'],
+  ],
+  [
+    'two reductions of the same rows',
+    (b, { x }) => {
+      const over = (value: Value) => b.broadcast(value, [T, 8], [0]);
+      const centered = b.subtract(x, over(b.reduce('add', x, 0, [1])));
+      return { out: b.multiply(centered, over(b.reduce('add', b.multiply(centered, centered), 0, [1]))) };
+    },
+    ['reduce: reduce broadcast_in_dim subtract multiply reduce broadcast_in_dim multiply'],
+  ],
+  [
+    'few rows keep their threads apart',
+    (b, { w }) => ({ out: softmax(b, w) }),
+    ['reduce: reduce', 'reduce: broadcast_in_dim subtract exponential reduce', 'elementwise: broadcast_in_dim divide'],
   ],
   [
     'a product with activations before it and bias and residual after it',
@@ -85,8 +112,8 @@ const cases: readonly [
     'no group around another',
     (b, { x }) => {
       const twice = b.add(x, x);
-      const sum = b.reduce('add', twice, 0, [1]);
-      return { out: b.multiply(b.broadcast(sum, [T, 8], [0]), twice) };
+      const sum = b.reduce('add', twice, 0, [0]);
+      return { out: b.multiply(b.broadcast(sum, [T, 8], [1]), twice) };
     },
     ['reduce: add reduce', 'elementwise: broadcast_in_dim multiply'],
   ],

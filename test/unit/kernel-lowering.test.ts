@@ -52,23 +52,25 @@ const cases: readonly [string, string[], string][] = [
   ],
   [
     'what belongs to a row is computed once a row',
-    kernelsOf((b, { x, scale }) => ({ out: rmsNorm(b, x, scale, 0.5) })).slice(-1),
-    `kernel divide_add_rsqrt_multiply (T)
+    kernelsOf((b, { x, scale }) => ({ out: rmsNorm(b, x, scale, 0.5) })),
+    `kernel multiply_reduce_divide_add_rsqrt_multiply (T)
   write out0: f32[32]
-  read in0: f32[4]
-  read in1: f32[32]
-  read in2: f32[8]
+  read in0: f32[32]
+  read in1: f32[8]
   parallel i0 < T
-    let v3: f32 = in0[i0]
-    let v4: f32 = (v3 / 8:f32)
-    let v5: f32 = (v4 + 0.5:f32)
-    let v6: f32 = rsqrt(v5)
+    let sum6: f32 = add from 0:f32 over r3 < 8
+      let v4: f32 = in0[((i0 * 8) + r3)]
+      let v5: f32 = (v4 * v4)
+      of v5
+    let v7: f32 = (sum6 / 8:f32)
+    let v8: f32 = (v7 + 0.5:f32)
+    let v9: f32 = rsqrt(v8)
     vector i1 < 8
-      let v2: f32 = in1[((i0 * 8) + i1)]
-      let v7: f32 = (v2 * v6)
-      let v8: f32 = in2[i1]
-      let v9: f32 = (v7 * v8)
-      out0[((i0 * 8) + i1)] = v9`,
+      let v2: f32 = in0[((i0 * 8) + i1)]
+      let v10: f32 = (v2 * v9)
+      let v11: f32 = in1[i1]
+      let v12: f32 = (v10 * v11)
+      out0[((i0 * 8) + i1)] = v12`,
   ],
   [
     'what is only moved is moved as words',

@@ -22,6 +22,40 @@ test('random programs have the bits of the reference device', async () => {
   );
 });
 
+test('rows that are reduced and then computed with: one kernel, the bits of the reference device', async () => {
+  const T = { sym: 'T', max: 4 } as const;
+  for (const [shape, kept, reduced] of [
+    [[T, 19], [T], [1]],
+    [[20, 1], [20], [1]],
+    [[4, 5, 6], [4, 5], [2]],
+    [[16, 3, 6], [16], [1, 2]],
+  ] as const) {
+    const type = tensor('f32', shape);
+    const parameters = [
+      { name: 'x', type, role: 'input' },
+      { name: 'y', type, role: 'input' },
+    ] as const satisfies readonly Parameter[];
+    const leading = kept.map((_, i) => i);
+    const program = new ProgramBuilder().program(parameters, (b, { x, y }) => {
+      const over = (value: Value) => b.broadcast(value, shape, leading);
+      const sum = (value: Value) => b.reduce('add', value, 0, reduced);
+      const h = b.add(x, y);
+      const mean = sum(h);
+      const centered = b.subtract(h, over(mean));
+      const deviation = b.unary('sqrt', sum(b.multiply(centered, centered)));
+      return { h, mean, deviation, out: b.divide(centered, over(deviation)) };
+    });
+    const plan = planProgram(program);
+    assert.deepEqual(
+      plan.main.steps.map((step) => (step.kind === 'launch' ? step.kernel.name : step.kind)),
+      ['add_reduce_subtract_multiply_reduce_sqrt_divide'],
+    );
+    for (const dims of [{ T: 1 }, { T: 4 }]) {
+      assert.deepEqual(await execute(program, 3, dims, {}, createPlanDevice()), await execute(program, 3, dims));
+    }
+  }
+});
+
 test('a loop may hand on its values in another order: none is overwritten before it is read', async () => {
   const parameters = [
     { name: 'x', type: tensor('f32', [3]), role: 'input' },

@@ -97,6 +97,8 @@ interface Choices {
   readonly inputs: readonly Value[];
   readonly name: string;
   readonly updates: boolean;
+  /** Its loops are over rows, and what is reduced is a number a row. */
+  readonly afterFolds: boolean;
 }
 
 class GroupLowering {
@@ -138,8 +140,8 @@ class GroupLowering {
     return this.#elements(this.#group.outputs);
   }
 
-  /** Lanes need statements without branches; what sums neighbours runs in lanes by itself. */
-  #isStraight(): boolean {
+  /** Lanes need statements without branches; what sums neighbours runs in lanes by itself, unless it is done before the loop in lanes. */
+  #isStraight(afterFolds: boolean): boolean {
     return this.#group.ops.every((op) => {
       const branches = (region: Parameters<typeof walk>[0]): boolean =>
         [...walk(region)].some((inner) => {
@@ -148,18 +150,18 @@ class GroupLowering {
           return func !== undefined && branches(func);
         });
       if (op.regions.some(branches)) return false;
-      if (op.name !== 'reduce') return true;
+      if (op.name !== 'reduce' || afterFolds) return true;
       return !op.attributes.dimensions.includes(shapeOf(op.operands[0]).length - 1);
     });
   }
 
   #kernel(
     outputs: readonly Value[],
-    { moved, inputs = this.#inputs, name = this.#name, updates = false }: Partial<Choices>,
+    { moved, inputs = this.#inputs, name = this.#name, updates = false, afterFolds = false }: Partial<Choices>,
     write: (outs: readonly Buffer[], kernel: KernelParts) => void,
   ): Launch {
     const words = moved !== undefined && !moved.some(isWritten) ? new Set([...moved, ...outputs]) : undefined;
-    const options = { straight: this.#isStraight(), updates, ...(words && { moved: words }) };
+    const options = { straight: this.#isStraight(afterFolds), updates, ...(words && { moved: words }) };
     return buildKernel(name, this.#program, this.#memory, inputs, outputs, options, write);
   }
 
@@ -171,12 +173,14 @@ class GroupLowering {
     if (wanted.length === 0) return [];
     const size = (value: Value) => maxElements(asTensor(value.type));
     const folded = wanted.find(({ owner }) => owner.kind === 'op' && owner.name === 'reduce');
-    const main = folded ?? wanted.reduce((best, value) => (size(value) >= size(best) ? value : best));
+    const largest = wanted.reduce((best, value) => (size(value) >= size(best) ? value : best));
+    const afterFolds = this.#isAfterFold(largest);
+    const main = afterFolds ? largest : (folded ?? largest);
     const shape = shapeOf(main);
     const [op] = this.#group.ops;
     const moved = this.#group.ops.length === 1 ? movedOperands(op) : undefined;
     const left: Value[] = [];
-    const launch = this.#kernel(wanted, { moved }, (outs, { scope, straight }) => {
+    const launch = this.#kernel(wanted, { moved, afterFolds }, (outs, { scope, straight }) => {
       loopNest(scope, shape, straight, (inner, index) => {
         const order = [main, ...wanted.toReversed().filter((value) => value !== main)];
         const stores = order.flatMap((value) => {
@@ -193,6 +197,17 @@ class GroupLowering {
     });
     if (left.length === 0) return [launch];
     return [...this.#elements(wanted.filter((value) => !left.includes(value))), ...this.#elements(left)];
+  }
+
+  /** Whether the value is computed with what the group has reduced to fewer elements: a number for each of its rows. */
+  #isAfterFold(value: Value): boolean {
+    const needed = new Set<Value>([value]);
+    for (const op of this.#group.ops.toReversed()) {
+      if (!op.results.some((result) => needed.has(result))) continue;
+      if (op.name === 'reduce' && !sameShape(shapeOf(op.results[0]), shapeOf(value))) return true;
+      for (const operand of op.operands) needed.add(operand);
+    }
+    return false;
   }
 
   /** A reshape of an input that lies in the input's memory. */

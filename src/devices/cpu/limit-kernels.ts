@@ -13,6 +13,7 @@ import {
   r8,
   r9,
   r10,
+  r11,
   rax,
   rcx,
   rdi,
@@ -32,7 +33,7 @@ const step = 512;
 /** A loop over a thread's part of `arguments[length]` bytes; `emit` gets what moves a step at a time: `arguments[..]` + part. */
 function overMemory(pointers: number, emit: (a: Assembler, at: readonly Mem[]) => void): Uint8Array {
   const a = new Assembler();
-  const moving = [rax, r9].slice(0, pointers);
+  const moving = [rax, r9, r11].slice(0, pointers);
   a.emit('mov', r10, rdx);
   a.emit('mov', esi, esi);
   a.emit('mov', rax, ptr(rdi, 8 * pointers));
@@ -75,6 +76,17 @@ export function copyKernel(): Uint8Array {
   return overMemory(2, (a, [to, from]) => {
     for (let i = 0; i < step / 32; i += 8) {
       for (let j = 0; j < 8; j++) a.emit('vmovdqu', ymm(j), offset(from, 32 * (i + j)));
+      for (let j = 0; j < 8; j++) a.emit('vmovntdq', offset(to, 32 * (i + j)), ymm(j));
+    }
+  });
+}
+
+/** Adds arrays of f32: `arguments[3]` bytes, at least 512 for each thread, at `arguments[1]` and `[2]`, to `arguments[0]` past the caches. */
+export function addKernel(): Uint8Array {
+  return overMemory(3, (a, [to, one, two]) => {
+    for (let i = 0; i < step / 32; i += 8) {
+      for (let j = 0; j < 8; j++) a.emit('vmovups', ymm(j), offset(one, 32 * (i + j)));
+      for (let j = 0; j < 8; j++) a.emit('vaddps', ymm(j), ymm(j), offset(two, 32 * (i + j)));
       for (let j = 0; j < 8; j++) a.emit('vmovntdq', offset(to, 32 * (i + j)), ymm(j));
     }
   });

@@ -4,6 +4,7 @@
  * registers (`machine.ts`); `allocate.ts` chooses registers and hands the instructions to the assembler.
  */
 import type { Axis, Buffer, Kernel, Statement } from '../../../compiler/kernel/language.ts';
+import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { Assembler } from '../asm/assembler.ts';
 import type { Label } from '../asm/operands.ts';
@@ -15,6 +16,7 @@ import { ScalarIntegers } from './scalar-integers.ts';
 import { Scope } from './scope.ts';
 import { type Bound, Statements } from './statements.ts';
 import { STREAM_ALIGNMENT, STREAMED_BYTES, Streams } from './streaming.ts';
+import { type Tiling, tilingOf, writeTile } from './tiles.ts';
 import { Values } from './values.ts';
 
 /** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type, and a multiple of all lanes. */
@@ -93,30 +95,12 @@ function writeStreamed(kernel: Kernel, writer: Statements, streams: Streams, tea
   if (streams.buffers.size === 0) items.length = 0;
 }
 
-/** Whether a statement writes memory. */
-function stores(s: Statement): boolean {
-  switch (s.kind) {
-    case 'store':
-      return true;
-    case 'for':
-    case 'reduce':
-      return s.body.some(stores);
-    case 'if':
-      return s.body.some(stores) || s.otherwise.some(stores);
-    case 'while':
-      return s.before.some(stores) || s.body.some(stores);
-    case 'let':
-    case 'set':
-      return false;
-    default:
-      return s satisfies never;
-  }
-}
+const stores = (list: readonly Statement[]) => [...statementsOf(list)].some(({ kind }) => kind === 'store');
 
 /** What threads run: each what stands before the loop that they share; false if there is no such loop. */
 function writeShared(body: readonly Statement[], writer: Statements, integers: ScalarIntegers, team: Team): boolean {
   const last = body.at(-1);
-  if (last?.kind !== 'for' || last.axis.kind === 'serial' || body.slice(0, -1).some(stores)) return false;
+  if (last?.kind !== 'for' || last.axis.kind === 'serial' || stores(body.slice(0, -1))) return false;
   writer.list(body.slice(0, -1));
   const axes: Axis[] = [];
   let inner: readonly Statement[] = [last];
@@ -132,12 +116,27 @@ function writeShared(body: readonly Statement[], writer: Statements, integers: S
     axes.push(first.axis);
     inner = first.body;
   }
+  const tiling = tilingOf(axes, inner);
+  if (tiling !== undefined && writeShareInTiles(writer, integers, team, tiling)) return true;
   const bounds = axes.map((axis) => writer.bound(axis.extent));
   const [start, end] = shareOf(writer, integers, team, bounds, 1);
   const [only] = axes;
   if (axes.length === 1 && only !== undefined) writer.serialLoop(only, start, end, () => writer.list(inner));
   else writeNest(writer, integers, axes, bounds, start, end, () => writer.list(inner));
   return true;
+}
+
+/** Threads share tiles. False, and nothing written, where the body cannot run in lanes. */
+function writeShareInTiles(writer: Statements, integers: ScalarIntegers, team: Team, tiling: Tiling): boolean {
+  return writer.attempt(() => {
+    const bounds = [
+      ...tiling.outer.map((axis) => writer.bound(axis.extent)),
+      ...tiling.sides.map(({ tiles }) => tiles),
+    ];
+    const [start, end] = shareOf(writer, integers, team, bounds, 1);
+    const counters = [...tiling.outer, ...tiling.sides.map(({ counter }) => counter)];
+    writeNest(writer, integers, counters, bounds, start, end, () => writeTile(writer, tiling));
+  });
 }
 
 /** First and last + 1 of this thread's part of a product of extents, in multiples of `unit`. */

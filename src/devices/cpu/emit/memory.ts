@@ -5,6 +5,7 @@
 
 import type { ScalarElement, ScalarType } from '../../../compiler/kernel/language.ts';
 import { elementBytes, elementTypes } from '../../../numerics/element-types.ts';
+import type { Mnemonic } from '../asm/tables.ts';
 import type { LaneBits, LaneCode } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';
 import { type Address, d, q, type Register, sizedAt, view } from './machine.ts';
@@ -51,20 +52,23 @@ export function storeScalar(code: LaneCode, element: ScalarElement, value: Regis
   m.emit('mov', to, view(bits, (bytes * 8) as 8 | 16 | 32 | 64));
 }
 
-/** Neighbours, one a lane. */
-export function loadLanes(code: LaneCode, element: ScalarElement, from: Address): Register {
-  const lane = laneBitsOf(element);
+/** What puts neighbours into lanes, one a lane. */
+export function loadingOf(element: ScalarElement): Mnemonic {
+  const signed = integerType(element)?.signed ?? false;
   switch (elementBytes(element)) {
     case 8:
     case 4:
-      return code.fromMemory('vmovups', lane, from);
+      return 'vmovups';
     case 2:
-      return code.fromMemory(element === 'i16' ? 'vpmovsxwd' : 'vpmovzxwd', 32, from);
-    default: {
-      const signed = integerType(element)?.signed ?? false;
-      return valuesOfBytes(code, element, code.fromMemory(signed ? 'vpmovsxbd' : 'vpmovzxbd', 32, from));
-    }
+      return signed ? 'vpmovsxwd' : 'vpmovzxwd';
+    default:
+      return signed ? 'vpmovsxbd' : 'vpmovzxbd';
   }
+}
+
+/** Neighbours, one a lane. */
+export function loadLanes(code: LaneCode, element: ScalarElement, from: Address): Register {
+  return valuesOfBytes(code, element, code.fromMemory(loadingOf(element), laneBitsOf(element), from));
 }
 
 /** Lanes `stride` elements apart; nothing between them is touched. Undefined where there is no code for it. */
@@ -79,11 +83,7 @@ export function gatherLanes(
   const step = stride * bytes;
   if (bytes >= 4) return code.gather(laneBitsOf(element), pointer(code, from), code.offsets(step), 1);
   if (code.active !== undefined) return undefined;
-  const signed = integerType(element)?.signed ?? false;
-  const [insert, spread] =
-    bytes === 2
-      ? (['vpinsrw', signed ? 'vpmovsxwd' : 'vpmovzxwd'] as const)
-      : (['vpinsrb', signed ? 'vpmovsxbd' : 'vpmovzxbd'] as const);
+  const insert = bytes === 2 ? 'vpinsrw' : 'vpinsrb';
   const part = (first: number, wide: LaneCode): Register => {
     let elements = code.zero();
     for (let i = 0; i < wide.lanes; i++) {
@@ -92,13 +92,13 @@ export function gatherLanes(
       elements = next;
     }
     const result = m.register('vec');
-    m.emit(spread, wide.view(result, 32), view(elements, 128));
+    m.emit(loadingOf(element), wide.view(result, 32), view(elements, 128));
     return result;
   };
   // Eight words fill the register that they are collected in.
   const eight = laneCode(m, 8);
   const lanes = bytes * code.lanes <= 16 ? part(0, code) : code.join(part(0, eight), part(8, eight));
-  return bytes === 2 ? lanes : valuesOfBytes(code, element, lanes);
+  return valuesOfBytes(code, element, lanes);
 }
 
 /** An address without an index register. */
@@ -109,8 +109,8 @@ function pointer(code: LaneCode, address: Address): Address {
   return { kind: 'address', base, scale: 1, disp: 0, bits: 0 };
 }
 
-/** i1 as a mask, and 4-bit integers without the high half of their byte. */
-function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Register {
+/** Of elements as they lie in memory: i1 as a mask, and 4-bit integers without the high half of their byte. */
+export function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Register {
   const integer = integerType(element);
   if (integer?.bits === 1) return code.compareIntegers('GT', 32, true, x, code.zero());
   return integer?.bits === 4 ? new LaneIntegers(code).wrap(x, integer) : x;

@@ -11,10 +11,10 @@ import { isFloat, laneBitsOf } from './memory.ts';
 import { integerType } from './scalar-integers.ts';
 import type { Level } from './scope.ts';
 import type { Bound, Statements } from './statements.ts';
-import { TooWide } from './values.ts';
+import { TooWide, type Values } from './values.ts';
 import { laneCode, lanesBelow } from './vector-sets.ts';
 
-const LANES = 16;
+export const LANES = 16;
 
 export function emitReduce(writer: Statements, s: Reduce): void {
   const { values } = writer;
@@ -33,7 +33,7 @@ export function emitReduce(writer: Statements, s: Reduce): void {
 }
 
 /** Loops over all axes, the last the fastest. */
-function nest(writer: Statements, axes: readonly Axis[], write: () => void): void {
+export function nest(writer: Statements, axes: readonly Axis[], write: () => void): void {
   const [axis, ...rest] = axes;
   if (axis === undefined) write();
   else writer.serialLoop(axis, 0, writer.bound(axis.extent), () => nest(writer, rest, write));
@@ -70,15 +70,20 @@ function sumInSlots(writer: Statements, { axes, body, value, init, into }: Reduc
     m.emit('add', d(offset), bytes);
     m.emit('and', d(offset), LANES * bytes - 1);
   });
-  let sums = Array.from({ length: LANES }, (_, i) => slotAt(i));
-  const sum = (a: Address, b: Address) => values.fold('add', into.type, load(a), load(b));
-  while (sums.length > 2) {
-    const half = sums.length / 2;
-    for (let i = 0; i < half; i++) store(sum(sums[i] as Address, sums[i + half] as Address), sums[i] as Address);
-    sums = sums.slice(0, half);
-  }
-  const total = sum(sums[0] as Address, sums[1] as Address);
+  const total = treeOf(values, into.type, (i) => load(slotAt(i)));
   writer.bindRegister(into, values.fold('add', into.type, values.value(init), total), values.lanes);
+}
+
+/** Of the sixteen lanes: l with l + 8, + 4, + 2, + 1, in an order that holds few of them at a time. */
+export function treeOf(
+  values: Values,
+  type: ScalarType,
+  load: (lane: number) => Register,
+  lane = 0,
+  step = 1,
+): Register {
+  const part = (at: number) => (2 * step === LANES ? load(at) : treeOf(values, type, load, at, 2 * step));
+  return values.fold('add', type, part(lane), part(lane + step));
 }
 
 /** Bodies and values of the lanes of one step: of all of them, or those of a mask. */

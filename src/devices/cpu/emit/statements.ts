@@ -2,6 +2,7 @@
 import { IngotError } from '../../../base/errors.ts';
 import type { Axis, Expression, Local, Statement } from '../../../compiler/kernel/language.ts';
 import { statementHead } from '../../../compiler/kernel/print.ts';
+import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
 import type { LaneCount } from './lane-code.ts';
@@ -10,6 +11,7 @@ import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from '
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
 import type { Streams } from './streaming.ts';
+import { foldInStrips, foldingOf } from './strips.ts';
 import { TooWide, type Values } from './values.ts';
 import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 
@@ -22,6 +24,7 @@ export class Statements {
   readonly values: Values;
   /** Where the code being written may store past the caches. */
   streams: Streams | undefined;
+  /** The locals that a `set` changes. */
   readonly #variables: ReadonlySet<Local>;
   /** Registers of variables. */
   readonly #changing = new Set<Register>();
@@ -30,9 +33,7 @@ export class Statements {
     this.machine = machine;
     this.scope = scope;
     this.values = values;
-    const variables = new Set<Local>();
-    findVariables(body, variables);
-    this.#variables = variables;
+    this.#variables = new Set([...statementsOf(body)].flatMap((s) => (s.kind === 'set' ? [s.local] : [])));
   }
 
   list(statements: readonly Statement[]): void {
@@ -235,42 +236,52 @@ export class Statements {
     });
   }
 
-  /**
-   * As many lanes as the body allows; what is left in lanes of which only some are active, or one at a time. `start` is a
-   * multiple of every number of lanes.
-   */
+  /** Turns of an axis in lanes: `start` is a multiple of every number of lanes, and `end` too if it is not the axis' own. */
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
+    const folding = foldingOf(axis, body);
+    if (folding !== undefined) foldInStrips(this, axis, start, end, folding);
+    else this.inLanes(axis, start, end, () => this.list(body));
+  }
+
+  /** As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are active, or one at a time. */
+  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void): void {
     const level = this.open(axis, start);
-    const write = (lanes: LaneCount) =>
+    const loop = (lanes: LaneCount) =>
       this.turns(level, axis, lanes, end, () => {
-        this.values.along(lanes === 1 ? undefined : axis, lanes, () => this.list(body));
+        this.values.along(lanes === 1 ? undefined : axis, lanes, write);
         this.advance(level, axis, lanes);
       });
-    const lanes = this.widest(level, write);
-    if (lanes === 1 || (start === 0 && typeof end === 'number' && end % lanes === 0)) return;
+    const lanes = this.widest(level, loop);
+    const extent = this.scope.linear(axis.extent);
+    if (lanes === 1 || (extent.terms.length === 0 && extent.constant % lanes === 0)) return;
     const masked = this.rest(level, axis, end, (count) =>
-      this.values.along(axis, lanes, () => this.list(body), lanesBelow(this.machine, lanes, count)),
+      this.values.along(axis, lanes, write, lanesBelow(this.machine, lanes, count)),
     );
-    if (!masked) write(1);
+    if (!masked) loop(1);
   }
 
   /** What whole vectors have left of a loop, `count` turns, by one body. False, and nothing written, where that cannot be. */
   rest(level: Level, axis: Axis, end: Bound, write: (count: Register) => void): boolean {
     const { machine: m, scope } = this;
     if (!masksMemory(m)) return false;
-    const items: Item[] = m.block();
-    const done = m.newLabel();
-    const count = m.register('gp');
+    return this.attempt(() =>
+      scope.inside(level, () => {
+        const done = m.newLabel();
+        const count = m.register('gp');
+        m.emit('mov', q(count), typeof end === 'number' ? end : q(end));
+        m.emit('sub', q(count), q(level.counters.get(axis) as Register));
+        m.emit('jle', done);
+        write(count);
+        m.bind(done);
+      }),
+    );
+  }
+
+  /** False, and nothing written, where `write` needs fewer lanes. */
+  attempt(write: () => void): boolean {
+    const items: Item[] = this.machine.block();
     try {
-      m.into(items, () =>
-        scope.inside(level, () => {
-          m.emit('mov', q(count), typeof end === 'number' ? end : q(end));
-          m.emit('sub', q(count), q(level.counters.get(axis) as Register));
-          m.emit('jle', done);
-          write(count);
-          m.bind(done);
-        }),
-      );
+      this.machine.into(items, write);
       return true;
     } catch (error) {
       if (!(error instanceof TooWide)) throw error;
@@ -279,30 +290,14 @@ export class Statements {
     }
   }
 
-  /** Writes with the most lanes that can be, and says how many. */
+  /** Writes with the most lanes that can be, and says how many. @throws TooWide if `write` does so for one. */
   widest(level: Level, write: (lanes: LaneCount) => void): LaneCount {
     for (const lanes of laneCounts[this.machine.vectorBits]) {
-      const items: Item[] = this.machine.block();
-      try {
-        this.machine.into(items, () => write(lanes));
-        return lanes;
-      } catch (error) {
-        if (!(error instanceof TooWide) || lanes === 1) throw error;
-        items.length = 0;
-        level.inductions.clear();
-        level.ends.length = 0;
-      }
+      if (lanes > 1 && this.attempt(() => write(lanes))) return lanes;
+      level.inductions.clear();
+      level.ends.length = 0;
     }
-    throw new IngotError('DeviceFault', 'no number of lanes can be written');
-  }
-}
-
-/** The locals that a `set` changes. */
-function findVariables(statements: readonly Statement[], found: Set<Local>): void {
-  for (const s of statements) {
-    if (s.kind === 'set') found.add(s.local);
-    if (s.kind === 'while') findVariables(s.before, found);
-    if (s.kind === 'if') findVariables(s.otherwise, found);
-    if (s.kind === 'for' || s.kind === 'reduce' || s.kind === 'if' || s.kind === 'while') findVariables(s.body, found);
+    write(1);
+    return 1;
   }
 }

@@ -33,6 +33,8 @@ export class Values {
   readonly scope: Scope;
   readonly integers: ScalarIntegers;
   #code: LaneCode;
+  /** Loads whose elements lie elsewhere, side by side: how they are read there. */
+  #packed: ReadonlyMap<Expression, () => Register> = new Map();
   /** The axis along which lanes run; none where there is one lane. */
   #axis: Axis | undefined;
 
@@ -64,6 +66,16 @@ export class Values {
     } finally {
       this.#code = code;
       this.#axis = before;
+    }
+  }
+
+  /** Writes code in which these loads are read elsewhere. */
+  packing(packed: ReadonlyMap<Expression, () => Register>, write: () => void): void {
+    this.#packed = packed;
+    try {
+      write();
+    } finally {
+      this.#packed = new Map();
     }
   }
 
@@ -262,6 +274,8 @@ export class Values {
         return binding.register;
       }
       case 'load': {
+        const packed = this.#packed.get(e);
+        if (packed !== undefined) return packed();
         const index = scope.linear(e.index);
         const stride = this.stride(index);
         const from = scope.address(e.buffer, index);

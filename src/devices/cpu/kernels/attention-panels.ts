@@ -1,6 +1,7 @@
 /** Tiles of keys and values from the pools as f32: keys with positions as lanes, values as they lie. */
 import type { LaneCode } from '../emit/lane-code.ts';
 import { at, type Register, view } from '../emit/machine.ts';
+import { transposed } from '../emit/transposed.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { type PoolElement, TILE } from './attention-shape.ts';
 import type { KernelWriter } from './writer.ts';
@@ -46,7 +47,7 @@ export function emitKeyPanel<B extends string>(
         else m.emit('vinsertf128', view(x, 256), view(x, 256), high, 1);
         return x;
       });
-      transposed(code, rows).forEach((column, i) => {
+      transposed(m, rows).forEach((column, i) => {
         const store = (d: number, x: Register) => m.emit('vmovups', at(target, 4 * TILE * d + 32 * half), view(x, 256));
         if (highHalf === undefined) store(i, column);
         else {
@@ -57,18 +58,6 @@ export function emitKeyPanel<B extends string>(
     }
     w.change('add', source, turnBytes);
   });
-}
-
-/** Four rows of four words, in each 128 bits. */
-function transposed(code: LaneCode, [a, b, c, d]: readonly Register[]): readonly Register[] {
-  const [low, lowNext] = [code.op('vunpcklps', 32, a, b), code.op('vunpcklps', 32, c, d)];
-  const [high, highNext] = [code.op('vunpckhps', 32, a, b), code.op('vunpckhps', 32, c, d)];
-  return [
-    code.op('vunpcklpd', 32, low, lowNext),
-    code.op('vunpckhpd', 32, low, lowNext),
-    code.op('vunpcklpd', 32, high, highNext),
-    code.op('vunpckhpd', 32, high, highNext),
-  ];
 }
 
 /** `valid` positions of [TILE, dim] at `from` to f32 at `to`, zeros for the others: what lies there may be no number. */

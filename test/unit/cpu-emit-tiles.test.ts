@@ -1,0 +1,140 @@
+/** Loops in tiles and folds in strips: the values of the evaluator of the language, whatever the extents, types and threads. */
+import assert from 'node:assert/strict';
+import { evaluatorOf } from '../../src/compiler/kernel/evaluate.ts';
+import type { Expression, Kernel, ScalarElement, Statement } from '../../src/compiler/kernel/language.ts';
+import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { elementBytes } from '../../src/numerics/element-types.ts';
+import { encodeElements, hostArray } from '../../src/numerics/host-array.ts';
+import { same } from './cpu-emit-checked.ts';
+import {
+  axis,
+  binary,
+  buffer,
+  constant,
+  convert,
+  define,
+  get,
+  index,
+  kernel,
+  load,
+  local,
+  loop,
+  of,
+  plus,
+  poison,
+  runEmitted,
+  store,
+  testEmitted,
+  times,
+} from './cpu-emit-harness.ts';
+import type { Machine } from './machine.ts';
+
+/** Small numbers, those of a row unlike those of the next. */
+function numbers(element: ScalarElement, count: number): Uint8Array {
+  const values = hostArray(element, count);
+  for (let i = 0; i < count; i++) {
+    const value = element === 'i1' ? (i % 3) & 1 : ((i * 37 + (i >> 5) * 11) % 61) % 7;
+    values[i] = typeof values[i] === 'bigint' ? BigInt(value) : value;
+  }
+  return encodeElements(element, values);
+}
+
+/** The emitted kernel on its inputs, by the evaluator too; the last buffer is the output. */
+function check(k: Kernel, machine: Machine, threads: readonly number[], streamed?: number): void {
+  const inputs = k.buffers.slice(0, -1).map(({ element, elements }) => numbers(element, elements));
+  const out = k.buffers.at(-1) ?? assert.fail();
+  const expected = poison(out.elements * elementBytes(out.element));
+  evaluatorOf(k)([...inputs.map((bytes) => ({ bytes: bytes.slice(), offset: 0 })), { bytes: expected, offset: 0 }], {});
+  for (const count of machine.emulated ? threads.slice(0, 1) : threads) {
+    const emitted = emitKernel(k, machine.target, streamed);
+    const results = runEmitted(k, machine, [...inputs, poison(expected.length)], [], count, emitted);
+    const difference = same(out.element, expected, results.at(-1) ?? assert.fail(), false);
+    assert.equal(difference, undefined, `${k.name} with ${count} threads`);
+  }
+}
+
+const isTiled = (k: Kernel, machine: Machine) => emitKernel(k, machine.target).listing().includes('vunpcklpd');
+
+/** out[b, i, j] = in[b, j, i], of `batch` matrices. */
+function transpose(element: ScalarElement, batch: number, rows: number, columns: number): Kernel {
+  const [a, o] = [buffer('a', element, batch * rows * columns), buffer('o', element, batch * rows * columns, 'write')];
+  const [b, i, j] = [axis('b', 'parallel', batch), axis('i', 'parallel', columns), axis('j', 'vector', rows)];
+  const matrix = times(of(b), index(rows * columns));
+  const from = plus(plus(matrix, times(of(j), index(columns))), of(i));
+  const to = plus(plus(matrix, times(of(i), index(rows))), of(j));
+  const v = local('v', element);
+  return kernel([a, o], [loop(b, loop(i, loop(j, define(v, load(a, from)), store(o, to, get(v)))))]);
+}
+
+testEmitted('matrices of every type and shape are transposed in tiles', (machine) => {
+  const types = ['f32', 'f64', 'bf16', 'i8', 'ui16', 'i64', 'i1', 'ui4', 'i32'] satisfies ScalarElement[];
+  for (const [t, element] of types.entries()) {
+    const shapes = [
+      [1, 16, 16],
+      [2, 70, 33],
+      [1, 150, 64],
+      [1, 64, 131],
+    ] as const;
+    for (const [s, [batch, rows, columns]] of shapes.entries()) {
+      if (machine.emulated && (s + t) % 3 > 0) continue;
+      const k = transpose(element, batch, rows, columns);
+      assert.ok(isTiled(k, machine), element);
+      check(k, machine, [3, 1, 2]);
+      check(k, machine, [2], 1);
+    }
+  }
+  assert.ok(!isTiled(transpose('f32', 1, 15, 100), machine), 'a side that is too short');
+});
+
+testEmitted('what is computed with a transposed operand is tiled, what updates is not', (machine) => {
+  const [rows, columns] = [40, 83];
+  const [i, j] = [axis('i', 'parallel', columns), axis('j', 'vector', rows)];
+  const crossed = plus(times(of(j), index(columns)), of(i));
+  const straight = plus(times(of(i), index(rows)), of(j));
+  const [a, b, c] = [buffer('a', 'bf16', rows * columns), buffer('b', 'f32', rows * columns), buffer('c', 'f32', rows)];
+  const sum = (x: Expression) => plus(plus(x, times(load(b, straight), load(b, crossed))), load(c, of(j)));
+  const body = (o: ReturnType<typeof buffer>): Statement =>
+    loop(i, loop(j, store(o, straight, sum(convert('f32', load(a, crossed))))));
+  const out = buffer('o', 'f32', rows * columns, 'write');
+  const k = kernel([a, b, c, out], [body(out)]);
+  assert.ok(isTiled(k, machine));
+  check(k, machine, [2, 1, 3]);
+  const updated = buffer('o', 'f32', rows * columns, 'update');
+  assert.ok(!isTiled(kernel([a, b, c, updated], [body(updated)]), machine));
+  // Whatever has no code in lanes is written without tiles.
+  const [x, y] = [buffer('x', 'i32', rows * columns), buffer('y', 'i32', rows * columns, 'write')];
+  const divided = binary('divide', load(x, crossed), constant('i32', 3));
+  const slow = kernel([x, y], [loop(i, loop(j, store(y, straight, divided)))]);
+  assert.ok(!isTiled(slow, machine));
+  check(slow, machine, [2]);
+});
+
+testEmitted('folds of columns in strips', (machine) => {
+  const types = ['f32', 'f64', 'bf16', 'i8', 'ui32', 'i64'] satisfies ScalarElement[];
+  for (const [t, element] of types.entries()) {
+    for (const [s, [rows, columns]] of [
+      [1, 5],
+      [37, 61],
+      [5, 2048 + 70],
+      [18, 64],
+    ].entries()) {
+      if (machine.emulated && (s + t) % 3 > 0) continue;
+      for (const op of ['add', 'maximum'] as const) {
+        const [a, w, o] = [
+          buffer('a', element, rows * columns),
+          buffer('w', element, columns),
+          buffer('o', element, columns, 'write'),
+        ];
+        const [c, r] = [axis('c', 'vector', columns), axis('r', 'serial', rows)];
+        const [before, value, result] = [local('before', element), local('value', element), local('result', element)];
+        const at = plus(times(of(r), index(columns)), of(c));
+        const fold: Statement = {
+          ...{ kind: 'reduce', op, axes: [r], body: [define(value, load(a, at))] },
+          ...{ value: plus(get(value), load(w, of(c))), init: load(w, of(c)), into: result },
+        };
+        const body = [define(before, load(w, of(c))), fold, store(o, of(c), plus(get(result), get(before)))];
+        check(kernel([a, w, o], [loop(c, ...body)]), machine, [2, 1, 3]);
+      }
+    }
+  }
+});
