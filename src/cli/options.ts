@@ -14,7 +14,7 @@ export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text:
   };
 }
 
-export function numberIn(low: number, high: number): (text: string) => number {
+function numberIn(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !(value >= low && value <= high)) {
@@ -24,7 +24,7 @@ export function numberIn(low: number, high: number): (text: string) => number {
   };
 }
 
-export function seed(text: string): bigint {
+function seed(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');
   }
