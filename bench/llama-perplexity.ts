@@ -65,6 +65,8 @@ const model = loadModel(modelPath, modelDefaults());
 const parameters = { ...contextDefaults(), n_ctx: length, n_batch: length, n_ubatch: length };
 const context = newContext(model, parameters);
 if (model === null || context === null) throw new Error(`llama.cpp cannot load ${modelPath}`);
+// More threads wait for each other in a loop, which is slow beside other work.
+lib.func('void llama_set_n_threads(void *context, int32 decode, int32 batch)')(context, 1, 1);
 const vocabulary = getVocabulary(model);
 const size: number = vocabularySize(vocabulary);
 

@@ -5,6 +5,7 @@
  */
 import { IngotError } from '../base/errors.ts';
 import type { Engine } from '../engine/engine.ts';
+import { logSumExp } from '../engine/logits.ts';
 import { Sums, type Window } from './eval-perplexity.ts';
 
 export interface Divergence {
@@ -77,9 +78,7 @@ export async function measureDivergence(
 function logProbabilities(logits: Float32Array): { readonly values: Float64Array; readonly likeliest: number } {
   let likeliest = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i] > logits[likeliest]) likeliest = i;
-  let sum = 0;
-  for (const logit of logits) sum += Math.exp(logit - logits[likeliest]);
-  const total = logits[likeliest] + Math.log(sum);
+  const total = logSumExp(logits);
   return { values: Float64Array.from(logits, (logit) => logit - total), likeliest };
 }
 
