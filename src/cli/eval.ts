@@ -24,7 +24,8 @@ interface EvalFlags extends EngineFlags {
 }
 
 /** That of llama.cpp, so that figures can be compared. */
-const usualContext = 512;
+const usualWindow = 512;
+const usualContext = 4096;
 const maxTextBytes = 256 << 20;
 
 export function addEval(program: Command): void {
@@ -40,7 +41,7 @@ export function addEval(program: Command): void {
     .option('--text <file>', 'a text to score')
     .option(
       '-c, --context <tokens>',
-      `tokens of a window (default: ${usualContext}, or what the model holds)`,
+      `tokens of a window (default: ${usualWindow}), or of a question and its answer (${usualContext}); at most what the model holds`,
       wholeNumber(4),
     )
     .option('--stride <tokens>', 'move windows on by so many tokens, and score what is new in each', wholeNumber(1))
@@ -66,15 +67,13 @@ export function addEval(program: Command): void {
 async function evaluate(path: string, flags: EvalFlags, signal: AbortSignal) {
   if (flags.questions !== undefined) {
     const questions = readQuestions(await readTextFile(flags.questions), flags.questions);
-    await using engine = await open(path, undefined, flags, signal);
+    await using engine = await open(path, flags.context ?? upTo(usualContext), flags, signal);
     using progress = showProgress('Answering', 'questions');
     const match = await measureExactMatch(engine, questions, progress.update, signal);
     return { kind: 'exactMatch' as const, model: modelName(path), ...match };
   }
   const text = await readTextFile(flags.text ?? '');
-  // A request of so many tokens: as far as the model's own context goes.
-  const context = flags.context ?? { prompt: [0], maxTokens: usualContext - 1 };
-  await using engine = await open(path, context, flags, signal);
+  await using engine = await open(path, flags.context ?? upTo(usualWindow), flags, signal);
   const windows = await cut(engine, text, flags.stride);
   const common = { model: modelName(path), context: engine.contextLength, stride: flags.stride ?? null };
   if (flags.against === undefined) {
@@ -87,6 +86,11 @@ async function evaluate(path: string, flags: EvalFlags, signal: AbortSignal) {
   using progress = showProgress('Comparing', 'windows');
   const divergence = await measureDivergence(engine, reference, windows, progress.update, signal);
   return { kind: 'divergence' as const, ...common, against: modelName(flags.against), ...divergence };
+}
+
+/** A request of so many tokens: as far as the model's own context goes. */
+function upTo(tokens: number) {
+  return { prompt: [0], maxTokens: tokens - 1 };
 }
 
 async function cut(engine: Engine, text: string, stride: number | undefined): Promise<readonly Window[]> {
@@ -113,13 +117,12 @@ async function checkSameTokens(engine: Engine, reference: Engine): Promise<void>
 
 async function open(
   path: string,
-  contextLength: OpenOptions['contextLength'],
+  contextLength: NonNullable<OpenOptions['contextLength']>,
   flags: EvalFlags,
   signal: AbortSignal,
 ): Promise<Engine> {
   using progress = showProgress('Loading');
-  const context = contextLength === undefined ? {} : { contextLength };
-  return await openEngine(path, { ...engineSettings(flags), ...context, signal, onProgress: progress.update });
+  return await openEngine(path, { ...engineSettings(flags), contextLength, signal, onProgress: progress.update });
 }
 
 async function readTextFile(path: string): Promise<string> {

@@ -55,7 +55,7 @@ export function addSamplingOptions(command: Command): Command {
     .option('--top-k <k>', 'choose among the k likeliest tokens; 0 = all', wholeNumber(0, 2 ** 31 - 1), 40)
     .option('--top-p <p>', 'choose among the likeliest tokens that together reach p; 1 = all', numberIn(0, 1), 0.95)
     .option('--min-p <p>', 'drop tokens less than p times as likely as the likeliest; 0 = none', numberIn(0, 1), 0.05)
-    .option('--seed <n>', 'the same seed gives the same text (default: a new one, shown at the end)', seed);
+    .option('--seed <n>', 'the same seed gives the same text (default: a new one, which is shown)', seed);
 }
 
 export interface EngineFlags {
