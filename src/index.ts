@@ -21,5 +21,7 @@ export type { Checkpoint } from './formats/checkpoint.ts';
 export { openCheckpoint } from './formats/open-node.ts';
 export { openModel } from './models/architectures.ts';
 export type { Model } from './models/model.ts';
+export type { ChatMessage } from './tokenizer/chat.ts';
+export type { Conversation } from './tokenizer/conversation.ts';
 export { loadTokenizer, type TokenizerSource } from './tokenizer/load.ts';
 export type { Tokenizer } from './tokenizer/tokenizer.ts';

@@ -10,7 +10,9 @@ type Add = (program: Command) => void;
 const commands: Readonly<Record<string, () => Promise<Add>>> = {
   run: async () => (await import('./run.ts')).addRun,
   serve: async () => (await import('./serve.ts')).addServe,
+  chat: async () => (await import('./chat.ts')).addChat,
   bench: async () => (await import('./bench.ts')).addBench,
+  eval: async () => (await import('./eval.ts')).addEval,
   profile: async () => (await import('./profile.ts')).addProfile,
   inspect: async () => (await import('./inspect.ts')).addInspect,
   convert: async () => (await import('./convert.ts')).addConvert,

@@ -1,6 +1,7 @@
 /** Options that several commands share, and how their values are read. */
-import { InvalidArgumentError, Option } from 'commander';
-import { engineNumerics } from '../engine/engine.ts';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
+import type { OpenOptions } from '../engine/open-node.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -13,7 +14,7 @@ export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text:
   };
 }
 
-export function numberIn(low: number, high: number): (text: string) => number {
+function numberIn(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !(value >= low && value <= high)) {
@@ -23,7 +24,7 @@ export function numberIn(low: number, high: number): (text: string) => number {
   };
 }
 
-export function seed(text: string): bigint {
+function seed(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');
   }
@@ -38,4 +39,46 @@ export function gather(text: string, before: readonly string[] | undefined): rea
 export function numericsOption(): Option {
   const text = 'exact: one answer, however the prompt is cut into steps; fast: prompts in bf16, which gives that up';
   return new Option('--numerics <how>', text).choices(engineNumerics).default('exact');
+}
+
+export interface SamplingFlags {
+  readonly temperature: number;
+  readonly topK: number;
+  readonly topP: number;
+  readonly minP: number;
+  readonly seed?: bigint;
+}
+
+export function addSamplingOptions(command: Command): Command {
+  return command
+    .option('--temperature <t>', 'randomness; 0 always takes the likeliest token', numberIn(0, 100), 0.8)
+    .option('--top-k <k>', 'choose among the k likeliest tokens; 0 = all', wholeNumber(0, 2 ** 31 - 1), 40)
+    .option('--top-p <p>', 'choose among the likeliest tokens that together reach p; 1 = all', numberIn(0, 1), 0.95)
+    .option('--min-p <p>', 'drop tokens less than p times as likely as the likeliest; 0 = none', numberIn(0, 1), 0.05)
+    .option('--seed <n>', 'the same seed gives the same text (default: a new one, which is shown)', seed);
+}
+
+export interface EngineFlags {
+  readonly device?: string;
+  readonly threads?: number;
+  readonly mlock?: boolean;
+  readonly numerics: EngineNumerics;
+}
+
+export function addEngineOptions(command: Command): Command {
+  return command
+    .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
+    .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .addOption(numericsOption());
+}
+
+/** What the options of `addEngineOptions` mean to an engine. */
+export function engineSettings({ device, threads, mlock, numerics }: EngineFlags): OpenOptions {
+  return {
+    numerics,
+    ...(device !== undefined && { device }),
+    ...(threads !== undefined && { threads }),
+    ...(mlock !== undefined && { mlock }),
+  };
 }

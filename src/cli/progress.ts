@@ -6,8 +6,8 @@ export interface Progress extends Disposable {
   update(done: number, total: number): void;
 }
 
-/** `what` says what is being done; amounts are bytes. */
-export function showProgress(what: string): Progress {
+/** `what` says what is being done; amounts are bytes, or `things`. */
+export function showProgress(what: string, things?: string): Progress {
   const begin = performance.now();
   let wanted = false;
   let ended = false;
@@ -17,7 +17,7 @@ export function showProgress(what: string): Progress {
     const { default: library } = await import('cli-progress');
     if (ended) return;
     bar = new library.SingleBar({
-      format: `${what} {bar} {percentage}% of ${formatBytes(total)}, {eta_formatted} left`,
+      format: `${what} {bar} {percentage}% of ${things === undefined ? formatBytes(total) : `${total} ${things}`}, {eta_formatted} left`,
       barCompleteChar: '█',
       barIncompleteChar: '░',
       clearOnComplete: true,

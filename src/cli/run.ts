@@ -3,35 +3,34 @@ import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import type { Engine, EngineNumerics, GenerateEvent } from '../engine/engine.ts';
+import type { Engine, GenerateEvent } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { bundledModel } from './bundled-model.ts';
 import { colour } from './colour.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { gather, numberIn, numericsOption, seed, wholeNumber } from './options.ts';
+import {
+  addEngineOptions,
+  addSamplingOptions,
+  type EngineFlags,
+  engineSettings,
+  gather,
+  type SamplingFlags,
+  wholeNumber,
+} from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatNumber, formatSeconds, peakMemory } from './report.ts';
 
-interface RunOptions {
-  readonly temperature: number;
-  readonly topK: number;
-  readonly topP: number;
-  readonly minP: number;
-  readonly seed?: bigint;
+interface RunOptions extends SamplingFlags, EngineFlags {
   readonly n: number;
   readonly stop?: readonly string[];
-  readonly device?: string;
-  readonly threads?: number;
-  readonly mlock?: boolean;
   readonly dump?: string;
-  readonly numerics: EngineNumerics;
   readonly json?: boolean;
 }
 
 export function addRun(program: Command): void {
-  program
+  const command = program
     .command('run')
     .summary('continue a text')
     .description(
@@ -40,17 +39,9 @@ export function addRun(program: Command): void {
     )
     .argument('[model]', 'a GGUF file or a Hugging Face folder')
     .argument('[prompt]', 'the text to continue, in quotes')
-    .option('--temperature <t>', 'randomness; 0 always takes the likeliest token', numberIn(0, 100), 0.8)
-    .option('--top-k <k>', 'choose among the k likeliest tokens; 0 = all', wholeNumber(0, 2 ** 31 - 1), 40)
-    .option('--top-p <p>', 'choose among the likeliest tokens that together reach p; 1 = all', numberIn(0, 1), 0.95)
-    .option('--min-p <p>', 'drop tokens less than p times as likely as the likeliest; 0 = none', numberIn(0, 1), 0.05)
-    .option('--seed <n>', 'the same seed gives the same text (default: a new one, shown at the end)', seed)
     .option('-n <tokens>', 'generate at most so many tokens', wholeNumber(1), 256)
-    .option('--stop <text>', 'stop before this text; may be given several times', gather)
-    .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
-    .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
-    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
-    .addOption(numericsOption())
+    .option('--stop <text>', 'stop before this text; may be given several times', gather);
+  addEngineOptions(addSamplingOptions(command))
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
@@ -104,16 +95,13 @@ async function run({ path, prompt, shown }: Task, options: RunOptions, signal: A
 
   async function open(): Promise<Engine> {
     using progress = showProgress('Loading');
-    const { device, threads, mlock, dump } = options;
+    const { dump } = options;
     return await openEngine(path, {
+      ...engineSettings(options),
       // The KV cache holds what this run can need, not all that the model could.
       contextLength: { prompt, maxTokens: options.n },
       signal,
       onProgress: progress.update,
-      ...(device !== undefined && { device }),
-      numerics: options.numerics,
-      ...(threads !== undefined && { threads }),
-      ...(mlock !== undefined && { mlock }),
       ...(dump !== undefined && { dump }),
     });
   }

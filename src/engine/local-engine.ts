@@ -19,9 +19,9 @@ import type {
   LoadHooks,
   Prompt,
   ScoreOptions,
-  TokenLogprob,
   TokenText,
 } from './engine.ts';
+import { likeliest, logSumExp } from './logits.ts';
 import { chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { Runner, type RunningStep, type StepResult } from './runner.ts';
 import { checkSampling, greedy } from './sampling.ts';
@@ -551,19 +551,4 @@ function yieldToEvents(): Promise<void> {
     if (typeof setImmediate === 'function') setImmediate(resolve);
     else setTimeout(resolve, 0);
   });
-}
-
-function logSumExp(row: Float32Array): number {
-  let max = Number.NEGATIVE_INFINITY;
-  for (const value of row) max = Math.max(max, value);
-  let sum = 0;
-  for (const value of row) sum += Math.exp(value - max);
-  return max + Math.log(sum);
-}
-
-/** The `count` likeliest tokens of a row of logits, ties to the lower id. */
-function likeliest(logits: Float32Array, count: number): readonly TokenLogprob[] {
-  const total = logSumExp(logits);
-  const ids = Array.from(logits.keys()).sort((a, b) => logits[b] - logits[a] || a - b);
-  return ids.slice(0, count).map((id) => ({ id, logprob: logits[id] - total }));
 }

@@ -183,8 +183,6 @@ SNIPPETS = r"""
 {{ (n) }} {{ (1, 2)[0] }} {{ {'a': 1}.a }} {{ 'abc'.upper().lower()[1] }}
 {{ -1|abs }} {{ 2 + 3|abs }} {{ not t is defined }} {{ n is defined and f is defined }}
 {{ 'a' ~ 1 + 2 }}
-{{ 1 < 2 < 3 }}
-{{ 3 > 2 > 2 }}
 """.strip().split("\n")
 SNIPPETS.append("  {% if true %}\n  indented\n  {% endif %}\nafter {# comment #}\n  {#- trimmed -#}  z\n{{ n }}\n")
 

@@ -36,6 +36,20 @@ test('strftime_now reads the clock that it is given, in English', () => {
   assert.throws(() => renderChat("{{ strftime_now('%Q') }}", []), { code: 'InvalidArgument' });
 });
 
+test('what the library parses in another way than Jinja, and what is not known, is refused by name', () => {
+  const refused = {
+    'chain of comparisons': '{{ 1 < 2 < 3 }}',
+    'method zfill': "{{ '1'.zfill(3) }}",
+    'filter wordcount': "{{ 'a b'|wordcount }}",
+    cycler: "{{ cycler('a') }}",
+    'takes no x': '{% macro f() %}{{ kwargs }}{% endmacro %}{{ f(x=1) }}',
+    __class__: "{{ ''.__class__ }}",
+  };
+  for (const [what, template] of Object.entries(refused)) {
+    assert.throws(() => renderChat(template, []), { code: 'InvalidArgument', message: new RegExp(what) }, template);
+  }
+});
+
 test('range is that of Python, and bounded', () => {
   assert.equal(renderChat('{% for i in range(5, 0, -2) %}{{ i }}{% endfor %}{{ range(3) | length }}', []), '5313');
   for (const range of ['range(1000000000)', 'range(0, 9, 0)']) {

@@ -79,6 +79,7 @@ export function evaluate(node: Expression, scope: Scope, budget: Budget): Value 
     case 'CallExpression':
       return call(value(node.callee), readArguments(node, scope, budget), budget);
     case 'BinaryExpression':
+      if (isOrder(node) && node.left.type === 'BinaryExpression' && isOrder(node.left)) fail('a chain of comparisons');
       return binary(node.operator.value, value(node.left), () => value(node.right), budget);
     case 'UnaryExpression':
       return unary(node.operator.value, value(node.argument));
@@ -95,6 +96,11 @@ export function evaluate(node: Expression, scope: Scope, budget: Budget): Value 
     default:
       return node satisfies never;
   }
+}
+
+/** Python's `a < b < c` is `a < b and b < c`; the parser makes `(a < b) < c` of it. */
+function isOrder({ operator }: { readonly operator: { readonly value: string } }): boolean {
+  return operator.value.startsWith('<') || operator.value.startsWith('>');
 }
 
 export function applyFilter(filter: Filter, operand: Value, scope: Scope, budget: Budget): Value {
