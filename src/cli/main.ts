@@ -12,6 +12,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   bench: async () => (await import('./bench.ts')).addBench,
   profile: async () => (await import('./profile.ts')).addProfile,
   inspect: async () => (await import('./inspect.ts')).addInspect,
+  tokenize: async () => (await import('./tokenize.ts')).addTokenize,
   convert: async () => (await import('./convert.ts')).addConvert,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };

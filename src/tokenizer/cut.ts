@@ -14,7 +14,7 @@ export const behaviors = ['Removed', 'Isolated', 'Contiguous', 'MergedWithPrevio
 /** What becomes of matches: pieces of their own, nothing, or a part of a piece beside them. */
 export type Behavior = (typeof behaviors)[number];
 
-export const uncut: Cut = (piece, atStart, emit) => emit(piece, atStart);
+const uncut: Cut = (piece, atStart, emit) => emit(piece, atStart);
 
 export function inTurn(cuts: readonly Cut[]): Cut {
   return cuts.reduceRight<Cut>(

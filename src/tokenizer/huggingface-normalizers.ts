@@ -87,7 +87,8 @@ export interface BertNormalizerOptions {
 export function bertNormalizer({ clean, spaceHan, lowercase: lower, stripAccents }: BertNormalizerOptions): Normalize {
   return (text) => {
     let normal = text;
-    if (clean) normal = normal.replace(/(?![\t\n\r])[\0\ufffd\p{C}]/gu, '').replace(/\p{White_Space}/gu, ' ');
+    if (clean)
+      normal = normal.replace(/(?![\t\n\r])[\0\ufffd\p{Cc}\p{Cf}\p{Co}]/gu, '').replace(/\p{White_Space}/gu, ' ');
     // U+2B820 to U+2B91F are missing there, so they are here.
     if (spaceHan) {
       normal = normal.replace(

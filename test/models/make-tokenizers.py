@@ -124,7 +124,7 @@ ADDED = [
     AddedToken("<left>", special=False, lstrip=True, normalized=False),
     AddedToken("<right>", special=True, rstrip=True, normalized=False),
     AddedToken("ing", special=False, single_word=True),
-    AddedToken("Größe", special=False, normalized=True),
+    AddedToken("brown", special=False, normalized=True),
 ]
 
 
@@ -212,6 +212,7 @@ def from_sentencepiece(words: bool):
     metaspace = pre_tokenizers.Metaspace()
     tokenizer.pre_tokenizer = sequence(pre_tokenizers.WhitespaceSplit(), metaspace) if words else metaspace
     tokenizer.decoder = decoders.Metaspace()
+    tokenizer.add_special_tokens(["<unk>"])
     return tokenizer
 
 
@@ -312,7 +313,7 @@ def real_texts(rng, count):
 
 
 def compare(seed, count, folder):
-    special = ["<tool>", " <left>", "<right>  ", "ing", "Größe", "<s>", "</s>", "<|end|>", "[MASK]"]
+    special = ["<tool>", " <left>", "<right>  ", "ing", "brown", "<s>", "</s>", "<|end|>", "[MASK]"]
     for name, make in all_tokenizers():
         tokenizer = make()
         Path(folder, f"{name}.json").write_text(tokenizer.to_str())
