@@ -13,7 +13,7 @@ fi
 
 jaxlib=0.10.2 # wheels for Python 3.11 to 3.14 on Linux, macOS and Windows
 bochscpu=0.3.1 # wheels for Python 3.8 and newer on Linux (x86-64, glibc 2.35); test/unit/emulator.py relies on this version
-tokenizers=0.23.1 # wheels for Python 3.10 and newer on Linux, macOS and Windows
+tokenizers=0.23.3 # wheels for Python 3.10 and newer on Linux, macOS and Windows
 
 has() { # package version
   [ -x .venv/bin/python ] && .venv/bin/python -c "from importlib.metadata import version; raise SystemExit(version('$1') != '$2')" 2>/dev/null

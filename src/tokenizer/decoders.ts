@@ -19,6 +19,15 @@ export function byteLevelDecoder({ texts, kinds }: Vocabulary): TokenDecoder {
   };
 }
 
+/** As `spaceDecoder`, but tokens of users are words too. */
+export function wordDecoder(vocabulary: Vocabulary): TokenDecoder {
+  const { bytes } = spaceDecoder(vocabulary, true);
+  const isUsers = (id: number) => vocabulary.kinds[id] === 'userDefined';
+  return {
+    bytes: (id, first) => (isUsers(id) && !first ? utf8.encode(` ${vocabulary.texts[id]}`) : bytes(id, first)),
+  };
+}
+
 /** U+2581 is a space, '<0x0A>' a byte if the vocabulary says so. @param dropsSpace a text begins with a space of ours. */
 export function spaceDecoder({ texts, kinds }: Vocabulary, dropsSpace: boolean): TokenDecoder {
   return {

@@ -7,7 +7,7 @@ import type { Metadata } from '../formats/checkpoint.ts';
 import { AddedTokens } from './added-tokens.ts';
 import { BpeModel } from './bpe.ts';
 import { inTurn } from './cut.ts';
-import { byteLevelDecoder, spaceDecoder } from './decoders.ts';
+import { byteLevelDecoder, spaceDecoder, wordDecoder } from './decoders.ts';
 import { GgufKeys } from './gguf-keys.ts';
 import { bertNormalizer } from './huggingface-normalizers.ts';
 import { bertCuts } from './huggingface-pre-tokenizers.ts';
@@ -15,7 +15,7 @@ import { mergesByName, spellingIds } from './merges.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { cutByPatterns, type PreTokenizer, preTokenizer } from './pre-tokenizers.ts';
 import { byteTokens, scoredModel, symbolTables } from './sentencepiece.ts';
-import { sentencePieceNormalizer, unigramOf } from './sentencepiece-file.ts';
+import { normalIds, sentencePieceNormalizer, unigramOf } from './sentencepiece-file.ts';
 import { prefixAll, SPACE, type SpacePrefix, writeSpaces } from './spaces.ts';
 import {
   type Encoding,
@@ -151,13 +151,13 @@ function wordPiece(keys: GgufKeys, common: VocabularyParts) {
     }),
     cut: inTurn(bertCuts),
     model: new WordPieceModel({
-      ids: spellingIds(vocabulary),
+      ids: normalIds(vocabulary),
       unknown,
       firstPrefix: SPACE,
       continuingPrefix: '',
       longestWord: LONGEST_WORD,
     }),
-    decoder: spaceDecoder(vocabulary, true),
+    decoder: wordDecoder(vocabulary),
   });
   return { vocabulary, model: pipeline };
 }

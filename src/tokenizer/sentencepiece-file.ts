@@ -8,7 +8,7 @@ import { Charsmap } from './charsmap.ts';
 import { spaceDecoder } from './decoders.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { byteTokens, scoredModel } from './sentencepiece.ts';
-import { prefixAll, type SpacePrefix, writeSpaces } from './spaces.ts';
+import { prefixAll, SPACE, type SpacePrefix, writeSpaces } from './spaces.ts';
 import { UnigramModel } from './unigram.ts';
 import { type Encoding, makeVocabulary, onlyIf, type TokenKind, tokenKinds, type Vocabulary } from './vocabulary.ts';
 
@@ -54,8 +54,18 @@ export function sentencePieceNormalizer(options: NormalizerOptions): Normalize {
   const space = anyWhiteSpace ? /\p{White_Space}/u : ' ';
   return (text) => {
     const rewritten = (graphemes ? map?.normalizeGraphemes(text) : map?.normalize(text)) ?? text;
-    return removeExtraSpaces ? rewritten.split(space).filter(Boolean).join(' ') : rewritten;
+    if (!removeExtraSpaces) return rewritten;
+    const words = rewritten.split(space).filter(Boolean);
+    // A space that is written out already is not put before a word again there.
+    return anyWhiteSpace
+      ? words.map((word, i) => (i === 0 || word.startsWith(SPACE) ? word : ` ${word}`)).join('')
+      : words.join(' ');
   };
+}
+
+/** Ids of the tokens that are nothing but text. */
+export function normalIds({ texts, kinds }: Vocabulary): ReadonlyMap<string, number> {
+  return new Map(texts.flatMap((text, id) => (kinds[id] === 'normal' ? [[text, id] as const] : [])));
 }
 
 /** A Unigram model of the normal tokens: user-defined ones are found before. */
@@ -64,10 +74,10 @@ export function unigramOf(
   scores: ArrayLike<number>,
   round?: (sum: number) => number,
 ): UnigramModel {
-  const { texts, kinds, unknown } = vocabulary;
+  const { kinds, unknown } = vocabulary;
   const normal = Array.from(scores).filter((_, id) => kinds[id] === 'normal');
   return new UnigramModel({
-    ids: new Map(texts.flatMap((text, id) => (kinds[id] === 'normal' ? [[text, id] as const] : []))),
+    ids: normalIds(vocabulary),
     scores,
     worstScore: normal.reduce((worst, score) => Math.min(worst, score), Number.POSITIVE_INFINITY),
     byteIds: byteTokens(vocabulary),

@@ -8,7 +8,6 @@ Small tokenizers of every kind, trained by Hugging Face's `tokenizers` with many
 Needs `tokenizers` 0.23; DATA (environment variable INGOT_TEST_DATA) adds real vocabularies and real text.
 """
 
-import base64
 import json
 import os
 import random
@@ -195,20 +194,43 @@ def unigram(normalizer=None, pre=None, byte_fallback=False, **options):
     return tokenizer
 
 
-def charsmap() -> bytes:
-    """The table of sentencepiece's own test model, out of its protocol buffer."""
-    from sentencepiece import sentencepiece_model_pb2 as proto
+def fields(message: bytes):
+    """Numbers and values of a protocol buffer's fields."""
+    at = 0
 
-    model = proto.ModelProto()
-    model.ParseFromString(Path(DATA, "tokenizers/models/sentencepiece.test_model.model").read_bytes())
-    return model
+    def varint():
+        nonlocal at
+        value = shift = 0
+        while True:
+            byte = message[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+    while at < len(message):
+        tag = varint()
+        wire = tag & 7
+        if wire == 0:
+            yield tag >> 3, varint()
+            continue
+        length = {1: 8, 5: 4}.get(wire) or varint()
+        yield tag >> 3, message[at : at + length]
+        at += length
 
 
 def from_sentencepiece(words: bool):
-    model = charsmap()
-    tokenizer = Tokenizer(models.Unigram([(piece.piece, piece.score) for piece in model.pieces], 0, False))
-    table = normalizers.Precompiled(model.normalizer_spec.precompiled_charsmap)
-    tokenizer.normalizer = table
+    """sentencepiece's own test model: its pieces and its table of characters."""
+    pieces, table = [], b""
+    for number, value in fields(Path(DATA, "tokenizers/models/sentencepiece.test_model.model").read_bytes()):
+        parts = dict(fields(value)) if number in (1, 3) else {}
+        if number == 1:
+            pieces.append((parts[1].decode(), struct.unpack("<f", parts[2])[0] if 2 in parts else 0.0))
+        if number == 3:
+            table = parts[2]
+    tokenizer = Tokenizer(models.Unigram(pieces, 0, False))
+    tokenizer.normalizer = normalizers.Precompiled(table)
     metaspace = pre_tokenizers.Metaspace()
     tokenizer.pre_tokenizer = sequence(pre_tokenizers.WhitespaceSplit(), metaspace) if words else metaspace
     tokenizer.decoder = decoders.Metaspace()

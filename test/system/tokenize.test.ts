@@ -8,7 +8,10 @@ const main = repositoryPath('dist', 'src', 'cli', 'main.js');
 const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 
 function tokenize(input: string | Uint8Array, ...options: string[]) {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'tokenize', ...options], { input, maxBuffer: 1 << 26 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, 'tokenize', ...options], {
+    input,
+    maxBuffer: 1 << 26,
+  });
   return { code: status, out: stdout.toString(), err: stderr.toString() };
 }
 
