@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { repositoryPath } from '../fixtures.ts';
 
-const main = repositoryPath('dist', 'src', 'cli', 'main.js');
+const main = repositoryPath('dist', 'ingot', 'main.js');
 const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 
 function tokenize(input: string | Uint8Array, ...options: string[]) {
