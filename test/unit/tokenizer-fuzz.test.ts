@@ -9,6 +9,7 @@ import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
 import { isIngotError } from '../../src/base/errors.ts';
 import type { MetadataValue } from '../../src/formats/checkpoint.ts';
+import { Charsmap } from '../../src/tokenizer/charsmap.ts';
 import { exportTokenizer } from '../../src/tokenizer/gguf-export.ts';
 import { loadTokenizer, type TokenizerSource } from '../../src/tokenizer/load.ts';
 import { fixtures } from '../fixtures.ts';
@@ -152,5 +153,16 @@ test('a long text of one character takes no vocabulary long', async () => {
       const name = JSON.stringify(json).slice(0, 200);
       assert.ok(performance.now() - begin < 8000, `${JSON.stringify(letter)}: ${name}`);
     }
+  }
+});
+
+test('graphemes of a long text are found in time linear in it', () => {
+  const empty = new Charsmap(Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0));
+  for (const letter of ['\u{1f600}', '\u4e2d', 'e\u0301', '\u0301', '\u{1f1e9}']) {
+    const long = letter.repeat(1 << 17);
+    const begin = performance.now();
+    assert.equal(empty.normalizeGraphemes(long), long);
+    assert.equal(empty.normalize(long), long);
+    assert.ok(performance.now() - begin < 8000, letter);
   }
 });
