@@ -10,7 +10,7 @@ import { inTurn } from './cut.ts';
 import { byteLevelDecoder, spaceDecoder, wordDecoder } from './decoders.ts';
 import { GgufKeys } from './gguf-keys.ts';
 import { bertNormalizer } from './huggingface-normalizers.ts';
-import { bertCuts } from './huggingface-pre-tokenizers.ts';
+import { bertCut } from './huggingface-pre-tokenizers.ts';
 import { mergesByName, spellingIds } from './merges.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { cutByPatterns, type PreTokenizer, preTokenizer } from './pre-tokenizers.ts';
@@ -149,7 +149,7 @@ function wordPiece(keys: GgufKeys, common: VocabularyParts) {
       lowercase,
       stripAccents: keys.boolean('normalizer.strip_accents') ?? lowercase,
     }),
-    cut: inTurn(bertCuts),
+    cut: bertCut,
     model: new WordPieceModel({
       ids: normalIds(vocabulary),
       unknown,

@@ -30,7 +30,7 @@ const preTokenizers: Readonly<Record<string, (part: JsonView) => Cut[]>> = {
   ],
   Whitespace: () => [cutAt(findWordsAndSymbols, 'Removed', true)],
   WhitespaceSplit: () => [cutAt(findCharacters(space), 'Removed')],
-  BertPreTokenizer: () => bertCuts,
+  BertPreTokenizer: () => [bertCut],
   Metaspace: (part) => [readMetaspace(part)],
   Split: (part) => [cutAt(readPattern(part.get('pattern')), readBehavior(part), part.get('invert').boolean() ?? false)],
   Punctuation: (part) => [cutAt(findCharacters(punctuation), readBehavior(part))],
@@ -62,10 +62,25 @@ const prefixSpace: Cut = (piece, atStart, emit) => emit(piece.startsWith(' ') ? 
 /** The last step of byte-level pipelines; a model that takes bytes needs none of it. */
 export const spellInBytes: Cut = (piece, atStart, emit) => emit(spellBytes(utf8.encode(piece)), atStart);
 
-export const bertCuts: Cut[] = [
-  cutAt((text) => findCharacters(space)(text), 'Removed'),
-  cutAt((text) => findCharacters(punctuation)(text), 'Isolated'),
-];
+/** At white space, which goes, and around punctuation; in one pass, since it is the whole of BERT's cutting. */
+export const bertCut: Cut = (text, atStart, emit) => {
+  let start = 0;
+  const flush = (end: number) => {
+    if (end > start) emit(text.slice(start, end), atStart && start === 0);
+  };
+  for (let at = 0; at < text.length; ) {
+    const code = text.codePointAt(at) ?? 0;
+    const end = at + (code > 0xffff ? 2 : 1);
+    const isSpace = space.has(code);
+    if (isSpace || punctuation.has(code)) {
+      flush(at);
+      if (!isSpace) emit(text.slice(at, end), atStart && at === 0);
+      start = end;
+    }
+    at = end;
+  }
+  flush(text.length);
+};
 
 function readBehavior(part: JsonView): Behavior {
   const name = part.get('behavior').string() ?? 'Isolated';
