@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, and an emulated x86-64 processor, from
-# bochscpu-python, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose assembler checks ours (installed
-# by apt where that needs no password). Without them those tests are skipped and say so. Ingot itself never needs any.
+# What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
+# bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
+# assembler checks ours (installed by apt where that needs no password). Without them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -13,24 +13,28 @@ fi
 
 jaxlib=0.10.2 # wheels for Python 3.11 to 3.14 on Linux, macOS and Windows
 bochscpu=0.3.1 # wheels for Python 3.8 and newer on Linux (x86-64, glibc 2.35); test/unit/emulator.py relies on this version
+tokenizers=0.23.3 # wheels for Python 3.10 and newer on Linux, macOS and Windows
 
 has() { # package version
   [ -x .venv/bin/python ] && .venv/bin/python -c "from importlib.metadata import version; raise SystemExit(version('$1') != '$2')" 2>/dev/null
 }
 
-# Neither needs what it depends on: of jaxlib only the MLIR parser is used.
+# None needs what it depends on: of jaxlib only the MLIR parser is used, of tokenizers nothing that downloads.
 install() { # package version
   has "$1" "$2" || .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps "$1==$2"
 }
 
-if has jaxlib $jaxlib && has bochscpu-python $bochscpu; then exit 0; fi
+if has jaxlib $jaxlib && has bochscpu-python $bochscpu && has tokenizers $tokenizers; then exit 0; fi
 python="${PYTHON:-python3}"
 if ! "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
-  echo "setup-tests: no Python 3.11 to 3.14 with venv ($python); tests that need jaxlib or bochscpu will be skipped" >&2
+  echo "setup-tests: no Python 3.11 to 3.14 with venv ($python); tests that need jaxlib, bochscpu or tokenizers will be skipped" >&2
   exit 0
 fi
 [ -x .venv/bin/python ] || "$python" -m venv --clear .venv
 install jaxlib $jaxlib
 if ! install bochscpu-python $bochscpu 2>/dev/null; then
   echo "setup-tests: no bochscpu-python $bochscpu for this system; tests that need it will be skipped" >&2
+fi
+if ! install tokenizers $tokenizers 2>/dev/null; then
+  echo "setup-tests: no tokenizers $tokenizers for this system; tests that need it will be skipped" >&2
 fi

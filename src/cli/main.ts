@@ -15,6 +15,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   eval: async () => (await import('./eval.ts')).addEval,
   profile: async () => (await import('./profile.ts')).addProfile,
   inspect: async () => (await import('./inspect.ts')).addInspect,
+  tokenize: async () => (await import('./tokenize.ts')).addTokenize,
   convert: async () => (await import('./convert.ts')).addConvert,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };

@@ -37,12 +37,14 @@ function findChatTemplate({
   return kind === 'huggingface' ? huggingFaceChatTemplate(companions) : ggufChatTemplate(metadata);
 }
 
-async function openTokenizer(checkpoint: Checkpoint, vocabularySize: number): Promise<Tokenizer> {
+/** @param vocabularySize rows of the model's embedding, where the model is known. */
+export async function openTokenizer(checkpoint: Checkpoint, vocabularySize?: number): Promise<Tokenizer> {
+  const expected = vocabularySize === undefined ? {} : { vocabularySize };
   switch (checkpoint.kind) {
     case 'gguf':
-      return loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata }, { vocabularySize });
+      return loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata }, expected);
     case 'huggingface':
-      return loadTokenizer({ kind: 'huggingface', companions: checkpoint.companions }, { vocabularySize });
+      return loadTokenizer({ kind: 'huggingface', companions: checkpoint.companions }, expected);
     case 'llama2c':
     case 'safetensors':
       throw new IngotError('UnsupportedFile', `${checkpoint.path} carries no tokenizer`, {

@@ -4,14 +4,18 @@
  */
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, Metadata, MetadataValue } from '../formats/checkpoint.ts';
-import { type Merge, mergeParts } from './byte-level-vocabulary.ts';
 import { huggingFaceChatTemplate } from './chat.ts';
-import { type Pipeline, readHuggingFaceFiles, readPipeline } from './huggingface.ts';
+import { type Expressible, expressible } from './gguf-expressible.ts';
+import { huggingFaceEncoding, readHuggingFaceFiles } from './huggingface.ts';
+import { base64Bytes } from './huggingface-normalizers.ts';
+import type { JsonView } from './json-view.ts';
 import { readLlama2cVocabulary } from './llama2c-vocabulary.ts';
 import { checkVocabularySize, type TokenizerSource } from './load.ts';
+import { type Merge, mergeParts } from './merges.ts';
 import { preTokenizerName } from './pre-tokenizers.ts';
-import { prefixAll, type SpacePrefix, symbolTables } from './sentencepiece.ts';
+import { symbolTables } from './sentencepiece.ts';
 import { readSentencePieceFile } from './sentencepiece-file.ts';
+import { prefixAll, SPACE, type SpacePrefix } from './spaces.ts';
 import { isKnownEnd, makeVocabulary, tokenKinds, type Vocabulary } from './vocabulary.ts';
 
 type Keys = Map<string, MetadataValue>;
@@ -45,16 +49,21 @@ export async function exportTokenizer(source: TokenizerSource, vocabularySize: n
 async function huggingFaceKeys(companions: Checkpoint['companions'], size: number): Promise<Keys> {
   const files = await readHuggingFaceFiles(companions);
   if (files instanceof Uint8Array) return sentencePieceFileKeys(files, size);
-  const keys = pipelineKeys(readPipeline(files.tokenizer), files.vocabulary, size);
+  const keys = pipelineKeys(files.tokenizer, files.vocabulary, size);
+  const { added } = await huggingFaceEncoding(companions);
+  for (const [key, ids] of Object.entries(added.wishes())) {
+    if (ids.length > 0) keys.set(`tokenizer.ingot.${key}`, Int32Array.from(ids));
+  }
   const template = await huggingFaceChatTemplate(companions);
   if (template !== undefined) keys.set('tokenizer.chat_template', template);
   return keys;
 }
 
-function pipelineKeys(pipeline: Pipeline, vocabulary: Vocabulary, size: number): Keys {
+function pipelineKeys(tokenizer: JsonView, vocabulary: Vocabulary, size: number): Keys {
+  const pipeline = expressible(tokenizer);
   switch (pipeline.kind) {
     case 'byteLevel': {
-      const name = preTokenizerName(pipeline.preTokenizer);
+      const name = preTokenizerName({ ...pipeline, symbols: 'bytes' });
       if (name === undefined) throw unsupported('its way to cut text before merging has no name in GGUF');
       const keys = commonKeys('gpt2', name, vocabulary, size);
       keys.set('tokenizer.ggml.merges', pipeline.merges.map(spellMerge));
@@ -63,16 +72,88 @@ function pipelineKeys(pipeline: Pipeline, vocabulary: Vocabulary, size: number):
     }
     case 'sentencePiece':
       return sentencePieceKeys(vocabulary, scoresOf(pipeline.merges, vocabulary), pipeline.spacePrefix, size);
-    case 'other':
-      throw unsupported('it is neither byte-level nor SentencePiece BPE');
+    case 'wordPiece':
+      return wordPieceKeys(vocabulary, pipeline, size);
+    case 'unigram':
+      return unigramKeys(tokenizer.get('model'), vocabulary, pipeline, size);
+    case 'no':
+      throw unsupported(pipeline.why);
     default:
       return pipeline satisfies never;
   }
 }
 
+function wordPieceKeys(
+  vocabulary: Vocabulary,
+  { lowercase, stripAccents }: Expressible & { kind: 'wordPiece' },
+  size: number,
+): Keys {
+  const [separator, ...more] = vocabulary.after;
+  if (separator === undefined || more.length > 0) throw unsupported('it ends a text with more or less than a token');
+  // There, words begin with a space and nothing marks what goes on.
+  const texts = vocabulary.texts.map((text, id) => {
+    if (vocabulary.kinds[id] !== 'normal') return text;
+    return text.startsWith('##') && text.length > 2 ? text.slice(2) : SPACE + text;
+  });
+  const keys = commonKeys('bert', 'default', { ...vocabulary, texts, after: [] }, size);
+  keys.set('tokenizer.ggml.seperator_token_id', separator);
+  keys.set('tokenizer.ggml.normalizer.lowercase', lowercase);
+  keys.set('tokenizer.ggml.normalizer.strip_accents', stripAccents);
+  return keys;
+}
+
+function unigramKeys(
+  model: JsonView,
+  vocabulary: Vocabulary,
+  { charsmap, spacePrefix, words }: Expressible & { kind: 'unigram' },
+  size: number,
+): Keys {
+  for (const role of ['eos', 'unknown'] as const) {
+    if (vocabulary[role] === undefined) throw unsupported(`it has no ${role} token`);
+  }
+  const { texts, kinds } = vocabulary;
+  if (kinds.includes('byte')) throw unsupported('its bytes are tokens that text can spell');
+  const joins = texts.findIndex((text, id) => kinds[id] === 'normal' && text.includes(SPACE, 1));
+  if (joins >= 0) throw unsupported(`its token '${texts[joins]}' goes on behind a space`);
+  const scores = new Float32Array(size);
+  let [worst, worstNormal] = [0, 0];
+  model
+    .get('vocab')
+    .array()
+    .forEach((entry, id) => {
+      const score = Number(entry.array()[1]?.value);
+      scores[id] = score;
+      if (scores[id] !== score) throw unsupported('its scores are no 32-bit numbers');
+      worst = Math.min(worst, score);
+      if (kinds[id] === 'normal') worstNormal = Math.min(worstNormal, score);
+    });
+  if (worst !== worstNormal) throw unsupported('its worst score is that of a special token');
+  const keys = commonKeys('t5', 'default', vocabulary, size);
+  keys.set('tokenizer.ggml.scores', scores);
+  setSpacePrefix(keys, spacePrefix);
+  keys.set('tokenizer.ggml.remove_extra_whitespaces', words);
+  if (words) keys.set('tokenizer.ingot.white_space', true);
+  if (charsmap !== undefined) {
+    keys.set('tokenizer.ggml.precompiled_charsmap', base64Bytes(charsmap));
+    keys.set('tokenizer.ingot.graphemes', true);
+  }
+  return keys;
+}
+
 function sentencePieceFileKeys(bytes: Uint8Array, size: number): Keys {
-  const { vocabulary, scores, spacePrefix, removeExtraSpaces } = readSentencePieceFile(bytes);
+  const { model, vocabulary, scores, charsmap, spacePrefix, removeExtraSpaces } = readSentencePieceFile(bytes);
+  if (model === 'unigram') {
+    const keys = commonKeys('t5', 'default', vocabulary, size);
+    keys.set('tokenizer.ggml.scores', padded(scores, size));
+    setSpacePrefix(keys, spacePrefix);
+    keys.set('tokenizer.ggml.remove_extra_whitespaces', removeExtraSpaces);
+    if (charsmap.length > 0) keys.set('tokenizer.ggml.precompiled_charsmap', charsmap);
+    // llama.cpp sums scores more exactly than sentencepiece does.
+    keys.set('tokenizer.ingot.sums', 'f32');
+    return keys;
+  }
   if (removeExtraSpaces) throw unsupported('it removes extra spaces');
+  if (charsmap.length > 0) throw unsupported('it rewrites characters');
   return sentencePieceKeys(vocabulary, scores, spacePrefix, size);
 }
 
@@ -87,17 +168,25 @@ function sentencePieceKeys(
     if (vocabulary[role] === undefined) throw unsupported(`it has no ${role} token`);
   }
   const keys = commonKeys('llama', 'default', vocabulary, size);
-  const padded = new Float32Array(size);
-  padded.set(Array.from(scores));
-  keys.set('tokenizer.ggml.scores', padded);
+  keys.set('tokenizer.ggml.scores', padded(scores, size));
+  setSpacePrefix(keys, spacePrefix);
+  return keys;
+}
+
+function padded(scores: ArrayLike<number>, size: number): Float32Array {
+  const all = new Float32Array(size);
+  all.set(Array.from(scores));
+  return all;
+}
+
+function setSpacePrefix(keys: Keys, spacePrefix: SpacePrefix): void {
   keys.set('tokenizer.ggml.add_space_prefix', spacePrefix.at !== 'nowhere');
   if (spacePrefix.at !== 'nowhere' && !spacePrefix.besideSpace) {
     keys.set('tokenizer.ingot.space_prefix', spacePrefix.at);
   }
-  return keys;
 }
 
-function commonKeys(model: 'gpt2' | 'llama', pre: string, vocabulary: Vocabulary, size: number): Keys {
+function commonKeys(model: 'gpt2' | 'llama' | 'bert' | 't5', pre: string, vocabulary: Vocabulary, size: number): Keys {
   const { texts, kinds, bos, eos, unknown, endOfGeneration } = vocabulary;
   checkVocabularySize(texts.length, size);
   const unused = tokenKinds.indexOf('unused');
@@ -111,8 +200,8 @@ function commonKeys(model: 'gpt2' | 'llama', pre: string, vocabulary: Vocabulary
     // Names of tokens must differ.
     ['tokenizer.ggml.tokens', Array.from(types, (_, id) => texts[id] || `[PAD${id}]`)],
     ['tokenizer.ggml.token_type', types],
-    ['tokenizer.ggml.add_bos_token', vocabulary.addBos],
-    ['tokenizer.ggml.add_eos_token', vocabulary.addEos],
+    ['tokenizer.ggml.add_bos_token', addsOnly(vocabulary.before, bos)],
+    ['tokenizer.ggml.add_eos_token', addsOnly(vocabulary.after, eos)],
   ]);
   const [eot, eom, ...more] = [...endOfGeneration].filter((id) => id !== eos && !isKnownEnd(texts[id] ?? ''));
   if (more.length > 0) throw unsupported('it has more than three tokens that end a generation');
@@ -120,6 +209,12 @@ function commonKeys(model: 'gpt2' | 'llama', pre: string, vocabulary: Vocabulary
     if (id !== undefined) keys.set(`tokenizer.ggml.${role}_token_id`, id);
   }
   return keys;
+}
+
+function addsOnly(added: readonly number[], id: number | undefined): boolean {
+  if (added.length === 0) return false;
+  if (added.length === 1 && added[0] === id) return true;
+  throw unsupported('it puts other tokens around a text than those that begin and end one');
 }
 
 function spellMerge(merge: Merge): string {

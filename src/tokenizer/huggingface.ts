@@ -1,19 +1,19 @@
 /**
- * Vocabularies of Hugging Face folders. A `tokenizer.json` describes a pipeline (normalizer, pre-tokenizer, model, post-
- * processor; huggingface/tokenizers defines them). The pipelines of byte-level and of SentencePiece BPE are read into
- * Ingot's encoders, which are linear and some ten times faster; for any other, `@huggingface/tokenizers` encodes the text
- * between special tokens.
+ * Vocabularies of Hugging Face folders. A `tokenizer.json` describes a pipeline (added tokens, normalizer, pre-tokenizer, model,
+ * post-processor, decoder; huggingface/tokenizers defines them); each part is read by the table of its kind.
  */
 import type { ByteSource } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
-import { ByteLevelModel } from './bpe.ts';
-import { type Merge, mergesByName, spellingIds } from './byte-level-vocabulary.ts';
-import { byteLevelPatterns, normalization, sentencePieceSpaces } from './huggingface-pipeline.ts';
+import { type AddedToken, AddedTokens } from './added-tokens.ts';
+import { inTurn } from './cut.ts';
+import { readDecoder } from './huggingface-decoders.ts';
+import { readModel, readTokens, takesBytes, unknownToken } from './huggingface-models.ts';
+import { readNormalizer } from './huggingface-normalizers.ts';
+import { readFrame } from './huggingface-post-processors.ts';
+import { readPreTokenizer, spellInBytes } from './huggingface-pre-tokenizers.ts';
 import { JsonView, readJson, readText } from './json-view.ts';
-import { LibraryModel } from './library-model.ts';
 import { MAX_RANK } from './merge.ts';
-import type { PreTokenizer } from './pre-tokenizers.ts';
-import { SentencePieceModel, type SpacePrefix, symbolTables } from './sentencepiece.ts';
+import { Pipeline } from './pipeline.ts';
 import { sentencePieceEncoding } from './sentencepiece-file.ts';
 import { type Encoding, makeVocabulary, type TextModel, type TokenKind, type Vocabulary } from './vocabulary.ts';
 
@@ -21,26 +21,20 @@ import { type Encoding, makeVocabulary, type TextModel, type TokenKind, type Voc
 export interface HuggingFaceFiles {
   /** `tokenizer.json`, or what older files mean by it. */
   readonly tokenizer: JsonView;
-  readonly config: JsonView;
   readonly vocabulary: Vocabulary;
 }
-
-/** What the pipeline of a `tokenizer.json` does with plain text; 'other' is for the library. */
-export type Pipeline =
-  | {
-      readonly kind: 'byteLevel';
-      readonly preTokenizer: PreTokenizer;
-      readonly normalization: 'NFC' | 'none';
-      readonly merges: readonly Merge[];
-    }
-  | { readonly kind: 'sentencePiece'; readonly spacePrefix: SpacePrefix; readonly merges: readonly Merge[] }
-  | { readonly kind: 'other' };
 
 /** @throws as `readHuggingFaceFiles`; 'UnsupportedFile' for pipelines that cannot be followed. */
 export async function huggingFaceEncoding(companions: ReadonlyMap<string, ByteSource>): Promise<Encoding> {
   const files = await readHuggingFaceFiles(companions);
   if (files instanceof Uint8Array) return sentencePieceEncoding(files);
-  return { vocabulary: files.vocabulary, model: textModel(files) };
+  const { tokenizer, vocabulary } = files;
+  const added = readAddedTokens(tokenizer, vocabulary);
+  return {
+    vocabulary,
+    added: new AddedTokens(added.filter((token) => !token.normalized)),
+    model: textModel(tokenizer, vocabulary, added),
+  };
 }
 
 /**
@@ -66,45 +60,55 @@ export async function readHuggingFaceFiles(
       hint: 'put its tokenizer.json (or tokenizer.model) beside the weights',
     });
   }
-  return { tokenizer, config, vocabulary: readVocabulary(tokenizer, config, generation) };
+  return { tokenizer, vocabulary: readVocabulary(tokenizer, config, generation) };
 }
 
-export function readPipeline(tokenizer: JsonView): Pipeline {
+function textModel(tokenizer: JsonView, vocabulary: Vocabulary, added: readonly ReadToken[]): TextModel {
   const model = tokenizer.get('model');
-  const normalizer = tokenizer.get('normalizer');
-  const plain = ['continuing_subword_prefix', 'end_of_word_suffix'].every((key) => !model.get(key).string());
-  if (model.get('type').string() !== 'BPE' || !plain) return { kind: 'other' };
-  const form = normalization(normalizer);
-  const patterns = byteLevelPatterns(tokenizer.get('pre_tokenizer'));
-  if (patterns !== undefined && form !== undefined) {
-    const preTokenizer = { patterns, wholeTokens: model.get('ignore_merges').boolean() ?? false, addBos: false };
-    return { kind: 'byteLevel', preTokenizer, normalization: form, merges: readMerges(model) };
-  }
-  const spacePrefix = sentencePieceSpaces(normalizer, tokenizer.get('pre_tokenizer'));
-  if (spacePrefix === undefined) return { kind: 'other' };
-  return { kind: 'sentencePiece', spacePrefix, merges: readMerges(model) };
+  const ids = idsOfText(model, vocabulary);
+  const normalize = readNormalizer(tokenizer.get('normalizer'));
+  const cuts = readPreTokenizer(tokenizer.get('pre_tokenizer'));
+  const inBytes = cuts.at(-1) === spellInBytes && takesBytes(model, ids);
+  const normalized = added
+    .filter((token) => token.normalized)
+    .map((token) => ({ ...token, text: normalize === undefined ? token.text : normalize(token.text) }));
+  return new Pipeline({
+    cut: inTurn(inBytes ? cuts.slice(0, -1) : cuts),
+    model: readModel(model, vocabulary, ids, inBytes),
+    decoder: readDecoder(tokenizer.get('decoder'), vocabulary),
+    ...(normalize === undefined ? {} : { normalize }),
+    ...(normalized.length === 0 ? {} : { added: new AddedTokens(normalized) }),
+  });
 }
 
-function textModel({ tokenizer, config, vocabulary }: HuggingFaceFiles): TextModel {
-  const pipeline = readPipeline(tokenizer);
-  switch (pipeline.kind) {
-    case 'byteLevel': {
-      const { preTokenizer, normalization: form } = pipeline;
-      const ids = spellingIds(vocabulary);
-      const pairs = mergesByName(pipeline.merges, ids);
-      const normalized = form === 'none' ? {} : { normalization: form };
-      return new ByteLevelModel({ vocabulary, ids, pairs, preTokenizer, ...normalized });
-    }
-    case 'sentencePiece': {
-      const { ids, characters, inside } = symbolTables(vocabulary);
-      const pairs = mergesByName(pipeline.merges, ids);
-      return new SentencePieceModel({ vocabulary, characters, inside, pairs, spacePrefix: pipeline.spacePrefix });
-    }
-    case 'other':
-      return new LibraryModel(tokenizer, config, vocabulary);
-    default:
-      return pipeline satisfies never;
+/** Tokens of the model that text may become: no text makes a control token by itself. */
+function idsOfText(model: JsonView, { kinds }: Vocabulary): ReadonlyMap<string, number> {
+  const ids = new Map<string, number>();
+  for (const [text, id] of readTokens(model)) {
+    if (typeof id === 'number' && kinds[id] !== 'control' && kinds[id] !== 'unknown') ids.set(text, id);
   }
+  return ids;
+}
+
+type ReadToken = AddedToken & { readonly normalized: boolean };
+
+function readAddedTokens(tokenizer: JsonView, { texts, kinds }: Vocabulary): ReadToken[] {
+  return tokenizer
+    .get('added_tokens')
+    .array()
+    .map((token) => {
+      const id = token.get('id').integer() ?? 0;
+      const special = token.get('special').boolean() ?? false;
+      return {
+        id,
+        text: texts[id] ?? '',
+        special: kinds[id] !== 'userDefined',
+        lstrip: token.get('lstrip').boolean() ?? false,
+        rstrip: token.get('rstrip').boolean() ?? false,
+        singleWord: token.get('single_word').boolean() ?? false,
+        normalized: token.get('normalized').boolean() ?? !special,
+      };
+    });
 }
 
 function readVocabulary(tokenizer: JsonView, config: JsonView, generation: JsonView): Vocabulary {
@@ -137,68 +141,32 @@ function readVocabulary(tokenizer: JsonView, config: JsonView, generation: JsonV
     return text === undefined ? undefined : named.get(text);
   };
   const unknown = unknownToken(model, named);
-  if (unknown !== undefined) kinds[unknown] = 'unknown';
-  const template = readTemplate(tokenizer.get('post_processor'));
+  if (unknown !== undefined && unknown < kinds.length) kinds[unknown] = 'unknown';
+  const frame = readFrame(tokenizer.get('post_processor'));
+  const [bos, eos] = [idOf('bos_token') ?? frame.before[0], idOf('eos_token') ?? frame.after.at(-1)];
   const generationEnds = generation.get('eos_token_id');
   return makeVocabulary({
     texts,
     kinds,
     unknown,
-    bos: idOf('bos_token') ?? template.bos,
-    eos: idOf('eos_token') ?? template.eos,
+    bos,
+    eos,
     ends: Array.isArray(generationEnds.value)
       ? generationEnds.array().map((id) => id.integer())
       : [generationEnds.integer()],
-    addBos: config.get('add_bos_token').boolean() ?? template.bos !== undefined,
-    addEos: config.get('add_eos_token').boolean() ?? template.eos !== undefined,
+    before: asConfigured(frame.before, config.get('add_bos_token').boolean(), bos),
+    after: asConfigured(frame.after, config.get('add_eos_token').boolean(), eos),
   });
 }
 
-/** Tokens and ids: BPE has an object of them, Unigram a list of token and score. */
-function readTokens(model: JsonView): Iterable<readonly [string, unknown]> {
-  const vocab = model.get('vocab');
-  if (model.get('type').string() !== 'Unigram') return Object.entries(vocab.object());
-  return vocab.array().map((entry, id) => [entry.array()[0]?.string() ?? '', id] as const);
-}
-
-function unknownToken(model: JsonView, named: ReadonlyMap<string, number>): number | undefined {
-  const text = model.get('unk_token').string();
-  return text === undefined ? model.get('unk_id').integer() : named.get(text);
-}
-
-function readMerges(model: JsonView): readonly Merge[] {
-  const merges = model.get('merges');
-  if (!Array.isArray(merges.value)) throw merges.wrong('is not an array');
-  return merges.value.map((merge: unknown, rank) => {
-    if (typeof merge === 'string') return merge;
-    if (!isPair(merge)) throw merges.wrong(`[${rank}] is not a pair of tokens`);
-    return merge;
-  });
-}
-
-function isPair(value: unknown): value is readonly [string, string] {
-  return Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === 'string');
-}
-
-/** The special tokens that a template puts at either end of a text. */
-function readTemplate(processor: JsonView): { bos?: number; eos?: number } {
-  const all = processor.get('type').string() === 'Sequence' ? processor.get('processors').array() : [processor];
-  const template = all.find((step) => step.get('type').string() === 'TemplateProcessing');
-  if (template === undefined) return {};
-  const single = template.get('single').array();
-  const text = single.findIndex((part) => !part.get('Sequence').missing);
-  if (text < 0 || text > 1 || single.length - text > 2) {
-    throw new IngotError(
-      'UnsupportedFile',
-      'tokenizer.json: templates of more than one token at either end are not known',
-    );
-  }
-  const id = (part: JsonView | undefined) => {
-    const name = part?.get('SpecialToken').get('id').string() ?? '';
-    return template.get('special_tokens').get(name).get('ids').array()[0]?.integer();
-  };
-  const [bos, eos] = [text === 1 ? id(single[0]) : undefined, id(single[text + 1])];
-  return { ...(bos === undefined ? {} : { bos }), ...(eos === undefined ? {} : { eos }) };
+/** A configuration may add the token that a template lacks, or take it away. */
+function asConfigured(
+  frame: readonly number[],
+  wanted: boolean | undefined,
+  id: number | undefined,
+): readonly number[] {
+  if (wanted === undefined || id === undefined || frame.includes(id) === wanted) return frame;
+  return wanted ? [id, ...frame] : frame.filter((other) => other !== id);
 }
 
 /** The files from before `tokenizer.json`, as the pipeline that they mean. */

@@ -68,6 +68,17 @@ export class JsonView {
     throw this.wrong('is not an object');
   }
 
+  /** For a part of a pipeline whose type is not among those known. */
+  unknownType(type: string, known: readonly string[]): IngotError {
+    return new IngotError('UnsupportedFile', `${this.#place} is of type '${type}', which is not known`, {
+      hint: `known are ${known.join(', ')}`,
+    });
+  }
+
+  unsupported(what: string): IngotError {
+    return new IngotError('UnsupportedFile', `${this.#place} ${what}, which is not known here`);
+  }
+
   wrong(what: string): IngotError {
     return new IngotError('InvalidFile', `${this.#place} ${what}`);
   }

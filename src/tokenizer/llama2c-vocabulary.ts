@@ -3,7 +3,11 @@
  * a length and UTF-8 bytes for each token; little endian. A SentencePiece vocabulary with its spaces written as spaces.
  */
 import { IngotError } from '../base/errors.ts';
-import { prefixAll, SentencePieceModel, scoredPairs } from './sentencepiece.ts';
+import { AddedTokens } from './added-tokens.ts';
+import { spaceDecoder } from './decoders.ts';
+import { Pipeline } from './pipeline.ts';
+import { scoredModel } from './sentencepiece.ts';
+import { prefixAll, writeSpaces } from './spaces.ts';
 import { type Encoding, makeVocabulary, type TokenKind, type VocabularyParts } from './vocabulary.ts';
 
 const FIRST_NORMAL = 3 + 256;
@@ -42,16 +46,18 @@ export function readLlama2cVocabulary(bytes: Uint8Array, size: number): Llama2cV
     return id < FIRST_NORMAL ? 'byte' : 'normal';
   });
   // Stories follow each other with `bos` between them, so it ends one as well.
-  return { texts, kinds, scores: Float32Array.from(scores), unknown: 0, bos: 1, eos: 2, ends: [1], addBos: true };
+  return { texts, kinds, scores: Float32Array.from(scores), unknown: 0, bos: 1, eos: 2, ends: [1], before: [1] };
 }
 
 export function llama2cEncoding(bytes: Uint8Array, size: number): Encoding {
   const parts = readLlama2cVocabulary(bytes, size);
   const vocabulary = makeVocabulary(parts);
-  return {
-    vocabulary,
-    model: new SentencePieceModel({ vocabulary, ...scoredPairs(vocabulary, parts.scores), spacePrefix: prefixAll }),
-  };
+  const pipeline = new Pipeline({
+    cut: writeSpaces(prefixAll),
+    model: scoredModel(vocabulary, parts.scores),
+    decoder: spaceDecoder(vocabulary, true),
+  });
+  return { vocabulary, added: AddedTokens.of(vocabulary), model: pipeline };
 }
 
 function invalid(what: string, offset: number): IngotError {

@@ -3,32 +3,98 @@
  * (`sentencepiece_model.proto` of google/sentencepiece).
  */
 import { IngotError } from '../base/errors.ts';
-import { prefixAll, SentencePieceModel, type SpacePrefix, scoredPairs } from './sentencepiece.ts';
-import { type Encoding, makeVocabulary, type TokenKind, tokenKinds, type Vocabulary } from './vocabulary.ts';
+import { AddedTokens } from './added-tokens.ts';
+import { Charsmap } from './charsmap.ts';
+import { spaceDecoder } from './decoders.ts';
+import { type Normalize, Pipeline } from './pipeline.ts';
+import { byteTokens, scoredModel } from './sentencepiece.ts';
+import { prefixAll, SPACE, type SpacePrefix, writeSpaces } from './spaces.ts';
+import { UnigramModel } from './unigram.ts';
+import { type Encoding, makeVocabulary, onlyIf, type TokenKind, tokenKinds, type Vocabulary } from './vocabulary.ts';
 
-const BPE = 2;
+const modelTypes = ['unigram', 'bpe'] as const;
 
 export interface SentencePieceFile {
+  readonly model: (typeof modelTypes)[number];
   readonly vocabulary: Vocabulary;
   readonly scores: readonly number[];
+  readonly charsmap: Uint8Array;
   readonly spacePrefix: SpacePrefix;
   readonly removeExtraSpaces: boolean;
 }
 
 export function sentencePieceEncoding(bytes: Uint8Array): Encoding {
-  const { scores, ...file } = readSentencePieceFile(bytes);
-  const model = new SentencePieceModel({ ...file, ...scoredPairs(file.vocabulary, scores) });
-  return { vocabulary: file.vocabulary, model };
+  const file = readSentencePieceFile(bytes);
+  const { vocabulary, scores, spacePrefix } = file;
+  const pipeline = new Pipeline({
+    normalize: sentencePieceNormalizer(file),
+    cut: writeSpaces(spacePrefix),
+    model:
+      file.model === 'bpe'
+        ? scoredModel(vocabulary, scores)
+        : unigramOf(vocabulary, Float32Array.from(scores), Math.fround),
+    decoder: spaceDecoder(vocabulary, spacePrefix.at !== 'nowhere'),
+  });
+  return { vocabulary, added: AddedTokens.of(vocabulary), model: pipeline };
 }
 
-/** @throws IngotError 'InvalidFile' for malformed files, 'UnsupportedFile' for models that are no BPE or rewrite text. */
+export interface NormalizerOptions {
+  /** Empty for none. */
+  readonly charsmap: Uint8Array;
+  readonly removeExtraSpaces: boolean;
+  /** As Hugging Face's Precompiled and WhitespaceSplit do, where sentencepiece is otherwise. */
+  readonly graphemes?: boolean;
+  readonly anyWhiteSpace?: boolean;
+}
+
+/** Characters rewritten, then spaces at either end gone and runs of them made one. */
+export function sentencePieceNormalizer(options: NormalizerOptions): Normalize {
+  const { charsmap, removeExtraSpaces, graphemes = false, anyWhiteSpace = false } = options;
+  const map = charsmap.length === 0 ? undefined : new Charsmap(charsmap);
+  const space = anyWhiteSpace ? /\p{White_Space}/u : ' ';
+  return (text) => {
+    const rewritten = (graphemes ? map?.normalizeGraphemes(text) : map?.normalize(text)) ?? text;
+    if (!removeExtraSpaces) return rewritten;
+    const words = rewritten.split(space).filter(Boolean);
+    // A space that is written out already is not put before a word again there.
+    return anyWhiteSpace
+      ? words.map((word, i) => (i === 0 || word.startsWith(SPACE) ? word : ` ${word}`)).join('')
+      : words.join(' ');
+  };
+}
+
+/** Ids of the tokens that are nothing but text. */
+export function normalIds({ texts, kinds }: Vocabulary): ReadonlyMap<string, number> {
+  return new Map(texts.flatMap((text, id) => (kinds[id] === 'normal' ? [[text, id] as const] : [])));
+}
+
+/** A Unigram model of the normal tokens: user-defined ones are found before. */
+export function unigramOf(
+  vocabulary: Vocabulary,
+  scores: ArrayLike<number>,
+  round?: (sum: number) => number,
+): UnigramModel {
+  const { kinds, unknown } = vocabulary;
+  const normal = Array.from(scores).filter((_, id) => kinds[id] === 'normal');
+  return new UnigramModel({
+    ids: normalIds(vocabulary),
+    scores,
+    worstScore: normal.reduce((worst, score) => Math.min(worst, score), Number.POSITIVE_INFINITY),
+    byteIds: byteTokens(vocabulary),
+    ...(unknown === undefined ? {} : { unknown }),
+    ...(round === undefined ? {} : { round }),
+  });
+}
+
+/** @throws IngotError 'InvalidFile' for malformed files, 'UnsupportedFile' for models of words or characters. */
 export function readSentencePieceFile(bytes: Uint8Array): SentencePieceFile {
   const texts: string[] = [];
   const kinds: TokenKind[] = [];
   const scores: number[] = [];
   let modelType = 1;
   const ids = { unknown: 0, bos: 1, eos: 2 };
-  const normalizer = { characterMap: false, spacePrefix: true, removeExtraSpaces: true, escapeSpaces: true };
+  let charsmap = new Uint8Array(0);
+  const normalizer = { spacePrefix: true, removeExtraSpaces: true, escapeSpaces: true, spaceAsSuffix: false };
   for (const field of fields(bytes)) {
     if (field.number === 1) {
       let [text, score, type] = ['', 0, 1];
@@ -45,24 +111,32 @@ export function readSentencePieceFile(bytes: Uint8Array): SentencePieceFile {
     } else if (field.number === 2) {
       for (const part of fields(message(field))) {
         if (part.number === 3) modelType = integer(part);
+        if (part.number === 24) normalizer.spaceAsSuffix = integer(part) !== 0;
         if (part.number === 40) ids.unknown = integer(part);
         if (part.number === 41) ids.bos = integer(part);
         if (part.number === 42) ids.eos = integer(part);
       }
     } else if (field.number === 3) {
       for (const part of fields(message(field))) {
-        if (part.number === 2) normalizer.characterMap = message(part).length > 0;
+        if (part.number === 2) charsmap = message(part).slice();
         if (part.number === 3) normalizer.spacePrefix = integer(part) !== 0;
         if (part.number === 4) normalizer.removeExtraSpaces = integer(part) !== 0;
         if (part.number === 5) normalizer.escapeSpaces = integer(part) !== 0;
       }
     }
   }
-  if (modelType !== BPE) {
-    throw new IngotError('UnsupportedFile', `SentencePiece model of type ${modelType}; only BPE (${BPE}) is known`);
+  const model = modelTypes[modelType - 1];
+  if (model === undefined) {
+    throw new IngotError(
+      'UnsupportedFile',
+      `SentencePiece model of type ${modelType}; known are Unigram (1) and BPE (2)`,
+    );
   }
-  if (normalizer.characterMap || !normalizer.escapeSpaces) {
-    throw new IngotError('UnsupportedFile', 'SentencePiece models that rewrite characters (NFKC) are not known');
+  if (!normalizer.escapeSpaces || normalizer.spaceAsSuffix) {
+    throw new IngotError(
+      'UnsupportedFile',
+      'SentencePiece models whose spaces are not written before words are not known',
+    );
   }
   const vocabulary = makeVocabulary({
     texts,
@@ -70,11 +144,13 @@ export function readSentencePieceFile(bytes: Uint8Array): SentencePieceFile {
     unknown: ids.unknown < 0 ? undefined : ids.unknown,
     bos: ids.bos < 0 ? undefined : ids.bos,
     eos: ids.eos < 0 ? undefined : ids.eos,
-    addBos: ids.bos >= 0,
+    before: onlyIf(ids.bos >= 0, ids.bos),
   });
   return {
+    model,
     vocabulary,
     scores,
+    charsmap,
     removeExtraSpaces: normalizer.removeExtraSpaces,
     spacePrefix: normalizer.spacePrefix ? prefixAll : { at: 'nowhere' },
   };

@@ -3,27 +3,46 @@
  * until their character is whole; what can no longer become one is U+FFFD at once, as in WHATWG's decoder.
  */
 import type { TokenStream } from './tokenizer.ts';
+import type { TokenDecoder } from './vocabulary.ts';
+
+type Wishes = Pick<TokenDecoder, 'dropsLastSpace' | 'dropsRepeats'>;
 
 export class Utf8Stream implements TokenStream {
-  readonly #bytesOf: (id: number) => Uint8Array;
+  readonly #bytesOf: (id: number, first: boolean) => Uint8Array | undefined;
+  readonly #wishes: Wishes;
   readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
-  #dropSpace: boolean;
+  #first: boolean;
+  #previous: number | undefined;
+  #space = '';
 
-  /** @param dropSpace take one space off the front: the encoder put it there. */
-  constructor(bytesOf: (id: number) => Uint8Array, dropSpace: boolean) {
+  /**
+   * @param bytesOf nothing for tokens that are passed over.
+   * @param fromStart the first token begins a text; it may stand for something else there.
+   */
+  constructor(bytesOf: (id: number, first: boolean) => Uint8Array | undefined, wishes: Wishes, fromStart: boolean) {
     this.#bytesOf = bytesOf;
-    this.#dropSpace = dropSpace;
+    this.#wishes = wishes;
+    this.#first = fromStart;
   }
 
   push(id: number): string {
-    let bytes = this.#bytesOf(id);
-    if (bytes.length === 0) return '';
-    if (this.#dropSpace && bytes[0] === 0x20) bytes = bytes.subarray(1);
-    this.#dropSpace = false;
-    return this.#utf8.decode(bytes, { stream: true });
+    if (this.#wishes.dropsRepeats === true && id === this.#previous) return '';
+    this.#previous = id;
+    const bytes = this.#bytesOf(id, this.#first);
+    if (bytes === undefined) return '';
+    this.#first = false;
+    return this.#held(this.#utf8.decode(bytes, { stream: true }));
   }
 
   end(): string {
-    return this.#utf8.decode();
+    return this.#held(this.#utf8.decode());
+  }
+
+  /** Keeps a last space back until something follows. */
+  #held(text: string): string {
+    if (this.#wishes.dropsLastSpace !== true || text === '') return text;
+    const all = this.#space + text;
+    this.#space = all.endsWith(' ') ? ' ' : '';
+    return this.#space === '' ? all : all.slice(0, -1);
   }
 }

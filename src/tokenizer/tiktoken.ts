@@ -3,13 +3,16 @@
  * rank, which is its id. Any two neighbours whose concatenation is a token merge, lowest rank first.
  */
 import { IngotError } from '../base/errors.ts';
-import { ByteLevelModel } from './bpe.ts';
+import { AddedTokens } from './added-tokens.ts';
+import { BpeModel } from './bpe.ts';
 import { spellBytes } from './byte-alphabet.ts';
-import { spellingIds } from './byte-level-vocabulary.ts';
+import { byteLevelDecoder } from './decoders.ts';
 import { PairTable } from './merge.ts';
-import { preTokenizer } from './pre-tokenizers.ts';
+import { spellingIds } from './merges.ts';
+import { Pipeline } from './pipeline.ts';
+import { cutByPatterns, preTokenizer } from './pre-tokenizers.ts';
 import { MAX_TOKEN_LENGTH } from './sentencepiece.ts';
-import { type Encoding, makeVocabulary, type TokenKind } from './vocabulary.ts';
+import { type Encoding, makeVocabulary, onlyIf, type TokenKind } from './vocabulary.ts';
 
 /** What a rank file does not say. */
 export interface TiktokenModel {
@@ -54,11 +57,20 @@ export function tiktokenEncoding(bytes: Uint8Array, model: TiktokenModel): Encod
   const kinds = texts.map((_, id): TokenKind => (id < spellings.length ? 'normal' : 'control'));
   const idOf = (text: string | undefined) => (text === undefined ? undefined : texts.lastIndexOf(text));
   const bos = idOf(model.bos);
-  const cut = preTokenizer(model.pre);
-  const vocabulary = makeVocabulary({ texts, kinds, bos, eos: idOf(model.eos), addBos: bos !== undefined });
+  const vocabulary = makeVocabulary({ texts, kinds, bos, eos: idOf(model.eos), before: onlyIf(true, bos) });
   const ids = spellingIds(vocabulary);
-  const options = { vocabulary, ids, pairs: rankedPairs(ids), preTokenizer: { ...cut, wholeTokens: true } };
-  return { vocabulary, model: new ByteLevelModel(options) };
+  const pipeline = new Pipeline({
+    cut: cutByPatterns(preTokenizer(model.pre).patterns),
+    model: new BpeModel({
+      ids,
+      pairs: rankedPairs(ids),
+      symbols: 'bytes',
+      vocabularySize: texts.length,
+      wholeTokens: true,
+    }),
+    decoder: byteLevelDecoder(vocabulary),
+  });
+  return { vocabulary, added: AddedTokens.of(vocabulary), model: pipeline };
 }
 
 /** Tokens in the byte alphabet; the index is the rank. */

@@ -1,9 +1,9 @@
 /** A vocabulary and a text model as a `Tokenizer`: special tokens, begin and end of text, decoding. */
 import { IngotError } from '../base/errors.ts';
-import { SpecialTokens, unshield } from './special-tokens.ts';
+import { type AddedTokens, unshield } from './added-tokens.ts';
 import { Utf8Stream } from './stream.ts';
 import type { EncodeOptions, Tokenizer, TokenStream } from './tokenizer.ts';
-import type { Encoding, Position, TextModel, Vocabulary } from './vocabulary.ts';
+import { type Encoding, onlyIf, type TextModel, type Vocabulary } from './vocabulary.ts';
 
 const NONE = new Uint8Array(0);
 
@@ -14,14 +14,14 @@ export class VocabularyTokenizer implements Tokenizer {
   readonly endOfGeneration: ReadonlySet<number>;
   readonly #vocabulary: Vocabulary;
   readonly #model: TextModel;
-  readonly #special: SpecialTokens;
+  readonly #added: AddedTokens;
   readonly #utf8 = new TextEncoder();
 
   /** @param vocabularySize rows of the model's embedding: it may have spare ones, which stand for nothing. */
-  constructor({ vocabulary, model }: Encoding, vocabularySize = vocabulary.texts.length) {
+  constructor({ vocabulary, added, model }: Encoding, vocabularySize = vocabulary.texts.length) {
     this.#vocabulary = vocabulary;
     this.#model = model;
-    this.#special = new SpecialTokens(vocabulary);
+    this.#added = added;
     this.vocabularySize = vocabularySize;
     this.endOfGeneration = vocabulary.endOfGeneration;
     if (vocabulary.bos !== undefined) this.bos = vocabulary.bos;
@@ -29,36 +29,36 @@ export class VocabularyTokenizer implements Tokenizer {
   }
 
   encode(text: string, options: EncodeOptions = {}): number[] {
-    const { addBos, addEos } = this.#vocabulary;
+    const { before, after } = this.#vocabulary;
     const { parseSpecial = false, addSpecial, shielded = false } = options;
     const ids: number[] = [];
-    if (this.bos !== undefined && (addSpecial ?? addBos)) ids.push(this.bos);
-    let position: Position = 'start';
-    for (const part of this.#special.split(text, parseSpecial)) {
-      if (typeof part === 'number') ids.push(part);
-      else this.#model.encode(shielded ? unshield(part) : part, position, ids);
-      position = 'afterSpecial';
-    }
-    if (this.eos !== undefined && addEos && addSpecial !== false) ids.push(this.eos);
+    if (addSpecial !== false) ids.push(...(before.length > 0 ? before : onlyIf(addSpecial ?? false, this.bos)));
+    this.#added.split(text, parseSpecial).forEach((part, i) => {
+      if (typeof part === 'number') {
+        ids.push(part);
+        return;
+      }
+      // Half of a character becomes U+FFFD, as it would in UTF-8. What is found in normalized text may have been shielded.
+      const plain = (shielded ? unshield(part) : part).replace(/\p{Cs}/gu, '\ufffd');
+      this.#model.encode(plain, { atStart: i === 0, parseSpecial: parseSpecial && !shielded }, ids);
+    });
+    if (addSpecial !== false) ids.push(...after);
     return ids;
   }
 
   shield(text: string): string {
-    return this.#special.shield(text);
+    return this.#added.shield(text);
   }
 
   decode(ids: readonly number[], options: { readonly special?: boolean } = {}): string {
-    const { special = false } = options;
-    const bytesOf = (id: number) => (special && this.#isSpecial(id) ? this.#textBytes(id) : this.tokenBytes(id));
-    const stream = new Utf8Stream(bytesOf, this.#model.dropsSpace);
+    const stream = this.#streamOf(options.special ?? false, true);
     let text = '';
     for (const id of ids) text += stream.push(id);
     return text + stream.end();
   }
 
   tokenBytes(id: number): Uint8Array {
-    if (this.#isSpecial(id) || this.tokenText(id) === '') return NONE;
-    return this.#vocabulary.kinds[id] === 'userDefined' ? this.#textBytes(id) : this.#model.tokenBytes(id);
+    return this.#bytes(id, false) ?? NONE;
   }
 
   tokenText(id: number): string {
@@ -71,7 +71,17 @@ export class VocabularyTokenizer implements Tokenizer {
   }
 
   stream(options: { readonly continuation?: boolean } = {}): TokenStream {
-    return new Utf8Stream((id) => this.tokenBytes(id), this.#model.dropsSpace && !(options.continuation ?? false));
+    return this.#streamOf(false, !(options.continuation ?? false));
+  }
+
+  #streamOf(special: boolean, fromStart: boolean): TokenStream {
+    const bytesOf = (id: number, first: boolean) =>
+      special && this.#isSpecial(id) ? this.#textBytes(id) : this.#bytes(id, first);
+    return new Utf8Stream(bytesOf, this.#model.decoder, fromStart);
+  }
+
+  #bytes(id: number, first: boolean): Uint8Array | undefined {
+    return this.tokenText(id) === '' || this.#isSpecial(id) ? undefined : this.#model.decoder.bytes(id, first);
   }
 
   #isSpecial(id: number): boolean {

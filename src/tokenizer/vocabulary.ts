@@ -3,6 +3,7 @@
  * of them begin and end a text.
  */
 import { IngotError } from '../base/errors.ts';
+import type { AddedTokens } from './added-tokens.ts';
 
 export const tokenKinds = ['normal', 'unknown', 'control', 'userDefined', 'unused', 'byte'] as const;
 export type TokenKind = (typeof tokenKinds)[number];
@@ -16,26 +17,40 @@ export interface Vocabulary {
   readonly unknown?: number;
   /** Ids that end a generation; `eos` is always one. */
   readonly endOfGeneration: ReadonlySet<number>;
-  readonly addBos: boolean;
-  readonly addEos: boolean;
+  /** Special tokens that a text begins and ends with where the caller does not say otherwise. */
+  readonly before: readonly number[];
+  readonly after: readonly number[];
 }
 
-/** Where a stretch of plain text stands: at the very start, after a special token. There are no others. */
-export type Position = 'start' | 'afterSpecial';
+/** A stretch of text between added tokens. */
+export interface Stretch {
+  /** Nothing stands before it. */
+  readonly atStart: boolean;
+  /** Special tokens written out in it count. */
+  readonly parseSpecial: boolean;
+}
 
-/** What a kind of model does with plain text; `VocabularyTokenizer` does the rest. */
+/** What a kind of model does with text between added tokens; `VocabularyTokenizer` does the rest. */
 export interface TextModel {
-  /** Appends the ids of a stretch of plain text. */
-  encode(text: string, position: Position, ids: number[]): void;
-  /** The bytes of a token that is no special one. */
-  tokenBytes(id: number): Uint8Array;
-  /** The encoder puts a space before a text, which the decoder takes away. */
-  readonly dropsSpace: boolean;
+  /** Appends the ids of a stretch of text. */
+  encode(text: string, stretch: Stretch, ids: number[]): void;
+  readonly decoder: TokenDecoder;
+}
+
+export interface TokenDecoder {
+  /** The bytes of a token that is no special one. @param first it begins a text. */
+  bytes(id: number, first: boolean): Uint8Array;
+  /** A space that a text ends with is no part of it. */
+  readonly dropsLastSpace?: boolean;
+  /** A token that stands twice in a row counts once. */
+  readonly dropsRepeats?: boolean;
 }
 
 /** What a vocabulary file is read into. */
 export interface Encoding {
   readonly vocabulary: Vocabulary;
+  /** Those that are looked for in text as it was written. */
+  readonly added: AddedTokens;
   readonly model: TextModel;
 }
 
@@ -69,8 +84,8 @@ export interface VocabularyParts {
   readonly unknown?: number | undefined;
   /** Further ids that end a generation. */
   readonly ends?: readonly (number | undefined)[];
-  readonly addBos?: boolean;
-  readonly addEos?: boolean;
+  readonly before?: readonly number[];
+  readonly after?: readonly number[];
 }
 
 /**
@@ -78,9 +93,10 @@ export interface VocabularyParts {
  * @throws IngotError 'InvalidFile' for an empty vocabulary and for ids outside it.
  */
 export function makeVocabulary(parts: VocabularyParts): Vocabulary {
-  const { texts, bos, eos, unknown, addBos = false, addEos = false } = parts;
+  const { texts, bos, eos, unknown, before = [], after = [] } = parts;
   if (texts.length === 0) throw new IngotError('InvalidFile', 'the vocabulary is empty');
   for (const [name, id] of Object.entries({ bos, eos, unknown })) checkId(name, id, texts.length);
+  for (const id of [...before, ...after]) checkId('added', id, texts.length);
   const endOfGeneration = new Set<number>();
   for (const id of [eos, ...(parts.ends ?? [])]) {
     checkId('end', id, texts.length);
@@ -96,12 +112,17 @@ export function makeVocabulary(parts: VocabularyParts): Vocabulary {
     texts,
     kinds,
     endOfGeneration,
-    addBos,
-    addEos,
+    before,
+    after,
     ...(bos === undefined ? {} : { bos }),
     ...(eos === undefined ? {} : { eos }),
     ...(unknown === undefined ? {} : { unknown }),
   };
+}
+
+/** A list of the id if it is wanted. */
+export function onlyIf(wanted: boolean, id: number | undefined): number[] {
+  return wanted && id !== undefined ? [id] : [];
 }
 
 function checkId(name: string, id: number | undefined, size: number): void {

@@ -147,7 +147,10 @@ function tokenizerJson(bytes: Uint8Array): TokenizerSource {
     model: { type: 'BPE', byte_fallback: true, unk_token: '<unk>', vocab: Object.fromEntries(ids), merges },
     normalizer: { type: 'Sequence', normalizers: [{ type: 'Prepend', prepend: '▁' }, replace] },
     added_tokens: ['<unk>', '<s>', '</s>'].map((content, id) => ({ id, content, special: true })),
-    decoder: { type: 'Sequence', decoders: [{ type: 'Replace' }, { type: 'ByteFallback' }, { type: 'Strip' }] },
+    decoder: {
+      type: 'Sequence',
+      decoders: [{ type: 'Replace', pattern: { String: '\u2581' }, content: ' ' }, { type: 'ByteFallback' }],
+    },
   };
   const config = { bos_token: '<s>', eos_token: '</s>', add_bos_token: true };
   const source = (value: unknown) => memoryBytes(new TextEncoder().encode(JSON.stringify(value)));

@@ -44,6 +44,8 @@ const cases: [golden: string, from: string, source: () => TokenizerSource | Prom
   ['gpt-2', 'GGUF', () => gguf('gpt-2')],
   ['mpt', 'GGUF', () => gguf('mpt')],
   ['refact', 'GGUF', () => gguf('refact')],
+  ['deepseek-llm', 'GGUF', () => gguf('deepseek-llm')],
+  ['bert-bge', 'GGUF', () => gguf('bert-bge')],
   ['llama-spm', 'GGUF', () => gguf('llama-spm')],
   ['llama-spm', 'SentencePiece file', () => ({ kind: 'sentencepiece', bytes: bytes('llama2.tokenizer.model') })],
   [
@@ -62,7 +64,7 @@ for (const [name, from, source] of cases) {
     for (const { text, ids } of expected) {
       const encoded = tokenizer.encode(text, { addSpecial: false });
       assert.deepEqual(encoded, ids, JSON.stringify(text));
-      assert.equal(tokenizer.decode(encoded), text);
+      if (name !== 'bert-bge') assert.equal(tokenizer.decode(encoded), text); // It forgets case and space.
     }
   });
 }
@@ -98,11 +100,6 @@ test('special tokens follow the ranks with the ids that the models know', { skip
       assert.ok(tokenizer.encode(text, { addSpecial: false }).length > 1);
     }
   }
-});
-
-test('a SentencePiece Unigram file is refused by name', { skip }, async () => {
-  const source = { kind: 'sentencepiece', bytes: bytes('sentencepiece.test_model.model') } as const;
-  await assert.rejects(loadTokenizer(source), { code: 'UnsupportedFile' });
 });
 
 test("stories260K's tokenizer gives as many tokens as the published sentence has", { skip }, async () => {

@@ -109,6 +109,7 @@ test('the chat template comes along, from either place', async () => {
 
 /** Tokens and merges as Hugging Face makes them from a SentencePiece model. */
 function sentencePiece(rest: Json, merges?: string[][]): Json {
+  const prefixed = !(rest.normalizer === replace || JSON.stringify(rest).includes('never'));
   const bytes = Array.from({ length: 256 }, (_, i) => `<0x${i.toString(16).toUpperCase().padStart(2, '0')}>`);
   const scored = ['▁a', 'ab', '▁ab', 'aa', 'aab', 'ba', '▁▁'];
   const tokens = ['<unk>', '<s>', '</s>', ...bytes, ...scored, '▁', 'a', 'b'];
@@ -125,7 +126,15 @@ function sentencePiece(rest: Json, merges?: string[][]): Json {
       merges: merges ?? cuts.filter((cut) => cut.every((part) => known.has(part))),
     },
     added_tokens: ['<unk>', '<s>', '</s>'].map((content, id) => ({ id, content, special: true })),
-    decoder: { type: 'Sequence', decoders: [{ type: 'Replace' }, { type: 'ByteFallback' }, { type: 'Strip' }] },
+    decoder: {
+      type: 'Sequence',
+      decoders: [
+        { type: 'Replace', pattern: { String: '▁' }, content: ' ' },
+        { type: 'ByteFallback' },
+        { type: 'Fuse' },
+        ...(prefixed ? [{ type: 'Strip', content: ' ', start: 1, stop: 0 }] : []),
+      ],
+    },
     ...rest,
   };
 }
@@ -149,13 +158,72 @@ test('SentencePiece BPE: scores from the order of merges, and every way to put a
   assert.deepEqual([...scores.subarray(259, 266)], [-1, -2, -3, -4, -5, -6, -7]);
 });
 
+test('WordPiece as BERT has it, and added tokens that take white space along', async () => {
+  const words = ['[UNK]', '[CLS]', '[SEP]', 'a', 'b', '##b', '##ab', 'ab', '!', '##', '\u4e16'];
+  const bert = (rest: Json): Json => ({
+    model: { type: 'WordPiece', unk_token: '[UNK]', vocab: Object.fromEntries(words.map((text, id) => [text, id])) },
+    normalizer: { type: 'BertNormalizer', lowercase: true },
+    pre_tokenizer: { type: 'BertPreTokenizer' },
+    post_processor: { type: 'BertProcessing', cls: ['[CLS]', 1], sep: ['[SEP]', 2] },
+    decoder: { type: 'WordPiece', cleanup: false },
+    added_tokens: [
+      ...['[UNK]', '[CLS]', '[SEP]'].map((content, id) => ({ id, content, special: true })),
+      { id: 11, content: '<left>', special: false, normalized: false, lstrip: true },
+      { id: 12, content: 'ba', special: false, normalized: false, single_word: true },
+    ],
+    ...rest,
+  });
+  const text = pieces('a', 'b', 'AB', 'ab', ' ', '!', '\u00e4', '\u4e16', 'ba', '<left>', '[SEP]', '\n');
+  await assertEqualEncoding(folder({ 'tokenizer.json': bert({}) }), 20, text);
+  const cased = bert({ normalizer: { type: 'BertNormalizer', lowercase: false } });
+  await assertEqualEncoding(folder({ 'tokenizer.json': cased }), 20, text);
+  const other = bert({ pre_tokenizer: { type: 'Whitespace' } });
+  await assert.rejects(exportTokenizer(folder({ 'tokenizer.json': other }), 20), ingot('UnsupportedFile', /BERT/));
+});
+
+test('Unigram, with and without white space as borders of words', async () => {
+  const vocab: [string, number][] = [
+    ['<unk>', 0],
+    ['</s>', 0],
+    ['\u2581', -3],
+    ['\u2581a', -2],
+    ['a', -4],
+    ['b', -4.5],
+    ['ab', -2.5],
+    ['\u2581ab', -5.5],
+  ];
+  const unigram = (words: boolean, changes: [string, number][] = vocab): Json => {
+    const metaspace = { type: 'Metaspace', replacement: '\u2581', prepend_scheme: 'always' };
+    return {
+      model: { type: 'Unigram', unk_id: 0, vocab: changes },
+      normalizer: null,
+      pre_tokenizer: words ? { type: 'Sequence', pretokenizers: [{ type: 'WhitespaceSplit' }, metaspace] } : metaspace,
+      post_processor: {
+        type: 'TemplateProcessing',
+        single: [{ Sequence: { id: 'A', type_id: 0 } }, { SpecialToken: { id: '</s>', type_id: 0 } }],
+        special_tokens: { '</s>': { id: '</s>', ids: [1], tokens: ['</s>'] } },
+      },
+      decoder: metaspace,
+      added_tokens: ['<unk>', '</s>'].map((content, id) => ({ id, content, special: true })),
+    };
+  };
+  const text = pieces('a', 'b', 'ab', ' ', '  ', '\n', '\u3000', 'x', '</s>', '\u2581');
+  for (const words of [true, false]) await assertEqualEncoding(folder({ 'tokenizer.json': unigram(words) }), 8, text);
+  const refused = async (changes: [string, number][], message: RegExp) => {
+    const files = { 'tokenizer.json': unigram(false, changes) };
+    await assert.rejects(exportTokenizer(folder(files), 9), ingot('UnsupportedFile', message));
+  };
+  await refused([...vocab, ['a\u2581b', -1]], /goes on behind a space/);
+  await refused([...vocab, ['c', -0.1]], /32-bit/);
+  await refused([['<unk>', -100], ...vocab.slice(1)], /worst score/);
+});
+
 test('what GGUF cannot say is refused', async () => {
   const refused = async (files: Record<string, Json | string>, message: RegExp) => {
     await assert.rejects(exportTokenizer(folder(files), 280), ingot('UnsupportedFile', message));
   };
   await refused({ 'tokenizer.json': byteLevel('\\p{L}+|\\s+') }, /no name in GGUF/);
-  await refused({ 'tokenizer.json': byteLevel(llama3Pattern) }, /no name in GGUF/); // merges inside whole tokens
-  await refused({ 'tokenizer.json': { model: { type: 'Unigram', vocab: [['a', 0]] } } }, /neither/);
+  await refused({ 'tokenizer.json': { model: { type: 'Unigram', vocab: [['a', 0]] } } }, /rewrites or cuts/);
   const config_ = { 'tokenizer_config.json': config };
   await refused({ 'tokenizer.json': sentencePiece(legacy) }, /no bos token/);
   const interleaved = [

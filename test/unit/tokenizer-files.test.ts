@@ -45,7 +45,8 @@ describe('GGUF vocabularies', () => {
   const gguf = (metadata: ReadonlyMap<string, MetadataValue>): TokenizerSource => ({ kind: 'gguf', metadata });
   const bad: [what: string, changes: Record<string, MetadataValue | undefined>, code: ErrorCode, message: RegExp][] = [
     ['no model', { model: undefined }, 'InvalidFile', /no vocabulary/],
-    ['a model of another kind', { model: 'bert' }, 'UnsupportedFile', /'bert'/],
+    ['a model of another kind', { model: 'rwkv' }, 'UnsupportedFile', /'rwkv'/],
+    ['a model that says it has none', { model: 'none' }, 'InvalidFile', /no vocabulary/],
     ['an unknown pre-tokenizer', { pre: 'x' }, 'UnsupportedFile', /'x'/],
     ['no tokens', { tokens: undefined, token_type: undefined }, 'InvalidFile', /empty/],
     ['tokens that are no strings', { tokens: [1, 2] }, 'InvalidFile', /tokens is not an array of strings/],
@@ -268,14 +269,14 @@ describe('SentencePiece files', () => {
     assert.deepEqual(tokenizer.encode('  the   the '), tokenizer.encode('the the'));
   });
 
-  test('that are no BPE, or rewrite characters, are refused by name', async () => {
-    await refused(source(file({ modelType: 1 })), 'UnsupportedFile', /type 1/);
-    await refused(source(file({ characterMap: [1, 2] })), 'UnsupportedFile', /rewrite/);
+  test('of words, or with a damaged table of characters, are refused by name', async () => {
+    await refused(source(file({ modelType: 3 })), 'UnsupportedFile', /type 3/);
+    await refused(source(file({ characterMap: [1, 2] })), 'InvalidFile', /charsmap/);
     await refused(source(file({ type: (id) => (id === 5 ? 9 : undefined) })), 'InvalidFile', /type 9/);
   });
 
   test('that are something else are refused', async () => {
-    await refused(source(new Uint8Array(0)), 'UnsupportedFile');
+    await refused(source(new Uint8Array(0)), 'InvalidFile', /empty/);
     await refused(source(utf8.encode('{"model": 1}')), 'InvalidFile');
     await refused(source(file().slice(0, -2)), 'InvalidFile', /passes the end/);
     await refused(source(Uint8Array.of(0x0a, 0xff, 0xff, 0xff, 0xff, 0x0f)), 'InvalidFile', /passes the end/);
@@ -350,7 +351,7 @@ describe('Hugging Face folders', () => {
     },
   };
   const texts = ['hello the', '  aab\n\nhello', 'xyz lo 12', '', 'a b  c'];
-  /** A normalizer that changes nothing here and that Ingot's encoders do not know. */
+  /** A normalizer that changes nothing here. */
   const other = { type: 'Replace', pattern: { String: '\u0001\u0001' }, content: '' };
 
   test('byte-level BPE encodes as the same vocabulary does in GGUF', async () => {
@@ -371,24 +372,24 @@ describe('Hugging Face folders', () => {
     }
   });
 
-  test('what Ingot does not know goes through the library, with the same tokens', async () => {
+  test('a normalizer more that changes nothing makes the same tokens', async () => {
     for (const [json, name] of [
       [bytes, 'byte-level'],
       [spaces, 'SentencePiece'],
     ] as const) {
       const normalizers = 'normalizer' in json ? [...json.normalizer.normalizers, other] : [other];
       const own = await loadTokenizer(folder({ 'tokenizer.json': json }));
-      const library = await loadTokenizer(
+      const longer = await loadTokenizer(
         folder({ 'tokenizer.json': { ...json, normalizer: { type: 'Sequence', normalizers } } }),
       );
       for (const text of [...texts, '<|im_end|></s>']) {
-        assert.deepEqual(library.encode(text), own.encode(text), `${name}: ${text}`);
-        assert.equal(library.decode(library.encode(text)), own.decode(own.encode(text)));
+        assert.deepEqual(longer.encode(text), own.encode(text), `${name}: ${text}`);
+        assert.equal(longer.decode(longer.encode(text)), own.decode(own.encode(text)));
       }
     }
   });
 
-  test('a Unigram model goes through the library', async () => {
+  test('a Unigram model takes the best sum of scores', async () => {
     const model = {
       type: 'Unigram',
       unk_id: 0,
@@ -494,10 +495,20 @@ describe('Hugging Face folders', () => {
       'InvalidFile',
     ],
     [
-      'WordPiece',
-      { 'tokenizer.json': { model: { type: 'WordPiece', vocab: { a: 0 } }, decoder: { type: 'WordPiece' } } },
+      'a model of an unknown type',
+      { 'tokenizer.json': { model: { type: 'Neural', vocab: { a: 0 } } } },
       'UnsupportedFile',
     ],
+    [
+      'WordPiece without an unknown token',
+      { 'tokenizer.json': { model: { type: 'WordPiece', vocab: { a: 0 } } } },
+      'InvalidFile',
+    ],
+    ...['normalizer', 'pre_tokenizer', 'post_processor', 'decoder'].map((part): [string, Json, ErrorCode] => [
+      `a ${part} of an unknown type`,
+      { 'tokenizer.json': { ...bytes, [part]: { type: 'Strange' } } },
+      'UnsupportedFile',
+    ]),
   ];
   for (const [what, files, code] of bad) test(`refuses ${what}`, () => refused(folder(files), code));
 

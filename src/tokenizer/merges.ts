@@ -1,4 +1,4 @@
-/** The tables of a byte-level encoder, made from vocabularies that name their merges (GGUF, `tokenizer.json`, GPT-2). */
+/** Tables of byte-pair encoders, made from vocabularies that name their merges (GGUF, `tokenizer.json`, GPT-2). */
 import { IngotError } from '../base/errors.ts';
 import { PairTable } from './merge.ts';
 import type { Vocabulary } from './vocabulary.ts';
@@ -23,17 +23,23 @@ export function mergeParts(merge: Merge): readonly [left: string, right: string]
   return [merge.slice(0, space), merge.slice(space + 1)];
 }
 
+export function isPair(value: unknown): value is readonly [string, string] {
+  return Array.isArray(value) && value.length === 2 && value.every((part) => typeof part === 'string');
+}
+
 /**
  * The order of merges is their rank.
+ * @param prefix length of what the right half begins with and the merged token does not.
  * @throws IngotError 'InvalidFile' for a merge of or into a token that the vocabulary lacks.
  */
-export function mergesByName(merges: readonly Merge[], ids: ReadonlyMap<string, number>): PairTable {
+export function mergesByName(merges: readonly Merge[], ids: ReadonlyMap<string, number>, prefix = 0): PairTable {
   const pairs = new PairTable(merges.length);
   merges.forEach((merge, rank) => {
     const [left, right] = mergeParts(merge);
-    const [leftId, rightId, merged] = [ids.get(left), ids.get(right), ids.get(left + right)];
+    const whole = left + right.slice(prefix);
+    const [leftId, rightId, merged] = [ids.get(left), ids.get(right), ids.get(whole)];
     if (leftId === undefined || rightId === undefined || merged === undefined) {
-      const missing = leftId === undefined ? left : rightId === undefined ? right : left + right;
+      const missing = leftId === undefined ? left : rightId === undefined ? right : whole;
       throw new IngotError('InvalidFile', `merge ${rank} names '${missing}', which is not in the vocabulary`);
     }
     pairs.add(leftId, rightId, rank, merged);
