@@ -4,6 +4,7 @@
  * its nibble in byte 32 * (g % 2) + k (low half for g < 2) and its two high bits at 2 * g of byte k.
  */
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
+import { lanes, loadGroups, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
 import { emptyGroup, searchScale } from './search-scale.ts';
 
@@ -54,7 +55,7 @@ function levelOf(bytes: Uint8Array, offset: number, k: number): number {
 }
 
 const levels = new Uint8Array(size);
-const squares = new Float32Array(subSize);
+const makeSearch = searchScale(32);
 const scales = new Float32Array(subBlocks);
 
 function encodeBlock(
@@ -65,18 +66,23 @@ function encodeBlock(
   importance: Float32Array | undefined,
 ): void {
   bytes.fill(0, offset, offset + blockBytes);
+  const search = makeSearch();
   let extreme = 0;
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    let weights: Float32Array = squares;
+  for (let first = 0; first < subBlocks; first += lanes) {
+    const at = start + first * subSize;
+    loadGroups(values, at, subSize, search.values);
     if (importance === undefined) {
-      for (let k = 0; k < subSize; k++) squares[k] = (values[at + k] as number) * (values[at + k] as number);
+      for (let i = 0; i < lanes * subSize; i++) search.weights[i] = (search.values[i] as number) ** 2;
     } else {
-      weights = importance.subarray(at % importance.length, (at % importance.length) + subSize);
+      loadGroups(importance, at % importance.length, subSize, search.weights);
     }
-    const scale = searchScale(values, at, weights, 32, levels, sub * subSize);
-    scales[sub] = scale;
-    if (Math.abs(scale) > Math.abs(extreme)) extreme = scale;
+    search.run(subSize);
+    storeGroups(search.levels, subSize, levels, first * subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      const scale = search.results[lane] as number;
+      scales[first + lane] = scale;
+      if (Math.abs(scale) > Math.abs(extreme)) extreme = scale;
+    }
   }
   if (Math.abs(extreme) < emptyGroup) return;
 
