@@ -5,7 +5,7 @@
  */
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
-import { type LaneSearch, lanes, loadGroups, storeGroups } from './lanes.ts';
+import { type LaneSearch, lanes, loadGroups, storeGroup, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
 import { searchMinimum, weightedSearch } from './search-minimum.ts';
 import { searchPositive } from './search-positive.ts';
@@ -89,7 +89,14 @@ const minima = new Float32Array(subBlocks);
 const sums = new Float32Array(subBlocks);
 const scaleLevels = new Uint8Array(subBlocks);
 const minimumLevels = new Uint8Array(subBlocks);
-const makeSearch = searchMinimum({ top: 3, first: -0.5, step: f(0.1), trials: 16, error: 'absolute' });
+const makeSearch = searchMinimum({
+  top: 3,
+  first: -0.5,
+  step: f(0.1),
+  trials: 16,
+  error: 'absolute',
+  weights: 'given',
+});
 const makeWeighted = searchMinimum(weightedSearch(3));
 
 /** Of a super-block: what its scales and minima are multiples of. */
@@ -110,13 +117,19 @@ function encodeBlock(
   const dmin = writeF16(bytes, offset + dminAt, fitted.minimum);
   for (let sub = 0; sub < subBlocks; sub++) {
     bytes[offset + sub] = (scaleLevels[sub] as number) | ((minimumLevels[sub] as number) << 4);
-    // The levels once more, against the scales as they were stored.
-    const pair = bytes[offset + sub] as number;
-    const scale = f(d * (pair & 15));
-    if (scale === 0) continue;
-    const minimum = f(dmin * (pair >> 4));
-    for (let k = sub * subSize; k < (sub + 1) * subSize; k++) {
-      levels[k] = nearestLevel(f(f((values[start + k] as number) + minimum) / scale), 0, 3);
+  }
+  // The levels once more, against the scales as they were stored.
+  const { values: loaded, results, levels: refined, refine } = makeSearch();
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      const pair = bytes[offset + first + lane] as number;
+      results[lane] = d * (pair & 15);
+      results[lanes + lane] = dmin * (pair >> 4);
+    }
+    loadGroups(values, start + first * subSize, subSize, loaded);
+    refine(subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      if (results[lane] !== 0) storeGroup(refined, lane, subSize, levels, (first + lane) * subSize);
     }
   }
   writeLevels(levels, bytes, offset + levelsAt);
@@ -165,6 +178,8 @@ function fitWeighted(values: Float32Array, start: number, importance: Float32Arr
 function runSearch(groups: LaneSearch, first: number): void {
   groups.run(subSize);
   storeGroups(groups.levels, subSize, levels, first * subSize);
-  scales.set(groups.results.subarray(0, lanes), first);
-  minima.set(groups.results.subarray(lanes, 2 * lanes), first);
+  for (let lane = 0; lane < lanes; lane++) {
+    scales[first + lane] = groups.results[lane] as number;
+    minima[first + lane] = groups.results[lanes + lane] as number;
+  }
 }

@@ -7,7 +7,7 @@
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
 import { minimumOf, scaleOf, writeScale } from './k-scales.ts';
-import { type LaneSearch, lanes, loadGroups, storeGroups } from './lanes.ts';
+import { type LaneSearch, lanes, loadGroups, storeGroup, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
 import { searchMinimum, weightedSearch } from './search-minimum.ts';
 import { searchPositive } from './search-positive.ts';
@@ -36,13 +36,13 @@ interface Units {
 export const q4_K = makeFormat('q4_K', 12, {
   top: 15,
   nibblesAt: 16,
-  search: searchMinimum({ top: 15, first: -1, step: f(0.1), trials: 21, error: 'squared' }),
+  search: searchMinimum({ top: 15, first: -1, step: f(0.1), trials: 21, error: 'squared', weights: 32 }),
   weighted: searchMinimum(weightedSearch(15)),
 });
 export const q5_K = makeFormat('q5_K', 13, {
   top: 31,
   nibblesAt: 48,
-  search: searchMinimum({ top: 31, first: -0.5, step: f(0.1), trials: 16, error: 'squared' }),
+  search: searchMinimum({ top: 31, first: -0.5, step: f(0.1), trials: 16, error: 'squared', weights: 32 }),
   weighted: searchMinimum(weightedSearch(31)),
 });
 
@@ -116,12 +116,16 @@ function encodeBlock(
   const dmin = writeF16(bytes, offset + 2, fitted.minimum);
 
   // The levels once more, against the scales as they were stored.
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const scale = f(d * scaleOf(bytes, offset + scalesAt, sub));
-    if (scale === 0) continue;
-    const minimum = f(dmin * minimumOf(bytes, offset + scalesAt, sub));
-    for (let k = sub * subSize; k < (sub + 1) * subSize; k++) {
-      levels[k] = nearestLevel(f(f((values[start + k] as number) + minimum) / scale), 0, top);
+  const { values: loaded, results, levels: refined, refine } = variant.search();
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      results[lane] = d * scaleOf(bytes, offset + scalesAt, first + lane);
+      results[lanes + lane] = dmin * minimumOf(bytes, offset + scalesAt, first + lane);
+    }
+    loadGroups(values, start + first * subSize, subSize, loaded);
+    refine(subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      if (results[lane] !== 0) storeGroup(refined, lane, subSize, levels, (first + lane) * subSize);
     }
   }
   for (let pair = 0; pair < subBlocks / 2; pair++) {
@@ -145,11 +149,6 @@ function fit(values: Float32Array, start: number, variant: Variant): Units {
   let largestScale = 0;
   let largestMinimum = 0;
   for (let first = 0; first < subBlocks; first += lanes) {
-    for (let lane = 0; lane < lanes; lane++) {
-      const at = start + (first + lane) * subSize;
-      const rms = f(Math.sqrt(f(sumOfSquares(values, at, subSize) / subSize)));
-      for (let k = 0; k < subSize; k++) search.weights[lanes * k + lane] = rms + Math.abs(values[at + k] as number);
-    }
     runSearch(values, start, search, first);
     for (let sub = first; sub < first + lanes; sub++) {
       if ((scales[sub] as number) > largestScale) largestScale = scales[sub] as number;
@@ -185,6 +184,8 @@ function runSearch(values: Float32Array, start: number, search: LaneSearch, firs
   loadGroups(values, start + first * subSize, subSize, search.values);
   search.run(subSize);
   storeGroups(search.levels, subSize, levels, first * subSize);
-  scales.set(search.results.subarray(0, lanes), first);
-  minima.set(search.results.subarray(lanes, 2 * lanes), first);
+  for (let lane = 0; lane < lanes; lane++) {
+    scales[first + lane] = search.results[lane] as number;
+    minima[first + lane] = search.results[lanes + lane] as number;
+  }
 }

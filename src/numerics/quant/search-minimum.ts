@@ -2,7 +2,7 @@
  * ggml's search for a scale and a minimum (make_qkx2_quants, make_qkx3_quants): trial scales give levels, each set of levels
  * gives its best scale and minimum by weighted least squares, and the smallest weighted error wins.
  */
-import { type LaneSearch, laneSearch, places } from './lanes.ts';
+import { type LaneCode, type LaneSearch, laneSearch, places } from './lanes.ts';
 import {
   abs,
   add,
@@ -21,6 +21,7 @@ import {
   nearestLevels,
   negate,
   splat,
+  sqrt,
   sub,
   unless,
   when,
@@ -37,17 +38,22 @@ export interface MinimumSearch {
   readonly trials: number;
   /** Whether the error is that of magnitudes or of squares. */
   readonly error: 'absolute' | 'squared';
+  /**
+   * What values weigh: what is given, or their magnitudes plus the root of their mean square, which is then of groups of this
+   * size.
+   */
+  readonly weights: 'given' | 32;
 }
 
 /** What every format searches with where there is an importance matrix. */
 export function weightedSearch(top: number): MinimumSearch {
-  return { top, first: f(-0.9), step: f(0.05), trials: 37, error: 'squared' };
+  return { top, first: f(-0.9), step: f(0.05), trials: 37, error: 'squared', weights: 'given' };
 }
 
 /** Results: scales, then minima, which are not negative: values are near `scale * level - minimum`. */
-export function searchMinimum({ top, first, step, trials, error }: MinimumSearch): () => LaneSearch {
+export function searchMinimum({ top, first, step, trials, error, weights }: MinimumSearch): () => LaneSearch {
   const parts = Array.from({ length: trials }, (_, t) => f(f(first + f(step * t)) + top));
-  return laneSearch(parts, ({ vector, each, eachEntry, at, entry, store, storeResult }) => {
+  const run = ({ vector, each, eachEntry, at, entry, store, storeResult }: LaneCode): readonly Code[] => {
     const [low, high, flat, sumW, sumX] = [vector(), vector(), vector(), vector(), vector()];
     const [scale, best, inverse, value, weight, level, wl] = [
       vector(),
@@ -73,11 +79,20 @@ export function searchMinimum({ top, first, step, trials, error }: MinimumSearch
         : [...wl.set(difference), ...sum.set(add(sum.get, mul(weight.get, mul(wl.get, wl.get))))];
     };
 
+    const weigh: readonly Code[] =
+      weights === 'given'
+        ? []
+        : [
+            each(readValue, sumX.set(add(sumX.get, mul(value.get, value.get)))),
+            sumX.set(sqrt(div(sumX.get, splat(weights)))),
+            each(store(places.weights, add(sumX.get, abs(at(places.values))))),
+          ];
     return [
+      low.set(at(places.values)),
+      ...weigh,
       sumW.set(zero),
       sumX.set(zero),
-      low.set(at(places.values)),
-      high.set(at(places.values)),
+      high.set(low.get),
       each(
         readValue,
         readWeight,
@@ -134,5 +149,9 @@ export function searchMinimum({ top, first, step, trials, error }: MinimumSearch
       storeResult(0, unless(scale.get, flat.get)),
       storeResult(1, negate(low.get)),
     ];
-  });
+  };
+  const refine = ({ each, at, store, result }: LaneCode): readonly Code[] => [
+    each(store(places.levels, nearestLevels(div(add(at(places.values), result(1)), result(0)), 0, top))),
+  ];
+  return laneSearch({ table: parts, run, refine });
 }

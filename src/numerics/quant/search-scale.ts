@@ -2,12 +2,13 @@
  * ggml's search for a scale around zero (make_qx_quants): 19 trial scales around `extreme / -half` give levels of `-half` to
  * `half - 1`, each set of levels its best scale by weighted least squares, and the largest explained part wins.
  */
-import { type LaneSearch, laneSearch, places } from './lanes.ts';
+import { type LaneCode, type LaneSearch, laneSearch, places } from './lanes.ts';
 import {
   abs,
   add,
   any,
   both,
+  type Code,
   choose,
   div,
   equal,
@@ -30,7 +31,7 @@ export function searchScale(half: number): () => LaneSearch {
   // The middle one is the first; after it -9 to 9 without 0.
   const steps = [...Array(20).keys()].map((i) => i - 10).filter((step) => step !== 0);
   const numerators = steps.map((step) => (step === -10 ? -half : f(-f(half + f(f(0.1) * step)))));
-  return laneSearch(numerators, ({ vector, each, eachEntry, at, entry, store, storeResult }) => {
+  const run = ({ vector, each, eachEntry, at, entry, store, storeResult }: LaneCode): readonly Code[] => {
     const [value, extreme, largest, mask] = [vector(), vector(), vector(), vector()];
     const [inverse, level, weighted, sumXL, sumL2] = [vector(), vector(), vector(), vector(), vector()];
     const [scale, best, bestInverse, isLater] = [vector(), vector(), vector(), vector()];
@@ -70,5 +71,10 @@ export function searchScale(half: number): () => LaneSearch {
       each(readValue, store(places.levels, unless(add(levelBy(bestInverse), splat(half)), mask.get))),
       storeResult(0, unless(scale.get, mask.get)),
     ];
-  });
+  };
+  const refine = ({ each, at, store, result }: LaneCode): readonly Code[] => {
+    const level = nearestLevels(div(at(places.values), result(0)), -half, half - 1);
+    return [each(store(places.levels, add(level, splat(half))))];
+  };
+  return laneSearch({ table: numerators, run, refine });
 }

@@ -20,6 +20,7 @@ export const mul = binary(0xe6);
 export const div = binary(0xe7);
 export const abs = unary(0xe0);
 export const negate = unary(0xe1);
+export const sqrt = unary(0xe3);
 /** `b < a ? b : a`, and `a < b ? b : a`. */
 export const lesser = binary(0xea);
 export const greater = binary(0xeb);
@@ -66,20 +67,25 @@ export class WasmFunction {
     return this.#local(0x7f);
   }
 
-  /** The module that has this function, as `run`, and a page of memory. */
-  module(...body: readonly Code[]): Code {
+  code(...body: readonly Code[]): Code {
     const locals = this.#types.map((type) => [1, type]);
-    const code = sized([...unsigned(locals.length), ...locals.flat(), ...body.flat(), 0x0b]);
-    const name = (text: string) => sized([...new TextEncoder().encode(text)]);
-    return [
-      ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
-      ...[1, ...sized([1, 0x60, 1, 0x7f, 0])],
-      ...[3, ...sized([1, 0])],
-      ...[5, ...sized([1, 0, 1])],
-      ...[7, ...sized([2, ...name('run'), 0, 0, ...name('memory'), 2, 0])],
-      ...[10, ...sized([1, ...code])],
-    ];
+    return sized([...unsigned(locals.length), ...locals.flat(), ...body.flat(), 0x0b]);
   }
+}
+
+/** A module of functions by name, with one page of memory. */
+export function wasmModule(functions: Readonly<Record<string, Code>>): Uint8Array {
+  const name = (text: string) => sized([...new TextEncoder().encode(text)]);
+  const names = Object.keys(functions);
+  const exported = names.flatMap((text, index) => [...name(text), 0, index]);
+  return Uint8Array.of(
+    ...[0x00, 0x61, 0x73, 0x6d, 1, 0, 0, 0],
+    ...[1, ...sized([1, 0x60, 1, 0x7f, 0])],
+    ...[3, ...sized([names.length, ...names.map(() => 0)])],
+    ...[5, ...sized([1, 0, 1])],
+    ...[7, ...sized([names.length + 1, ...exported, ...name('memory'), 2, 0])],
+    ...[10, ...sized([names.length, ...Object.values(functions).flat()])],
+  );
 }
 
 /** A variable: vectors and addresses. */
@@ -88,6 +94,7 @@ export interface Local {
   set(value: Code): Code;
 }
 
+export const parameter: Code = [0x20, 0];
 export const integer = (value: number): Code => [0x41, ...signed(value)];
 export const shiftLeft = (a: Code, bits: number): Code => [...a, ...integer(bits), 0x74];
 
