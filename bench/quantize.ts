@@ -22,10 +22,7 @@ const count = columns * 256;
 const turns = 3;
 
 function openGgml(path: string): Encode {
-  // The package has no types for what is asked of it here.
-  const koffi = createRequire(import.meta.url)('koffi') as {
-    load(path: string): { func(declaration: string): (...args: unknown[]) => unknown };
-  };
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
   const quantize = koffi
     .load(path)
     .func(

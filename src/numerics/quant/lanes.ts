@@ -70,7 +70,8 @@ export function storeGroup(from: Float32Array, lane: number, count: number, into
 
 /** What a search is written with. */
 export interface LaneCode {
-  readonly vector: () => Local;
+  /** New variables, as many as are taken. */
+  vectors(): Iterable<Local>;
   /** Runs through the values. */
   each(...body: readonly Code[]): Code;
   /** Runs through the table. */
@@ -104,7 +105,9 @@ function makeSearch({ table, run, refine }: Search): LaneSearch {
     const wasm = new WasmFunction();
     const [at, end, entryAt] = [wasm.integer(), wasm.integer(), wasm.integer()];
     const body = write({
-      vector: () => wasm.vector(),
+      *vectors() {
+        while (true) yield wasm.vector();
+      },
       each: (...inner) => loop(at, end.get, ...inner),
       eachEntry: (...inner) => loop(entryAt, integer(16 * table.length), ...inner),
       at: (place) => load(at.get, place),

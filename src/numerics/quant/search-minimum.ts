@@ -53,19 +53,11 @@ export function weightedSearch(top: number): MinimumSearch {
 /** Results: scales, then minima, which are not negative: values are near `scale * level - minimum`. */
 export function searchMinimum({ top, first, step, trials, error, weights }: MinimumSearch): () => LaneSearch {
   const parts = Array.from({ length: trials }, (_, t) => f(f(first + f(step * t)) + top));
-  const run = ({ vector, each, eachEntry, at, entry, store, storeResult }: LaneCode): readonly Code[] => {
-    const [low, high, flat, sumW, sumX] = [vector(), vector(), vector(), vector(), vector()];
-    const [scale, best, inverse, value, weight, level, wl] = [
-      vector(),
-      vector(),
-      vector(),
-      vector(),
-      vector(),
-      vector(),
-      vector(),
-    ];
-    const [sumL, sumL2, sumXL, determinant] = [vector(), vector(), vector(), vector()];
-    const [trialScale, trialLow, trialError, better] = [vector(), vector(), vector(), vector()];
+  const run = ({ vectors, each, eachEntry, at, entry, store, storeResult }: LaneCode): readonly Code[] => {
+    const [low, high, flat, sumW, sumX] = vectors();
+    const [scale, best, inverse, value, weight, level, wl] = vectors();
+    const [sumL, sumL2, sumXL, determinant] = vectors();
+    const [trialScale, trialLow, trialError, better] = vectors();
     const zero = splat(0);
 
     const readValue = value.set(at(places.values));

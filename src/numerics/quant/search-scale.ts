@@ -31,10 +31,10 @@ export function searchScale(half: number): () => LaneSearch {
   // The middle one is the first; after it -9 to 9 without 0.
   const steps = [...Array(20).keys()].map((i) => i - 10).filter((step) => step !== 0);
   const numerators = steps.map((step) => (step === -10 ? -half : f(-f(half + f(f(0.1) * step)))));
-  const run = ({ vector, each, eachEntry, at, entry, store, storeResult }: LaneCode): readonly Code[] => {
-    const [value, extreme, largest, mask] = [vector(), vector(), vector(), vector()];
-    const [inverse, level, weighted, sumXL, sumL2] = [vector(), vector(), vector(), vector(), vector()];
-    const [scale, best, bestInverse, isLater] = [vector(), vector(), vector(), vector()];
+  const run = ({ vectors, each, eachEntry, at, entry, store, storeResult }: LaneCode): readonly Code[] => {
+    const [value, extreme, largest, mask] = vectors();
+    const [inverse, level, weighted, sumXL, sumL2] = vectors();
+    const [scale, best, bestInverse, isLater] = vectors();
     const zero = splat(0);
     const readValue = value.set(at(places.values));
     const levelBy = (by: typeof inverse) => nearestLevels(mul(by.get, value.get), -half, half - 1);
