@@ -19,7 +19,7 @@ type Encode = (format: EncodableFormat, values: Float32Array, bytes: Uint8Array,
 
 const columns = 2048;
 const count = columns * 256;
-const turns = 3;
+const turns = 5;
 
 function openGgml(path: string): Encode {
   const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi');
