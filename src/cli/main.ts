@@ -17,6 +17,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   inspect: async () => (await import('./inspect.ts')).addInspect,
   tokenize: async () => (await import('./tokenize.ts')).addTokenize,
   convert: async () => (await import('./convert.ts')).addConvert,
+  quantize: async () => (await import('./quantize.ts')).addQuantize,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 
