@@ -17,8 +17,10 @@ import { type Dim, tensor } from '../../../ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
 import type { ElementType } from '../../../numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
-import { blockFormat, encodableFormat } from '../../../numerics/quant/formats.ts';
-import { type PackedFormat, tiles } from '../kernels/packing.ts';
+import { blockFormat } from '../../../numerics/quant/formats.ts';
+import { writeD } from '../kernels/blocks.ts';
+import { isIntegerFormat } from '../kernels/levels.ts';
+import { type PackedFormat, packedFormats } from '../kernels/packing.ts';
 import { programTest, type SelfTest } from './program-test.ts';
 
 export function* selfTests(): Generator<SelfTest> {
@@ -73,13 +75,16 @@ const build = (
 
 // ── weights ──
 
-const formats = Object.keys(tiles) as PackedFormat[];
-
-/** Blocks as `encode` makes them. */
-function weightBytes(format: string, count: number, seed: number): Uint8Array {
-  const { blockSize, blockBytes, encode } = encodableFormat(format);
+/** Blocks as `encode` makes them, or any whose d is 1/16. */
+function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Array {
+  const { blockSize, blockBytes, encode } = blockFormat(format);
   const bytes = new Uint8Array((count / blockSize) * blockBytes);
-  encode(randomFloats(count, seed), bytes);
+  if (encode !== undefined || !isIntegerFormat(format)) {
+    encode?.(randomFloats(count, seed), bytes);
+    return bytes;
+  }
+  bytes.set(Uint8Array.from(randomWords(bytes.length, seed), (word) => word >>> 24));
+  for (let at = 0; at < bytes.length; at += blockBytes) writeD(format, bytes.subarray(at, at + blockBytes), -4);
   return bytes;
 }
 
@@ -87,7 +92,7 @@ function weightBytes(format: string, count: number, seed: number): Uint8Array {
 function* products(): Generator<SelfTest> {
   const [N, maxTokens] = [24, 19];
   const T = { sym: 'T', max: maxTokens } as const;
-  for (const format of formats) {
+  for (const format of packedFormats) {
     const blocks = blockFormat(format);
     const K = Math.max(96, 2 * blocks.blockSize);
     const weight = weightBytes(format, N * K, 3);
@@ -118,7 +123,7 @@ function* products(): Generator<SelfTest> {
 function* takes(): Generator<SelfTest> {
   const [N, K] = [40, 256];
   const ids = Int32Array.of(0, 39, 17, -1, 40);
-  for (const format of formats) {
+  for (const format of packedFormats) {
     const weight = weightBytes(format, N * K, 7);
     const values = new Float32Array(N * K);
     blockFormat(format).decode(weight, values);
