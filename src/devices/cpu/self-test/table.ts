@@ -20,12 +20,15 @@ import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
 import { blockFormat } from '../../../numerics/quant/formats.ts';
 import { writeD } from '../kernels/blocks.ts';
 import { isIntegerFormat } from '../kernels/levels.ts';
-import { type PackedFormat, packedFormats } from '../kernels/packing.ts';
-import { programTest, type SelfTest } from './program-test.ts';
+import { isPackedFormat, type PackedFormat, packedFormats } from '../kernels/packing.ts';
+import { commonArea, programTest, type SelfTest } from './program-test.ts';
 
-export function* selfTests(): Generator<SelfTest> {
-  yield* products();
-  yield* takes();
+/** Of some areas: weight formats, and what all programs may need. */
+export function* selfTests(areas: readonly string[] = [commonArea, ...packedFormats]): Generator<SelfTest> {
+  const formats = areas.filter(isPackedFormat);
+  yield* products(formats);
+  yield* takes(formats);
+  if (!areas.includes(commonArea)) return;
   yield* attention();
   yield* sampling();
   yield* elementwise();
@@ -89,10 +92,10 @@ function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Ar
 }
 
 /** Panels that are full and one that is not; tokens that fill no tile. */
-function* products(): Generator<SelfTest> {
+function* products(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [N, maxTokens] = [24, 19];
   const T = { sym: 'T', max: maxTokens } as const;
-  for (const format of packedFormats) {
+  for (const format of formats) {
     const blocks = blockFormat(format);
     const K = Math.max(96, 2 * blocks.blockSize);
     const weight = weightBytes(format, N * K, 3);
@@ -115,15 +118,21 @@ function* products(): Generator<SelfTest> {
         }
         return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
       });
-      yield programTest({ name: `quantized_dot ${format} ${numerics}`, program, weights: { weight }, runs });
+      yield programTest({
+        name: `quantized_dot ${format} ${numerics}`,
+        area: format,
+        program,
+        weights: { weight },
+        runs,
+      });
     }
   }
 }
 
-function* takes(): Generator<SelfTest> {
+function* takes(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [N, K] = [40, 256];
   const ids = Int32Array.of(0, 39, 17, -1, 40);
-  for (const format of packedFormats) {
+  for (const format of formats) {
     const weight = weightBytes(format, N * K, 7);
     const values = new Float32Array(N * K);
     blockFormat(format).decode(weight, values);
@@ -138,7 +147,8 @@ function* takes(): Generator<SelfTest> {
     ];
     const program = build(parameters, (b, { ids, weight }) => ({ y: quantizedTake(b, weight, ids, { format }) }));
     const name = `quantized_take ${format}`;
-    yield programTest({ name, program, weights: { weight }, runs: [{ inputs: { ids }, expected: { y } }] });
+    const runs = [{ inputs: { ids }, expected: { y } }];
+    yield programTest({ name, area: format, program, weights: { weight }, runs });
   }
 }
 
