@@ -12,8 +12,9 @@ export type QuadBytes = 'code' | 'value';
 /** Bytes that the code for quads finds repeated in registers: a mask of each plane, then what becomes of levels. */
 export function quadConstants(format: Levels, as: QuadBytes): readonly (readonly number[])[] {
   const { planes, table } = format;
+  const positions = positionsOf(format, as);
   const masks = planes.flatMap((bits, plane) =>
-    bits === 8 ? [] : [[(2 ** bits - 1) << positionOf(format, as, plane)]],
+    bits === 8 ? [] : [[(2 ** bits - 1) << (positions[plane] as number)]],
   );
   if (table !== undefined) {
     const { shift, offset } = as === 'code' ? codingOf(format) : { shift: 0, offset: 0 };
@@ -23,10 +24,11 @@ export function quadConstants(format: Levels, as: QuadBytes): readonly (readonly
   return as === 'code' || format.offset === 0 ? masks : [...masks, [format.offset]];
 }
 
-/** The bit of a byte where a plane's begin. */
-function positionOf(format: Levels, as: QuadBytes, plane: number): number {
-  const shift = as === 'code' && format.table === undefined ? codingOf(format).shift : 0;
-  return format.planes.slice(0, plane).reduce<number>((sum, bits) => sum + bits, shift);
+/** The bit of a byte where a plane's begin, of each plane. */
+function positionsOf(format: Levels, as: QuadBytes): readonly number[] {
+  const { planes, table } = format;
+  const shift = as === 'code' && table === undefined ? codingOf(format).shift : 0;
+  return planes.map((_, plane) => planes.slice(0, plane).reduce<number>((sum, bits) => sum + bits, shift));
 }
 
 export interface QuadRegisters {
@@ -66,6 +68,7 @@ export function emitQuads(
 ): void {
   const { planes, table, offset } = format;
   const layout = layoutOf(format);
+  const positions = positionsOf(format, as);
   const { temporary, constants } = registers;
   const isNarrow = planes.every((bits) => bits < 8);
   const changed = constants[isNarrow ? planes.length : 0];
@@ -82,7 +85,7 @@ export function emitQuads(
         continue;
       }
       const [mask, raw] = [constants[plane] as Vec, registers.planes[plane] as Vec];
-      const up = positionOf(format, as, plane) - shift;
+      const up = (positions[plane] as number) - shift;
       const next = quads[index + 1];
       const isShared = next !== undefined && quadPlace(bits, next).vector === vector;
       if (up === 0 && !isShared && loaded[plane] !== vector && level.bits > 128) {

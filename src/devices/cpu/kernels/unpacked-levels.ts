@@ -12,6 +12,8 @@ import { emitD } from './scales.ts';
 
 /** Registers of what lies there for a tile; the last one of all may be a constant of the product. */
 const [X, T] = [ymm(10), ymm(11)];
+/** For VPSHUFB, while a tile is decoded. */
+const WORDS = ymm(12);
 
 export type Kind = 'codes' | 'values' | 'nibbles';
 
@@ -105,7 +107,7 @@ export function decodeD({ a, weight }: Tile, d: Levels['d'], from: number, to: (
 function decodeBytes({ a }: Tile, isSigned: boolean, from: (at: number) => Mem, to: (at: number) => Mem): void {
   for (const half of halves) {
     a.emit(isSigned ? 'vpmovsxbd' : 'vpmovzxbd', X, from(8 * half));
-    a.emit('vpshufb', X, X, repeated(a, LOW_WORDS));
+    a.emit('vpshufb', X, X, WORDS);
     a.emit('vmovdqa', to(32 * half), X);
   }
 }
@@ -115,6 +117,7 @@ export function decodeTile(tile: Tile, { format, layout, bytes, scales: scalesAt
   const { a, weight, x } = tile;
   const { sub, d, scales, minima } = format;
   const behind = 8 * bytes;
+  a.emit('vmovdqa', WORDS, repeated(a, LOW_WORDS));
   decodeD(tile, d, layout.d[0] ?? 0, (half) => x(0, behind + at.d + half));
   const subsOf32 = sub === 16 ? 2 : 1;
   for (let i = 0; scales !== undefined && i < 8 * subsOf32; i++) {
