@@ -22,7 +22,7 @@ export interface Conversion {
 }
 
 /** Values of one slice. Whole rows, and whole heads where those move. */
-const sliceValues = 1 << 17;
+const sliceValues = 1 << 16;
 
 /**
  * @throws IngotError naming the tensor: 'UnsupportedFile' if its format cannot be decoded or the new one not encoded,

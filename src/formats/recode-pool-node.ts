@@ -53,7 +53,8 @@ export function openRecodePool(threads: number): RecodePool {
     return worker;
   });
   return {
-    ahead: 2 * threads,
+    // Enough for a write that the disk keeps waiting.
+    ahead: 8 * threads,
     recode: (task) =>
       new Promise((resolve, reject) => {
         if (failure !== undefined) return reject(failure);

@@ -23,11 +23,16 @@ export interface Recoder {
 export const inline: Recoder = { ahead: 0, recode: async (task) => recode(task) };
 
 const largestF16 = 65504;
+const largestF32 = (2 - 2 ** -23) * 2 ** 127;
+/** Slices of a file are of about one size. */
+let scratch = new Float32Array(0);
 
 /** @throws IngotError 'InvalidArgument' for values that the new format cannot hold. */
 export function recode({ bytes, from, to, importance }: RecodeTask): Uint8Array {
   const [source, target] = [blockFormat(from), encodableFormat(to)];
-  const values = new Float32Array((bytes.length / source.blockBytes) * source.blockSize);
+  const count = (bytes.length / source.blockBytes) * source.blockSize;
+  if (scratch.length < count) scratch = new Float32Array(count);
+  const values = scratch.subarray(0, count);
   source.decode(bytes, values);
   if (to === 'f16') checkRange(values);
   else if (target.blockSize > 1) checkFinite(values);
@@ -37,17 +42,17 @@ export function recode({ bytes, from, to, importance }: RecodeTask): Uint8Array 
 }
 
 function checkRange(values: Float32Array): void {
-  for (const value of values) {
-    if (!(Math.abs(value) > largestF16)) continue;
+  for (let i = 0; i < values.length; i++) {
+    if (!(Math.abs(values[i] as number) > largestF16)) continue;
     throw new IngotError('InvalidArgument', 'its values pass the range of f16', { hint: 'choose bf16' });
   }
 }
 
 /** One that is not spoils the block that it is in. */
 function checkFinite(values: Float32Array): void {
-  for (const value of values) {
-    if (Number.isFinite(value)) continue;
-    throw new IngotError('InvalidArgument', `it holds ${value}, which cannot be quantized`, {
+  for (let i = 0; i < values.length; i++) {
+    if (Math.abs(values[i] as number) <= largestF32) continue;
+    throw new IngotError('InvalidArgument', `it holds ${values[i]}, which cannot be quantized`, {
       hint: 'the model is damaged; keep this tensor as it is with --tensor',
     });
   }

@@ -123,6 +123,8 @@ function nearestCode(value: number, scale: number): number {
   let best = magnitude;
   for (let k = 1; k < 8; k++) {
     const error = Math.abs(f(f((codebook[k] as number) * scale) - magnitude));
+    // From the nearest on they are only farther.
+    if (error > best) break;
     if (error < best) {
       best = error;
       code = k;

@@ -2,6 +2,8 @@
  * How ggml's encoders weigh values by an importance matrix: the importance of the column, times a root that gives large
  * values a share of their own.
  */
+import { lanes } from './lanes.ts';
+
 const f = Math.fround;
 
 export function sumOfSquares(x: Float32Array, at: number, count: number): number {
@@ -10,21 +12,23 @@ export function sumOfSquares(x: Float32Array, at: number, count: number): number
   return sum;
 }
 
-/** Fills `weights` for as many values from `at` on; `column` is the first one's. Gives their sum. */
+/** Fills a lane of `weights` for `count` values from `at` on, where each row begins with column 0. Gives their sum. */
 export function weigh(
   x: Float32Array,
   at: number,
+  count: number,
   importance: Float32Array,
-  column: number,
   variance: number,
   weights: Float32Array,
+  lane: number,
 ): number {
+  const column = at % importance.length;
   let sum = 0;
-  for (let k = 0; k < weights.length; k++) {
+  for (let k = 0; k < count; k++) {
     const value = x[at + k] as number;
     const root = f(Math.sqrt(f(variance + f(value * value))));
     const w = f((importance[column + k] as number) * root);
-    weights[k] = w;
+    weights[lanes * k + lane] = w;
     sum = f(sum + w);
   }
   return sum;

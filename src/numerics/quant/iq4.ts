@@ -7,6 +7,7 @@
  */
 import { decodeProducts, type EncodableFormat, type IntegerBlock, readF16, writeF16 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
+import { lanes } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
 import { emptyGroup } from './search-scale.ts';
 
@@ -120,7 +121,7 @@ function scaleOf(bytes: Uint8Array, offset: number, sub: number): number {
 }
 
 const scales = new Float32Array(subBlocks);
-const weights = new Float32Array(subSize);
+const weights = new Float32Array(lanes * subSize);
 const trials = 7;
 
 /**
@@ -154,9 +155,9 @@ function writeNibbles(values: Float32Array, start: number, inverse: number, byte
  */
 function searchCodebook(x: Float32Array, at: number, variance: number, importance: Float32Array | undefined): number {
   if (importance === undefined) {
-    for (let k = 0; k < subSize; k++) weights[k] = (x[at + k] as number) * (x[at + k] as number);
+    for (let k = 0; k < subSize; k++) weights[lanes * k] = (x[at + k] as number) * (x[at + k] as number);
   } else {
-    weigh(x, at, importance, at % importance.length, variance, weights);
+    weigh(x, at, subSize, importance, variance, weights, 0);
   }
   let extreme = 0;
   for (let k = at; k < at + subSize; k++) {
@@ -173,7 +174,7 @@ function searchCodebook(x: Float32Array, at: number, variance: number, importanc
     for (let k = 0; k < subSize; k++) {
       const value = x[at + k] as number;
       const entry = codebook[nearestEntry(f(inverse * value))] as number;
-      const wq = f((weights[k] as number) * entry);
+      const wq = f((weights[lanes * k] as number) * entry);
       sumQX = f(sumQX + f(wq * value));
       sumQ2 = f(sumQ2 + f(wq * entry));
     }

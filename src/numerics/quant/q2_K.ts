@@ -5,8 +5,9 @@
  */
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
+import { type LaneSearch, lanes, loadGroups, storeGroup, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
-import { type MinimumFit, type MinimumSearch, searchMinimum, weightedSearch } from './search-minimum.ts';
+import { searchMinimum, weightedSearch } from './search-minimum.ts';
 import { searchPositive } from './search-positive.ts';
 
 const size = 256;
@@ -83,15 +84,26 @@ export function writeLevels(levels: Uint8Array, bytes: Uint8Array, at: number): 
 }
 
 const levels = new Uint8Array(size);
-const weights = new Float32Array(subSize);
 const scales = new Float32Array(subBlocks);
 const minima = new Float32Array(subBlocks);
 const sums = new Float32Array(subBlocks);
 const scaleLevels = new Uint8Array(subBlocks);
 const minimumLevels = new Uint8Array(subBlocks);
-const found: MinimumFit = { scale: 0, minimum: 0 };
-const search: MinimumSearch = { top: 3, first: -0.5, step: f(0.1), trials: 16, error: 'absolute' };
-const weighted = weightedSearch(3);
+const makeSearch = searchMinimum({
+  top: 3,
+  first: -0.5,
+  step: f(0.1),
+  trials: 16,
+  error: 'absolute',
+  weights: 'given',
+});
+const makeWeighted = searchMinimum(weightedSearch(3));
+
+/** Of a super-block: what its scales and minima are multiples of. */
+interface Units {
+  readonly scale: number;
+  readonly minimum: number;
+}
 
 function encodeBlock(
   values: Float32Array,
@@ -105,30 +117,37 @@ function encodeBlock(
   const dmin = writeF16(bytes, offset + dminAt, fitted.minimum);
   for (let sub = 0; sub < subBlocks; sub++) {
     bytes[offset + sub] = (scaleLevels[sub] as number) | ((minimumLevels[sub] as number) << 4);
-    // The levels once more, against the scales as they were stored.
-    const pair = bytes[offset + sub] as number;
-    const scale = f(d * (pair & 15));
-    if (scale === 0) continue;
-    const minimum = f(dmin * (pair >> 4));
-    for (let k = sub * subSize; k < (sub + 1) * subSize; k++) {
-      levels[k] = nearestLevel(f(f((values[start + k] as number) + minimum) / scale), 0, 3);
+  }
+  // The levels once more, against the scales as they were stored.
+  const { values: loaded, results, levels: refined, refine } = makeSearch();
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      const pair = bytes[offset + first + lane] as number;
+      results[lane] = d * (pair & 15);
+      results[lanes + lane] = dmin * (pair >> 4);
+    }
+    loadGroups(values, start + first * subSize, subSize, loaded);
+    refine(subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      if (results[lane] !== 0) storeGroup(refined, lane, subSize, levels, (first + lane) * subSize);
     }
   }
   writeLevels(levels, bytes, offset + levelsAt);
 }
 
 /** Fills the levels of scales and minima, and gives what they are multiples of. */
-function fit(values: Float32Array, start: number): MinimumFit {
+function fit(values: Float32Array, start: number): Units {
+  const search = makeSearch();
   let largestScale = 0;
   let largestMinimum = 0;
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    for (let k = 0; k < subSize; k++) weights[k] = Math.abs(values[at + k] as number);
-    searchMinimum(values, at, weights, search, levels, sub * subSize, found);
-    scales[sub] = found.scale;
-    minima[sub] = found.minimum;
-    if (found.scale > largestScale) largestScale = found.scale;
-    if (found.minimum > largestMinimum) largestMinimum = found.minimum;
+  for (let first = 0; first < subBlocks; first += lanes) {
+    loadGroups(values, start + first * subSize, subSize, search.values);
+    for (let i = 0; i < lanes * subSize; i++) search.weights[i] = Math.abs(search.values[i] as number);
+    runSearch(search, first);
+    for (let sub = first; sub < first + lanes; sub++) {
+      if ((scales[sub] as number) > largestScale) largestScale = scales[sub] as number;
+      if ((minima[sub] as number) > largestMinimum) largestMinimum = minima[sub] as number;
+    }
   }
   const inverseScale = largestScale > 0 ? f(15 / largestScale) : 0;
   const inverseMinimum = largestMinimum > 0 ? f(15 / largestMinimum) : 0;
@@ -139,16 +158,28 @@ function fit(values: Float32Array, start: number): MinimumFit {
   return { scale: f(largestScale / 15), minimum: f(largestMinimum / 15) };
 }
 
-function fitWeighted(values: Float32Array, start: number, importance: Float32Array): MinimumFit {
+function fitWeighted(values: Float32Array, start: number, importance: Float32Array): Units {
+  const weighted = makeWeighted();
   const variance = f(sumOfSquares(values, start, size) / size);
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    sums[sub] = weigh(values, at, importance, at % importance.length, variance, weights);
-    searchMinimum(values, at, weights, weighted, levels, sub * subSize, found);
-    scales[sub] = found.scale;
-    minima[sub] = found.minimum;
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      const at = start + (first + lane) * subSize;
+      sums[first + lane] = weigh(values, at, subSize, importance, variance, weighted.weights, lane);
+    }
+    loadGroups(values, start + first * subSize, subSize, weighted.values);
+    runSearch(weighted, first);
   }
   const scale = searchPositive(scales, sums, 15, scaleLevels);
   const minimum = searchPositive(minima, sums, 15, minimumLevels);
   return { scale, minimum };
+}
+
+/** Searches four sub-blocks, whose values and weights are there. */
+function runSearch(groups: LaneSearch, first: number): void {
+  groups.run(subSize);
+  storeGroups(groups.levels, subSize, levels, first * subSize);
+  for (let lane = 0; lane < lanes; lane++) {
+    scales[first + lane] = groups.results[lane] as number;
+    minima[first + lane] = groups.results[lanes + lane] as number;
+  }
 }

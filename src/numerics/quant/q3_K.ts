@@ -6,6 +6,7 @@
  */
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
+import { lanes, loadGroups, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
 import { levelByte, levelShift, writeLevels } from './q2_K.ts';
 import { emptyGroup, searchScale } from './search-scale.ts';
@@ -66,8 +67,8 @@ function levelOf(bytes: Uint8Array, offset: number, sub: number, k: number): num
 const levels = new Uint8Array(size);
 const scaleLevels = new Uint8Array(subBlocks);
 const scales = new Float32Array(subBlocks);
-const weights = new Float32Array(subSize);
-const sums = new Float32Array(subBlocks);
+const makeWeighted = searchScale(4);
+const makeForScales = searchScale(32);
 
 function encodeBlock(
   values: Float32Array,
@@ -120,13 +121,24 @@ function fit(values: Float32Array, start: number): number {
 }
 
 function fitWeighted(values: Float32Array, start: number, importance: Float32Array): number {
+  const [weighted, forScales] = [makeWeighted(), makeForScales()];
   const variance = f((2 * sumOfSquares(values, start, size)) / size);
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    sums[sub] = weigh(values, at, importance, at % importance.length, variance, weights);
-    scales[sub] = searchScale(values, at, weights, 4, levels, sub * subSize);
+  for (let first = 0; first < subBlocks; first += lanes) {
+    const at = start + first * subSize;
+    for (let lane = 0; lane < lanes; lane++) {
+      const sum = weigh(values, at + lane * subSize, subSize, importance, variance, weighted.weights, lane);
+      forScales.weights[lanes * (first + lane)] = sum;
+    }
+    loadGroups(values, at, subSize, weighted.values);
+    weighted.run(subSize);
+    storeGroups(weighted.levels, subSize, levels, first * subSize);
+    for (let lane = 0; lane < lanes; lane++)
+      forScales.values[lanes * (first + lane)] = weighted.results[lane] as number;
   }
-  return searchScale(scales, 0, sums, 32, scaleLevels, 0);
+  // One group, in the first lane.
+  forScales.run(subBlocks);
+  for (let sub = 0; sub < subBlocks; sub++) scaleLevels[sub] = forScales.levels[lanes * sub] as number;
+  return forScales.results[0] as number;
 }
 
 /**

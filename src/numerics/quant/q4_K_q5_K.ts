@@ -7,8 +7,9 @@
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
 import { minimumOf, scaleOf, writeScale } from './k-scales.ts';
+import { type LaneSearch, lanes, loadGroups, storeGroup, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
-import { type MinimumFit, type MinimumSearch, searchMinimum, weightedSearch } from './search-minimum.ts';
+import { searchMinimum, weightedSearch } from './search-minimum.ts';
 import { searchPositive } from './search-positive.ts';
 
 const size = 256;
@@ -22,21 +23,27 @@ const f = Math.fround;
 interface Variant {
   readonly top: 15 | 31;
   readonly nibblesAt: number;
-  readonly search: MinimumSearch;
-  readonly weighted: MinimumSearch;
+  readonly search: () => LaneSearch;
+  readonly weighted: () => LaneSearch;
+}
+
+/** Of a super-block: what its scales and minima are multiples of. */
+interface Units {
+  readonly scale: number;
+  readonly minimum: number;
 }
 
 export const q4_K = makeFormat('q4_K', 12, {
   top: 15,
   nibblesAt: 16,
-  search: { top: 15, first: -1, step: f(0.1), trials: 21, error: 'squared' },
-  weighted: weightedSearch(15),
+  search: searchMinimum({ top: 15, first: -1, step: f(0.1), trials: 21, error: 'squared', weights: 32 }),
+  weighted: searchMinimum(weightedSearch(15)),
 });
 export const q5_K = makeFormat('q5_K', 13, {
   top: 31,
   nibblesAt: 48,
-  search: { top: 31, first: -0.5, step: f(0.1), trials: 16, error: 'squared' },
-  weighted: weightedSearch(31),
+  search: searchMinimum({ top: 31, first: -0.5, step: f(0.1), trials: 16, error: 'squared', weights: 32 }),
+  weighted: searchMinimum(weightedSearch(31)),
 });
 
 function makeFormat(name: string, ggmlType: number, variant: Variant): EncodableFormat {
@@ -85,7 +92,6 @@ function makeFormat(name: string, ggmlType: number, variant: Variant): Encodable
 }
 
 const levels = new Uint8Array(size);
-const weights = new Float32Array(subSize);
 const scales = new Float32Array(subBlocks);
 const minima = new Float32Array(subBlocks);
 const sums = new Float32Array(subBlocks);
@@ -110,12 +116,16 @@ function encodeBlock(
   const dmin = writeF16(bytes, offset + 2, fitted.minimum);
 
   // The levels once more, against the scales as they were stored.
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const scale = f(d * scaleOf(bytes, offset + scalesAt, sub));
-    if (scale === 0) continue;
-    const minimum = f(dmin * minimumOf(bytes, offset + scalesAt, sub));
-    for (let k = sub * subSize; k < (sub + 1) * subSize; k++) {
-      levels[k] = nearestLevel(f(f((values[start + k] as number) + minimum) / scale), 0, top);
+  const { values: loaded, results, levels: refined, refine } = variant.search();
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      results[lane] = d * scaleOf(bytes, offset + scalesAt, first + lane);
+      results[lanes + lane] = dmin * minimumOf(bytes, offset + scalesAt, first + lane);
+    }
+    loadGroups(values, start + first * subSize, subSize, loaded);
+    refine(subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      if (results[lane] !== 0) storeGroup(refined, lane, subSize, levels, (first + lane) * subSize);
     }
   }
   for (let pair = 0; pair < subBlocks / 2; pair++) {
@@ -133,21 +143,17 @@ function encodeBlock(
   }
 }
 
-const found: MinimumFit = { scale: 0, minimum: 0 };
-
 /** Fills the levels of scales and minima, and gives what they are multiples of. */
-function fit(values: Float32Array, start: number, { search }: Variant): MinimumFit {
+function fit(values: Float32Array, start: number, variant: Variant): Units {
+  const search = variant.search();
   let largestScale = 0;
   let largestMinimum = 0;
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    const rms = f(Math.sqrt(f(sumOfSquares(values, at, subSize) / subSize)));
-    for (let k = 0; k < subSize; k++) weights[k] = rms + Math.abs(values[at + k] as number);
-    searchMinimum(values, at, weights, search, levels, sub * subSize, found);
-    scales[sub] = found.scale;
-    minima[sub] = found.minimum;
-    if (found.scale > largestScale) largestScale = found.scale;
-    if (found.minimum > largestMinimum) largestMinimum = found.minimum;
+  for (let first = 0; first < subBlocks; first += lanes) {
+    runSearch(values, start, search, first);
+    for (let sub = first; sub < first + lanes; sub++) {
+      if ((scales[sub] as number) > largestScale) largestScale = scales[sub] as number;
+      if ((minima[sub] as number) > largestMinimum) largestMinimum = minima[sub] as number;
+    }
   }
   const inverseScale = largestScale > 0 ? f(63 / largestScale) : 0;
   const inverseMinimum = largestMinimum > 0 ? f(63 / largestMinimum) : 0;
@@ -158,16 +164,28 @@ function fit(values: Float32Array, start: number, { search }: Variant): MinimumF
   return { scale: f(largestScale / 63), minimum: f(largestMinimum / 63) };
 }
 
-function fitWeighted(values: Float32Array, start: number, { weighted }: Variant, importance: Float32Array): MinimumFit {
+function fitWeighted(values: Float32Array, start: number, variant: Variant, importance: Float32Array): Units {
+  const weighted = variant.weighted();
   const variance = f((2 * sumOfSquares(values, start, size)) / size);
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    sums[sub] = weigh(values, at, importance, at % importance.length, variance, weights);
-    searchMinimum(values, at, weights, weighted, levels, sub * subSize, found);
-    scales[sub] = found.scale;
-    minima[sub] = found.minimum;
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      const at = start + (first + lane) * subSize;
+      sums[first + lane] = weigh(values, at, subSize, importance, variance, weighted.weights, lane);
+    }
+    runSearch(values, start, weighted, first);
   }
   const scale = searchPositive(scales, sums, 63, scaleLevels);
   const minimum = searchPositive(minima, sums, 63, minimumLevels);
   return { scale, minimum };
+}
+
+/** Searches four sub-blocks, whose weights are there. */
+function runSearch(values: Float32Array, start: number, search: LaneSearch, first: number): void {
+  loadGroups(values, start + first * subSize, subSize, search.values);
+  search.run(subSize);
+  storeGroups(search.levels, subSize, levels, first * subSize);
+  for (let lane = 0; lane < lanes; lane++) {
+    scales[first + lane] = search.results[lane] as number;
+    minima[first + lane] = search.results[lanes + lane] as number;
+  }
 }

@@ -5,7 +5,8 @@
  */
 import { type EncodableFormat, readF16, readU32, writeF16, writeU32 } from './format.ts';
 import { sumOfSquares, weigh } from './importance.ts';
-import { type MinimumFit, searchMinimum, weightedSearch } from './search-minimum.ts';
+import { lanes } from './lanes.ts';
+import { searchMinimum, weightedSearch } from './search-minimum.ts';
 import { searchScale } from './search-scale.ts';
 
 const size = 32;
@@ -82,8 +83,7 @@ function makeFormat(name: string, ggmlType: number, bits: 4 | 5, hasMinimum: boo
 }
 
 const levels = new Uint8Array(size);
-const weights = new Float32Array(size);
-const found: MinimumFit = { scale: 0, minimum: 0 };
+const found = { scale: 0, minimum: 0 };
 
 function fitRange(values: Float32Array, start: number, top: number): void {
   let lowest = largestF32;
@@ -123,13 +123,18 @@ function fitWeighted(
   hasMinimum: boolean,
 ): void {
   const columns = importance.length;
-  const column = start % columns;
-  if (column === 0) rowVariance = f(sumOfSquares(values, start, columns) / columns);
-  weigh(values, start, importance, column, rowVariance, weights);
-  if (hasMinimum) searchMinimum(values, start, weights, weightedSearches[bits], levels, 0, found);
-  else found.scale = searchScale(values, start, weights, 2 ** (bits - 1), levels, 0);
+  if (start % columns === 0) rowVariance = f(sumOfSquares(values, start, columns) / columns);
+  // One group, in the first lane.
+  const search = (hasMinimum ? minimumSearches : scaleSearches)[bits]();
+  weigh(values, start, size, importance, rowVariance, search.weights, 0);
+  for (let k = 0; k < size; k++) search.values[lanes * k] = values[start + k] as number;
+  search.run(size);
+  for (let k = 0; k < size; k++) levels[k] = search.levels[lanes * k] as number;
+  found.scale = search.results[0] as number;
+  found.minimum = search.results[lanes] as number;
 }
 
-const weightedSearches = { 4: weightedSearch(15), 5: weightedSearch(31) } as const;
+const minimumSearches = { 4: searchMinimum(weightedSearch(15)), 5: searchMinimum(weightedSearch(31)) } as const;
+const scaleSearches = { 4: searchScale(8), 5: searchScale(16) } as const;
 /** Of the row whose blocks are being encoded. */
 let rowVariance = 0;

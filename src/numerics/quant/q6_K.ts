@@ -4,6 +4,7 @@
  * its nibble in byte 32 * (g % 2) + k (low half for g < 2) and its two high bits at 2 * g of byte k.
  */
 import { type EncodableFormat, readF16, writeF16 } from './format.ts';
+import { lanes, loadGroups, storeGroup, storeGroups } from './lanes.ts';
 import { nearestLevel } from './nearest-level.ts';
 import { emptyGroup, searchScale } from './search-scale.ts';
 
@@ -54,7 +55,7 @@ function levelOf(bytes: Uint8Array, offset: number, k: number): number {
 }
 
 const levels = new Uint8Array(size);
-const squares = new Float32Array(subSize);
+const makeSearch = searchScale(32);
 const scales = new Float32Array(subBlocks);
 
 function encodeBlock(
@@ -64,40 +65,59 @@ function encodeBlock(
   offset: number,
   importance: Float32Array | undefined,
 ): void {
-  bytes.fill(0, offset, offset + blockBytes);
+  const search = makeSearch();
   let extreme = 0;
-  for (let sub = 0; sub < subBlocks; sub++) {
-    const at = start + sub * subSize;
-    let weights: Float32Array = squares;
+  for (let first = 0; first < subBlocks; first += lanes) {
+    const at = start + first * subSize;
+    loadGroups(values, at, subSize, search.values);
     if (importance === undefined) {
-      for (let k = 0; k < subSize; k++) squares[k] = (values[at + k] as number) * (values[at + k] as number);
+      for (let i = 0; i < lanes * subSize; i++) {
+        const value = search.values[i] as number;
+        search.weights[i] = value * value;
+      }
     } else {
-      weights = importance.subarray(at % importance.length, (at % importance.length) + subSize);
+      loadGroups(importance, at % importance.length, subSize, search.weights);
     }
-    const scale = searchScale(values, at, weights, 32, levels, sub * subSize);
-    scales[sub] = scale;
-    if (Math.abs(scale) > Math.abs(extreme)) extreme = scale;
+    search.run(subSize);
+    storeGroups(search.levels, subSize, levels, first * subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      const scale = search.results[lane] as number;
+      scales[first + lane] = scale;
+      if (Math.abs(scale) > Math.abs(extreme)) extreme = scale;
+    }
   }
-  if (Math.abs(extreme) < emptyGroup) return;
+  if (Math.abs(extreme) < emptyGroup) {
+    bytes.fill(0, offset, offset + blockBytes);
+    return;
+  }
 
   const inverse = f(-128 / extreme);
   const d = writeF16(bytes, offset + dAt, f(1 / inverse));
   for (let sub = 0; sub < subBlocks; sub++) {
     bytes[offset + scalesAt + sub] = nearestLevel(f(inverse * (scales[sub] as number)), -256, 127);
-    // The levels once more, against the scale as it was stored.
-    const stored = f(d * scaleOf(bytes, offset, sub * subSize));
-    if (stored === 0) continue;
-    for (let k = sub * subSize; k < (sub + 1) * subSize; k++) {
-      levels[k] = nearestLevel(f((values[start + k] as number) / stored), -32, 31) + 32;
+  }
+  // The levels once more, against the scales as they were stored.
+  for (let first = 0; first < subBlocks; first += lanes) {
+    for (let lane = 0; lane < lanes; lane++) {
+      search.results[lane] = d * scaleOf(bytes, offset, (first + lane) * subSize);
+    }
+    loadGroups(values, start + first * subSize, subSize, search.values);
+    search.refine(subSize);
+    for (let lane = 0; lane < lanes; lane++) {
+      if (search.results[lane] !== 0) storeGroup(search.levels, lane, subSize, levels, (first + lane) * subSize);
     }
   }
-  for (let k = 0; k < size; k++) {
-    const level = levels[k] as number;
-    const half = k >> 7;
-    const group = (k >> 5) & 3;
-    const low = offset + 64 * half + (k & 63);
-    const high = offset + highAt + 32 * half + (k & 31);
-    bytes[low] = (bytes[low] as number) | ((level & 15) << (group < 2 ? 0 : 4));
-    bytes[high] = (bytes[high] as number) | ((level >> 4) << (2 * group));
+  for (let half = 0; half < 2; half++) {
+    for (let k = 0; k < 32; k++) {
+      const from = 128 * half + k;
+      const one = levels[from] as number;
+      const two = levels[from + 32] as number;
+      const three = levels[from + 64] as number;
+      const four = levels[from + 96] as number;
+      bytes[offset + 64 * half + k] = (one & 15) | ((three & 15) << 4);
+      bytes[offset + 64 * half + 32 + k] = (two & 15) | ((four & 15) << 4);
+      bytes[offset + highAt + 32 * half + k] =
+        (one >> 4) | ((two >> 4) << 2) | ((three >> 4) << 4) | ((four >> 4) << 6);
+    }
   }
 }
