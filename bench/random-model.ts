@@ -100,12 +100,12 @@ export function randomModel(name: ShapeName, type: (typeof weightTypes)[number],
   const format = blockFormat(type);
   const random = new Random(seed);
   const pool = encodedPool(format, random);
-  const rows = [...decoderRows(decoder)].filter(({ optional }) => !optional);
-  const tensors = rows.map(({ gguf, shape }): TensorToWrite => {
+  const rows = [...decoderRows(decoder)].filter(({ optional, made }) => !optional || made !== undefined);
+  const tensors = rows.map(({ gguf, shape, made }): TensorToWrite => {
+    if (made !== undefined) return copyTensor(made);
     if (shape.length === 1) return ones(gguf, shape);
     return { name: gguf, format: type, shape, chunks: () => drawn(shape, pool, random) };
   });
-  tensors.push(...(decoder.ggufTensors?.() ?? []).map(copyTensor));
   return ggufContents(decoder.gguf(), tensors, [
     ['general.name', `${name} with random weights, seed ${seed}`],
     ...vocabulary(decoder.vocabularySize, pre),

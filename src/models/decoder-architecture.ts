@@ -79,6 +79,5 @@ function toGguf(decoder: Decoder, weights: Weights, fromFolder: boolean): GgufDe
     if (stored === undefined) continue;
     described.push({ name: gguf, stored: fromFolder && ggufView !== undefined ? ggufView(stored) : stored });
   }
-  const computed = decoder.ggufTensors?.().filter(({ name }) => !weights.has(name)) ?? [];
-  return { ...decoder.gguf(), weights: [...described, ...computed.map((stored) => ({ name: stored.name, stored }))] };
+  return { ...decoder.gguf(), weights: described };
 }

@@ -6,7 +6,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
 
 /** How a tensor becomes another: see `tensor-views.ts`. */
-type View = (stored: StoredTensor) => StoredTensor;
+export type View = (stored: StoredTensor) => StoredTensor;
 
 export interface TensorRow {
   readonly gguf: string;
@@ -18,9 +18,11 @@ export interface TensorRow {
   /** A layer reads it and it is of no layer: its names are whole. */
   readonly shared?: boolean;
   /** Hugging Face's tensor as programs take it, where that is another than what lies in the file. */
-  readonly view?: View;
-  /** What lies in programs of a Hugging Face folder as GGUF files have it. */
+  readonly view?: View | undefined;
+  /** What programs of a Hugging Face folder take, as GGUF files have it. */
   readonly ggufView?: View;
+  /** What GGUF files have as a tensor and Hugging Face says in its configuration. */
+  readonly made?: StoredTensor | undefined;
 }
 
 export type Weights = ReadonlyMap<string, StoredTensor>;
@@ -44,8 +46,9 @@ export function linearRows(
   ];
 }
 
-/** Tensors that files carry and nobody needs. */
-const idle = /rotary_emb\.inv_freq$|attn_rot_embd/;
+/** Tensors that files carry and nobody needs: frequencies, and masks that are the same in every model. */
+const idle =
+  /rotary_emb\.inv_freq$|attn_rot_embd|\bh\.\d+\.attn\.(masked_)?bias$|attention\.(masked_)?bias$|embeddings\.position_ids$/;
 
 /**
  * The model's tensors by GGUF name.
@@ -55,15 +58,18 @@ const idle = /rotary_emb\.inv_freq$|attn_rot_embd/;
 export function takeTensors(checkpoint: Checkpoint, architecture: string, rows: Iterable<TensorRow>): Weights {
   const weights = new Map<string, StoredTensor>();
   const taken = new Set<string>();
-  for (const { gguf, huggingface, shape, optional, view } of rows) {
-    const folder = checkpoint.kind === 'huggingface';
-    const name = folder ? huggingface : gguf;
-    const stored = name === undefined ? undefined : checkpoint.tensors.get(name);
-    if (name === undefined || (stored === undefined && optional)) continue;
+  const folder = checkpoint.kind === 'huggingface';
+  for (const { gguf, huggingface, shape, optional, view, made } of rows) {
+    if (folder && made !== undefined) weights.set(gguf, made);
+    const wanted = folder ? huggingface : gguf;
+    if (wanted === undefined) continue;
+    const name = folder ? nameInFolder(checkpoint, wanted) : wanted;
+    const stored = checkpoint.tensors.get(name);
+    if (stored === undefined && optional) continue;
     if (stored === undefined) {
-      throw new IngotError('InvalidFile', `${architecture} needs the tensor ${name}, which is missing`, {
+      throw new IngotError('InvalidFile', `${architecture} needs the tensor ${wanted}, which is missing`, {
         path: checkpoint.path,
-        tensor: name,
+        tensor: wanted,
       });
     }
     const tensor = folder && view !== undefined ? view(stored) : stored;
@@ -86,4 +92,10 @@ export function takeTensors(checkpoint: Checkpoint, architecture: string, rows: 
     );
   }
   return weights;
+}
+
+/** Folders that hold a model without its head leave out what all its names begin with ('model.', 'transformer.'). */
+function nameInFolder({ tensors }: Checkpoint, name: string): string {
+  const bare = name.slice(name.indexOf('.') + 1);
+  return !tensors.has(name) && tensors.has(bare) ? bare : name;
 }
