@@ -1,12 +1,13 @@
 """Makes the golden logits of the model tests with Hugging Face transformers, on tiny random configurations.
 
-Run: python test/models/goldens.py (needs torch, transformers, safetensors). Each folder of test/models/fixtures gets
+Run: python test/models/goldens.py [NAME...] (needs torch, transformers, safetensors). Each folder of test/models/fixtures gets
 config.json, model.safetensors (or shards) and golden.safetensors: `ids` [N], `logits` [N, vocabulary] in f32.
 
 Weights are far from zero and norms far from one, so that a swapped gate, a missed norm or bias, or a wrong rope,
 window or scaling moves the logits by much more than the tolerance.
 """
 
+import sys
 from pathlib import Path
 
 import torch
@@ -65,7 +66,11 @@ CONFIGS = {
     "phi3": Phi3Config(**SHAPE, sliding_window=11, partial_rotary_factor=0.5),
     # 40 tokens are more than the original context, and the other model's are not: both sets of factors.
     "phi3-long": Phi3Config(**SHAPE, original_max_position_embeddings=32, rope_scaling=LONGROPE),
-    "phi3-short": Phi3Config(**SHAPE, original_max_position_embeddings=64, rope_scaling=LONGROPE),
+    "phi3-short": Phi3Config(
+        **{**SHAPE, "max_position_embeddings": 600},
+        original_max_position_embeddings=300,
+        rope_scaling=LONGROPE,
+    ),
     # A head size that the GGUF keys imply, and one that they cannot say.
     "gemma2": Gemma2Config(**SHAPE, head_dim=16, sliding_window=9, query_pre_attn_scalar=16, **CAPS),
     "gemma2-scale": Gemma2Config(**SHAPE, head_dim=16, sliding_window=9, query_pre_attn_scalar=40, **CAPS),
@@ -115,7 +120,10 @@ def randomize(model: torch.nn.Module, seed: int, halved: bool) -> None:
 
 
 def main() -> None:
+    wanted = sys.argv[1:] or CONFIGS
     for seed, (name, config) in enumerate(CONFIGS.items()):
+        if name not in wanted:
+            continue
         config.attn_implementation = "eager"
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
         randomize(model, seed, name in HALVED)
