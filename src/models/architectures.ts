@@ -1,6 +1,7 @@
 /** Every architecture, one row each, and the choice among them by what a checkpoint says it is. */
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
+import { bert } from './bert.ts';
 import { gemma2 } from './gemma2.ts';
 import { gemma3 } from './gemma3.ts';
 import { gptNeox } from './gpt-neox.ts';
@@ -27,6 +28,7 @@ const architectures: readonly Architecture[] = [
   olmo2,
   gpt2,
   gptNeox,
+  bert,
 ];
 
 /** @throws IngotError 'UnknownArchitecture' naming what was found and what is known, and whatever `open` throws. */

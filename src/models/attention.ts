@@ -31,7 +31,7 @@ const usualNames: Names = {
 
 /** What paged attention is told; `scale` is 1 / sqrt(headDim) if absent. */
 type AttendOptions = {
-  readonly [Name in 'scale' | 'softCap' | 'window']?: PagedAttentionAttributes[Name] | undefined;
+  readonly [Name in 'scale' | 'softCap' | 'window' | 'bidirectional']?: PagedAttentionAttributes[Name] | undefined;
 };
 
 type AttentionOptions = HeadSizes &
@@ -132,7 +132,7 @@ function attend(
   l: Scope,
   { heads, headDim }: HeadSizes,
   { q, k, v }: { readonly q: Value; readonly k: Value; readonly v: Value },
-  { window, softCap, scale = 1 / Math.sqrt(headDim) }: AttendOptions,
+  { scale = 1 / Math.sqrt(headDim), window, softCap, bidirectional }: AttendOptions,
 ): Value {
   const { b, T } = l;
   const { limits, kv } = l.options;
@@ -152,6 +152,7 @@ function attend(
     blockSize: limits.blockSize,
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
+    ...(bidirectional && { bidirectional }),
   });
   return b.reshape(attended, [T, heads * headDim]);
 }

@@ -73,5 +73,6 @@ function readLlama2c(s: Settings): LlamaConfig {
     contextLength: s.count('seq_len'),
     rope: { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } },
     windowOf: () => undefined,
+    pooling: undefined,
   };
 }
