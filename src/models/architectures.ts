@@ -16,7 +16,7 @@ import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
 import { Settings } from './settings.ts';
 
-const architectures: readonly Architecture[] = [
+export const architectures: readonly Architecture[] = [
   llama,
   mistral,
   qwen2,

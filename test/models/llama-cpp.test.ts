@@ -15,19 +15,13 @@ import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { bytesOf, folderWith } from '../unit/formats-support.ts';
-import { embedderNames, golden, modelFolder, modelNames } from './golden.ts';
+import { embedderNames, golden, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
 import type { Answer, Question } from './llama-cpp-child.ts';
 
 const llamaCpp = process.env.INGOT_LLAMA_CPP;
 const skip = llamaCpp === undefined && 'INGOT_LLAMA_CPP is not set';
 
-/** What llama.cpp computes otherwise, and why. */
-const exceptions: Readonly<Record<string, string>> = {
-  mistral: 'llama.cpp knows no sliding windows in files of the architecture llama',
-  phi3: 'llama.cpp does not let Phi-3 slide',
-  'gemma2-scale': "GGUF's keys cannot say it",
-};
-const names = modelNames.filter((name) => exceptions[name] === undefined);
+const names = modelNames.filter((name) => llamaCppExceptions[name] === undefined);
 const all = [...names, ...embedderNames];
 
 /** Any one will do: ids are what is given. */
