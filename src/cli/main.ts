@@ -9,6 +9,7 @@ type Add = (program: Command) => void;
 /** In the order in which help lists them. */
 const commands: Readonly<Record<string, () => Promise<Add>>> = {
   run: async () => (await import('./run.ts')).addRun,
+  embed: async () => (await import('./embed.ts')).addEmbed,
   bench: async () => (await import('./bench.ts')).addBench,
   profile: async () => (await import('./profile.ts')).addProfile,
   inspect: async () => (await import('./inspect.ts')).addInspect,

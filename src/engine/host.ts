@@ -78,6 +78,8 @@ class Host<S> {
         return { kind: 'done' };
       case 'score':
         return { kind: 'scored', logprobs: await this.#engine.score(call.text, work.signal) };
+      case 'embed':
+        return { kind: 'embedded', embedding: await this.#engine.embed(call.text, work.signal) };
       case 'checkIntegrity':
         await this.#engine.checkIntegrity();
         return { kind: 'done' };

@@ -6,7 +6,7 @@ import { IngotError, isIngotError, type StopSignal, throwIfAborted } from '../ba
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model } from '../models/model.ts';
+import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -89,13 +89,14 @@ export class LocalEngine implements Engine {
     }
     const { kv = 'f32', contextLength: wanted, ...rest } = options;
     const contextLength = chooseContext(wanted, model, tokenizer);
-    const limits = stepLimits(contextLength);
+    const limits = stepLimits(contextLength, model.wholeSequences);
     checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     return new LocalEngine(device, model, tokenizer, contextLength, runner);
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
+    this.#needs('sample', 'it embeds texts and generates none');
     const task = this.#check(request);
     const release = await this.#takeTurn();
     const sequence: Sequence = { row: 0, tokens: [...task.prompt], computed: 0, blocks: [] };
@@ -179,6 +180,7 @@ export class LocalEngine implements Engine {
   }
 
   async score(text: Prompt, signal?: AbortSignal): Promise<Float64Array> {
+    this.#needs('logits', 'it embeds texts and generates none');
     const { prompt: ids } = this.#check({ prompt: text, maxTokens: 0 });
     const stop = this.#stopSignal(signal);
     const release = await this.#takeTurn();
@@ -205,6 +207,38 @@ export class LocalEngine implements Engine {
       this.#blocks.release(sequence.blocks);
       release();
     }
+  }
+
+  async embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array> {
+    this.#needs('embedding', 'it generates text and embeds none');
+    const { prompt: ids } = this.#check({ prompt: text, maxTokens: 0 });
+    const stop = this.#stopSignal(signal);
+    const release = await this.#takeTurn();
+    const sequence: Sequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
+    try {
+      for (;;) {
+        await yieldToEvents();
+        throwIfAborted(stop);
+        const start = sequence.computed;
+        const count = Math.min(this.#runner.limits.maxTokens, ids.length - start);
+        this.#blocks.grow(sequence.blocks, start + count);
+        const embedding = await this.#result(
+          this.#runner.embed({ sequence, start, count, samples: false }, stop),
+          stop,
+        );
+        sequence.computed += count;
+        if (embedding !== undefined && sequence.computed === ids.length) return embedding.slice();
+      }
+    } finally {
+      this.#blocks.release(sequence.blocks);
+      release();
+    }
+  }
+
+  /** @throws IngotError 'InvalidArgument' unless the model computes this. */
+  #needs(result: ModelResult, instead: string): void {
+    if (this.model.results.includes(result)) return;
+    throw new IngotError('InvalidArgument', `a ${this.model.architecture} model does not do that: ${instead}`);
   }
 
   async checkIntegrity(): Promise<void> {
@@ -298,10 +332,10 @@ function encodePrompt(prompt: Prompt, tokenizer: Tokenizer, contextLength: numbe
 }
 
 /** What one step may hold. */
-export function stepLimits(contextLength: number): StepLimits {
+export function stepLimits(contextLength: number, wholeSequences = false): StepLimits {
   const blocksPerSequence = Math.ceil(contextLength / blockSize);
   return {
-    maxTokens: 128,
+    maxTokens: wholeSequences ? contextLength : 128,
     maxSequences: 1,
     maxRows: 16,
     blockSize,

@@ -17,6 +17,7 @@ export type Call<S> =
   | { readonly kind: 'load'; readonly settings: S }
   | { readonly kind: 'generate'; readonly request: Omit<GenerateRequest, 'signal'> }
   | { readonly kind: 'score'; readonly text: Prompt }
+  | { readonly kind: 'embed'; readonly text: Prompt }
   | { readonly kind: 'checkIntegrity' }
   /** Ends all that runs, and gives everything back. */
   | { readonly kind: 'close' };
@@ -31,6 +32,7 @@ export type ToHost<S> =
 export type Answer =
   | { readonly kind: 'loaded'; readonly facts: EngineFacts }
   | { readonly kind: 'scored'; readonly logprobs: Float64Array }
+  | { readonly kind: 'embedded'; readonly embedding: Float32Array }
   | { readonly kind: 'done' };
 
 export type ToClient =

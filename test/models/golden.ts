@@ -1,6 +1,7 @@
 /** The folders of fixtures that are models, and what transformers computed of them (goldens.py). */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Metadata, MetadataValue } from '../../src/formats/checkpoint.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { decodeElements } from '../../src/numerics/host-array.ts';
 import { fixtures } from '../fixtures.ts';
@@ -35,4 +36,20 @@ export async function golden(name: string) {
   const floats = async (tensor: string) => decodeElements('f32', await read(tensor)) as Float32Array;
   const ids = Array.from(decodeElements('i32', await read('ids')) as Int32Array);
   return { ids, logits: await floats('logits'), embedding: await floats('embedding') };
+}
+
+/** A vocabulary as GGUF says it, for fixtures, which have none: ids are what they are given. */
+export function anyVocabulary(size: number): Metadata {
+  const tokens = Array.from({ length: size - 4 }, (_, i) => String.fromCharCode(33 + i));
+  return new Map<string, MetadataValue>([
+    ['tokenizer.ggml.model', 'gpt2'],
+    ['tokenizer.ggml.pre', 'gpt-2'],
+    ['tokenizer.ggml.tokens', [...tokens, '!!', '\u010a', '\u0120', '<|end|>']],
+    ['tokenizer.ggml.token_type', Int32Array.from({ length: size }, (_, i) => (i === size - 1 ? 3 : 1))],
+    ['tokenizer.ggml.merges', ['! !']],
+    ['tokenizer.ggml.bos_token_id', size - 1],
+    ['tokenizer.ggml.eos_token_id', size - 1],
+    ['tokenizer.ggml.add_bos_token', false],
+    ['tokenizer.ggml.add_eos_token', false],
+  ]);
 }

@@ -10,12 +10,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { exportGguf } from '../../src/cli/gguf-file.ts';
-import type { Metadata, MetadataValue } from '../../src/formats/checkpoint.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { bytesOf, folderWith } from '../unit/formats-support.ts';
-import { embedderNames, golden, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
+import { anyVocabulary, embedderNames, golden, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
 import type { Answer, Question } from './llama-cpp-child.ts';
 
 const llamaCpp = process.env.INGOT_LLAMA_CPP;
@@ -24,26 +23,10 @@ const skip = llamaCpp === undefined && 'INGOT_LLAMA_CPP is not set';
 const names = modelNames.filter((name) => llamaCppExceptions[name] === undefined);
 const all = [...names, ...embedderNames];
 
-/** Any one will do: ids are what is given. */
-function vocabulary(size: number): Metadata {
-  const tokens = Array.from({ length: size - 3 }, (_, i) => String.fromCharCode(33 + i));
-  return new Map<string, MetadataValue>([
-    ['tokenizer.ggml.model', 'gpt2'],
-    ['tokenizer.ggml.pre', 'gpt-2'],
-    ['tokenizer.ggml.tokens', [...tokens, '\u010a', '\u0120', '<|end|>']],
-    ['tokenizer.ggml.token_type', Int32Array.from({ length: size }, (_, i) => (i === size - 1 ? 3 : 1))],
-    ['tokenizer.ggml.merges', ['! !']],
-    ['tokenizer.ggml.bos_token_id', size - 1],
-    ['tokenizer.ggml.eos_token_id', size - 1],
-    ['tokenizer.ggml.add_bos_token', false],
-    ['tokenizer.ggml.add_eos_token', false],
-  ]);
-}
-
 async function writeGguf(name: string, path: string): Promise<void> {
   await using checkpoint = await openCheckpoint(modelFolder(name));
   const model = openModel(checkpoint);
-  const options = { name: 'a fixture', tokenizer: vocabulary(model.vocabularySize), format: 'f32' };
+  const options = { name: 'a fixture', tokenizer: anyVocabulary(model.vocabularySize), format: 'f32' };
   await writeFile(path, await bytesOf(layoutGguf(exportGguf(checkpoint, model, options))));
 }
 

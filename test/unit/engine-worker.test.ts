@@ -45,6 +45,7 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
         log.left++;
       }
     },
+    embed: async () => assert.fail(),
     score: async () => Float64Array.of(-1, -2),
     checkIntegrity: async () => {
       throw new TypeError('a defect');
