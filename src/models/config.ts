@@ -34,27 +34,22 @@ export function readConfig<Config>(
   table: SettingTable<Config>,
   known: KnownValues,
 ): Config {
-  const read = readerOf(checkpoint, architecture, known);
   const rows = Object.entries<Setting<unknown>>(table);
-  return Object.fromEntries(rows.map(([name, row]) => [name, read(row)])) as Config;
-}
-
-function readerOf(
-  checkpoint: Checkpoint,
-  architecture: string,
-  known: KnownValues,
-): (row: Setting<unknown>) => unknown {
   switch (checkpoint.kind) {
     case 'gguf': {
-      const settings = new Settings(checkpoint, `${architecture}.`);
-      return (row) => row.gguf(settings, checkpoint);
+      const s = new Settings(checkpoint, `${architecture}.`);
+      const values = rows.map(([name, row]) => [name, row.gguf(s, checkpoint)]);
+      s.refuseUnasked(momentous.gguf);
+      return Object.fromEntries(values) as Config;
     }
     case 'huggingface': {
-      const settings = new Settings(checkpoint);
-      for (const [key, values] of Object.entries(known)) {
-        if (!values.includes(settings.get(key) ?? values[0])) settings.unsupported(key, values.join(', '));
+      const s = new Settings(checkpoint);
+      for (const [key, accepted] of Object.entries(known)) {
+        if (!accepted.includes(s.get(key) ?? accepted[0])) s.unsupported(key, accepted.join(', '));
       }
-      return (row) => row.huggingface(settings);
+      const values = rows.map(([name, row]) => [name, row.huggingface(s)]);
+      s.refuseUnasked(momentous.huggingface);
+      return Object.fromEntries(values) as Config;
     }
     case 'llama2c':
     case 'safetensors':
@@ -65,6 +60,37 @@ function readerOf(
       return checkpoint.kind satisfies never;
   }
 }
+
+/** Settings that change what is computed: an architecture whose table has no row for one refuses a file that sets it. */
+const momentous = {
+  gguf: [
+    'attention.sliding_window',
+    'attention.scale',
+    'attention.clamp_kqv',
+    'attention.max_alibi_bias',
+    'attn_logit_softcapping',
+    'final_logit_softcapping',
+    'embedding_scale',
+    'residual_scale',
+    'logit_scale',
+    'expert_count',
+  ],
+  huggingface: [
+    'sliding_window',
+    'clip_qkv',
+    'attn_logit_softcapping',
+    'final_logit_softcapping',
+    'embedding_multiplier',
+    'attention_multiplier',
+    'residual_multiplier',
+    'logits_scaling',
+    'query_pre_attn_scalar',
+    'rope_parameters',
+    'rope_scaling',
+    'num_local_experts',
+    'num_experts',
+  ],
+} as const;
 
 /** The keys of a GGUF file, as they are written. */
 export class GgufKeys {
