@@ -11,6 +11,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   run: async () => (await import('./run.ts')).addRun,
   serve: async () => (await import('./serve.ts')).addServe,
   chat: async () => (await import('./chat.ts')).addChat,
+  embed: async () => (await import('./embed.ts')).addEmbed,
   bench: async () => (await import('./bench.ts')).addBench,
   eval: async () => (await import('./eval.ts')).addEval,
   profile: async () => (await import('./profile.ts')).addProfile,

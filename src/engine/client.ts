@@ -107,6 +107,12 @@ class EngineClient<S> implements Engine {
     return answer.rows;
   }
 
+  async embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array> {
+    const answer = await this.#calls.ask({ kind: 'embed', text }, signal);
+    if (answer.kind !== 'embedded') throw unexpected(answer);
+    return answer.embedding;
+  }
+
   async checkIntegrity(): Promise<void> {
     await this.#calls.ask({ kind: 'checkIntegrity' });
   }

@@ -167,6 +167,12 @@ export interface Engine extends EngineFacts, AsyncDisposable {
   /** What it is doing, and has done since it was loaded. */
   status(): Promise<EngineStatus>;
 
+  /**
+   * The vector of a text, of length 1, by models that embed texts.
+   * @throws IngotError 'InvalidArgument' for other models, 'ContextOverflow', 'Aborted'.
+   */
+  embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array>;
+
   /** @throws IngotError 'DeviceFault' if blocks of the KV pools were lost or shared. Only true when idle. */
   checkIntegrity(): Promise<void>;
 }

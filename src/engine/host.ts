@@ -91,6 +91,8 @@ class Host<S> {
         };
       case 'logits':
         return { kind: 'logits', rows: await this.#engine.logits(call.text, { ...call.options, signal: work.signal }) };
+      case 'embed':
+        return { kind: 'embedded', embedding: await this.#engine.embed(call.text, work.signal) };
       case 'checkIntegrity':
         await this.#engine.checkIntegrity();
         return { kind: 'done' };

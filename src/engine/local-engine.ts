@@ -7,7 +7,7 @@ import { IngotError, isIngotError, type StopSignal, throwIfAborted } from '../ba
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model } from '../models/model.ts';
+import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -25,7 +25,16 @@ import { likeliest, logSumExp } from './logits.ts';
 import { chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { Runner, type RunningStep, type StepResult } from './runner.ts';
 import { checkSampling, greedy } from './sampling.ts';
-import { emptyState, enqueue, type PlannedStep, planStep, remove, type Sequence, type StepEntry } from './scheduler.ts';
+import {
+  type CachedSequence,
+  emptyState,
+  enqueue,
+  type PlannedStep,
+  planStep,
+  remove,
+  type Sequence,
+  type StepEntry,
+} from './scheduler.ts';
 import { StepCost, type StepLoad } from './step-cost.ts';
 import { Task } from './task.ts';
 
@@ -48,6 +57,16 @@ interface Flight {
   readonly tasks: readonly Task[];
   readonly running: RunningStep;
   readonly submitted: number;
+}
+
+/** How a text is computed that no answer follows. */
+interface TextWork {
+  readonly signal: AbortSignal | undefined;
+  /** Tokens that need not be computed where they are known. */
+  readonly known: number;
+  /** Tokens of the step that begins with token `start`, at most. */
+  most(start: number): number;
+  work(entry: StepEntry<CachedSequence>, stop: StopSignal): Promise<void>;
 }
 
 export class LocalEngine implements Engine {
@@ -136,13 +155,14 @@ export class LocalEngine implements Engine {
     const { kv = 'f32', contextLength: wanted, sequences = 1, queue = Number.POSITIVE_INFINITY, ...other } = options;
     const { chatTemplate, ...rest } = other;
     const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
-    const limits = stepLimits(contextLength, sequences);
+    const limits = stepLimits(contextLength, sequences, model.wholeSequences);
     checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner, kv, queue });
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
+    this.#needs('sample', 'it embeds texts and generates none');
     const task = this.#open(request);
     if (request.maxTokens === 0) task.end('length');
     else {
@@ -339,46 +359,75 @@ export class LocalEngine implements Engine {
     { first = 1, signal }: ScoreOptions,
     visit: (row: Float32Array, token: number) => void,
   ): Promise<void> {
+    this.#needs('logits', 'it embeds texts and generates none');
     if (!Number.isInteger(first) || first < 1) {
       throw new IngotError('InvalidArgument', `the first token to score is ${first}; it must be from 1`);
     }
-    const work = this.#compute(ids, first, this.#stopSignal(signal), visit).finally(() =>
-      this.#working.delete(settled),
-    );
+    const { maxTokens, maxRows } = this.#runner.limits;
+    const wanted = (start: number) => start >= first - 1;
+    return this.#compute(ids.slice(0, -1), {
+      signal,
+      known: first - 1,
+      most: (start) => (wanted(start) ? maxRows : Math.min(maxTokens, first - 1 - start)),
+      work: async (entry, stop) => {
+        const logits = await this.#runner.score(entry, stop, wanted(entry.start));
+        const size = this.model.vocabularySize;
+        for (let i = 0; wanted(entry.start) && i < entry.count; i++) {
+          visit(logits.subarray(i * size, (i + 1) * size), entry.start + i + 1);
+        }
+      },
+    });
+  }
+
+  async embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array> {
+    this.#needs('embedding', 'it generates text and embeds none');
+    let embedding = new Float32Array();
+    await this.#compute(this.#fit(text), {
+      signal,
+      // What is known of a text before it is not in the mean of its tokens.
+      known: 0,
+      most: () => this.#runner.limits.maxTokens,
+      work: async (entry, stop) => {
+        embedding = (await this.#runner.embed(entry, stop)).slice();
+      },
+    });
+    return embedding;
+  }
+
+  /** @throws IngotError 'InvalidArgument' unless the model computes this. */
+  #needs(result: ModelResult, instead: string): void {
+    if (this.model.results.includes(result)) return;
+    throw new IngotError('InvalidArgument', `a ${this.model.architecture} model does not do that: ${instead}`);
+  }
+
+  #compute(ids: readonly number[], options: TextWork): Promise<void> {
+    const work = this.#computeText(ids, options).finally(() => this.#working.delete(settled));
     const settled = work.catch(() => {});
     this.#working.add(settled);
     return work;
   }
 
-  async #compute(
-    ids: readonly number[],
-    first: number,
-    stop: StopSignal,
-    visit: (row: Float32Array, token: number) => void,
-  ): Promise<void> {
-    const { maxTokens, maxRows } = this.#runner.limits;
+  async #computeText(ids: readonly number[], { signal, known, most, work }: TextWork): Promise<void> {
+    const stop = this.#stopSignal(signal);
     const sequence = { tokens: [...ids], computed: 0, blocks: [] as number[], row: undefined };
     const { blocks } = sequence;
-    sequence.computed = this.#blocks.reuse(blocks, ids, first - 1, '');
+    sequence.computed = this.#blocks.reuse(blocks, ids, known, '');
     this.#scored.add(blocks);
     try {
-      while (sequence.computed < ids.length - 1) {
+      while (sequence.computed < ids.length) {
         await yieldToEvents();
         throwIfAborted(stop);
         const start = sequence.computed;
-        const wanted = start >= first - 1;
-        const count = wanted ? Math.min(maxRows, ids.length - 1 - start) : Math.min(maxTokens, first - 1 - start);
+        const count = Math.min(most(start), ids.length - start);
         // Requests that run give blocks back when they end.
         while (this.#tasks.size > 0 && this.#blocks.missing(blocks, start + count) > this.#blocks.freeBlocks) {
           await this.#change;
           throwIfAborted(stop);
         }
         this.#blocks.grow(blocks, start + count);
-        const logits = await this.#runner.score({ sequence, start, count, samples: false }, stop, wanted);
-        const size = this.model.vocabularySize;
-        for (let i = 0; wanted && i < count; i++) visit(logits.subarray(i * size, (i + 1) * size), start + i + 1);
+        await work({ sequence, start, count, samples: false }, stop);
         sequence.computed += count;
-        this.#blocks.publish(blocks, ids, sequence.computed, '');
+        if (known > 0) this.#blocks.publish(blocks, ids, sequence.computed, '');
       }
     } finally {
       this.#scored.delete(blocks);
@@ -518,10 +567,10 @@ function loadOf(entries: readonly StepEntry[]): StepLoad {
 }
 
 /** What one step may hold. All sequences together may be as long as their contexts. */
-export function stepLimits(contextLength: number, sequences = 1): StepLimits {
+export function stepLimits(contextLength: number, sequences = 1, wholeSequences = false): StepLimits {
   const blocksPerSequence = Math.ceil(contextLength / blockSize);
   return {
-    maxTokens: Math.max(128, sequences),
+    maxTokens: wholeSequences ? contextLength : Math.max(128, sequences),
     maxSequences: sequences,
     maxRows: Math.max(16, sequences),
     blockSize,

@@ -32,6 +32,7 @@ export type Call<S> =
     }
   | { readonly kind: 'decode' | 'tokenTexts'; readonly ids: readonly number[] }
   | { readonly kind: 'status' }
+  | { readonly kind: 'embed'; readonly text: Prompt }
   | { readonly kind: 'checkIntegrity' }
   /** Ends all that runs, and gives everything back. */
   | { readonly kind: 'close' };
@@ -51,6 +52,7 @@ export type Answer =
   | { readonly kind: 'status'; readonly status: EngineStatus }
   | { readonly kind: 'scored'; readonly logprobs: Float64Array }
   | { readonly kind: 'logits'; readonly rows: Float32Array }
+  | { readonly kind: 'embedded'; readonly embedding: Float32Array }
   | { readonly kind: 'done' };
 
 export type ToClient =

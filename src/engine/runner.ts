@@ -80,7 +80,8 @@ export class Runner implements AsyncDisposable {
   }
 
   async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
-    const executable = await this.#compile(['sample'], 'i8');
+    const first: Results = this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
+    const executable = await this.#compile(first, 'i8');
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
     const watched = (bytes: ByteSource): ByteSource => {
@@ -123,12 +124,12 @@ export class Runner implements AsyncDisposable {
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
-    this.#bound.set('sample i8', await this.#device.bind(executable, this.#weights, this.#state));
+    this.#bound.set(`${first.join('+')} i8`, await this.#device.bind(executable, this.#weights, this.#state));
     const numerics: readonly DotNumerics[] = this.#numerics === 'fast' ? ['i8', 'bf16'] : ['i8'];
     for (const each of numerics) {
-      await this.#bind(['sample'], each);
+      await this.#bind(first, each);
       // Of many requests some will want to see what else was likely, and none is to wait for a compiler.
-      if (this.limits.maxSequences > 1) await this.#bind(['sample', 'logits'], each);
+      if (this.limits.maxSequences > 1 && first.includes('sample')) await this.#bind(['sample', 'logits'], each);
     }
   }
 
@@ -202,6 +203,14 @@ export class Runner implements AsyncDisposable {
     );
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
     return float32(results.get('logits'));
+  }
+
+  /** The embedding of one entry's sequence, as far as its tokens have been computed. */
+  async embed(entry: Entry, signal?: StopSignal): Promise<Float32Array> {
+    const bound = await this.#bind(['embedding'], this.#numericsOf([entry]));
+    const { inputs, dims } = this.#fillStep([entry], () => [0]);
+    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
+    return float32(results.get('embedding'));
   }
 
   /** `rowsOf(s)`: which tokens of entry s, counted from its first, have rows of logits. */

@@ -1,14 +1,78 @@
-/** Llama 1, 2 and 3.x (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783). GGUF files interleave the pairs of the rotary embedding. */
-import { readDecoderConfig } from './decoder-config.ts';
-import type { Architecture } from './model.ts';
-import { openDecoder } from './open-decoder.ts';
+/**
+ * Llama 1, 2 and 3.x (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783): RMSNorm before each part,
+ * rotary embedding, grouped heads, a gated feed-forward part. GGUF files interleave the pairs of the rotary embedding.
+ */
+import { selfAttention } from './attention.ts';
+import { type Block, chain, residual } from './block.ts';
+import { type ConfigOf, decoderSizes, type KnownValues, rmsEpsilon } from './config.ts';
+import { decoderArchitecture } from './decoder-architecture.ts';
+import { plainEnds } from './decoder-ends.ts';
+import { gatedFeedForward } from './feed-forward.ts';
+import { rmsNorm } from './norm.ts';
+import { withLlama3Factors } from './rope-factors.ts';
+import { ropeSetting } from './rope-setting.ts';
+import type { Settings } from './settings.ts';
+import { windowSetting } from './window-setting.ts';
 
-export const llama: Architecture = {
-  name: 'llama',
-  gguf: ['llama'],
-  huggingface: ['LlamaForCausalLM'],
-  open(checkpoint) {
-    const special = { architecture: 'llama', headNorm: false, ggufRopeLayout: 'interleaved' } as const;
-    return openDecoder(checkpoint, readDecoderConfig(checkpoint, special));
-  },
+export const llamaSettings = {
+  ...decoderSizes,
+  normEpsilon: rmsEpsilon,
+  rope: ropeSetting('interleaved', decoderSizes.headDim),
+  windowOf: windowSetting(),
 };
+type LlamaConfig = ConfigOf<typeof llamaSettings>;
+
+export const siluOnly: KnownValues = { hidden_act: ['silu'] };
+
+export const llama = decoderArchitecture(llamaSettings, {
+  name: 'llama',
+  huggingface: ['LlamaForCausalLM'],
+  known: siluOnly,
+  llama2c: readLlama2c,
+  decoder: (config) => ({
+    ...plainEnds(config),
+    layer: (i) =>
+      preNormLayer(
+        config,
+        selfAttention({
+          ...config,
+          ...withLlama3Factors(config.rope),
+          ggufPairs: 'interleaved',
+          window: config.windowOf(i),
+        }),
+        gatedFeedForward(config, 'silu'),
+      ),
+  }),
+});
+
+/** The layer of Llama and its kin: each part behind a norm, its result added to what went in. */
+export function preNormLayer(
+  sizes: { readonly hiddenSize: number; readonly normEpsilon: number },
+  attention: Block,
+  feedForward: Block,
+): Block {
+  return chain(
+    residual(chain(rmsNorm('attn_norm', 'input_layernorm', sizes), attention)),
+    residual(chain(rmsNorm('ffn_norm', 'post_attention_layernorm', sizes), feedForward)),
+  );
+}
+
+function readLlama2c(s: Settings): LlamaConfig {
+  const hiddenSize = s.count('dim');
+  const heads = s.count('n_heads');
+  const headDim = hiddenSize / heads;
+  return {
+    hiddenSize,
+    heads,
+    headDim,
+    vocabularySize: s.count('vocab_size'),
+    layers: s.count('n_layers'),
+    kvHeads: s.count('n_kv_heads'),
+    feedForwardSize: s.count('hidden_dim'),
+    normEpsilon: 1e-5,
+    contextLength: s.count('seq_len'),
+    rope: { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } },
+    windowOf: () => undefined,
+    pooling: undefined,
+  };
+}

@@ -10,14 +10,21 @@ import type { Program } from '../ir/program.ts';
 
 export type KvElement = 'f32' | 'f16' | 'bf16';
 
+/**
+ * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
+ * 'logits': `logits` f32[R, V].
+ * 'embedding': `embedding` f32[S, H], one vector of length 1 for the tokens of each sequence in this step.
+ */
+export type ModelResult = 'sample' | 'logits' | 'embedding';
+
+/** What of a sequence its embedding is made of: its first token, all in equal parts, its last one. */
+export type Pooling = 'cls' | 'mean' | 'last';
+
 export interface BuildOptions {
   readonly limits: StepLimits;
-  /**
-   * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
-   * 'logits': `logits` f32[R, V]. Without 'sample' the program has no sampling inputs.
-   */
-  readonly results: readonly ('sample' | 'logits')[];
-  /** Element type of the KV pools, states `kv.<layer>.k` and `kv.<layer>.v` of [blockCount * blockSize, heads, headDim]. */
+  /** Of those that the model has. Without 'sample' the program has no sampling inputs. */
+  readonly results: readonly ModelResult[];
+  /** Element type of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, dimensions]. */
   readonly kv: KvElement;
   readonly numerics: DotNumerics;
 }
@@ -29,9 +36,12 @@ export interface Model {
   /** Longest context that the model was made for, in tokens. */
   readonly contextLength: number;
   readonly layers: number;
-  /** Of each layer's keys and of its values. */
-  readonly kvHeads: number;
-  readonly headDim: number;
+  /** What a program of it can compute. */
+  readonly results: readonly ModelResult[];
+  /** All tokens of a sequence must be in one step: they see each other, or its embedding is made of all of them. */
+  readonly wholeSequences: boolean;
+  /** What the KV pools of all layers keep of one token. */
+  readonly kvElementsPerToken: number;
   readonly parameterCount: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
@@ -45,12 +55,7 @@ export interface GgufDescription {
   readonly metadata: Metadata;
   /** Keys whose values are floats, even where they are whole. */
   readonly floats: ReadonlySet<string>;
-  readonly weights: readonly {
-    readonly name: string;
-    readonly stored: StoredTensor;
-    /** Rows are heads of so many dimensions, to be brought from rotary pairs (i, i + half) to (2i, 2i + 1). */
-    readonly interleaveHeads?: number;
-  }[];
+  readonly weights: readonly { readonly name: string; readonly stored: StoredTensor }[];
 }
 
 export interface Architecture {
@@ -65,5 +70,5 @@ export interface Architecture {
 
 /** Bytes of the KV pools for one token. */
 export function kvBytesPerToken(model: Model, kv: KvElement): number {
-  return 2 * model.layers * model.kvHeads * model.headDim * (kv === 'f32' ? 4 : 2);
+  return model.kvElementsPerToken * (kv === 'f32' ? 4 : 2);
 }

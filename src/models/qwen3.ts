@@ -1,14 +1,37 @@
 /** Qwen3 (https://arxiv.org/abs/2505.09388): each head of queries and keys is normalized before the rotation. */
-import { readDecoderConfig } from './decoder-config.ts';
-import type { Architecture } from './model.ts';
-import { openDecoder } from './open-decoder.ts';
+import { selfAttention } from './attention.ts';
+import { decoderSizes, rmsEpsilon } from './config.ts';
+import { decoderArchitecture } from './decoder-architecture.ts';
+import { plainEnds } from './decoder-ends.ts';
+import { gatedFeedForward } from './feed-forward.ts';
+import { preNormLayer, siluOnly } from './llama.ts';
+import { withLlama3Factors } from './rope-factors.ts';
+import { ropeSetting } from './rope-setting.ts';
+import { windowSetting } from './window-setting.ts';
 
-export const qwen3: Architecture = {
-  name: 'qwen3',
-  gguf: ['qwen3'],
-  huggingface: ['Qwen3ForCausalLM'],
-  open(checkpoint) {
-    const special = { architecture: 'qwen3', headNorm: true, ggufRopeLayout: 'half' } as const;
-    return openDecoder(checkpoint, readDecoderConfig(checkpoint, special));
-  },
+const settings = {
+  ...decoderSizes,
+  normEpsilon: rmsEpsilon,
+  rope: ropeSetting('half', decoderSizes.headDim),
+  windowOf: windowSetting(),
 };
+
+export const qwen3 = decoderArchitecture(settings, {
+  name: 'qwen3',
+  huggingface: ['Qwen3ForCausalLM'],
+  known: siluOnly,
+  decoder: (config) => ({
+    ...plainEnds(config),
+    layer: (i) =>
+      preNormLayer(
+        config,
+        selfAttention({
+          ...config,
+          ...withLlama3Factors(config.rope),
+          norm: { of: 'head', epsilon: config.normEpsilon },
+          window: config.windowOf(i),
+        }),
+        gatedFeedForward(config, 'silu'),
+      ),
+  }),
+});

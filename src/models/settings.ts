@@ -6,6 +6,7 @@ export class Settings {
   readonly #metadata: Metadata;
   readonly #path: string;
   readonly #prefix: string;
+  readonly #asked = new Set<string>();
 
   /** Keys are looked up below `prefix` ('llama.' in GGUF files). */
   constructor(checkpoint: Pick<Checkpoint, 'metadata' | 'path'>, prefix = '') {
@@ -16,7 +17,12 @@ export class Settings {
 
   /** Undefined where the key is absent or null. */
   get(key: string): MetadataValue | undefined {
+    this.#asked.add(key);
     return this.#metadata.get(this.#prefix + key) ?? undefined;
+  }
+
+  has(key: string): boolean {
+    return this.get(key) !== undefined;
   }
 
   #wrong(key: string, expected: string): never {
@@ -63,6 +69,16 @@ export class Settings {
     return ok ? value : this.#wrong(key, 'a list of true and false');
   }
 
+  /** A list of `length` numbers. */
+  numbers(key: string, length: number): readonly number[] {
+    const value = this.get(key);
+    const ok =
+      Array.isArray(value) &&
+      value.length === length &&
+      value.every((item): item is number => typeof item === 'number');
+    return ok ? value : this.#wrong(key, `a list of ${length} numbers`);
+  }
+
   /** An object's own settings; undefined where the key is absent. */
   section(key: string): Settings | undefined {
     const value = this.get(key);
@@ -71,6 +87,15 @@ export class Settings {
       return this.#wrong(key, 'an object');
     }
     return new Settings({ metadata: new Map(Object.entries(value)), path: this.#path });
+  }
+
+  /** @throws IngotError 'UnsupportedFile' for a key among these that nobody asked for and that is not off. */
+  refuseUnasked(keys: readonly string[]): void {
+    for (const key of keys) {
+      if (this.#asked.has(key)) continue;
+      const value = this.get(key);
+      if (value !== undefined && value !== 0 && value !== false) this.unsupported(key, 'none for this architecture');
+    }
   }
 
   /** @throws IngotError 'UnsupportedFile' saying that Ingot does not know this value. */

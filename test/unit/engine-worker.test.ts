@@ -50,6 +50,7 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
     decode: async () => 'seven',
     tokenTexts: async () => [],
     status: async () => assert.fail('not asked for'),
+    embed: async () => assert.fail(),
     score: async () => Float64Array.of(-1, -2),
     logits: async () => Float32Array.of(3),
     checkIntegrity: async () => {

@@ -1,0 +1,81 @@
+/**
+ * GGUF files of the models' fixtures, as `ingot convert` makes them, in llama.cpp: it loads them and computes what
+ * transformers computes of the folders they were made of. Runs where INGOT_LLAMA_CPP names the folder of an installed
+ * package node-llama-cpp.
+ */
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { exportGguf } from '../../src/cli/gguf-file.ts';
+import { layoutGguf } from '../../src/formats/gguf-write.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { openModel } from '../../src/models/architectures.ts';
+import { bytesOf, folderWith } from '../unit/formats-support.ts';
+import { anyVocabulary, embedderNames, golden, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
+import type { Answer, Question } from './llama-cpp-child.ts';
+
+const llamaCpp = process.env.INGOT_LLAMA_CPP;
+const skip = llamaCpp === undefined && 'INGOT_LLAMA_CPP is not set';
+
+const names = modelNames.filter((name) => llamaCppExceptions[name] === undefined);
+const all = [...names, ...embedderNames];
+
+async function writeGguf(name: string, path: string): Promise<void> {
+  await using checkpoint = await openCheckpoint(modelFolder(name));
+  const model = openModel(checkpoint);
+  const options = { name: 'a fixture', tokenizer: anyVocabulary(model.vocabularySize), format: 'f32' };
+  await writeFile(path, await bytesOf(layoutGguf(exportGguf(checkpoint, model, options))));
+}
+
+function logSoftmax(row: Float32Array): Float64Array {
+  const max = row.reduce((a, b) => Math.max(a, b));
+  const total = max + Math.log(row.reduce((sum, value) => sum + Math.exp(value - max), 0));
+  return Float64Array.from(row, (value) => value - total);
+}
+
+test('llama.cpp loads what convert writes, and computes the same', { skip }, async (t) => {
+  await using folder = await folderWith();
+  const goldens = await Promise.all(all.map(golden));
+  const questions: Question[] = [];
+  for (const [i, name] of all.entries()) {
+    const file = join(folder.path, `${name}.gguf`);
+    await writeGguf(name, file);
+    questions.push({ file, ids: goldens[i].ids, wanted: i < names.length ? 'probabilities' : 'embedding' });
+  }
+  const child = fileURLToPath(new URL('llama-cpp-child.js', import.meta.url));
+  const options = { input: JSON.stringify(questions), encoding: 'utf8', maxBuffer: 1 << 30 } as const;
+  const { status, stdout, stderr } = spawnSync(process.execPath, [child, llamaCpp ?? ''], options);
+  assert.equal(status, 0, stderr);
+  const answers = JSON.parse(stdout) as readonly Answer[];
+  for (const [i, name] of all.entries()) {
+    await t.test(name, () => {
+      const answer = answers[i];
+      if ('error' in answer) assert.fail(answer.error);
+      if ('embedding' in answer) assertSameDirection(answer.embedding, goldens[i].embedding);
+      else assertSameProbabilities(answer.logProbabilities, goldens[i]);
+    });
+  }
+});
+
+function assertSameProbabilities(answer: readonly number[], { ids, logits }: Awaited<ReturnType<typeof golden>>): void {
+  assert.equal(answer.length, logits.length);
+  const size = logits.length / ids.length;
+  for (let row = 0; row < ids.length; row++) {
+    const expected = logSoftmax(logits.subarray(row * size, (row + 1) * size));
+    const found = answer.slice(row * size, (row + 1) * size);
+    const worst = expected.reduce((max, value, id) => Math.max(max, Math.abs(value - found[id])), 0);
+    assert.ok(worst < 1e-2, `largest difference ${worst} after token ${row}`);
+    assert.equal(found.indexOf(Math.max(...found)), expected.indexOf(Math.max(...expected)));
+  }
+}
+
+/** llama.cpp leaves the length to others; its keys and values are f16 here. */
+function assertSameDirection(answer: readonly number[], expected: Float32Array): void {
+  assert.equal(answer.length, expected.length);
+  const length = Math.hypot(...answer);
+  const worst = expected.reduce((max, value, i) => Math.max(max, Math.abs(value - answer[i] / length)), 0);
+  assert.ok(worst < 5e-3, `largest difference ${worst}`);
+}
