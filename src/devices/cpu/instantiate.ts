@@ -6,10 +6,11 @@
 import type { Cost } from '../../compiler/cost.ts';
 import { kernelCost } from '../../compiler/kernel/kernel-cost.ts';
 import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
-import type { Func, Value } from '../../ir/program.ts';
+import type { Func } from '../../ir/program.ts';
 import type { DimSymbol } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import type { KernelCode, ProgramCode } from './code.ts';
+import type { CompositeLaunch } from './composites/composite-kernel.ts';
 import { compositeKernels } from './composites/table.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import type { Profiler, RunFacts } from './profile.ts';
@@ -144,6 +145,9 @@ export function instantiate(
   };
 }
 
+/** Bytes of scratch that a launch has made of a value. */
+type Prepared = { readonly key: string } & NonNullable<CompositeLaunch['prepares']>;
+
 type Given = (index: number) => number | undefined;
 
 class Flattener {
@@ -151,8 +155,8 @@ class Flattener {
   readonly #plan: Plan;
   readonly #code: ProgramCode;
   readonly #scratch: number;
-  /** What lies in scratch, if that is known: what a composite has prepared of a value of this call. */
-  #prepared: { readonly key: string; readonly value: Value } | undefined;
+  /** What lies in scratch as far as that is known: what composites have prepared of values of this call. */
+  #prepared: readonly Prepared[] = [];
 
   constructor(plan: Plan, code: ProgramCode, scratch: number) {
     this.#plan = plan;
@@ -179,9 +183,9 @@ class Flattener {
           return place satisfies never;
       }
     };
-    this.#prepared = undefined;
+    this.#prepared = [];
     this.#steps(plan.steps, frame, addressOf);
-    this.#prepared = undefined;
+    this.#prepared = [];
   }
 
   #steps(steps: readonly Step[], frame: number, addressOf: (place: Place) => number): void {
@@ -197,19 +201,16 @@ class Flattener {
         const args: Argument[] = addresses.map((value) => ({ kind: 'number', value }));
         for (const sym of step.kernel.dims) args.push({ kind: 'dim', sym });
         const cost = ({ dims }: RunFacts) => kernelCost(step.kernel, dims);
-        if (step.memory.some(({ kind }) => kind === 'scratch')) this.#prepared = undefined;
+        if (step.memory.some(({ kind }) => kind === 'scratch')) this.#prepared = [];
         this.entries.push({ kind: 'kernel', kernel: this.#code.kernel(step.kernel), args, cost });
         return;
       }
       case 'composite': {
         const launches = compositeKernels(step.group, this.#code.target);
-        // Several products of the same activations, as of queries, keys and values, prepare them once.
-        if (!launches.some(({ prepares }) => prepares !== undefined)) this.#prepared = undefined;
+        const scratch = launches.some(({ buffers }) => buffers.some((buffer) => 'scratch' in buffer));
+        if (scratch && launches.every(({ prepares }) => prepares === undefined)) this.#prepared = [];
         for (const { key, buffers, dims, cost, prepares } of launches) {
-          if (prepares !== undefined) {
-            if (this.#prepared?.key === key && this.#prepared.value === prepares) continue;
-            this.#prepared = { key, value: prepares };
-          }
+          if (prepares !== undefined && !this.#prepare({ key, ...prepares })) continue;
           const args = buffers.map((buffer): Argument => {
             if ('scratch' in buffer) return { kind: 'number', value: this.#scratch + buffer.scratch };
             const place = step.memory.get(buffer.value);
@@ -240,18 +241,18 @@ class Flattener {
           if (skip !== undefined) skip.to = this.entries.length;
         });
         for (const end of ends) end.to = this.entries.length;
-        this.#prepared = undefined;
+        this.#prepared = [];
         return;
       }
       case 'while': {
-        this.#prepared = undefined;
+        this.#prepared = [];
         const start = this.entries.length;
         this.#steps(step.before, frame, addressOf);
         const leave = this.#jump({ at: addressOf(step.condition) });
         this.#steps(step.body, frame, addressOf);
         this.#jump().to = start;
         leave.to = this.entries.length;
-        this.#prepared = undefined;
+        this.#prepared = [];
         return;
       }
       default:
@@ -259,10 +260,19 @@ class Flattener {
     }
   }
 
+  /** Whether that has to be done: several products of the same activations, as of queries, keys and values, prepare them once. */
+  #prepare(next: Prepared): boolean {
+    const isThere = ({ key, of }: Prepared) => key === next.key && of.every((value, i) => value === next.of[i]);
+    if (this.#prepared.some(isThere)) return false;
+    const kept = this.#prepared.filter(({ from, to }) => to <= next.from || next.to <= from);
+    this.#prepared = [...kept, next];
+    return true;
+  }
+
   #jump(test?: { readonly at: number; readonly equals?: number }): Extract<Entry, { kind: 'jump' }> {
     const entry: Extract<Entry, { kind: 'jump' }> = { kind: 'jump', to: 0, ...(test && { test }) };
     this.entries.push(entry);
-    this.#prepared = undefined;
+    this.#prepared = [];
     return entry;
   }
 }

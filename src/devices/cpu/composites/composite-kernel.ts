@@ -19,8 +19,8 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
-  /** What it leaves in scratch depends on this value alone, and the composite's other launches only read it. */
-  readonly prepares?: Value;
+  /** What it leaves in these bytes of scratch depends on these values alone, and the composite's other launches only read it. */
+  readonly prepares?: { readonly of: readonly Value[]; readonly from: number; readonly to: number };
   cost(run: RunFacts): Cost;
 }
 

@@ -53,7 +53,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
     scratchBytes: inputBytes(maxDim(tokens)),
-    prepares: x,
+    prepares: { of: [x], from: 0, to: inputBytes(maxDim(tokens)) },
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);

@@ -32,21 +32,26 @@ import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from '.
 export interface TakeShape {
   readonly format: string;
   readonly tokens: Dim;
+  /** Ids of a token. */
+  readonly each: number;
   readonly N: number;
   readonly K: number;
 }
 
 /**
- * Buffers: ids i32 [T], weight (packed), y f32 [T, K].
+ * Buffers: ids i32 [T, each], weight (packed), y f32 [T, each, K].
  * @throws IngotError 'UnsupportedOp' for a format without a packed layout.
  */
-export function quantizedTakeKernel({ format: name, tokens, N, K }: TakeShape): EmittedKernel {
+export function quantizedTakeKernel({ format: name, tokens, each, N, K }: TakeShape): EmittedKernel {
   const format = packedFormat(name);
   const { size, bytes } = tiles[format];
   // r9 tile, r10 result, r11 end of the whole tiles; r12, r13 and r14: one, two and four times the lane.
   return buildKernel(
     { name: `quantized_take_${format}_${N}x${K}`, buffers: ['ids', 'weight', 'y'], tokens, stackBytes: 0 },
-    ({ loadTokens }) => loadTokens(rax),
+    ({ a, loadTokens }) => {
+      loadTokens(rax);
+      if (each > 1) a.emit('imul', rax, rax, each);
+    },
     ({ a, unit, address }) => {
       a.emit('mov', rcx, address('ids'));
       a.emit('mov', eax, indexed(rcx, unit, 4));
