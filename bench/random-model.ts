@@ -10,29 +10,27 @@ import { ggufContents } from '../src/cli/gguf-file.ts';
 import type { Metadata, MetadataValue } from '../src/formats/checkpoint.ts';
 import type { GgufContents } from '../src/formats/gguf-write.ts';
 import { copyTensor, type TensorToWrite } from '../src/formats/tensor-stream.ts';
-import type { DecoderConfig } from '../src/models/decoder-config.ts';
-import { decoderShapes } from '../src/models/decoder-weights.ts';
-import { decoderMetadata, ropeFactors } from '../src/models/gguf-export.ts';
+import { type Decoder, decoderRows } from '../src/models/decoder.ts';
+import { llama } from '../src/models/llama.ts';
+import { qwen3 } from '../src/models/qwen3.ts';
 import type { BlockFormat } from '../src/numerics/quant/format.ts';
 import { blockFormat } from '../src/numerics/quant/formats.ts';
 import { spellBytes } from '../src/tokenizer/byte-alphabet.ts';
 import { tokenKinds } from '../src/tokenizer/vocabulary.ts';
 
 interface Shape {
-  readonly config: DecoderConfig;
+  readonly decoder: Decoder;
   /** How the vocabulary of such models cuts text. */
   readonly pre: string;
 }
 
-const common = { normEpsilon: 1e-5, slidingWindow: () => undefined } as const;
-const llama = { ...common, architecture: 'llama', headNorm: false, ggufRopeLayout: 'interleaved' } as const;
-const qwen3 = { ...common, architecture: 'qwen3', headNorm: true, ggufRopeLayout: 'half', normEpsilon: 1e-6 } as const;
+const common = { normEpsilon: 1e-5, windowOf: () => undefined } as const;
 
 export const shapes = {
   'llama-3.2-1b': {
     pre: 'llama-bpe',
-    config: {
-      ...llama,
+    decoder: llama.decoder({
+      ...common,
       vocabularySize: 128256,
       hiddenSize: 2048,
       layers: 16,
@@ -53,12 +51,13 @@ export const shapes = {
           originalContextLength: 8192,
         },
       },
-    },
+    }),
   },
   'qwen3-0.6b': {
     pre: 'qwen2',
-    config: {
-      ...qwen3,
+    decoder: qwen3.decoder({
+      ...common,
+      normEpsilon: 1e-6,
       vocabularySize: 151936,
       hiddenSize: 1024,
       layers: 28,
@@ -68,12 +67,12 @@ export const shapes = {
       feedForwardSize: 3072,
       contextLength: 40960,
       rope: { base: 1e6, dimensions: 128, layout: 'half', scaling: { kind: 'none' } },
-    },
+    }),
   },
   tiny: {
     pre: 'llama-bpe',
-    config: {
-      ...llama,
+    decoder: llama.decoder({
+      ...common,
       vocabularySize: 512,
       hiddenSize: 256,
       layers: 2,
@@ -83,7 +82,7 @@ export const shapes = {
       feedForwardSize: 512,
       contextLength: 256,
       rope: { base: 10000, dimensions: 64, layout: 'interleaved', scaling: { kind: 'none' } },
-    },
+    }),
   },
 } as const satisfies Record<string, Shape>;
 
@@ -97,18 +96,19 @@ const chunkBytes = 1 << 20;
 
 /** The same seed gives the same file. The head is the embedding, as in the models themselves. */
 export function randomModel(name: ShapeName, type: (typeof weightTypes)[number], seed: number): GgufContents {
-  const { config, pre }: Shape = shapes[name];
+  const { decoder, pre }: Shape = shapes[name];
   const format = blockFormat(type);
   const random = new Random(seed);
   const pool = encodedPool(format, random);
-  const tensors = [...decoderShapes(config)].map(([tensor, shape]): TensorToWrite => {
-    if (shape.length === 1) return ones(tensor, shape);
-    return { name: tensor, format: type, shape, chunks: () => drawn(shape, pool, random) };
+  const rows = [...decoderRows(decoder)].filter(({ optional }) => !optional);
+  const tensors = rows.map(({ gguf, shape }): TensorToWrite => {
+    if (shape.length === 1) return ones(gguf, shape);
+    return { name: gguf, format: type, shape, chunks: () => drawn(shape, pool, random) };
   });
-  tensors.push(...ropeFactors(config).map(copyTensor));
-  return ggufContents(decoderMetadata(config), tensors, [
+  tensors.push(...(decoder.ggufTensors?.() ?? []).map(copyTensor));
+  return ggufContents(decoder.gguf(), tensors, [
     ['general.name', `${name} with random weights, seed ${seed}`],
-    ...vocabulary(config.vocabularySize, pre),
+    ...vocabulary(decoder.vocabularySize, pre),
   ]);
 }
 

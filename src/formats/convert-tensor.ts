@@ -1,4 +1,4 @@
-/** A stored tensor on its way into a file of another format: other blocks, other order of rows, a slice at a time. */
+/** A stored tensor on its way into a file of another format, a slice at a time. */
 import { IngotError } from '../base/errors.ts';
 import type { BlockFormat } from '../numerics/quant/format.ts';
 import { blockFormats } from '../numerics/quant/formats.ts';
@@ -9,14 +9,9 @@ export interface Conversion {
   readonly name: string;
   /** Of the result: a row of `numerics/quant/formats.ts`, or what the tensor is stored in, whatever that is. */
   readonly format: string;
-  /**
-   * Rows are heads of this many dimensions; from rotary pairs (i, i + half) to (2i, 2i + 1). As llama.cpp's
-   * `convert_hf_to_gguf` permutes queries and keys.
-   */
-  readonly interleaveHeads?: number;
 }
 
-/** Values that are in memory at once, twice: decoded and encoded. Whole rows, and whole heads where those move. */
+/** Values that are in memory at once, twice: decoded and encoded. Whole rows. */
 const sliceValues = 1 << 18;
 const largestF16 = 65504;
 
@@ -24,8 +19,8 @@ const largestF16 = 65504;
  * @throws IngotError naming the tensor: 'UnsupportedFile' if its format cannot be decoded, 'InvalidArgument' if its rows
  * are not whole blocks of the new one; later, from `chunks`, 'InvalidArgument' for values past the range of f16.
  */
-export function convertTensor(stored: StoredTensor, { name, format, interleaveHeads }: Conversion): TensorToWrite {
-  if (format === stored.format && interleaveHeads === undefined) return { ...copyTensor(stored), name };
+export function convertTensor(stored: StoredTensor, { name, format }: Conversion): TensorToWrite {
+  if (format === stored.format) return { ...copyTensor(stored), name };
   const [from, to] = [knownFormat(stored, stored.format), knownFormat(stored, format)];
   const size = stored.shape.reduce((product, length) => product * length, 1);
   const lastDimension = stored.shape.at(-1) ?? 1;
@@ -36,20 +31,17 @@ export function convertTensor(stored: StoredTensor, { name, format, interleaveHe
       { tensor: stored.name, hint: 'choose a type of smaller blocks, or f16' },
     );
   }
-  // The entries of a bias move as the rows of its matrix do.
-  const columns = stored.shape.length === 1 && interleaveHeads !== undefined ? 1 : lastDimension;
-  const step = interleaveHeads ?? Math.max(1, Math.floor(sliceValues / columns));
+  const step = Math.max(1, Math.floor(sliceValues / lastDimension));
   return {
     name,
     format,
     shape: stored.shape,
     async *chunks() {
-      const rowBytes = bytesOf(from, columns);
-      for (let row = 0; row < size / columns; row += step) {
-        const rows = Math.min(step, size / columns - row);
-        const read = await stored.bytes.read(row * rowBytes, rows * rowBytes);
-        const bytes = interleaveHeads === undefined ? read : interleave(read, rowBytes);
-        yield from === to ? bytes : recode(stored, bytes, rows * columns, from, to);
+      const rowBytes = bytesOf(from, lastDimension);
+      for (let row = 0; row < size / lastDimension; row += step) {
+        const rows = Math.min(step, size / lastDimension - row);
+        const bytes = await stored.bytes.read(row * rowBytes, rows * rowBytes);
+        yield recode(stored, bytes, rows * lastDimension, from, to);
       }
     },
   };
@@ -66,17 +58,6 @@ function knownFormat(stored: StoredTensor, name: string): BlockFormat {
 
 function bytesOf(format: BlockFormat, values: number): number {
   return (values / format.blockSize) * format.blockBytes;
-}
-
-/** One head: rows 0 to n/2 and n/2 to n take turns. */
-function interleave(bytes: Uint8Array, rowBytes: number): Uint8Array {
-  const result = new Uint8Array(bytes.length);
-  const half = bytes.length / rowBytes / 2;
-  for (let i = 0; i < half; i++) {
-    result.set(bytes.subarray(i * rowBytes, (i + 1) * rowBytes), 2 * i * rowBytes);
-    result.set(bytes.subarray((half + i) * rowBytes, (half + i + 1) * rowBytes), (2 * i + 1) * rowBytes);
-  }
-  return result;
 }
 
 function recode(

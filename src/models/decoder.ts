@@ -1,37 +1,70 @@
 /**
- * Builds the program of a decoder for one step: embedding, layers of attention and gated feed-forward, head, sampling.
- * All layers that look alike share one function. The flow follows the Llama papers; what differs between architectures
- * is in the configuration.
+ * Builds the program of a decoder for one step: embedding, layers, head, sampling. What those are made of says its
+ * architecture; all layers that look alike share one function.
  */
-import { gatedActivation } from '../composites/gated_activation.ts';
-import { pagedAttention } from '../composites/paged_attention.ts';
-import { type DotNumerics, quantizedDot } from '../composites/quantized_dot.ts';
-import { quantizedTake } from '../composites/quantized_take.ts';
-import { rmsNorm } from '../composites/rms_norm.ts';
-import { rope } from '../composites/rope.ts';
 import { sample } from '../composites/sample.ts';
-import { samplingInputs, samplingState, stepDims, stepInputs } from '../composites/step.ts';
+import { samplingInputs, samplingState, stepInputs } from '../composites/step.ts';
 import type { StoredTensor } from '../formats/checkpoint.ts';
 import { type Builder, ProgramBuilder } from '../ir/build.ts';
 import type { Parameter, Program, Value } from '../ir/program.ts';
-import { tensor } from '../ir/types.ts';
-import { blockFormat } from '../numerics/quant/formats.ts';
-import type { DecoderConfig } from './decoder-config.ts';
-import type { BuildOptions } from './model.ts';
+import { formatType, tensor } from '../ir/types.ts';
+import type { Block } from './block.ts';
+import type { BuildOptions, GgufDescription } from './model.ts';
+import { Scope } from './scope.ts';
+import type { TensorRow, Weights } from './tensors.ts';
 
-type Weights = ReadonlyMap<string, StoredTensor>;
-type Values = Readonly<Record<string, Value>>;
+/** What an architecture says of a model: one file makes this of a configuration. */
+export interface Decoder {
+  /** GGUF's name. */
+  readonly architecture: string;
+  readonly vocabularySize: number;
+  readonly contextLength: number;
+  readonly layers: number;
+  /** [T, hidden] of ids i32 [T]. */
+  readonly embedding: Block;
+  /** Its tensors are named below `blk.<layer>.` in GGUF files and below `<huggingfaceLayers>.<layer>.` in folders. */
+  layer(layer: number): Block;
+  /** 'model.layers' if absent. */
+  readonly huggingfaceLayers?: string;
+  /** Behind the last layer, of any rows. */
+  readonly norm: Block;
+  /** [R, vocabulary] of normalized rows. */
+  readonly head: Block;
+  /** The keys of a GGUF file of it. */
+  gguf(): Pick<GgufDescription, 'metadata' | 'floats'>;
+  /** Tensors that such files have, and that this model computes instead. */
+  ggufTensors?(): readonly StoredTensor[];
+}
 
-/** What a layer needs of the step, besides its own weights and pools. */
+/** All rows under whole names. Lazy: the number of layers is what a file says, and only its tensors prove it. */
+export function* decoderRows(decoder: Decoder): Generator<TensorRow, void, undefined> {
+  const { embedding, norm, head, layers, huggingfaceLayers = 'model.layers' } = decoder;
+  yield* [embedding, norm, head].flatMap(({ rows }) => rows);
+  const shared = new Set<string>();
+  for (let layer = 0; layer < layers; layer++) {
+    for (const entry of decoder.layer(layer).rows) {
+      const { gguf, huggingface } = entry;
+      if (entry.shared) {
+        if (!shared.has(gguf)) yield entry;
+        shared.add(gguf);
+      } else {
+        const name = huggingface && `${huggingfaceLayers}.${layer}.${huggingface}`;
+        yield { ...entry, gguf: `blk.${layer}.${gguf}`, ...(name !== undefined && { huggingface: name }) };
+      }
+    }
+  }
+}
+
+/** What layers need of the step, besides their own weights and pools. */
 const layerInputs = ['positions', 'sequence', 'slots', 'ctxLen', 'blockTable'] as const;
 
-export function buildDecoder(config: DecoderConfig, weights: Weights, options: BuildOptions): Program {
+export function buildDecoder(decoder: Decoder, weights: Weights, options: BuildOptions): Program {
   const { limits, results, kv } = options;
   const module = new ProgramBuilder();
-  const pools = Array.from({ length: config.layers }, (_, layer) =>
-    ['k', 'v'].map((part): Parameter => {
-      const type = tensor(kv, [limits.blockCount * limits.blockSize, config.kvHeads, config.headDim]);
-      return { name: `kv.${layer}.${part}`, type, role: 'state' };
+  const pools = Array.from({ length: decoder.layers }, (_, layer) =>
+    Object.entries(decoder.layer(layer).pools).map(([name, shape]): Parameter => {
+      const type = tensor(kv, [limits.blockCount * limits.blockSize, ...shape]);
+      return { name: poolName(layer, name), type, role: 'state' };
     }),
   ).flat();
   const sampling = results.includes('sample');
@@ -41,141 +74,78 @@ export function buildDecoder(config: DecoderConfig, weights: Weights, options: B
     ...[...weights].map(([name, { format, shape }]): Parameter => {
       return { name, type: tensor('f32', shape), role: 'weight', format };
     }),
-    ...samplingState(limits, config.vocabularySize).filter(({ name }) => sampling || name === 'sampled'),
+    ...samplingState(limits, decoder.vocabularySize).filter(({ name }) => sampling || name === 'sampled'),
     ...pools,
   ];
   const updated = [...pools.map(({ name }) => name), ...(sampling ? ['sampled', 'counts'] : [])];
   return module.program(
     parameters,
-    (b, values) => step(b, config, weights, options, values),
+    (b, values: Readonly<Record<string, Value>>) => step(b, decoder, weights, options, values),
     Object.fromEntries(updated.map((name) => [name, name])),
   );
 }
 
-function step(b: Builder, config: DecoderConfig, weights: Weights, options: BuildOptions, values: Values) {
-  const { T } = stepDims(options.limits);
-  const ids = resolveTokens(b, values.tokens, values.sampled, T);
+const poolName = (layer: number, name: string) => `kv.${layer}.${name}`;
+
+function step(
+  b: Builder,
+  decoder: Decoder,
+  weights: Weights,
+  options: BuildOptions,
+  values: Readonly<Record<string, Value>>,
+): Readonly<Record<string, Value>> {
+  const formats = new Map([...weights].map(([name, { format }]) => [name, format]));
+  const main = new Scope(b, options, new Map(Object.entries(values)), formats);
   const results: Record<string, Value> = {};
-  let x = quantizedTake(b, values['token_embd.weight'], ids, { format: formatOf(weights, 'token_embd.weight') });
-  for (let layer = 0; layer < config.layers; layer++) {
-    const [k, v] = [`kv.${layer}.k`, `kv.${layer}.v`];
-    [x, results[k], results[v]] = callLayer(b, config, weights, options, layer, x, values);
+  let x = decoder.embedding.build(main, resolveTokens(main));
+  for (let layer = 0; layer < decoder.layers; layer++) {
+    const block = decoder.layer(layer);
+    const [out, ...updated] = callLayer(main, block, weights, layer, x);
+    Object.keys(block.pools).forEach((name, i) => {
+      results[poolName(layer, name)] = updated[i];
+    });
+    x = out;
   }
-  const rows = rmsNorm(b, b.take(x, values.logitRows), values['output_norm.weight'], config.normEpsilon);
-  const head = weights.has('output.weight') ? 'output.weight' : 'token_embd.weight';
-  const logits = quantizedDot(b, rows, values[head], dotOptions(formatOf(weights, head), options.numerics));
+  const rows = decoder.norm.build(main, b.take(x, values.logitRows));
+  const logits = decoder.head.build(main, rows);
   if (options.results.includes('logits')) results.logits = logits;
   if (!options.results.includes('sample')) return results;
-  const { ids: sampledIds, logprobs, counts } = sample(b, logits, values);
-  const sampled = b.op('dynamic_update_slice', [values.sampled, sampledIds, b.scalar('i32', 0)], {})[0];
-  return { ...results, ids: sampledIds, logprobs, sampled, counts };
+  const { ids, logprobs, counts } = sample(b, logits, values);
+  const sampled = b.op('dynamic_update_slice', [values.sampled, ids, b.scalar('i32', 0)], {})[0];
+  return { ...results, ids, logprobs, sampled, counts };
 }
 
 /** A negative token stands for what a row of the previous step sampled. */
-function resolveTokens(b: Builder, tokens: Value, sampled: Value, T: ReturnType<typeof stepDims>['T']): Value {
+function resolveTokens(main: Scope): Value {
+  const { b, T } = main;
+  const [tokens, sampled] = [main.value('tokens'), main.value('sampled')];
   const row = b.subtract(b.full('i32', [T], -1), tokens);
   return b.select(b.compare('LT', tokens, b.full('i32', [T], 0)), b.take(sampled, row), tokens);
 }
 
-/** Calls the function of this layer's kind: same formats, same tensors, same window. */
-function callLayer(
-  b: Builder,
-  config: DecoderConfig,
-  weights: Weights,
-  options: BuildOptions,
-  layer: number,
-  x: Value,
-  values: Values,
-): readonly Value[] {
-  const prefix = `blk.${layer}.`;
-  const names = [...weights.keys()].filter((name) => name.startsWith(prefix)).map((name) => name.slice(prefix.length));
-  const window = config.slidingWindow(layer);
-  const rowOf = new Map(names.map((name) => [name, formatOf(weights, prefix + name)]));
-  const extra = weights.has('rope_freqs.weight') ? ['rope_freqs.weight'] : [];
-  const operands = [
-    x,
-    ...layerInputs.map((name) => values[name]),
-    ...names.map((name) => values[prefix + name]),
-    ...extra.map((name) => values[name]),
-    values[`kv.${layer}.k`],
-    values[`kv.${layer}.v`],
-  ];
+/** Calls the function of such layers. Its results: x, then its pools. */
+function callLayer(main: Scope, block: Block, weights: Weights, layer: number, x: Value): readonly Value[] {
+  const { b, options } = main;
+  // Name in the layer, name in the program.
+  const names = (rows: readonly string[], whole: (name: string) => string) =>
+    rows.map((name): [string, string] => [name, whole(name)]);
+  const tensors = block.rows
+    .map(({ gguf, shared }): [string, string] => [gguf, shared ? gguf : `blk.${layer}.${gguf}`])
+    .filter(([, name]) => weights.has(name));
+  const pools = Object.keys(block.pools);
+  const given = [...names(layerInputs, (name) => name), ...tensors, ...names(pools, (name) => poolName(layer, name))];
+  const formats = new Map(tensors.map(([name, whole]) => [name, main.formatOf(whole)]));
+  const operands = [x, ...given.map(([, name]) => main.value(name))];
+  const types = operands.map((value) => value.type);
   const func = b.program.defineOnce(
-    JSON.stringify([...rowOf, window]),
+    [block.key, ...[...formats].flat(), ...types.map(formatType)].join(' '),
     'layer',
-    operands.map((value) => value.type),
-    (inner, ...parameters) => {
-      const keys = ['x', ...layerInputs, ...names, ...extra, 'k', 'v'];
-      const named: Values = Object.fromEntries(keys.map((key, i) => [key, parameters[i]]));
-      return layerBody(inner, config, options, rowOf, window, named);
+    types,
+    (inner, input, ...parameters) => {
+      const l = new Scope(inner, options, new Map(given.map(([name], i) => [name, parameters[i]])), formats);
+      const out = block.build(l, input);
+      return [out, ...pools.map((name) => l.value(name))];
     },
   );
   return b.call(func, operands);
-}
-
-function layerBody(
-  b: Builder,
-  config: DecoderConfig,
-  options: BuildOptions,
-  formats: ReadonlyMap<string, string>,
-  window: number | undefined,
-  p: Values,
-): readonly Value[] {
-  const { heads, kvHeads, headDim, hiddenSize, normEpsilon } = config;
-  const { limits, kv, numerics } = options;
-  const { T } = stepDims(limits);
-  const linear = (x: Value, name: string) => project(b, x, p, name, formats, numerics);
-  const rotate = (x: Value) => rope(b, x, p.positions, config.rope, p['rope_freqs.weight']);
-  const headNorm = (x: Value, name: string) => (config.headNorm ? rmsNorm(b, x, p[name], normEpsilon) : x);
-
-  const attentionIn = rmsNorm(b, p.x, p['attn_norm.weight'], normEpsilon);
-  const q = headNorm(b.reshape(linear(attentionIn, 'attn_q'), [T, heads, headDim]), 'attn_q_norm.weight');
-  const k = headNorm(b.reshape(linear(attentionIn, 'attn_k'), [T, kvHeads, headDim]), 'attn_k_norm.weight');
-  const v = b.reshape(linear(attentionIn, 'attn_v'), [T, kvHeads, headDim]);
-  // Attention reads this step's keys and values back from the pools too: what it sees never depends on the chunk.
-  const kPool = b.put(p.k, p.slots, b.convert(rotate(k), kv));
-  const vPool = b.put(p.v, p.slots, b.convert(v, kv));
-  const attended = pagedAttention(
-    b,
-    {
-      q: rotate(q),
-      kPool,
-      vPool,
-      positions: p.positions,
-      sequence: p.sequence,
-      ctxLen: p.ctxLen,
-      blockTable: p.blockTable,
-    },
-    { scale: 1 / Math.sqrt(headDim), blockSize: limits.blockSize, ...(window !== undefined && { window }) },
-  );
-  const afterAttention = b.add(p.x, linear(b.reshape(attended, [T, heads * headDim]), 'attn_output'));
-
-  const forwardIn = rmsNorm(b, afterAttention, p['ffn_norm.weight'], normEpsilon);
-  const gated = gatedActivation(b, linear(forwardIn, 'ffn_gate'), linear(forwardIn, 'ffn_up'), 'silu');
-  const out = b.add(afterAttention, linear(gated, 'ffn_down'));
-  return [b.reshape(out, [T, hiddenSize]), kPool, vPool];
-}
-
-/** `x @ weight^T`, plus the bias where the model has one. */
-function project(
-  b: Builder,
-  x: Value,
-  p: Values,
-  name: string,
-  formats: ReadonlyMap<string, string>,
-  numerics: DotNumerics,
-): Value {
-  const options = dotOptions(formats.get(`${name}.weight`) ?? 'f32', numerics);
-  const bias = p[`${name}.bias`] as Value | undefined;
-  return quantizedDot(b, x, p[`${name}.weight`], { ...options, ...(bias !== undefined && { bias }) });
-}
-
-/** Weights that are floats as they stand have no integers to multiply. */
-function dotOptions(format: string, numerics: DotNumerics) {
-  const exact = numerics === 'i8' && blockFormat(format).integers === undefined;
-  return { format, numerics: exact ? ('f32' as const) : numerics };
-}
-
-function formatOf(weights: Weights, name: string): string {
-  return weights.get(name)?.format ?? 'f32';
 }

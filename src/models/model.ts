@@ -17,7 +17,7 @@ export interface BuildOptions {
    * 'logits': `logits` f32[R, V]. Without 'sample' the program has no sampling inputs.
    */
   readonly results: readonly ('sample' | 'logits')[];
-  /** Element type of the KV pools, states `kv.<layer>.k` and `kv.<layer>.v` of [blockCount * blockSize, heads, headDim]. */
+  /** Element type of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, dimensions]. */
   readonly kv: KvElement;
   readonly numerics: DotNumerics;
 }
@@ -29,9 +29,8 @@ export interface Model {
   /** Longest context that the model was made for, in tokens. */
   readonly contextLength: number;
   readonly layers: number;
-  /** Of each layer's keys and of its values. */
-  readonly kvHeads: number;
-  readonly headDim: number;
+  /** What the KV pools of all layers keep of one token. */
+  readonly kvElementsPerToken: number;
   readonly parameterCount: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
@@ -45,12 +44,7 @@ export interface GgufDescription {
   readonly metadata: Metadata;
   /** Keys whose values are floats, even where they are whole. */
   readonly floats: ReadonlySet<string>;
-  readonly weights: readonly {
-    readonly name: string;
-    readonly stored: StoredTensor;
-    /** Rows are heads of so many dimensions, to be brought from rotary pairs (i, i + half) to (2i, 2i + 1). */
-    readonly interleaveHeads?: number;
-  }[];
+  readonly weights: readonly { readonly name: string; readonly stored: StoredTensor }[];
 }
 
 export interface Architecture {
@@ -65,5 +59,5 @@ export interface Architecture {
 
 /** Bytes of the KV pools for one token. */
 export function kvBytesPerToken(model: Model, kv: KvElement): number {
-  return 2 * model.layers * model.kvHeads * model.headDim * (kv === 'f32' ? 4 : 2);
+  return model.kvElementsPerToken * (kv === 'f32' ? 4 : 2);
 }

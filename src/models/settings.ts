@@ -19,6 +19,10 @@ export class Settings {
     return this.#metadata.get(this.#prefix + key) ?? undefined;
   }
 
+  has(key: string): boolean {
+    return this.get(key) !== undefined;
+  }
+
   #wrong(key: string, expected: string): never {
     const value = this.get(key);
     const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)?.slice(0, 60)}`;

@@ -11,7 +11,9 @@ import { type GgufCheckpoint, readGguf } from '../../src/formats/gguf.ts';
 import { type GgufContents, layoutGguf } from '../../src/formats/gguf-write.ts';
 import type { TensorToWrite } from '../../src/formats/tensor-stream.ts';
 import { openModel } from '../../src/models/architectures.ts';
-import { readDecoderConfig } from '../../src/models/decoder-config.ts';
+import { readConfig } from '../../src/models/config.ts';
+import { llamaSettings } from '../../src/models/llama.ts';
+import { interleaveHeads } from '../../src/models/tensor-views.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { bytesOf, concat, ingot } from './formats-support.ts';
@@ -167,8 +169,7 @@ test('keys are those of llama.cpp, floats as float32 even where they are whole',
   for (const key of Object.keys(floats)) assert.equal(file.metadataTypes.get(key), 'float32', key);
 });
 
-const special = { architecture: 'llama', headNorm: false, ggufRopeLayout: 'interleaved' } as const;
-const configOf = (checkpoint: Checkpoint) => readDecoderConfig(checkpoint, special);
+const configOf = (checkpoint: Checkpoint) => readConfig(checkpoint, 'llama', llamaSettings, {});
 
 test('linear and yarn scaling are keys, and read back as they were', async () => {
   const scalings: Config[] = [
@@ -210,9 +211,9 @@ test("llama 3's scaling becomes the divisors of its frequencies", async () => {
 test('sliding windows of some layers are told layer by layer', async () => {
   const windows = (config: Config) => ({ ...llamaConfig, sliding_window: 16, ...config });
   const some = await written(exported(folder(windows({ layer_types: ['full_attention', 'sliding_attention'] }))));
-  assert.deepEqual([0, 1].map(configOf(some).slidingWindow), [undefined, 16]);
+  assert.deepEqual([0, 1].map(configOf(some).windowOf), [undefined, 16]);
   const all = await written(exported(folder(windows({}))));
-  assert.deepEqual([0, 1].map(configOf(all).slidingWindow), [16, 16]);
+  assert.deepEqual([0, 1].map(configOf(all).windowOf), [16, 16]);
   assert.equal(all.metadata.has('llama.attention.sliding_window_pattern'), false);
 });
 
@@ -277,14 +278,14 @@ test('big tensors pass in slices', async () => {
   };
   const tensor: StoredTensor = { name: 'big', format: 'f32', shape, bytes };
   const conversions = [
-    { name: 'big', format: 'f32' },
-    { name: 'big', format: 'q8_0' },
-    { name: 'big', format: 'f32', interleaveHeads: 60 },
+    { stored: tensor, format: 'f32' },
+    { stored: tensor, format: 'q8_0' },
+    { stored: interleaveHeads(60)(tensor), format: 'f32' },
   ];
-  for (const conversion of conversions) {
+  for (const { stored, format } of conversions) {
     reads.length = 0;
     let written = 0;
-    for await (const chunk of convertTensor(tensor, conversion).chunks()) {
+    for await (const chunk of convertTensor(stored, { name: 'big', format }).chunks()) {
       assert.ok(chunk.length <= 4 << 20);
       assert.equal(reads.length > 0, true);
       written += chunk.length;
@@ -294,7 +295,7 @@ test('big tensors pass in slices', async () => {
       reads.reduce((sum, length) => sum + length, 0),
       bytes.length,
     );
-    const { blockBytes, blockSize } = blockFormat(conversion.format);
+    const { blockBytes, blockSize } = blockFormat(format);
     assert.equal(written, ((3000 * 4096) / blockSize) * blockBytes);
   }
 });

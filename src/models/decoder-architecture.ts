@@ -1,0 +1,84 @@
+/**
+ * Makes an architecture of what its file says: a table of settings, and the blocks that a configuration of them means.
+ */
+import type { Checkpoint } from '../formats/checkpoint.ts';
+import { type KnownValues, readConfig, type SettingTable, writeConfig } from './config.ts';
+import { buildDecoder, type Decoder, decoderRows } from './decoder.ts';
+import type { Architecture, GgufDescription, Model } from './model.ts';
+import { Settings } from './settings.ts';
+import { takeTensors, type Weights } from './tensors.ts';
+
+/** What every configuration says. */
+type Sizes = Pick<Decoder, 'vocabularySize' | 'contextLength' | 'layers'>;
+
+interface Description<Config> {
+  /** GGUF's name. */
+  readonly name: string;
+  /** Values of `architectures` in a Hugging Face `config.json`. */
+  readonly huggingface: readonly string[];
+  readonly known: KnownValues;
+  /** The configuration of a llama2.c checkpoint, where the architecture is that of such. */
+  readonly llama2c?: (s: Settings) => Config;
+  readonly decoder: (config: Config) => Omit<Decoder, keyof Sizes | 'architecture' | 'gguf'>;
+}
+
+export interface DecoderArchitecture<Config> extends Architecture {
+  decoder(config: Config): Decoder;
+}
+
+export function decoderArchitecture<Config extends Sizes>(
+  settings: SettingTable<Config>,
+  { name, huggingface, known, llama2c, decoder }: Description<Config>,
+): DecoderArchitecture<Config> {
+  const whole = (config: Config): Decoder => {
+    const { vocabularySize, contextLength, layers } = config;
+    const gguf = () => writeConfig(name, settings, config);
+    return { architecture: name, vocabularySize, contextLength, layers, gguf, ...decoder(config) };
+  };
+  const read = (checkpoint: Checkpoint) =>
+    checkpoint.kind === 'llama2c' && llama2c !== undefined
+      ? llama2c(new Settings(checkpoint))
+      : readConfig(checkpoint, name, settings, known);
+  return {
+    name,
+    gguf: [name],
+    huggingface,
+    decoder: whole,
+    open: (checkpoint) => openDecoder(checkpoint, whole(read(checkpoint))),
+  };
+}
+
+/** @throws IngotError 'InvalidFile', 'UnsupportedFile': see `takeTensors`. */
+function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
+  const { architecture, vocabularySize, contextLength, layers } = decoder;
+  const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
+  let parameterCount = 0;
+  for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
+  let kvElementsPerToken = 0;
+  for (let layer = 0; layer < layers; layer++) {
+    for (const [heads, dimensions] of Object.values(decoder.layer(layer).pools))
+      kvElementsPerToken += heads * dimensions;
+  }
+  return {
+    architecture,
+    vocabularySize,
+    contextLength,
+    layers,
+    kvElementsPerToken,
+    parameterCount,
+    weights,
+    build: (options) => buildDecoder(decoder, weights, options),
+    toGguf: () => toGguf(decoder, weights, checkpoint.kind === 'huggingface'),
+  };
+}
+
+function toGguf(decoder: Decoder, weights: Weights, fromFolder: boolean): GgufDescription {
+  const described: GgufDescription['weights'][number][] = [];
+  for (const { gguf, ggufView } of decoderRows(decoder)) {
+    const stored = weights.get(gguf);
+    if (stored === undefined) continue;
+    described.push({ name: gguf, stored: fromFolder && ggufView !== undefined ? ggufView(stored) : stored });
+  }
+  const computed = decoder.ggufTensors?.().filter(({ name }) => !weights.has(name)) ?? [];
+  return { ...decoder.gguf(), weights: [...described, ...computed.map((stored) => ({ name: stored.name, stored }))] };
+}
