@@ -24,8 +24,8 @@ export interface ExportOptions {
  */
 export function exportGguf(checkpoint: Checkpoint, model: Model, options: ExportOptions): GgufContents {
   const description = model.toGguf();
-  const tensors = description.weights.map(({ name, stored }) => {
-    const format = stored.shape.length === 1 ? 'f32' : (options.format ?? stored.format);
+  const tensors = description.weights.map(({ name, stored, exact }) => {
+    const format = stored.shape.length === 1 || exact ? 'f32' : (options.format ?? stored.format);
     return convertTensor(stored, { name, format });
   });
   const made = ggufContents(description, tensors, [['general.name', options.name], ...options.tokenizer]);

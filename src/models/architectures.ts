@@ -6,9 +6,10 @@ import { mistral } from './mistral.ts';
 import type { Architecture, Model } from './model.ts';
 import { qwen2 } from './qwen2.ts';
 import { qwen3 } from './qwen3.ts';
+import { qwen3Moe } from './qwen3-moe.ts';
 import { Settings } from './settings.ts';
 
-const architectures: readonly Architecture[] = [llama, mistral, qwen2, qwen3];
+const architectures: readonly Architecture[] = [llama, mistral, qwen2, qwen3, qwen3Moe];
 
 /** @throws IngotError 'UnknownArchitecture' naming what was found and what is known, and whatever `open` throws. */
 export function openModel(checkpoint: Checkpoint): Model {

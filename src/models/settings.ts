@@ -4,13 +4,13 @@ import type { Checkpoint, Metadata, MetadataValue } from '../formats/checkpoint.
 
 export class Settings {
   readonly #metadata: Metadata;
-  readonly #path: string;
+  readonly path: string;
   readonly #prefix: string;
 
   /** Keys are looked up below `prefix` ('llama.' in GGUF files). */
   constructor(checkpoint: Pick<Checkpoint, 'metadata' | 'path'>, prefix = '') {
     this.#metadata = checkpoint.metadata;
-    this.#path = checkpoint.path;
+    this.path = checkpoint.path;
     this.#prefix = prefix;
   }
 
@@ -27,7 +27,7 @@ export class Settings {
     const value = this.get(key);
     const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)?.slice(0, 60)}`;
     throw new IngotError('InvalidFile', `the model's setting ${this.#prefix}${key} ${found}; expected ${expected}`, {
-      path: this.#path,
+      path: this.path,
     });
   }
 
@@ -74,7 +74,7 @@ export class Settings {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value)) {
       return this.#wrong(key, 'an object');
     }
-    return new Settings({ metadata: new Map(Object.entries(value)), path: this.#path });
+    return new Settings({ metadata: new Map(Object.entries(value)), path: this.path });
   }
 
   /** @throws IngotError 'UnsupportedFile' saying that Ingot does not know this value. */
@@ -82,7 +82,7 @@ export class Settings {
     throw new IngotError(
       'UnsupportedFile',
       `the model's setting ${this.#prefix}${key} is ${JSON.stringify(this.get(key))}, which Ingot does not know (it knows ${known})`,
-      { path: this.#path },
+      { path: this.path },
     );
   }
 }

@@ -1,5 +1,6 @@
 /** Stored tensors seen as others, read when they are read: what lies between Hugging Face's tensors and GGUF's. */
-import { type ByteSource, checkRange } from '../base/bytes.ts';
+import { type ByteSource, checkRange, joinBytes } from '../base/bytes.ts';
+import { IngotError } from '../base/errors.ts';
 import type { StoredTensor } from '../formats/checkpoint.ts';
 
 /** Rows that change places are read together up to so many bytes, beyond that run by run. */
@@ -59,4 +60,15 @@ function reorderRows(stored: StoredTensor, [a, b, run]: readonly [number, number
  */
 export function interleaveHeads(headDim: number): (stored: StoredTensor) => StoredTensor {
   return (stored) => reorderRows(stored, [2, headDim / 2, 1]);
+}
+
+/** Tensors of one shape and format as one of a dimension more. @throws IngotError 'InvalidFile' where they differ. */
+export function stack(parts: readonly StoredTensor[]): StoredTensor {
+  const [{ name, format, shape, bytes }] = parts;
+  const other = parts.find((part) => part.format !== format || part.shape.join() !== shape.join());
+  if (other !== undefined) {
+    const message = `tensor ${other.name} is [${other.shape}] of ${other.format}, but ${name} is [${shape}] of ${format}`;
+    throw new IngotError('InvalidFile', message, { path: bytes.name, tensor: other.name });
+  }
+  return { name, format, shape: [parts.length, ...shape], bytes: joinBytes(parts.map((part) => part.bytes)) };
 }

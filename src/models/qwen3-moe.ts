@@ -1,0 +1,33 @@
+/** Qwen3's mixtures of experts (https://arxiv.org/abs/2505.09388): its attention, and experts with normalized weights. */
+import { selfAttention } from './attention.ts';
+import { decoderSizes, rmsEpsilon } from './config.ts';
+import { decoderArchitecture } from './decoder-architecture.ts';
+import { plainEnds } from './decoder-ends.ts';
+import { expertSizes } from './expert-setting.ts';
+import { routedExperts } from './experts.ts';
+import { preNormLayer, siluOnly } from './llama.ts';
+import { ropeSetting } from './rope-setting.ts';
+import { windows } from './window-setting.ts';
+
+const settings = {
+  ...decoderSizes,
+  sizes: expertSizes,
+  normEpsilon: rmsEpsilon,
+  rope: ropeSetting('half', decoderSizes.headDim),
+  windowOf: windows,
+};
+
+export const qwen3Moe = decoderArchitecture(settings, {
+  name: 'qwen3moe',
+  huggingface: ['Qwen3MoeForCausalLM'],
+  known: { ...siluOnly, norm_topk_prob: [true] },
+  decoder: (config) => ({
+    ...plainEnds(config),
+    layer: (i) =>
+      preNormLayer(
+        config,
+        selfAttention({ ...config, headNorm: config.normEpsilon, window: config.windowOf(i) }),
+        routedExperts({ ...config, ...config.sizes }, { weights: 'normalized' }),
+      ),
+  }),
+});
