@@ -120,13 +120,13 @@ export function randomModel(name: ShapeName, type: (typeof weightTypes)[number],
   const random = new Random(seed);
   const pool = encodedPool(format, random);
   const floats = encodedPool(blockFormat('f32'), new Random(seed));
-  const rows = [...decoderRows(decoder)].filter(({ optional }) => !optional);
-  const tensors = rows.map(({ gguf, shape, exact }): TensorToWrite => {
+  const rows = [...decoderRows(decoder)].filter(({ optional, made }) => !optional || made !== undefined);
+  const tensors = rows.map(({ gguf, shape, made, exact }): TensorToWrite => {
+    if (made !== undefined) return copyTensor(made);
     if (shape.length === 1) return ones(gguf, shape);
     if (exact) return { name: gguf, format: 'f32', shape, chunks: () => drawn(shape, floats, random) };
     return { name: gguf, format: type, shape, chunks: () => drawn(shape, pool, random) };
   });
-  tensors.push(...(decoder.ggufTensors?.() ?? []).map(copyTensor));
   return ggufContents(decoder.gguf(), tensors, [
     ['general.name', `${name} with random weights, seed ${seed}`],
     ...vocabulary(decoder.vocabularySize, pre),

@@ -54,9 +54,14 @@ function relu(b: Builder, x: Value): Value {
 
 const activations: Record<Activation, (b: Builder, x: Value) => Value> = { silu, gelu, gelu_tanh: geluTanh, relu };
 
+/** Of each element, without a gate. */
+export function activate(b: Builder, x: Value, activation: Activation): Value {
+  return activations[activation](b, x);
+}
+
 export const gatedActivationComposite: Composite<GatedActivationAttributes> = {
   name: 'gated_activation',
-  decompose: (b, [gate, up], { activation }) => [b.multiply(activations[activation](b, gate), up)],
+  decompose: (b, [gate, up], { activation }) => [b.multiply(activate(b, gate, activation), up)],
 };
 
 /** `gate` and `up` of one type, any shape; the result is as they are. */

@@ -1,7 +1,8 @@
 /**
  * Inverse frequencies of rotary embeddings and the ways to stretch them over longer contexts, in f64 at build time; the
  * formulae are those of `modeling_rope_utils` in Hugging Face transformers. Linear: Chen et al.
- * (https://arxiv.org/abs/2306.15595); YaRN: Peng et al. (https://arxiv.org/abs/2309.00071); llama3: Llama 3.1's.
+ * (https://arxiv.org/abs/2306.15595); YaRN: Peng et al. (https://arxiv.org/abs/2309.00071); llama3: Llama 3.1's; LongRoPE: Ding et al.
+ * (https://arxiv.org/abs/2402.13753).
  */
 
 export type RopeScaling =
@@ -20,6 +21,11 @@ export type RopeScaling =
       readonly lowFrequencyFactor: number;
       readonly highFrequencyFactor: number;
       readonly originalContextLength: number;
+    }
+  | {
+      /** LongRoPE: its divisors of the frequencies are an operand of `rope`. */
+      readonly kind: 'longrope';
+      readonly attentionFactor: number;
     }
   | {
       readonly kind: 'yarn';
@@ -66,6 +72,8 @@ export function ropeFrequencies(base: number, dimensions: number, scaling: RopeS
       });
       return { inverse, attentionFactor: 1 };
     }
+    case 'longrope':
+      return { inverse: plain(base), attentionFactor: scaling.attentionFactor };
     case 'yarn': {
       const { factor, originalContextLength, betaFast = 32, betaSlow = 1, truncate = true } = scaling;
       // The dimension that turns `rotations` times over the original context.

@@ -3,9 +3,10 @@ import { type PagedAttentionAttributes, pagedAttention } from '../composites/pag
 import { type RopeAttributes, rope } from '../composites/rope.ts';
 import type { Value } from '../ir/program.ts';
 import { type Block, keyOf } from './block.ts';
+import type { RopeFactors } from './rope-factors.ts';
 import type { Scope } from './scope.ts';
 import { interleaveHeads } from './tensor-views.ts';
-import { linearRows, row, type TensorRow } from './tensors.ts';
+import { linearRows, row, type TensorRow, type View } from './tensors.ts';
 
 /** Grouped heads: of queries `heads`, of keys and values `kvHeads`. */
 export interface HeadSizes {
@@ -15,57 +16,103 @@ export interface HeadSizes {
   readonly headDim: number;
 }
 
-interface AttentionOptions extends HeadSizes {
-  readonly rope: RopeAttributes;
-  /** Of pairs of rotary dimensions in GGUF files, where it is not that of `rope` in folders. */
-  readonly ggufPairs?: 'interleaved';
-  readonly window?: number | undefined;
-  /** Each head of queries and keys is normalized before it turns, with this epsilon. */
-  readonly headNorm?: number;
-}
+/** Hugging Face's names of the projections, below the layer. */
+type Names =
+  | { readonly q: string; readonly k: string; readonly v: string; readonly output: string }
+  /** One matrix: rows of queries, then of keys, then of values. */
+  | { readonly qkv: string; readonly output: string };
 
-/** What of paged attention architectures set; `scale` is 1 / sqrt(headDim) if absent. */
-type AttendOptions = Partial<Pick<PagedAttentionAttributes, 'scale' | 'softCap'>> & {
-  readonly window?: number | undefined;
-  /** Logits [heads] that take part in the softmax and have no value. */
-  readonly sinks?: Value;
+const usualNames: Names = {
+  q: 'self_attn.q_proj',
+  k: 'self_attn.k_proj',
+  v: 'self_attn.v_proj',
+  output: 'self_attn.o_proj',
 };
 
-/** Llama 3's frequency factors, which Hugging Face computes from its configuration. */
-const ropeFactors = 'rope_freqs.weight';
+/** What paged attention is told; `scale` is 1 / sqrt(headDim) if absent. */
+type AttendOptions = {
+  readonly [Name in 'scale' | 'softCap' | 'window']?: PagedAttentionAttributes[Name] | undefined;
+};
 
-/** Separate projections of queries, keys and values, rotary embedding, and a projection behind. */
+type AttentionOptions = HeadSizes &
+  AttendOptions & {
+    readonly names?: Names;
+    /** How Hugging Face's tensors become those of GGUF, where they lie in another order. */
+    readonly views?: { readonly qkv?: View; readonly output?: View };
+    /** Positions turn queries and keys; without it they are told otherwise. */
+    readonly rope?: RopeAttributes;
+    /** Of pairs of rotary dimensions in GGUF files, where it is not that of `rope` in folders. */
+    readonly ggufPairs?: 'interleaved';
+    /** Divide the frequencies, by the length of the context. */
+    readonly ropeFactors?: RopeFactors;
+    /** RMSNorm of queries and keys before they turn: of each head, or of all heads together. */
+    readonly norm?: { readonly of: 'head' | 'all'; readonly epsilon: number; readonly view?: View };
+  };
+
+/** Projections, norms and rotary embedding of queries and keys, attention, and a projection behind. */
 export function selfAttention(options: AttentionOptions): Block {
-  const { hiddenSize, heads, kvHeads, headDim, rope, ggufPairs, window, headNorm } = options;
-  const order = ggufPairs === undefined ? {} : { ggufView: interleaveHeads(headDim) };
+  const { heads, kvHeads, headDim, rope: turns, ropeFactors: factors, norm } = options;
   return {
     key: keyOf('attention', options),
-    rows: [
-      ...linearRows('attn_q', 'self_attn.q_proj', [heads * headDim, hiddenSize], order),
-      ...linearRows('attn_k', 'self_attn.k_proj', [kvHeads * headDim, hiddenSize], order),
-      ...linearRows('attn_v', 'self_attn.v_proj', [kvHeads * headDim, hiddenSize]),
-      ...(headNorm === undefined ? [] : headNormRows(headDim)),
-      ...linearRows('attn_output', 'self_attn.o_proj', [hiddenSize, heads * headDim]),
-      { gguf: ropeFactors, shape: [rope.dimensions / 2], optional: true, shared: true },
-    ],
+    rows: [...projectionRows(options), ...normRows(options), ...(factors?.rows ?? [])],
     pools: attentionPools(options),
     build(l, x) {
-      const part = (name: string, count: number) => l.b.reshape(l.linear(x, name), [l.T, count, headDim]);
-      const normed = (value: Value, name: string) =>
-        headNorm === undefined ? value : l.rmsNorm(value, name, headNorm);
-      const turned = (value: Value) => rotate(l, value, rope, l.optional(ropeFactors));
-      const q = turned(normed(part('attn_q', heads), 'attn_q_norm'));
-      const k = turned(normed(part('attn_k', kvHeads), 'attn_k_norm'));
-      return l.linear(attend(l, options, { q, k, v: part('attn_v', kvHeads) }, { window }), 'attn_output');
+      const { b, T } = l;
+      const { q, k, v } = project(l, options, x);
+      const split = (value: Value, count: number) => b.reshape(value, [T, count, headDim]);
+      const normed = (value: Value, count: number, name: string) => {
+        if (norm === undefined) return split(value, count);
+        return norm.of === 'all'
+          ? split(l.rmsNorm(value, name, norm.epsilon), count)
+          : l.rmsNorm(split(value, count), name, norm.epsilon);
+      };
+      const { blocksPerSequence, blockSize } = l.options.limits;
+      const divisor = factors?.choose((name) => l.has(name), blocksPerSequence * blockSize);
+      const turned = (value: Value) =>
+        turns === undefined ? value : rotate(l, value, turns, divisor === undefined ? undefined : l.value(divisor));
+      const parts = {
+        q: turned(normed(q, heads, 'attn_q_norm')),
+        k: turned(normed(k, kvHeads, 'attn_k_norm')),
+        v: split(v, kvHeads),
+      };
+      return l.linear(attend(l, options, parts, options), 'attn_output');
     },
   };
 }
 
-function headNormRows(headDim: number): readonly TensorRow[] {
+function projectionRows(options: AttentionOptions): readonly TensorRow[] {
+  const { hiddenSize, heads, kvHeads, headDim, names = usualNames, views, ggufPairs } = options;
+  const output = linearRows('attn_output', names.output, [hiddenSize, heads * headDim], { view: views?.output });
+  if ('qkv' in names) {
+    const rows = (heads + 2 * kvHeads) * headDim;
+    return [...linearRows('attn_qkv', names.qkv, [rows, hiddenSize], { view: views?.qkv }), ...output];
+  }
+  const order = ggufPairs === undefined ? {} : { ggufView: interleaveHeads(headDim) };
   return [
-    row('attn_q_norm.weight', 'self_attn.q_norm.weight', [headDim]),
-    row('attn_k_norm.weight', 'self_attn.k_norm.weight', [headDim]),
+    ...linearRows('attn_q', names.q, [heads * headDim, hiddenSize], order),
+    ...linearRows('attn_k', names.k, [kvHeads * headDim, hiddenSize], order),
+    ...linearRows('attn_v', names.v, [kvHeads * headDim, hiddenSize]),
+    ...output,
   ];
+}
+
+function normRows({ heads, kvHeads, headDim, norm }: AttentionOptions): readonly TensorRow[] {
+  if (norm === undefined) return [];
+  const size = (count: number) => [norm.of === 'all' ? count * headDim : headDim];
+  return [
+    row('attn_q_norm.weight', 'self_attn.q_norm.weight', size(heads), { view: norm.view }),
+    row('attn_k_norm.weight', 'self_attn.k_norm.weight', size(kvHeads), { view: norm.view }),
+  ];
+}
+
+/** [T, heads * headDim] each. A product of one matrix is cut, the matrix is not. */
+function project(l: Scope, { heads, kvHeads, headDim }: HeadSizes, x: Value) {
+  if (!l.has('attn_qkv.weight')) {
+    return { q: l.linear(x, 'attn_q'), k: l.linear(x, 'attn_k'), v: l.linear(x, 'attn_v') };
+  }
+  const all = l.linear(x, 'attn_qkv');
+  const cut = (from: number, count: number) => l.b.slice(all, 1, from * headDim, (from + count) * headDim);
+  return { q: cut(0, heads), k: cut(heads, kvHeads), v: cut(heads + kvHeads, kvHeads) };
 }
 
 function attentionPools({ kvHeads, headDim }: HeadSizes): Block['pools'] {
@@ -85,7 +132,7 @@ function attend(
   l: Scope,
   { heads, headDim }: HeadSizes,
   { q, k, v }: { readonly q: Value; readonly k: Value; readonly v: Value },
-  { window, softCap, scale = 1 / Math.sqrt(headDim), sinks }: AttendOptions,
+  { window, softCap, scale = 1 / Math.sqrt(headDim) }: AttendOptions,
 ): Value {
   const { b, T } = l;
   const { limits, kv } = l.options;
@@ -99,7 +146,6 @@ function attend(
     sequence: l.value('sequence'),
     ctxLen: l.value('ctxLen'),
     blockTable: l.value('blockTable'),
-    ...(sinks !== undefined && { sinks }),
   };
   const attended = pagedAttention(b, operands, {
     scale,

@@ -3,6 +3,7 @@
  * Blocks are put together like functions, and so an architecture's layer is a formula.
  */
 import type { Value } from '../ir/program.ts';
+import { asTensor } from '../ir/types.ts';
 import type { Scope } from './scope.ts';
 import type { TensorRow } from './tensors.ts';
 
@@ -43,4 +44,26 @@ export function chain(...blocks: readonly Block[]): Block {
 /** `x + inner(x)`. */
 export function residual(inner: Block): Block {
   return together('residual', [inner], (l, x) => l.b.add(x, inner.build(l, x)));
+}
+
+/** The sum of what several make of the same x. */
+export function sum(...blocks: readonly Block[]): Block {
+  return together('sum', blocks, (l, x) => blocks.map(({ build }) => build(l, x)).reduce((a, b) => l.b.add(a, b)));
+}
+
+/** `x * factor`. */
+export function scale(factor: number): Block {
+  return block('scale', factor, [], (l, x) => {
+    const { element, shape } = asTensor(x.type);
+    return l.b.multiply(x, l.b.full(element, shape, factor));
+  });
+}
+
+/** `cap * tanh(x / cap)`. */
+export function softCap(cap: number): Block {
+  return block('soft_cap', cap, [], (l, x) => {
+    const { element, shape } = asTensor(x.type);
+    const full = l.b.full(element, shape, cap);
+    return l.b.multiply(l.b.unary('tanh', l.b.divide(x, full)), full);
+  });
 }

@@ -104,10 +104,11 @@ export function writeConfig<Config extends { readonly layers: number }>(
   return keys;
 }
 
-type Readable<T> = Pick<Setting<T>, 'gguf' | 'huggingface'>;
+/** The half of a setting that reads it. */
+export type Readable<T> = Pick<Setting<T>, 'gguf' | 'huggingface'>;
 
 /** A positive whole number; `fallback` is what its absence means: a number, or what follows from other settings. */
-function count(gguf: string, huggingface: string, fallback?: number | Readable<number>): Setting<number> {
+export function count(gguf: string, huggingface: string, fallback?: number | Readable<number>): Setting<number> {
   const orElse = (read: (row: Readable<number>) => number) =>
     typeof fallback === 'object' ? read(fallback) : fallback;
   return {
@@ -130,7 +131,7 @@ function count(gguf: string, huggingface: string, fallback?: number | Readable<n
 }
 
 /** Any number. */
-function number(gguf: string, huggingface: string, fallback?: number): Setting<number> {
+export function number(gguf: string, huggingface: string, fallback?: number): Setting<number> {
   return {
     gguf: (s) => s.number(gguf, fallback),
     huggingface: (s) => s.number(huggingface, fallback),
@@ -138,38 +139,58 @@ function number(gguf: string, huggingface: string, fallback?: number): Setting<n
   };
 }
 
+/** A number, or undefined where a file does not say it. */
+export function optionalNumber(gguf: string, huggingface: string): Setting<number | undefined> {
+  const read = (s: Settings, key: string) => (s.has(key) ? s.number(key) : undefined);
+  return {
+    gguf: (s) => read(s, gguf),
+    huggingface: (s) => read(s, huggingface),
+    write: (value, keys) => (value === undefined ? undefined : keys.setFloat(gguf, value)),
+  };
+}
+
+/** Yes or no. */
+export function flag(gguf: string, huggingface: string, fallback: boolean): Setting<boolean> {
+  return {
+    gguf: (s) => s.boolean(gguf, fallback),
+    huggingface: (s) => s.boolean(huggingface, fallback),
+    write: (value, keys) => keys.set(gguf, value),
+  };
+}
+
 /** Rows of the embedding: GGUF files need not say it. */
-const vocabularySize: Setting<number> = {
+export const vocabularySize: Setting<number> = {
   gguf: (s, { tensors }) => tensors.get('token_embd.weight')?.shape[0] ?? s.count('vocab_size'),
   huggingface: (s) => s.count('vocab_size'),
   write: (value, keys) => keys.set('vocab_size', value),
 };
 
-/** Of each head's queries, keys and values; where no file says it, what the heads share. */
-function headDimension(hiddenSize: Setting<number>, heads: Setting<number>): Setting<number> {
-  const share: Readable<number> = {
-    gguf: (s, checkpoint) => hiddenSize.gguf(s, checkpoint) / heads.gguf(s, checkpoint),
-    huggingface: (s) => hiddenSize.huggingface(s) / heads.huggingface(s),
-  };
-  const keys = count('attention.key_length', 'head_dim', share);
-  return {
-    gguf(s, checkpoint) {
-      const dimension = keys.gguf(s, checkpoint);
-      if (s.count('attention.value_length', dimension) !== dimension) {
-        s.unsupported('attention.value_length', `${dimension}, as of the keys`);
-      }
-      return dimension;
-    },
-    huggingface: keys.huggingface,
-    write(value, into) {
-      keys.write(value, into);
-      into.set('attention.value_length', value);
-    },
-  };
-}
-
 const hiddenSize = count('embedding_length', 'hidden_size');
 const heads = count('attention.head_count', 'num_attention_heads');
+
+/** What heads have of the hidden size. */
+export const headShare: Readable<number> = {
+  gguf: (s, checkpoint) => hiddenSize.gguf(s, checkpoint) / heads.gguf(s, checkpoint),
+  huggingface: (s) => hiddenSize.huggingface(s) / heads.huggingface(s),
+};
+
+const keyDim = count('attention.key_length', 'head_dim', headShare);
+
+/** Of each head's queries, keys and values alike. */
+const headDim: Setting<number> = {
+  gguf(s, checkpoint) {
+    const dimension = keyDim.gguf(s, checkpoint);
+    if (s.count('attention.value_length', dimension) !== dimension) {
+      s.unsupported('attention.value_length', `${dimension}, as of the keys`);
+    }
+    return dimension;
+  },
+  huggingface: keyDim.huggingface,
+  write(value, keys) {
+    keyDim.write(value, keys);
+    keys.set('attention.value_length', value);
+  },
+};
 
 /** Sizes that nearly every decoder has, under the names that most have. */
 export const decoderSizes = {
@@ -180,7 +201,7 @@ export const decoderSizes = {
   feedForwardSize: count('feed_forward_length', 'intermediate_size'),
   heads,
   kvHeads: count('attention.head_count_kv', 'num_key_value_heads', heads),
-  headDim: headDimension(hiddenSize, heads),
+  headDim,
 };
 
 export const rmsEpsilon = number('attention.layer_norm_rms_epsilon', 'rms_norm_eps');

@@ -80,6 +80,5 @@ function toGguf(decoder: Decoder, weights: Weights, fromFolder: boolean): GgufDe
     const inFile = fromFolder && ggufView !== undefined ? ggufView(stored) : stored;
     described.push({ name: gguf, stored: inFile, ...(exact && { exact }) });
   }
-  const computed = decoder.ggufTensors?.().filter(({ name }) => !weights.has(name)) ?? [];
-  return { ...decoder.gguf(), weights: [...described, ...computed.map((stored) => ({ name: stored.name, stored }))] };
+  return { ...decoder.gguf(), weights: described };
 }

@@ -1,22 +1,42 @@
-/** What lies before and behind the layers of most decoders. */
-import { block } from './block.ts';
+/** What lies before and behind the layers of decoders, as blocks. */
+import { type Block, block } from './block.ts';
 import { rmsNorm } from './norm.ts';
-import { linearRows, row } from './tensors.ts';
+import { linearRows, row, type View } from './tensors.ts';
 
-interface EndSizes {
+interface TableSizes {
   readonly vocabularySize: number;
   readonly hiddenSize: number;
-  readonly normEpsilon: number;
 }
 
-/** An embedding of the tokens, RMSNorm, and a head, as which the embedding serves where a file has no other. */
-export function plainEnds(sizes: EndSizes) {
-  const { vocabularySize, hiddenSize } = sizes;
-  const table = [row('token_embd.weight', 'model.embed_tokens.weight', [vocabularySize, hiddenSize])];
-  const head = linearRows('output', 'lm_head', [vocabularySize, hiddenSize], { optional: true });
+/** Rows of a table by the ids of tokens. */
+export function tokenEmbedding(huggingface: string, { vocabularySize, hiddenSize }: TableSizes): Block {
+  const rows = [row('token_embd.weight', huggingface, [vocabularySize, hiddenSize])];
+  return block('embedding', [], rows, (l, ids) => l.take('token_embd.weight', ids));
+}
+
+/** Adds rows of a table that is learned, by position. */
+export function positionEmbedding(
+  huggingface: string,
+  { contextLength, hiddenSize }: { readonly contextLength: number; readonly hiddenSize: number },
+): Block {
+  const rows = [row('position_embd.weight', huggingface, [contextLength, hiddenSize])];
+  return block('positions', [], rows, (l, x) => l.b.add(x, l.take('position_embd.weight', l.value('positions'))));
+}
+
+/** Logits; the embedding of the tokens serves where a file has no other head. */
+export function head(huggingface: string, { vocabularySize, hiddenSize }: TableSizes): Block {
+  const rows = linearRows('output', huggingface, [vocabularySize, hiddenSize], { optional: true });
+  return block('head', [], rows, (l, x) => l.linear(x, l.has('output.weight') ? 'output' : 'token_embd'));
+}
+
+/** An embedding of the tokens, RMSNorm, and a head, under the names that most have. */
+export function plainEnds(
+  sizes: TableSizes & { readonly normEpsilon: number },
+  { normView }: { normView?: View } = {},
+) {
   return {
-    embedding: block('embedding', [], table, (l, ids) => l.take('token_embd.weight', ids)),
-    norm: rmsNorm('output_norm', 'model.norm', sizes),
-    head: block('head', [], head, (l, x) => l.linear(x, l.has('output.weight') ? 'output' : 'token_embd')),
+    embedding: tokenEmbedding('model.embed_tokens.weight', sizes),
+    norm: rmsNorm('output_norm', 'model.norm', sizes, normView),
+    head: head('lm_head', sizes),
   };
 }

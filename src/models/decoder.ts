@@ -4,7 +4,6 @@
  */
 import { sample } from '../composites/sample.ts';
 import { samplingInputs, samplingState, stepInputs } from '../composites/step.ts';
-import type { StoredTensor } from '../formats/checkpoint.ts';
 import { type Builder, ProgramBuilder } from '../ir/build.ts';
 import type { Parameter, Program, Value } from '../ir/program.ts';
 import { formatType, tensor } from '../ir/types.ts';
@@ -32,8 +31,6 @@ export interface Decoder {
   readonly head: Block;
   /** The keys of a GGUF file of it. */
   gguf(): Pick<GgufDescription, 'metadata' | 'floats'>;
-  /** Tensors that such files have, and that this model computes instead. */
-  ggufTensors?(): readonly StoredTensor[];
 }
 
 /** All rows under whole names. Lazy: the number of layers is what a file says, and only its tensors prove it. */

@@ -2,10 +2,6 @@
  * Llama 1, 2 and 3.x (https://arxiv.org/abs/2302.13971, https://arxiv.org/abs/2407.21783): RMSNorm before each part,
  * rotary embedding, grouped heads, a gated feed-forward part. GGUF files interleave the pairs of the rotary embedding.
  */
-import { memoryBytes } from '../base/bytes.ts';
-import type { RopeAttributes } from '../composites/rope.ts';
-import { ropeFrequencies } from '../composites/rope_frequencies.ts';
-import type { StoredTensor } from '../formats/checkpoint.ts';
 import { selfAttention } from './attention.ts';
 import { type Block, chain, residual } from './block.ts';
 import { type ConfigOf, decoderSizes, type KnownValues, rmsEpsilon } from './config.ts';
@@ -13,15 +9,16 @@ import { decoderArchitecture } from './decoder-architecture.ts';
 import { plainEnds } from './decoder-ends.ts';
 import { gatedFeedForward } from './feed-forward.ts';
 import { rmsNorm } from './norm.ts';
+import { withLlama3Factors } from './rope-factors.ts';
 import { ropeSetting } from './rope-setting.ts';
 import type { Settings } from './settings.ts';
-import { windows } from './window-setting.ts';
+import { windowSetting } from './window-setting.ts';
 
 export const llamaSettings = {
   ...decoderSizes,
   normEpsilon: rmsEpsilon,
   rope: ropeSetting('interleaved', decoderSizes.headDim),
-  windowOf: windows,
+  windowOf: windowSetting(),
 };
 type LlamaConfig = ConfigOf<typeof llamaSettings>;
 
@@ -37,10 +34,14 @@ export const llama = decoderArchitecture(llamaSettings, {
     layer: (i) =>
       preNormLayer(
         config,
-        selfAttention({ ...config, ggufPairs: 'interleaved', window: config.windowOf(i) }),
+        selfAttention({
+          ...config,
+          ...withLlama3Factors(config.rope),
+          ggufPairs: 'interleaved',
+          window: config.windowOf(i),
+        }),
         gatedFeedForward(config, 'silu'),
       ),
-    ggufTensors: () => llama3Factors(config.rope),
   }),
 });
 
@@ -73,14 +74,4 @@ function readLlama2c(s: Settings): LlamaConfig {
     rope: { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } },
     windowOf: () => undefined,
   };
-}
-
-/** Llama 3's scaling as GGUF files have it: what each frequency is divided by. */
-function llama3Factors({ base, dimensions, scaling }: RopeAttributes): readonly StoredTensor[] {
-  if (scaling.kind !== 'llama3') return [];
-  const scaled = ropeFrequencies(base, dimensions, scaling).inverse;
-  const plain = ropeFrequencies(base, dimensions, { kind: 'none' }).inverse;
-  const factors = Float32Array.from(plain, (frequency, i) => frequency / (scaled[i] ?? frequency));
-  const name = 'rope_freqs.weight';
-  return [{ name, format: 'f32', shape: [factors.length], bytes: memoryBytes(new Uint8Array(factors.buffer), name) }];
 }

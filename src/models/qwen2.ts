@@ -5,14 +5,15 @@ import { decoderArchitecture } from './decoder-architecture.ts';
 import { plainEnds } from './decoder-ends.ts';
 import { gatedFeedForward } from './feed-forward.ts';
 import { preNormLayer, siluOnly } from './llama.ts';
+import { withLlama3Factors } from './rope-factors.ts';
 import { ropeSetting } from './rope-setting.ts';
-import { windows } from './window-setting.ts';
+import { windowSetting } from './window-setting.ts';
 
 const settings = {
   ...decoderSizes,
   normEpsilon: rmsEpsilon,
   rope: ropeSetting('half', decoderSizes.headDim),
-  windowOf: windows,
+  windowOf: windowSetting(),
 };
 
 export const qwen2 = decoderArchitecture(settings, {
@@ -22,6 +23,10 @@ export const qwen2 = decoderArchitecture(settings, {
   decoder: (config) => ({
     ...plainEnds(config),
     layer: (i) =>
-      preNormLayer(config, selfAttention({ ...config, window: config.windowOf(i) }), gatedFeedForward(config, 'silu')),
+      preNormLayer(
+        config,
+        selfAttention({ ...config, ...withLlama3Factors(config.rope), window: config.windowOf(i) }),
+        gatedFeedForward(config, 'silu'),
+      ),
   }),
 });

@@ -7,14 +7,14 @@ import { expertSizes } from './expert-setting.ts';
 import { routedExperts } from './experts.ts';
 import { preNormLayer, siluOnly } from './llama.ts';
 import { ropeSetting } from './rope-setting.ts';
-import { windows } from './window-setting.ts';
+import { windowSetting } from './window-setting.ts';
 
 const settings = {
   ...decoderSizes,
   sizes: expertSizes,
   normEpsilon: rmsEpsilon,
   rope: ropeSetting('half', decoderSizes.headDim),
-  windowOf: windows,
+  windowOf: windowSetting(),
 };
 
 export const qwen3Moe = decoderArchitecture(settings, {
@@ -26,7 +26,7 @@ export const qwen3Moe = decoderArchitecture(settings, {
     layer: (i) =>
       preNormLayer(
         config,
-        selfAttention({ ...config, headNorm: config.normEpsilon, window: config.windowOf(i) }),
+        selfAttention({ ...config, norm: { of: 'head', epsilon: config.normEpsilon }, window: config.windowOf(i) }),
         routedExperts({ ...config, ...config.sizes }, { weights: 'normalized' }),
       ),
   }),

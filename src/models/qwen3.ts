@@ -5,14 +5,15 @@ import { decoderArchitecture } from './decoder-architecture.ts';
 import { plainEnds } from './decoder-ends.ts';
 import { gatedFeedForward } from './feed-forward.ts';
 import { preNormLayer, siluOnly } from './llama.ts';
+import { withLlama3Factors } from './rope-factors.ts';
 import { ropeSetting } from './rope-setting.ts';
-import { windows } from './window-setting.ts';
+import { windowSetting } from './window-setting.ts';
 
 const settings = {
   ...decoderSizes,
   normEpsilon: rmsEpsilon,
   rope: ropeSetting('half', decoderSizes.headDim),
-  windowOf: windows,
+  windowOf: windowSetting(),
 };
 
 export const qwen3 = decoderArchitecture(settings, {
@@ -24,7 +25,12 @@ export const qwen3 = decoderArchitecture(settings, {
     layer: (i) =>
       preNormLayer(
         config,
-        selfAttention({ ...config, headNorm: config.normEpsilon, window: config.windowOf(i) }),
+        selfAttention({
+          ...config,
+          ...withLlama3Factors(config.rope),
+          norm: { of: 'head', epsilon: config.normEpsilon },
+          window: config.windowOf(i),
+        }),
         gatedFeedForward(config, 'silu'),
       ),
   }),

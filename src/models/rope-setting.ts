@@ -2,11 +2,20 @@
 import { IngotError } from '../base/errors.ts';
 import type { RopeAttributes } from '../composites/rope.ts';
 import { type RopeScaling, yarnAttentionFactor } from '../composites/rope_frequencies.ts';
-import type { GgufKeys, Setting } from './config.ts';
+import type { GgufKeys, Readable, Setting } from './config.ts';
 import type { Settings } from './settings.ts';
 
 /** ggml multiplies this into YaRN's own factor on cos and sin; Hugging Face's `attention_factor` replaces that one. */
 const ggufAttentionFactor = 'rope.scaling.yarn_attn_factor';
+
+/** What is special about an architecture in Hugging Face's older files, which have no `rope_parameters`. */
+interface OlderFiles {
+  readonly base?: string;
+  readonly usualBase?: number;
+  /** Of the part of a head that turns. */
+  readonly share?: string;
+  readonly usualShare?: number;
+}
 
 /**
  * @param ggufLayout of the pairs, in GGUF files of the architecture; that of Hugging Face is always 'half'.
@@ -14,31 +23,56 @@ const ggufAttentionFactor = 'rope.scaling.yarn_attn_factor';
  */
 export function ropeSetting(
   ggufLayout: RopeAttributes['layout'],
-  headDim: Pick<Setting<number>, 'gguf' | 'huggingface'>,
+  headDim: Readable<number>,
+  older: OlderFiles = {},
 ): Setting<RopeAttributes> {
   return {
     gguf: (s, checkpoint) => ({
-      base: s.number('rope.freq_base', 10000),
-      dimensions: s.has('rope.dimension_count') ? s.count('rope.dimension_count') : headDim.gguf(s, checkpoint),
+      ...ggufTurns(s, headDim.gguf(s, checkpoint)),
       layout: ggufLayout,
       scaling: readGgufScaling(s),
     }),
-    huggingface(s) {
-      // Newer files keep base and scaling together.
-      const parameters = s.section('rope_parameters');
-      return {
-        base: parameters?.number('rope_theta', 10000) ?? s.number('rope_theta', 10000),
-        dimensions: headDim.huggingface(s),
-        layout: 'half',
-        scaling: readHuggingFaceScaling(parameters ?? s.section('rope_scaling'), s),
-      };
-    },
+    huggingface: (s) => huggingFaceRope(s, s.section('rope_parameters'), headDim.huggingface(s), older),
     write({ base, dimensions, scaling }, keys) {
       keys.set('rope.dimension_count', dimensions);
       keys.setFloat('rope.freq_base', base);
       writeScaling(scaling, keys);
     },
   };
+}
+
+/** `parameters`: base, share and scaling together, as newer files keep them. */
+export function huggingFaceRope(
+  s: Settings,
+  parameters: Settings | undefined,
+  headDim: number,
+  older: OlderFiles,
+): RopeAttributes {
+  const { base, share } = huggingFaceTurns(s, parameters, older);
+  return {
+    base,
+    dimensions: Math.trunc(headDim * share),
+    layout: 'half',
+    scaling: readHuggingFaceScaling(parameters ?? s.section('rope_scaling'), s),
+  };
+}
+
+export function huggingFaceTurns(
+  s: Settings,
+  parameters: Settings | undefined,
+  { base = 'rope_theta', usualBase = 10000, share = 'partial_rotary_factor', usualShare = 1 }: OlderFiles,
+): { readonly base: number; readonly share: number } {
+  const old = { base: s.number(base, usualBase), share: s.number(share, usualShare) };
+  if (parameters === undefined) return old;
+  return {
+    base: parameters.number('rope_theta', old.base),
+    share: parameters.number('partial_rotary_factor', old.share),
+  };
+}
+
+/** Base and rotated dimensions in a GGUF file. */
+export function ggufTurns(s: Settings, headDim: number): Pick<RopeAttributes, 'base' | 'dimensions'> {
+  return { base: s.number('rope.freq_base', 10000), dimensions: s.count('rope.dimension_count', headDim) };
 }
 
 function readGgufScaling(s: Settings): RopeScaling {
@@ -101,7 +135,8 @@ function readHuggingFaceScaling(s: Settings | undefined, model: Settings): RopeS
 function writeScaling(scaling: RopeScaling, keys: GgufKeys): void {
   switch (scaling.kind) {
     case 'none':
-    case 'llama3': // Its factors are a tensor.
+    case 'llama3': // Their factors are tensors.
+    case 'longrope':
       return;
     case 'linear':
       keys.set('rope.scaling.type', 'linear');

@@ -67,6 +67,16 @@ export class Settings {
     return ok ? value : this.#wrong(key, 'a list of true and false');
   }
 
+  /** A list of `length` numbers. */
+  numbers(key: string, length: number): readonly number[] {
+    const value = this.get(key);
+    const ok =
+      Array.isArray(value) &&
+      value.length === length &&
+      value.every((item): item is number => typeof item === 'number');
+    return ok ? value : this.#wrong(key, `a list of ${length} numbers`);
+  }
+
   /** An object's own settings; undefined where the key is absent. */
   section(key: string): Settings | undefined {
     const value = this.get(key);

@@ -7,7 +7,7 @@ import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
 import { stack } from './tensor-views.ts';
 
 /** How a tensor becomes another: see `tensor-views.ts`. */
-type View = (stored: StoredTensor) => StoredTensor;
+export type View = (stored: StoredTensor) => StoredTensor;
 
 /** Tensors of a folder that become one. */
 interface Source {
@@ -32,9 +32,11 @@ export interface TensorRow {
   /** A layer reads it and it is of no layer: its names are whole. */
   readonly shared?: boolean;
   /** Hugging Face's tensor as programs take it, where that is another than what lies in the file. */
-  readonly view?: View;
-  /** What lies in programs of a Hugging Face folder as GGUF files have it. */
+  readonly view?: View | undefined;
+  /** What programs of a Hugging Face folder take, as GGUF files have it. */
   readonly ggufView?: View;
+  /** What GGUF files have as a tensor and Hugging Face says in its configuration. */
+  readonly made?: StoredTensor | undefined;
 }
 
 export type Weights = ReadonlyMap<string, StoredTensor>;
@@ -58,8 +60,9 @@ export function linearRows(
   ];
 }
 
-/** Tensors that files carry and nobody needs. */
-const idle = /rotary_emb\.inv_freq$|attn_rot_embd/;
+/** Tensors that files carry and nobody needs: frequencies, and masks that are the same in every model. */
+const idle =
+  /rotary_emb\.inv_freq$|attn_rot_embd|\bh\.\d+\.attn\.(masked_)?bias$|attention\.(masked_)?bias$|embeddings\.position_ids$/;
 
 /**
  * The model's tensors by GGUF name.
@@ -70,6 +73,7 @@ export function takeTensors(checkpoint: Checkpoint, architecture: string, rows: 
   const weights = new Map<string, StoredTensor>();
   const taken = new Set<string>();
   for (const entry of rows) {
+    if (checkpoint.kind === 'huggingface' && entry.made !== undefined) weights.set(entry.gguf, entry.made);
     const found = find(checkpoint, entry);
     if (found === undefined) continue;
     const name = found.names.at(-1);
@@ -112,13 +116,15 @@ interface Found {
 /** Undefined for what such files never have. */
 function find({ kind, tensors }: Checkpoint, { gguf, huggingface, shape, view, sources }: TensorRow): Found | undefined {
   if (kind !== 'huggingface') return gather(tensors, [gguf], (stored) => stored);
+  const inFolder = (name: string) => nameInFolder(tensors, name);
   if (sources !== undefined) {
-    const source = sources.find(({ names }) => names.every((name) => tensors.has(name))) ?? sources[0];
+    const known = sources.map((source) => ({ ...source, names: source.names.map(inFolder) }));
+    const source = known.find(({ names }) => names.every((name) => tensors.has(name))) ?? known[0];
     return source && gather(tensors, source.names, source.view);
   }
   if (huggingface === undefined) return undefined;
-  if (!huggingface.includes('*')) return gather(tensors, [huggingface], view ?? ((stored) => stored));
-  return gather(tensors, numbered(huggingface, shape[0] ?? 0), (...parts) => stack(parts));
+  if (!huggingface.includes('*')) return gather(tensors, [inFolder(huggingface)], view ?? ((stored) => stored));
+  return gather(tensors, numbered(inFolder(huggingface), shape[0] ?? 0), (...parts) => stack(parts));
 }
 
 function* numbered(pattern: string, count: number): Generator<string, void, undefined> {
@@ -136,4 +142,11 @@ function gather(tensors: Checkpoint['tensors'], wanted: Iterable<string>, view: 
     parts.push(part);
   }
   return { names, tensor: view(...parts) };
+}
+
+/** Folders that hold a model without its head leave out what all its names begin with ('model.', 'transformer.'). */
+function nameInFolder(tensors: Checkpoint['tensors'], name: string): string {
+  const bare = name.slice(name.indexOf('.') + 1);
+  const has = (whole: string) => tensors.has(whole.replace('*', '0'));
+  return !has(name) && has(bare) ? bare : name;
 }

@@ -20,9 +20,9 @@ const limits: StepLimits = {
   maxTokens: 40,
   maxSequences: 2,
   maxRows: 40,
-  blockSize: 8,
-  blockCount: 32,
-  blocksPerSequence: 6,
+  blockSize: 16,
+  blockCount: 16,
+  blocksPerSequence: 3,
   maxBias: 8,
 };
 
@@ -129,7 +129,7 @@ for (const [on, create] of Object.entries(devices)) {
     // Together, in swapped blocks: one decodes while the other computes its prompt.
     const first = start(0, ids.slice(0, 20));
     const second = start(1, ids.slice(20));
-    blocks.grow(second.blocks, 9);
+    blocks.grow(second.blocks, 17);
     await step(entry(first, 19));
     const both = await step(entry(first, 1), entry(second, 20));
     assert.deepEqual([...both.sampled], [...decode.sampled, ...prefill.sampled]);
@@ -160,7 +160,7 @@ for (const [on, create] of Object.entries(devices)) {
           qStart: ints(0),
           qLen: ints(tokens.length),
           ctxLen: ints(from + tokens.length),
-          blockTable: ints(0, 1, 2, 3, 4, 5),
+          blockTable: ints(0, 1, 2),
           logitRows: ints(tokens.length - 1),
           temperature: new Float32Array(1),
           topK: ints(0),

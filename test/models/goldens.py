@@ -12,7 +12,8 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from transformers import AutoModelForCausalLM
-from transformers import LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
+from transformers import Gemma2Config, Gemma3TextConfig, GPT2Config, GPTNeoXConfig, GraniteConfig
+from transformers import LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOKENS = 40
@@ -29,6 +30,15 @@ SHAPE = dict(
     eos_token_id=2,
     pad_token_id=0,
 )
+
+TOKENS_OF = dict(bos_token_id=1, eos_token_id=2)
+WIDE = {key: value for key, value in SHAPE.items() if key != "num_key_value_heads"}
+CAPS = dict(attn_logit_softcapping=2.0, final_logit_softcapping=3.0)
+LONGROPE = {
+    "rope_type": "longrope",
+    "short_factor": [1.0, 1.25, 1.5, 2.0],
+    "long_factor": [1.5, 3.0, 5.0, 9.0],
+}
 
 CONFIGS = {
     # Every head its own keys, tied embeddings: the first Llama's shape.
@@ -52,33 +62,70 @@ CONFIGS = {
         rope_scaling={"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 32},
     ),
     "qwen3": Qwen3Config(**SHAPE, head_dim=16, tie_word_embeddings=True),
+    "phi3": Phi3Config(**SHAPE, sliding_window=11, partial_rotary_factor=0.5),
+    # 40 tokens are more than the original context, and the other model's are not: both sets of factors.
+    "phi3-long": Phi3Config(**SHAPE, original_max_position_embeddings=32, rope_scaling=LONGROPE),
+    "phi3-short": Phi3Config(**SHAPE, original_max_position_embeddings=64, rope_scaling=LONGROPE),
+    # A head size that the GGUF keys imply, and one that they cannot say.
+    "gemma2": Gemma2Config(**SHAPE, head_dim=16, sliding_window=9, query_pre_attn_scalar=16, **CAPS),
+    "gemma2-scale": Gemma2Config(**SHAPE, head_dim=16, sliding_window=9, query_pre_attn_scalar=40, **CAPS),
+    "gemma3": Gemma3TextConfig(
+        **{**SHAPE, "num_hidden_layers": 6, "num_attention_heads": 2, "num_key_value_heads": 1},
+        head_dim=16,
+        sliding_window=9,
+        query_pre_attn_scalar=16,
+        rope_parameters={
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 5000.0},
+            "sliding_attention": {"rope_type": "default", "rope_theta": 100.0},
+        },
+    ),
+    "olmo2": Olmo2Config(**SHAPE, rope_theta=500.0),
+    "granite": GraniteConfig(
+        **SHAPE,
+        embedding_multiplier=3.0,
+        residual_multiplier=0.4,
+        attention_multiplier=0.21,
+        logits_scaling=2.5,
+    ),
+    "gpt2": GPT2Config(vocab_size=96, n_positions=64, n_embd=32, n_layer=2, n_head=4, n_inner=48, **TOKENS_OF),
+    "gpt-neox": GPTNeoXConfig(**WIDE, rotary_pct=0.5, use_parallel_residual=True),
+    "gpt-neox-sequential": GPTNeoXConfig(**WIDE, rotary_pct=1.0, use_parallel_residual=False),
 }
 SHARDED = {"qwen2"}
+# Saved in bf16, which the goldens see too: smaller files, and another format.
+HALVED = {"gemma3", "gpt-neox", "phi3-short"}
 
 
-def randomize(model: torch.nn.Module, seed: int) -> None:
+def randomize(model: torch.nn.Module, seed: int, halved: bool) -> None:
     generator = torch.Generator().manual_seed(seed)
+    # Gemma's norms are stored less one.
+    one = 0 if model.config.model_type.startswith("gemma") else 1
     for name, parameter in model.named_parameters():
         noise = torch.randn(parameter.shape, generator=generator)
+        turned = model.config.model_type == "gpt2" and parameter.dim() == 2 and "transformer.h" in name
         with torch.no_grad():
-            if "norm" in name:
-                parameter.copy_(1 + 0.5 * noise)
-            elif name.endswith("bias"):
+            if name.endswith("bias"):
                 parameter.copy_(0.5 * noise)
+            elif "norm" in name or ".ln_" in name:
+                parameter.copy_(one + 0.5 * noise)
             else:
-                parameter.copy_(noise * (1.5 / parameter.shape[-1] ** 0.5))
+                parameter.copy_(noise * (1.5 / parameter.shape[0 if turned else -1] ** 0.5))
+            if halved:
+                parameter.copy_(parameter.bfloat16())
 
 
 def main() -> None:
     for seed, (name, config) in enumerate(CONFIGS.items()):
         config.attn_implementation = "eager"
         model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
-        randomize(model, seed)
+        randomize(model, seed, name in HALVED)
         ids = torch.randint(3, config.vocab_size, (TOKENS,), generator=torch.Generator().manual_seed(100 + seed))
         with torch.no_grad():
             logits = model(ids[None]).logits[0].float()
         folder = FIXTURES / name
         folder.mkdir(parents=True, exist_ok=True)
+        if name in HALVED:
+            model = model.bfloat16()
         model.save_pretrained(folder, max_shard_size="40KB" if name in SHARDED else "1GB")
         (folder / "generation_config.json").unlink(missing_ok=True)
         save_file({"ids": ids.int(), "logits": logits.contiguous()}, folder / "golden.safetensors")
