@@ -25,7 +25,7 @@ interface Shape {
   readonly pre: string;
 }
 
-const common = { normEpsilon: 1e-5, windowOf: () => undefined } as const;
+const common = { normEpsilon: 1e-5, windowOf: () => undefined, experts: undefined } as const;
 
 export const shapes = {
   'llama-3.2-1b': {
@@ -84,6 +84,7 @@ export const shapes = {
       headDim: 128,
       feedForwardSize: 3072,
       sizes: { experts: 32, chosen: 4, expertSize: 320 },
+      normalized: true,
       contextLength: 40960,
       rope: { base: 1e6, dimensions: 128, layout: 'half', scaling: { kind: 'none' } },
     }),

@@ -55,6 +55,22 @@ export const expertSizes: Setting<ExpertSizes> = {
   write: optionalExperts.write,
 };
 
+/**
+ * Whether the weights of the chosen experts are divided by their sum. GGUF's architectures imply it; a folder says so, and
+ * false is what its silence means.
+ */
+export function normalizedWeights(implied: boolean): Setting<boolean> {
+  return {
+    gguf: (s) => s.boolean('expert_weights_norm', implied),
+    huggingface: (s) => s.boolean('norm_topk_prob', false),
+    write(value, { architecture }) {
+      if (value === implied) return;
+      const message = `GGUF files of ${architecture} imply that the weights of experts are ${implied ? '' : 'not '}normalized`;
+      throw new IngotError('UnsupportedFile', message);
+    },
+  };
+}
+
 function missing(): never {
   throw new IngotError('InvalidFile', 'the model has no setting that says how many experts it has');
 }

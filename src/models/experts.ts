@@ -1,9 +1,12 @@
 /** Feed-forward parts of which a token uses some, as blocks. GGUF files have all experts of a layer in one tensor. */
 import { gatedActivation } from '../composites/gated_activation.ts';
 import { type RouteAttributes, route } from '../composites/route.ts';
+import type { StoredTensor } from '../formats/checkpoint.ts';
 import type { Value } from '../ir/program.ts';
+import { asTensor } from '../ir/types.ts';
 import { type Block, block } from './block.ts';
 import type { ExpertSizes } from './expert-setting.ts';
+import { gatedFeedForward } from './feed-forward.ts';
 import type { Scope } from './scope.ts';
 import { linearRows, row, type TensorRow } from './tensors.ts';
 
@@ -34,6 +37,27 @@ export function routedExperts(sizes: Sizes, routing: Routing, names: ExpertNames
   return block('experts', [routing, sizes.chosen], rows, (l, x) =>
     mix(l, x, sizes, routing, (gate, up) => gatedActivation(l.b, gate, up, 'silu')),
   );
+}
+
+/**
+ * A gated part that every token uses, beside the routed ones: `below` are Hugging Face's names. With a `gate` [hiddenSize] it
+ * counts as much as the logistic function of the product with x says.
+ */
+export function sharedExpert(
+  sizes: { readonly hiddenSize: number; readonly feedForwardSize: number },
+  below: string,
+  gate?: string,
+): Block {
+  const inner = gatedFeedForward(sizes, 'silu', { suffix: '_shexp', below });
+  if (gate === undefined) return inner;
+  const name = 'ffn_gate_inp_shexp.weight';
+  const asVector = (stored: StoredTensor) => ({ ...stored, shape: stored.shape.slice(-1) });
+  const rows = [row(name, `${gate}.weight`, [sizes.hiddenSize], { view: asVector }), ...inner.rows];
+  return block('shared_expert', inner.key, rows, (l, x) => {
+    const { b } = l;
+    const share = b.unary('logistic', b.dot(x, l.value(name), { contract: [[1, 0]] }));
+    return b.multiply(inner.build(l, x), b.broadcast(share, asTensor(x.type).shape, [0]));
+  });
 }
 
 /** `activation` of gate and up, both [T, k, expertSize]. */

@@ -1,9 +1,9 @@
-/** Qwen3's mixtures of experts (https://arxiv.org/abs/2505.09388): its attention, and experts with normalized weights. */
+/** Qwen3's mixtures of experts (https://arxiv.org/abs/2505.09388): its attention, and experts in place of the feed-forward part. */
 import { selfAttention } from './attention.ts';
 import { decoderSizes, rmsEpsilon } from './config.ts';
 import { decoderArchitecture } from './decoder-architecture.ts';
 import { plainEnds } from './decoder-ends.ts';
-import { expertSizes } from './expert-setting.ts';
+import { expertSizes, normalizedWeights } from './expert-setting.ts';
 import { routedExperts } from './experts.ts';
 import { preNormLayer, siluOnly } from './llama.ts';
 import { ropeSetting } from './rope-setting.ts';
@@ -12,6 +12,7 @@ import { windowSetting } from './window-setting.ts';
 const settings = {
   ...decoderSizes,
   sizes: expertSizes,
+  normalized: normalizedWeights(true),
   normEpsilon: rmsEpsilon,
   rope: ropeSetting('half', decoderSizes.headDim),
   windowOf: windowSetting(),
@@ -20,14 +21,18 @@ const settings = {
 export const qwen3Moe = decoderArchitecture(settings, {
   name: 'qwen3moe',
   huggingface: ['Qwen3MoeForCausalLM'],
-  known: { ...siluOnly, norm_topk_prob: [true] },
+  known: siluOnly,
   decoder: (config) => ({
     ...plainEnds(config),
     layer: (i) =>
       preNormLayer(
         config,
-        selfAttention({ ...config, norm: { of: 'head', epsilon: config.normEpsilon }, window: config.windowOf(i) }),
-        routedExperts({ ...config, ...config.sizes }, { weights: 'normalized' }),
+        selfAttention({
+          ...config,
+          norm: { of: 'head', epsilon: config.normEpsilon },
+          window: config.windowOf(i),
+        }),
+        routedExperts({ ...config, ...config.sizes }, { weights: config.normalized ? 'normalized' : 'softmax' }),
       ),
   }),
 });

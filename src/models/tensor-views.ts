@@ -5,7 +5,7 @@ import type { StoredTensor } from '../formats/checkpoint.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
 
 /** Bytes that come in units; what a read in order left of a unit serves the next one. */
-function inUnits(
+export function inUnits(
   name: string,
   length: number,
   unitBytes: number,

@@ -114,7 +114,10 @@ interface Found {
 }
 
 /** Undefined for what such files never have. */
-function find({ kind, tensors }: Checkpoint, { gguf, huggingface, shape, view, sources }: TensorRow): Found | undefined {
+function find(
+  { kind, tensors }: Checkpoint,
+  { gguf, huggingface, shape, view, sources }: TensorRow,
+): Found | undefined {
   if (kind !== 'huggingface') return gather(tensors, [gguf], (stored) => stored);
   const inFolder = (name: string) => nameInFolder(tensors, name);
   if (sources !== undefined) {
