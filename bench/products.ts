@@ -14,7 +14,7 @@ import type { MappedCode } from '../src/devices/cpu/os/os.ts';
 import { usableTargets } from '../src/devices/cpu/target.ts';
 import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
 import type { DotNumerics } from '../src/numerics/dot.ts';
-import { blockFormat } from '../src/numerics/quant/formats.ts';
+import { encodableFormat } from '../src/numerics/quant/formats.ts';
 
 const found = findSystem();
 if (!found.usable) {
@@ -75,7 +75,7 @@ function best(team: Team, all: readonly (readonly Launch[])[]): number[] {
 
 /** Weights of random values: a panel is packed once and repeated. */
 function fillWeights(format: string, weights: Uint8Array, used: number): void {
-  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const { blockSize, blockBytes, encode } = encodableFormat(format);
   const packed = packedFormat(format);
   const values = Float32Array.from({ length: panelRows * K }, () => (Math.random() + Math.random() - 1) / 16);
   const source = new Uint8Array((values.length / blockSize) * blockBytes);

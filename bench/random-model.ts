@@ -14,8 +14,8 @@ import { type Decoder, decoderRows } from '../src/models/decoder.ts';
 import { llama } from '../src/models/llama.ts';
 import { qwen3 } from '../src/models/qwen3.ts';
 import { qwen3Moe } from '../src/models/qwen3-moe.ts';
-import type { BlockFormat } from '../src/numerics/quant/format.ts';
-import { blockFormat } from '../src/numerics/quant/formats.ts';
+import type { EncodableFormat } from '../src/numerics/quant/format.ts';
+import { encodableFormat } from '../src/numerics/quant/formats.ts';
 import { spellBytes } from '../src/tokenizer/byte-alphabet.ts';
 import { tokenKinds } from '../src/tokenizer/vocabulary.ts';
 
@@ -117,10 +117,10 @@ const chunkBytes = 1 << 20;
 /** The same seed gives the same file. The head is the embedding, as in the models themselves. */
 export function randomModel(name: ShapeName, type: (typeof weightTypes)[number], seed: number): GgufContents {
   const { decoder, pre }: Shape = shapes[name];
-  const format = blockFormat(type);
+  const format = encodableFormat(type);
   const random = new Random(seed);
   const pool = encodedPool(format, random);
-  const floats = encodedPool(blockFormat('f32'), new Random(seed));
+  const floats = encodedPool(encodableFormat('f32'), new Random(seed));
   const rows = [...decoderRows(decoder)].filter(({ optional, made }) => !optional || made !== undefined);
   const tensors = rows.map(({ gguf, shape, made, exact }): TensorToWrite => {
     if (made !== undefined) return copyTensor(made);
@@ -134,7 +134,7 @@ export function randomModel(name: ShapeName, type: (typeof weightTypes)[number],
   ]);
 }
 
-function encodedPool(format: BlockFormat, random: Random): Uint8Array {
+function encodedPool(format: EncodableFormat, random: Random): Uint8Array {
   const values = Float32Array.from({ length: poolUnits * unitValues }, () => deviation * random.normal());
   const bytes = new Uint8Array((values.length / format.blockSize) * format.blockBytes);
   format.encode(values, bytes);

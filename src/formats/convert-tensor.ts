@@ -1,7 +1,7 @@
 /** A stored tensor on its way into a file of another format, a slice at a time. */
 import { IngotError } from '../base/errors.ts';
-import type { BlockFormat } from '../numerics/quant/format.ts';
-import { blockFormats } from '../numerics/quant/formats.ts';
+import type { BlockFormat, EncodableFormat } from '../numerics/quant/format.ts';
+import { blockFormat, encodableFormat } from '../numerics/quant/formats.ts';
 import type { StoredTensor } from './checkpoint.ts';
 import { copyTensor, type TensorToWrite } from './tensor-stream.ts';
 
@@ -21,7 +21,8 @@ const largestF16 = 65504;
  */
 export function convertTensor(stored: StoredTensor, { name, format }: Conversion): TensorToWrite {
   if (format === stored.format) return { ...copyTensor(stored), name };
-  const [from, to] = [knownFormat(stored, stored.format), knownFormat(stored, format)];
+  const from = formatOf(stored, blockFormat, stored.format);
+  const to = formatOf(stored, encodableFormat, format);
   const size = stored.shape.reduce((product, length) => product * length, 1);
   const lastDimension = stored.shape.at(-1) ?? 1;
   if (lastDimension % to.blockSize !== 0) {
@@ -47,13 +48,15 @@ export function convertTensor(stored: StoredTensor, { name, format }: Conversion
   };
 }
 
-function knownFormat(stored: StoredTensor, name: string): BlockFormat {
-  const found = blockFormats.find((format) => format.name === name);
-  if (found !== undefined) return found;
-  throw new IngotError('UnsupportedFile', `weights of format ${name} cannot be converted`, {
-    tensor: stored.name,
-    hint: `convert from and to ${blockFormats.map((format) => format.name).join(', ')}`,
-  });
+/** What the table has under the name; its refusal with the name of the tensor. */
+function formatOf<F>(stored: StoredTensor, table: (name: string) => F, name: string): F {
+  try {
+    return table(name);
+  } catch (error) {
+    if (!(error instanceof IngotError)) throw error;
+    const { code, message, place, hint } = error;
+    throw new IngotError(code, message, { ...place, tensor: stored.name, ...(hint !== undefined && { hint }) });
+  }
 }
 
 function bytesOf(format: BlockFormat, values: number): number {
@@ -65,7 +68,7 @@ function recode(
   bytes: Uint8Array,
   count: number,
   from: BlockFormat,
-  to: BlockFormat,
+  to: EncodableFormat,
 ): Uint8Array {
   const values = new Float32Array(count);
   from.decode(bytes, values);

@@ -19,7 +19,7 @@ import { type InstructionSet, targets } from '../../src/devices/cpu/target.ts';
 import type { Dim } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/numerics/dot.ts';
 import { flushSubnormal } from '../../src/numerics/fma.ts';
-import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { blockFormat, encodableFormat } from '../../src/numerics/quant/formats.ts';
 import { fromBits, roundTo } from '../../src/numerics/rounding.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { type Machine, machineOf } from './machine.ts';
@@ -133,7 +133,7 @@ const integerFormats = ['q8_0', 'q4_0', 'q4_K', 'q6_K'] as const;
 const plainFormats = ['f32', 'f16', 'bf16'] as const;
 
 function randomWeight(format: string, values: number, next: () => number): Uint8Array {
-  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const { blockSize, blockBytes, encode } = encodableFormat(format);
   const weight = new Uint8Array((values / blockSize) * blockBytes);
   encode(normals(values, next), weight);
   return weight;

@@ -18,7 +18,7 @@ import { type InstructionSet, targets } from '../../src/devices/cpu/target.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { type Dim, tensor } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';
-import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { blockFormat, encodableFormat } from '../../src/numerics/quant/formats.ts';
 import { assertSameBits, generator, integer, normal } from './composites-harness.ts';
 import { type Machine, machineOf } from './machine.ts';
 import { Guarded, runKernel } from './native-kernel.ts';
@@ -90,7 +90,7 @@ function makeCase(
   random: () => number,
 ): Case {
   const { format, E, N, K, chosen, shared } = shape;
-  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const { blockSize, blockBytes, encode } = encodableFormat(format);
   const weight = new Uint8Array(((E * N * K) / blockSize) * blockBytes);
   encode(Float32Array.from(normal(random, E * N * K)), weight);
   const ids = Int32Array.from({ length: T * chosen }, (_, pair) => choose(pair));

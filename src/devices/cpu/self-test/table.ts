@@ -18,7 +18,7 @@ import { type Dim, tensor } from '../../../ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
 import type { ElementType } from '../../../numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
-import { blockFormat } from '../../../numerics/quant/formats.ts';
+import { blockFormat, encodableFormat } from '../../../numerics/quant/formats.ts';
 import { type PackedFormat, tiles } from '../kernels/packing.ts';
 import { programTest, type SelfTest } from './program-test.ts';
 
@@ -79,7 +79,7 @@ const formats = Object.keys(tiles) as PackedFormat[];
 
 /** Blocks as `encode` makes them. */
 function weightBytes(format: string, count: number, seed: number): Uint8Array {
-  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const { blockSize, blockBytes, encode } = encodableFormat(format);
   const bytes = new Uint8Array((count / blockSize) * blockBytes);
   encode(randomFloats(count, seed), bytes);
   return bytes;
