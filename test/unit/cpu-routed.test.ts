@@ -236,3 +236,21 @@ test('a step of several products of the same routing sorts it once', { skip: rea
       .reduce((sum, kernel) => sum + kernel.calls, 0);
   assert.equal(calls('expert_order'), 2);
 });
+
+test('a fold over the number of tokens alone runs as any other', { skip: reason ?? false }, async () => {
+  if (!found.usable) return assert.fail(found.reason);
+  await using device = createCpuDevice(found.system, { threads: 1 });
+  const dim = { sym: 'T', max: 16 } as const;
+  const program = new ProgramBuilder().program([{ name: 'x', type: tensor('i32', [dim]), role: 'input' }], (b, v) => ({
+    count: b.reduce('add', b.full('i32', [dim], 1), 0, [0]),
+    x: b.add(v.x, v.x),
+  }));
+  using executable = await device.compile(program);
+  using bound = await device.bind(executable, new Map(), new Map());
+  const results = await device.wait(
+    device.submit(bound, new Map([['x', new Int32Array(7)]]), { T: 7 }),
+    performance.now() + 60_000,
+  );
+  const count = results.get('count') ?? assert.fail();
+  assert.equal(new Int32Array(count.buffer, count.byteOffset, 1)[0], 7);
+});
