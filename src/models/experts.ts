@@ -22,7 +22,7 @@ interface ExpertNames {
   readonly down: string;
 }
 
-export const usualExpertNames: ExpertNames = {
+const usualExpertNames: ExpertNames = {
   router: 'mlp.gate',
   gate: 'mlp.experts.*.gate_proj',
   up: 'mlp.experts.*.up_proj',
