@@ -38,8 +38,10 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const source = await openForRunning(path);
     opened.push(source);
     const { model, tokenizer } = source;
-    const bytes = [...model.weights.values()].reduce((sum, weight) => sum + weight.bytes.length, 0);
-    const device = await openDevice(deviceName, { threads, mlock, spareCore: bytes < smallBytes });
+    const weights = [...model.weights.values()];
+    const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
+    const formats = [...new Set(weights.map(({ format }) => format))];
+    const device = await openDevice(deviceName, { threads, mlock, spareCore: bytes < smallBytes, formats });
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const engine = await LocalEngine.load(device, model, tokenizer, { ...options, ...hooks, ...onPass });

@@ -10,7 +10,7 @@ import {
   orderedActivationsKernel,
 } from '../../src/devices/cpu/kernels/activations.ts';
 import { expertOrderKernel, orderBytes, rowsAt } from '../../src/devices/cpu/kernels/expert-order.ts';
-import { packedBytes, packedFormat, packRows } from '../../src/devices/cpu/kernels/packing.ts';
+import { packedBytes, packedFormat } from '../../src/devices/cpu/kernels/packing.ts';
 import { dotLayout } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { routedDotKernel } from '../../src/devices/cpu/kernels/routed-dot.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
@@ -21,7 +21,7 @@ import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';
 import { blockFormat, encodableFormat } from '../../src/numerics/quant/formats.ts';
 import { assertSameBits, generator, integer, normal } from './composites-harness.ts';
 import { type Machine, machineOf } from './machine.ts';
-import { Guarded, runKernel } from './native-kernel.ts';
+import { Guarded, packed, runKernel } from './native-kernel.ts';
 
 interface Case {
   readonly format: string;
@@ -67,7 +67,7 @@ function run(c: Case, machine: Machine, team: readonly number[]): Float32Array {
   using weight = new Guarded(packedBytes(format, [E, N, K]), machine);
   const [from, to] = [c.weight.length / E, packedBytes(format, [N, K])];
   for (let e = 0; e < E; e++) {
-    packRows(format, c.weight.subarray(e * from, (e + 1) * from), N, K, weight.bytes.subarray(e * to, (e + 1) * to));
+    weight.bytes.set(packed(format, c.weight.subarray(e * from, (e + 1) * from), [N, K]), e * to);
   }
   using ids = Guarded.of(c.ids, machine);
   using floats = Guarded.of(c.x, machine);

@@ -33,7 +33,7 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import type { Target } from '../target.ts';
 import { activationRowBytes, activationsOf } from './activations.ts';
 import { buildKernel, type Frame, loadPattern } from './frame.ts';
-import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
+import { type PackedFormat, packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
 import { denseRows, emitForPanel, emitResults, type ResultRows } from './panel-results.ts';
 import { constantOf, type Product, tileAt } from './product.ts';
 import { type Products, productsOf } from './products.ts';
@@ -168,7 +168,7 @@ export function dotKernel<B extends string>(
   units: Units<B>,
 ): EmittedKernel {
   const { name, buffers, bias, emitPlace } = units;
-  const { size, bytes } = tiles[format];
+  const { size, bytes } = tileSize(format);
   const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.

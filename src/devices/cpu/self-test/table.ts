@@ -18,14 +18,19 @@ import { type Dim, tensor } from '../../../ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
 import type { ElementType } from '../../../numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
-import { blockFormat, encodableFormat } from '../../../numerics/quant/formats.ts';
-import { type PackedFormat, tiles } from '../kernels/packing.ts';
-import { programTest, type SelfTest } from './program-test.ts';
+import { blockFormat } from '../../../numerics/quant/formats.ts';
+import { writeD } from '../kernels/blocks.ts';
+import { isIntegerFormat } from '../kernels/levels.ts';
+import { isPackedFormat, type PackedFormat, packedFormats } from '../kernels/packing.ts';
+import { commonArea, programTest, type SelfTest } from './program-test.ts';
 
-export function* selfTests(): Generator<SelfTest> {
-  yield* products();
-  yield* routed();
-  yield* takes();
+/** Of some areas: weight formats, and what all programs may need. */
+export function* selfTests(areas: readonly string[] = [commonArea, ...packedFormats]): Generator<SelfTest> {
+  const formats = areas.filter(isPackedFormat);
+  yield* products(formats);
+  yield* routed(formats);
+  yield* takes(formats);
+  if (!areas.includes(commonArea)) return;
   yield* attention();
   yield* sampling();
   yield* elementwise();
@@ -75,18 +80,21 @@ const build = (
 
 // ── weights ──
 
-const formats = Object.keys(tiles) as PackedFormat[];
-
-/** Blocks as `encode` makes them. */
-function weightBytes(format: string, count: number, seed: number): Uint8Array {
-  const { blockSize, blockBytes, encode } = encodableFormat(format);
+/** Blocks as `encode` makes them, or any whose d is 1/16. */
+function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Array {
+  const { blockSize, blockBytes, encode } = blockFormat(format);
   const bytes = new Uint8Array((count / blockSize) * blockBytes);
-  encode(randomFloats(count, seed), bytes);
+  if (encode !== undefined || !isIntegerFormat(format)) {
+    encode?.(randomFloats(count, seed), bytes);
+    return bytes;
+  }
+  bytes.set(Uint8Array.from(randomWords(bytes.length, seed), (word) => word >>> 24));
+  for (let at = 0; at < bytes.length; at += blockBytes) writeD(format, bytes.subarray(at, at + blockBytes), -4);
   return bytes;
 }
 
 /** Panels that are full and one that is not; tokens that fill no tile. */
-function* products(): Generator<SelfTest> {
+function* products(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [N, maxTokens] = [24, 19];
   const T = { sym: 'T', max: maxTokens } as const;
   for (const format of formats) {
@@ -112,13 +120,19 @@ function* products(): Generator<SelfTest> {
         }
         return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
       });
-      yield programTest({ name: `quantized_dot ${format} ${numerics}`, program, weights: { weight }, runs });
+      yield programTest({
+        name: `quantized_dot ${format} ${numerics}`,
+        area: format,
+        program,
+        weights: { weight },
+        runs,
+      });
     }
   }
 }
 
 /** Experts of many tokens, of few, and of none. */
-function* routed(): Generator<SelfTest> {
+function* routed(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [E, N, maxTokens, chosen] = [4, 24, 19, 2];
   const T = { sym: 'T', max: maxTokens } as const;
   const ids = Int32Array.from({ length: maxTokens * chosen }, (_, i) => (i % 7 === 3 ? 2 : i % 2 === 0 ? 3 : 0));
@@ -150,11 +164,11 @@ function* routed(): Generator<SelfTest> {
       const inputs = { x: x.subarray(0, tokens * K), ids: ids.subarray(0, tokens * chosen) };
       return { inputs, dims: { T: tokens }, expected: { y } };
     });
-    yield programTest({ name: `routed_dot ${format} ${numerics}`, program, weights: { weight }, runs });
+    yield programTest({ name: `routed_dot ${format} ${numerics}`, area: format, program, weights: { weight }, runs });
   }
 }
 
-function* takes(): Generator<SelfTest> {
+function* takes(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [N, K] = [40, 256];
   const ids = Int32Array.of(0, 39, 17, -1, 40);
   for (const format of formats) {
@@ -172,7 +186,8 @@ function* takes(): Generator<SelfTest> {
     ];
     const program = build(parameters, (b, { ids, weight }) => ({ y: quantizedTake(b, weight, ids, { format }) }));
     const name = `quantized_take ${format}`;
-    yield programTest({ name, program, weights: { weight }, runs: [{ inputs: { ids }, expected: { y } }] });
+    const runs = [{ inputs: { ids }, expected: { y } }];
+    yield programTest({ name, area: format, program, weights: { weight }, runs });
   }
 }
 
