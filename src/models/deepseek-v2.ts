@@ -40,6 +40,13 @@ const queryRank: Setting<number | undefined> = {
   write: (value, keys) => value !== undefined && keys.set('attention.q_lora_rank', value),
 };
 
+/** The first of so many layers have no experts; it may be none. */
+const denseLayers: Setting<number> = {
+  gguf: (s) => s.number('leading_dense_block_count', 0),
+  huggingface: (s) => s.number('first_k_dense_replace', 0),
+  write: (value, keys) => keys.set('leading_dense_block_count', value),
+};
+
 /** What a head's queries and keys have that does not turn is said by Hugging Face, the whole of it by GGUF. */
 const keyDim: Setting<number> = {
   gguf: (s) => s.count('attention.key_length'),
@@ -89,7 +96,7 @@ const settings = {
   valueDim: count('attention.value_length', 'v_head_dim'),
   sizes: expertSizes,
   sharedExperts: count('expert_shared_count', 'n_shared_experts'),
-  denseLayers: number('leading_dense_block_count', 'first_k_dense_replace', 0),
+  denseLayers,
   weightsScale: number('expert_weights_scale', 'routed_scaling_factor', 1),
   groups,
   normEpsilon: rmsEpsilon,

@@ -129,7 +129,7 @@ CONFIGS = {
     ),
     # Matrices that fill no panel.
     "qwen3-moe": Qwen3MoeConfig(**SHAPE, **EXPERTS, head_dim=16, moe_intermediate_size=20, norm_topk_prob=True),
-    "olmoe": OlmoeConfig(**{**SHAPE, "intermediate_size": 24}, **EXPERTS),
+    "olmoe": OlmoeConfig(**{**SHAPE, "intermediate_size": 24, "num_key_value_heads": 4}, **EXPERTS),
     "gpt-oss": GptOssConfig(**GPT_OSS),
     "gpt-oss-mxfp4": GptOssConfig(**GPT_OSS),
     "deepseek-v2-lite": DeepseekV2Config(
