@@ -25,7 +25,7 @@ interface Shape {
   readonly pre: string;
 }
 
-const common = { normEpsilon: 1e-5, windowOf: () => undefined, experts: undefined } as const;
+const common = { normEpsilon: 1e-5, windowOf: () => undefined, experts: undefined, pooling: undefined } as const;
 
 export const shapes = {
   'llama-3.2-1b': {

@@ -1,5 +1,5 @@
 /**
- * Causal attention of every token of a step over the keys and values of its sequence, which lie in blocks of shared
+ * Attention, causal unless it says otherwise, of every token of a step over the keys and values of its sequence, which lie in blocks of shared
  * pools (Kwon et al., https://arxiv.org/abs/2309.06180): prefill, decode and both mixed.
  *
  * Keys are taken in partitions of fixed size at absolute positions; each has its own softmax, and they are merged in
@@ -21,6 +21,8 @@ export type PagedAttentionAttributes = {
   readonly partition: number;
   /** A token at position p sees keys above p - window. */
   readonly window?: number;
+  /** Tokens see those after them too: all keys of their sequence, which are in the pools when this step runs. */
+  readonly bidirectional?: true;
   /** Scores s become softCap * tanh(s / softCap). */
   readonly softCap?: number;
 };
@@ -114,14 +116,14 @@ function visible(
   { positions: keys, stored }: Partition,
   own: Value,
   positions: Value,
-  { partition, window }: PagedAttentionAttributes,
+  { partition, window, bidirectional }: PagedAttentionAttributes,
   tokens: Dim,
 ): Value {
   const shape = [tokens, partition];
   const perKey = (x: Value) => b.broadcast(x, shape, [1]);
   const perToken = (x: Value) => b.broadcast(x, shape, [0]);
-  const causal = b.compare('LE', perKey(keys), perToken(positions));
-  const seen = b.and(b.and(perToken(own), perKey(stored)), causal);
+  const inContext = b.and(perToken(own), perKey(stored));
+  const seen = bidirectional ? inContext : b.and(inContext, b.compare('LE', perKey(keys), perToken(positions)));
   if (window === undefined) return seen;
   const horizon = b.subtract(positions, b.full('i32', [tokens], window));
   return b.and(seen, b.compare('GT', perKey(keys), perToken(horizon)));
@@ -276,6 +278,7 @@ export function pagedAttention(
     partition = 256,
     window,
     softCap,
+    bidirectional,
     ...attributes
   }: Omit<PagedAttentionAttributes, 'partition'> & { readonly partition?: number },
 ): Value {
@@ -286,5 +289,6 @@ export function pagedAttention(
     partition,
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
+    ...(bidirectional && { bidirectional }),
   })[0];
 }

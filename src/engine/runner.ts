@@ -78,7 +78,8 @@ export class Runner implements AsyncDisposable {
   }
 
   async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
-    const executable = await this.#compile(['sample'], 'i8');
+    const first: Results = this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
+    const executable = await this.#compile(first, 'i8');
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
     const watched = (bytes: ByteSource): ByteSource => {
@@ -121,8 +122,8 @@ export class Runner implements AsyncDisposable {
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
-    this.#bound.set('sample i8', await this.#device.bind(executable, this.#weights, this.#state));
-    if (this.#numerics === 'fast') await this.#bind(['sample'], 'bf16');
+    this.#bound.set(`${first.join('+')} i8`, await this.#device.bind(executable, this.#weights, this.#state));
+    if (this.#numerics === 'fast') await this.#bind(first, 'bf16');
   }
 
   #compile(results: Results, numerics: DotNumerics): Promise<Executable> {
@@ -191,6 +192,14 @@ export class Runner implements AsyncDisposable {
     const { inputs, dims } = this.#fillStep([entry], () => Array.from({ length: entry.count }, (_, i) => i));
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
     return float32(results.get('logits'));
+  }
+
+  /** The embedding of one entry's sequence, as far as its tokens have been computed. */
+  async embed(entry: StepEntry, signal?: StopSignal): Promise<Float32Array> {
+    const bound = await this.#bind(['embedding'], this.#numericsOf([entry]));
+    const { inputs, dims } = this.#fillStep([entry], () => [0]);
+    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
+    return float32(results.get('embedding'));
   }
 
   /** `rowsOf(s)`: which tokens of entry s, counted from its first, have rows of logits. */

@@ -22,6 +22,10 @@ const companionNames = [
   'merges.txt',
 ];
 
+/** How sentence-transformers makes one vector of a text: part of the settings, under the name of its file. */
+const poolingFolder = '1_Pooling';
+const poolingName = `${poolingFolder}/config.json`;
+
 const singleName = 'model.safetensors';
 const indexName = 'model.safetensors.index.json';
 
@@ -33,7 +37,9 @@ export async function openHuggingFaceFolder(path: string): Promise<Checkpoint> {
   const folder = new Folder(path, await listFolder(path));
   try {
     if (!folder.names.has('config.json')) throw notAModel(folder);
-    const config = await readJsonObject(await folder.open('config.json'));
+    const metadata = new Map(Object.entries(await readJsonObject(await folder.open('config.json'))));
+    const pooling = await readPooling(folder);
+    if (pooling !== undefined) metadata.set(poolingName, pooling);
     const tensors = folder.names.has(indexName) ? await readShards(folder) : await readSingle(folder);
     const companions = new Map<string, ByteSource>();
     for (const name of companionNames) {
@@ -42,7 +48,7 @@ export async function openHuggingFaceFolder(path: string): Promise<Checkpoint> {
     return {
       kind: 'huggingface',
       path,
-      metadata: new Map(Object.entries(config)),
+      metadata,
       tensors,
       companions,
       [Symbol.asyncDispose]: () => folder.close(),
@@ -81,6 +87,11 @@ async function listFolder(path: string): Promise<ReadonlySet<string>> {
   } catch (error) {
     throw systemError(error, path);
   }
+}
+
+async function readPooling(folder: Folder) {
+  if (!folder.names.has(poolingFolder)) return undefined;
+  return readJsonObject(await folder.open(poolingName));
 }
 
 async function readSingle(folder: Folder): Promise<ReadonlyMap<string, StoredTensor>> {

@@ -318,8 +318,20 @@ export class Builder {
   }
   /** `table[N, ...]` with row `ids[i]` replaced by `rows[i, ...]`; ids out of range are dropped, later rows win. */
   put(table: Value, ids: Value, rows: Value): Value {
+    return this.#scatterRows(table, ids, rows, (_, _old, update) => [update]);
+  }
+  /** `table[N, ...]` with `rows[i, ...]` added to row `ids[i]`, one after another; ids out of range are dropped. */
+  accumulate(table: Value, ids: Value, rows: Value): Value {
+    return this.#scatterRows(table, ids, rows, (b, old, update) => [b.add(old, update)]);
+  }
+  #scatterRows(
+    table: Value,
+    ids: Value,
+    rows: Value,
+    combine: (b: Builder, old: Value, update: Value) => readonly Value[],
+  ): Value {
     const { element, shape } = asTensor(table.type);
-    const region = this.region([tensor(element), tensor(element)], (_, _old, update) => [update]);
+    const region = this.region([tensor(element), tensor(element)], combine);
     return this.#one(
       'scatter',
       [table, ids, rows],

@@ -1,6 +1,7 @@
 /** Every architecture, one row each, and the choice among them by what a checkpoint says it is. */
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
+import { bert } from './bert.ts';
 import { deepseekV2 } from './deepseek-v2.ts';
 import { gemma2 } from './gemma2.ts';
 import { gemma3 } from './gemma3.ts';
@@ -39,6 +40,7 @@ const architectures: readonly Architecture[] = [
   olmoe,
   gptOss,
   deepseekV2,
+  bert,
 ];
 
 /** @throws IngotError 'UnknownArchitecture' naming what was found and what is known, and whatever `open` throws. */

@@ -31,7 +31,7 @@ const usualNames: Names = {
 
 /** What paged attention is told; `scale` is 1 / sqrt(headDim) if absent. */
 type AttendOptions = {
-  readonly [Name in 'scale' | 'softCap' | 'window']?: PagedAttentionAttributes[Name] | undefined;
+  readonly [Name in 'scale' | 'softCap' | 'window' | 'bidirectional']?: PagedAttentionAttributes[Name] | undefined;
 };
 
 type AttentionOptions = HeadSizes &
@@ -141,7 +141,7 @@ export function attend(
   l: Scope,
   { heads, headDim }: Pick<HeadSizes, 'heads' | 'headDim'>,
   { q, k, v }: { readonly q: Value; readonly k: Value; readonly v: Value },
-  { window, softCap, scale = 1 / Math.sqrt(headDim) }: AttendOptions,
+  { scale = 1 / Math.sqrt(headDim), window, softCap, bidirectional }: AttendOptions,
 ): Value {
   const { b, T } = l;
   const sinks = l.optional(sinkLogits);
@@ -163,6 +163,7 @@ export function attend(
     blockSize: limits.blockSize,
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
+    ...(bidirectional && { bidirectional }),
   });
   return b.reshape(attended, [T, heads * headDim]);
 }

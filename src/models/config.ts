@@ -6,6 +6,7 @@
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import type { GgufDescription } from './model.ts';
+import { poolingSetting } from './pooling.ts';
 import { Settings } from './settings.ts';
 
 export interface Setting<T> {
@@ -202,6 +203,7 @@ export const decoderSizes = {
   heads,
   kvHeads: count('attention.head_count_kv', 'num_key_value_heads', heads),
   headDim,
+  pooling: poolingSetting,
 };
 
 export const rmsEpsilon = number('attention.layer_norm_rms_epsilon', 'rms_norm_eps');

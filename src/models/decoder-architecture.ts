@@ -4,12 +4,12 @@
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { type KnownValues, readConfig, type SettingTable, writeConfig } from './config.ts';
 import { buildDecoder, type Decoder, decoderRows } from './decoder.ts';
-import type { Architecture, GgufDescription, Model } from './model.ts';
+import type { Architecture, GgufDescription, Model, ModelResult } from './model.ts';
 import { Settings } from './settings.ts';
 import { takeTensors, type Weights } from './tensors.ts';
 
-/** What every configuration says. */
-type Sizes = Pick<Decoder, 'vocabularySize' | 'contextLength' | 'layers'>;
+/** What every configuration says; `pooling` where the model embeds texts. */
+type Sizes = Pick<Decoder, 'vocabularySize' | 'contextLength' | 'layers' | 'pooling'>;
 
 interface Description<Config> {
   /** GGUF's name. */
@@ -31,9 +31,9 @@ export function decoderArchitecture<Config extends Sizes>(
   { name, huggingface, known, llama2c, decoder }: Description<Config>,
 ): DecoderArchitecture<Config> {
   const whole = (config: Config): Decoder => {
-    const { vocabularySize, contextLength, layers } = config;
+    const { vocabularySize, contextLength, layers, pooling } = config;
     const gguf = () => writeConfig(name, settings, config);
-    return { architecture: name, vocabularySize, contextLength, layers, gguf, ...decoder(config) };
+    return { architecture: name, vocabularySize, contextLength, layers, pooling, gguf, ...decoder(config) };
   };
   const read = (checkpoint: Checkpoint) =>
     checkpoint.kind === 'llama2c' && llama2c !== undefined
@@ -50,7 +50,7 @@ export function decoderArchitecture<Config extends Sizes>(
 
 /** @throws IngotError 'InvalidFile', 'UnsupportedFile': see `takeTensors`. */
 function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
-  const { architecture, vocabularySize, contextLength, layers } = decoder;
+  const { architecture, vocabularySize, contextLength, layers, head, pooling, bidirectional = false } = decoder;
   const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
   let parameterCount = 0;
   for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
@@ -59,11 +59,17 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     for (const [heads, dimensions] of Object.values(decoder.layer(layer).pools))
       kvElementsPerToken += heads * dimensions;
   }
+  const results: readonly ModelResult[] = [
+    ...(head === undefined ? [] : (['sample', 'logits'] as const)),
+    ...(pooling === undefined ? [] : (['embedding'] as const)),
+  ];
   return {
     architecture,
     vocabularySize,
     contextLength,
     layers,
+    results,
+    wholeSequences: bidirectional || (pooling !== undefined && pooling !== 'last'),
     kvElementsPerToken,
     parameterCount,
     weights,

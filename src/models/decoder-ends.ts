@@ -18,8 +18,9 @@ export function tokenEmbedding(huggingface: string, { vocabularySize, hiddenSize
 export function positionEmbedding(
   huggingface: string,
   { contextLength, hiddenSize }: { readonly contextLength: number; readonly hiddenSize: number },
+  view?: View,
 ): Block {
-  const rows = [row('position_embd.weight', huggingface, [contextLength, hiddenSize])];
+  const rows = [row('position_embd.weight', huggingface, [contextLength, hiddenSize], { view })];
   return block('positions', [], rows, (l, x) => l.b.add(x, l.take('position_embd.weight', l.value('positions'))));
 }
 

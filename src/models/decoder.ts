@@ -8,7 +8,8 @@ import { type Builder, ProgramBuilder } from '../ir/build.ts';
 import type { Parameter, Program, Value } from '../ir/program.ts';
 import { formatType, tensor } from '../ir/types.ts';
 import type { Block } from './block.ts';
-import type { BuildOptions, GgufDescription } from './model.ts';
+import type { BuildOptions, GgufDescription, Pooling } from './model.ts';
+import { embedSequences } from './pooling.ts';
 import { Scope } from './scope.ts';
 import type { TensorRow, Weights } from './tensors.ts';
 
@@ -25,10 +26,14 @@ export interface Decoder {
   layer(layer: number): Block;
   /** 'model.layers' if absent. */
   readonly huggingfaceLayers?: string;
-  /** Behind the last layer, of any rows. */
-  readonly norm: Block;
-  /** [R, vocabulary] of normalized rows. */
-  readonly head: Block;
+  /** Behind the last layer, of any rows; absent where layers end with a norm. */
+  readonly norm?: Block;
+  /** [R, vocabulary] of normalized rows; absent in encoders, which generate nothing. */
+  readonly head?: Block;
+  /** Tokens see those after them too. */
+  readonly bidirectional?: boolean;
+  /** Of models that embed texts. */
+  readonly pooling?: Pooling | undefined;
   /** The keys of a GGUF file of it. */
   gguf(): Pick<GgufDescription, 'metadata' | 'floats'>;
 }
@@ -36,7 +41,7 @@ export interface Decoder {
 /** All rows under whole names. Lazy: the number of layers is what a file says, and only its tensors prove it. */
 export function* decoderRows(decoder: Decoder): Generator<TensorRow, void, undefined> {
   const { embedding, norm, head, layers, huggingfaceLayers = 'model.layers' } = decoder;
-  yield* [embedding, norm, head].flatMap(({ rows }) => rows);
+  for (const block of [embedding, norm, head]) yield* block?.rows ?? [];
   const shared = new Set<string>();
   for (let layer = 0; layer < layers; layer++) {
     for (const entry of decoder.layer(layer).rows) {
@@ -108,8 +113,12 @@ function step(
     });
     x = out;
   }
-  const rows = decoder.norm.build(main, b.take(x, values.logitRows));
-  const logits = decoder.head.build(main, rows);
+  const normed = (rows: Value) => decoder.norm?.build(main, rows) ?? rows;
+  if (decoder.pooling !== undefined && options.results.includes('embedding')) {
+    results.embedding = embedSequences(main, decoder.pooling, x, normed);
+  }
+  if (decoder.head === undefined || !options.results.some((result) => result !== 'embedding')) return results;
+  const logits = decoder.head.build(main, normed(b.take(x, values.logitRows)));
   if (options.results.includes('logits')) results.logits = logits;
   if (!options.results.includes('sample')) return results;
   const { ids, logprobs, counts } = sample(b, logits, values);

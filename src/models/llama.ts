@@ -87,5 +87,6 @@ function readLlama2c(s: Settings): LlamaConfig {
     rope: { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } },
     windowOf: () => undefined,
     experts: undefined,
+    pooling: undefined,
   };
 }

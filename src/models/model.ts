@@ -10,13 +10,20 @@ import type { Program } from '../ir/program.ts';
 
 export type KvElement = 'f32' | 'f16' | 'bf16';
 
+/**
+ * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
+ * 'logits': `logits` f32[R, V].
+ * 'embedding': `embedding` f32[S, H], one vector of length 1 for the tokens of each sequence in this step.
+ */
+export type ModelResult = 'sample' | 'logits' | 'embedding';
+
+/** What of a sequence its embedding is made of: its first token, all in equal parts, its last one. */
+export type Pooling = 'cls' | 'mean' | 'last';
+
 export interface BuildOptions {
   readonly limits: StepLimits;
-  /**
-   * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
-   * 'logits': `logits` f32[R, V]. Without 'sample' the program has no sampling inputs.
-   */
-  readonly results: readonly ('sample' | 'logits')[];
+  /** Of those that the model has. Without 'sample' the program has no sampling inputs. */
+  readonly results: readonly ModelResult[];
   /** Element type of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, dimensions]. */
   readonly kv: KvElement;
   readonly numerics: DotNumerics;
@@ -29,6 +36,10 @@ export interface Model {
   /** Longest context that the model was made for, in tokens. */
   readonly contextLength: number;
   readonly layers: number;
+  /** What a program of it can compute. */
+  readonly results: readonly ModelResult[];
+  /** All tokens of a sequence must be in one step: they see each other, or its embedding is made of all of them. */
+  readonly wholeSequences: boolean;
   /** What the KV pools of all layers keep of one token. */
   readonly kvElementsPerToken: number;
   readonly parameterCount: number;

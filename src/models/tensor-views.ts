@@ -1,5 +1,5 @@
 /** Stored tensors seen as others, made when they are read: what lies between Hugging Face's tensors and GGUF's. */
-import { type ByteSource, checkRange, joinBytes } from '../base/bytes.ts';
+import { type ByteSource, checkRange, joinBytes, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import type { StoredTensor } from '../formats/checkpoint.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
@@ -69,6 +69,17 @@ export function reorderRows(stored: StoredTensor, [a, b, run]: readonly [number,
  */
 export function interleaveHeads(headDim: number): (stored: StoredTensor) => StoredTensor {
   return (stored) => reorderRows(stored, [2, headDim / 2, 1]);
+}
+
+/** Without its first rows. */
+export function skipRows(skipped: number): (stored: StoredTensor) => StoredTensor {
+  return (stored) => {
+    const [rows, ...rest] = stored.shape;
+    if (skipped === 0 || rows === undefined || rows < skipped) return stored;
+    const start = skipped * (stored.bytes.length / rows);
+    const bytes = sliceBytes(stored.bytes, start, stored.bytes.length - start);
+    return { ...stored, shape: [rows - skipped, ...rest], bytes };
+  };
 }
 
 /** The weight of a norm that is stored less one, in f32. */

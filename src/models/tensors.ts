@@ -60,9 +60,9 @@ export function linearRows(
   ];
 }
 
-/** Tensors that files carry and nobody needs: frequencies, and masks that are the same in every model. */
+/** Tensors that files carry and nobody needs: frequencies, masks that are the same in every model, BERT's classifier. */
 const idle =
-  /rotary_emb\.inv_freq$|attn_rot_embd|\bh\.\d+\.attn\.(masked_)?bias$|attention\.(masked_)?bias$|embeddings\.position_ids$/;
+  /rotary_emb\.inv_freq$|attn_rot_embd|\bh\.\d+\.attn\.(masked_)?bias$|attention\.(masked_)?bias$|embeddings\.position_ids$|^(bert\.|roberta\.)?pooler\.dense\.(weight|bias)$/;
 
 /**
  * The model's tensors by GGUF name.

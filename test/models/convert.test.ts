@@ -20,8 +20,9 @@ import type { Model } from '../../src/models/model.ts';
 import { exportTokenizer } from '../../src/tokenizer/gguf-export.ts';
 import { loadTokenizer, type TokenizerSource } from '../../src/tokenizer/load.ts';
 import { readSentencePieceFile } from '../../src/tokenizer/sentencepiece-file.ts';
-import { dataPath, fixtures, skipWithoutData, testData } from '../fixtures.ts';
+import { dataPath, skipWithoutData, testData } from '../fixtures.ts';
 import { bytesOf, folderWith, ingot } from '../unit/formats-support.ts';
+import { modelFolder, modelNames } from './golden.ts';
 
 const skip = testData === undefined ? skipWithoutData : false;
 const stories = dataPath('models', 'stories260K', 'stories260K.bin');
@@ -102,15 +103,14 @@ const unsayable: Readonly<Record<string, RegExp>> = {
 
 for (const [name, why] of Object.entries(unsayable)) {
   test(`${name}: what GGUF's keys cannot say is refused`, async () => {
-    await using checkpoint = await openCheckpoint(join(fixtures('models'), name));
+    await using checkpoint = await openCheckpoint(modelFolder(name));
     assert.throws(() => openModel(checkpoint).toGguf(), ingot('UnsupportedFile', why));
   });
 }
 
-const entries = await readdir(fixtures('models'), { withFileTypes: true });
-for (const { name } of entries.filter((entry) => entry.isDirectory() && !(entry.name in unsayable))) {
+for (const name of modelNames.filter((name) => !(name in unsayable))) {
   test(`${name}: the folder as GGUF is the same model`, async () => {
-    await using before = await openCheckpoint(join(fixtures('models'), name));
+    await using before = await openCheckpoint(modelFolder(name));
     const model = openModel(before);
     const contents = exportGguf(before, model, { name, tokenizer: new Map() });
     const after = await readGguf(memoryBytes(await bytesOf(layoutGguf(contents))));
@@ -194,8 +194,8 @@ test('what cannot be converted leaves nothing behind', { skip }, async () => {
   await writeFile(path('cut.bin'), whole.subarray(0, 900_000));
   const bytes = await readFile(tokenizer);
   await writeFile(path('short.tok'), bytes.subarray(0, 3000));
-  await copyFile(join(fixtures('models'), 'llama', 'config.json'), path('config.json'));
-  await copyFile(join(fixtures('models'), 'llama', 'model.safetensors'), path('model.safetensors'));
+  await copyFile(join(modelFolder('llama'), 'config.json'), path('config.json'));
+  await copyFile(join(modelFolder('llama'), 'model.safetensors'), path('model.safetensors'));
   await copyFile(stories, path('in.bin'));
   await symlink(path('in.bin'), path('link.gguf'));
   const files = (await readdir(folder.path)).sort();

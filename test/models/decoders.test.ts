@@ -1,7 +1,5 @@
 /** Logits of every decoder against those of Hugging Face transformers (goldens.py), and the same bits however the prompt is cut. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { StepLimits } from '../../src/composites/step.ts';
 import type { DeviceBuffer, Ticket } from '../../src/devices/device.ts';
@@ -11,11 +9,9 @@ import { greedy } from '../../src/engine/sampling.ts';
 import type { Sequence, StepEntry } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
-import { decodeElements } from '../../src/numerics/host-array.ts';
 import { devices } from '../conformance/devices.ts';
-import { fixtures } from '../fixtures.ts';
+import { golden, modelFolder, modelNames } from './golden.ts';
 
-const folder = fixtures('models');
 const limits: StepLimits = {
   maxTokens: 40,
   maxSequences: 2,
@@ -25,17 +21,6 @@ const limits: StepLimits = {
   blocksPerSequence: 3,
   maxBias: 8,
 };
-
-async function golden(name: string) {
-  await using file = await openCheckpoint(join(folder, name, 'golden.safetensors'));
-  const read = async (tensor: string) => {
-    const stored = file.tensors.get(tensor);
-    assert.ok(stored !== undefined, `${name} has no golden ${tensor}`);
-    return stored.bytes.read(0, stored.bytes.length);
-  };
-  const ids = Array.from(decodeElements('i32', await read('ids')) as Int32Array);
-  return { ids, logits: decodeElements('f32', await read('logits')) as Float32Array };
-}
 
 /** Logits of all tokens, computed in pieces of the given sizes. */
 async function logitsOf(runner: Runner, ids: readonly number[], pieces: readonly number[]): Promise<Float32Array> {
@@ -60,12 +45,11 @@ function argMax(row: Float32Array): number {
   return row.reduce((best, value, i) => (value > row[best] ? i : best), 0);
 }
 
-const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
 for (const [on, create] of Object.entries(devices)) {
-  for (const { name } of names) {
+  for (const name of modelNames) {
     test(`${name} on ${on}: logits as transformers computes them; prompt at once, in chunks, token by token: the same bits`, async () => {
       const { ids, logits: expected } = await golden(name);
-      await using checkpoint = await openCheckpoint(join(folder, name));
+      await using checkpoint = await openCheckpoint(modelFolder(name));
       const model = openModel(checkpoint);
       await using device = create();
       await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
@@ -95,7 +79,7 @@ for (const [on, create] of Object.entries(devices)) {
   for (const name of ['qwen3', 'qwen3-moe', 'gpt-oss', 'deepseek-v2-lite']) {
     test(`${name} on ${on}: a sequence has the same bits alone and beside another that is at another place`, async () => {
       const { ids } = await golden(name);
-      await using checkpoint = await openCheckpoint(join(folder, name));
+      await using checkpoint = await openCheckpoint(modelFolder(name));
       const model = openModel(checkpoint);
       await using device = create();
       await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
@@ -139,7 +123,7 @@ for (const [on, create] of Object.entries(devices)) {
   }
 
   test(`${on}: a negative token stands for what a row of the step before sampled`, async () => {
-    await using checkpoint = await openCheckpoint(join(folder, 'llama'));
+    await using checkpoint = await openCheckpoint(modelFolder('llama'));
     const model = openModel(checkpoint);
     await using device = create();
     const executable = await device.compile(model.build({ limits, results: ['sample'], kv: 'f32', numerics: 'f32' }));

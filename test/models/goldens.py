@@ -1,20 +1,23 @@
 """Makes the golden logits of the model tests with Hugging Face transformers, on tiny random configurations.
 
-Run: python test/models/goldens.py (needs torch, transformers, safetensors). Each folder of test/models/fixtures gets
-config.json, model.safetensors (or shards) and golden.safetensors: `ids` [N], `logits` [N, vocabulary] in f32.
+Run: python test/models/goldens.py [NAME...] (needs torch, transformers, safetensors). Each folder of test/models/fixtures gets
+config.json, model.safetensors (or shards) and golden.safetensors: `ids` [N], `logits` [N, vocabulary] in f32. Models that
+embed texts have `embedding` [hidden] instead, and say how it is made as sentence-transformers does.
 
 Weights are far from zero and norms far from one, so that a swapped gate, a missed norm or bias, or a wrong rope,
 window or scaling moves the logits by much more than the tolerance.
 """
 
+import json
+import sys
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM
-from transformers import DeepseekV2Config, Gemma2Config, Gemma3TextConfig, GPT2Config, GPTNeoXConfig, GptOssConfig
-from transformers import GraniteConfig, LlamaConfig, MistralConfig, MixtralConfig, Olmo2Config, OlmoeConfig, Phi3Config
-from transformers import Qwen2Config, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig
+from transformers import AutoModel, AutoModelForCausalLM, BertConfig, DeepseekV2Config, Gemma2Config, Gemma3TextConfig
+from transformers import GPT2Config, GPTNeoXConfig, GptOssConfig, GraniteConfig, LlamaConfig, MistralConfig, MixtralConfig
+from transformers import Olmo2Config, OlmoeConfig, Phi3Config, Qwen2Config, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig
+from transformers import RobertaConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOKENS = 40
@@ -56,6 +59,16 @@ LATENT = dict(
     moe_intermediate_size=16,
     routed_scaling_factor=1.5,
 )
+MSCALE = {
+    "rope_type": "yarn",
+    "rope_theta": 1000.0,
+    "factor": 4.0,
+    "beta_fast": 8.0,
+    "beta_slow": 1.0,
+    "mscale": 0.707,
+    "mscale_all_dim": 0.707,
+    "original_max_position_embeddings": 32,
+}
 GPT_OSS = dict(
     **{**SHAPE, "intermediate_size": 64},
     head_dim=16,
@@ -98,7 +111,11 @@ CONFIGS = {
     "phi3": Phi3Config(**SHAPE, sliding_window=11, partial_rotary_factor=0.5),
     # 40 tokens are more than the original context, and the other model's are not: both sets of factors.
     "phi3-long": Phi3Config(**SHAPE, original_max_position_embeddings=32, rope_scaling=LONGROPE),
-    "phi3-short": Phi3Config(**SHAPE, original_max_position_embeddings=64, rope_scaling=LONGROPE),
+    "phi3-short": Phi3Config(
+        **{**SHAPE, "max_position_embeddings": 600},
+        original_max_position_embeddings=300,
+        rope_scaling=LONGROPE,
+    ),
     # A head size that the GGUF keys imply, and one that they cannot say.
     "gemma2": Gemma2Config(**SHAPE, head_dim=16, sliding_window=9, query_pre_attn_scalar=16, **CAPS),
     "gemma2-scale": Gemma2Config(**SHAPE, head_dim=16, sliding_window=9, query_pre_attn_scalar=40, **CAPS),
@@ -123,36 +140,36 @@ CONFIGS = {
     "gpt2": GPT2Config(vocab_size=96, n_positions=64, n_embd=32, n_layer=2, n_head=4, n_inner=48, **TOKENS_OF),
     "gpt-neox": GPTNeoXConfig(**WIDE, rotary_pct=0.5, use_parallel_residual=True),
     "gpt-neox-sequential": GPTNeoXConfig(**WIDE, rotary_pct=1.0, use_parallel_residual=False),
+}
+BERT = {**WIDE, "num_hidden_layers": 2, "type_vocab_size": 2}
+EMBEDDERS = {
+    "bert-mean": (BertConfig(**BERT), "mean_tokens"),
+    "bert-cls": (BertConfig(**BERT), "cls_token"),
+    # The first position is behind the id of padding.
+    "roberta": (RobertaConfig(**{**BERT, "max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 0}), "mean_tokens"),
+    "qwen3-embedding": (Qwen3Config(**SHAPE, head_dim=16), "lasttoken"),
+}
+MIXTURES = {
     "mixtral": MixtralConfig(**SHAPE, num_local_experts=5, num_experts_per_tok=2, rope_theta=1000.0),
     "qwen2-moe": Qwen2MoeConfig(
         **SHAPE, **EXPERTS, moe_intermediate_size=24, shared_expert_intermediate_size=40, norm_topk_prob=False
     ),
     # Matrices that fill no panel.
     "qwen3-moe": Qwen3MoeConfig(**SHAPE, **EXPERTS, head_dim=16, moe_intermediate_size=20, norm_topk_prob=True),
-    "olmoe": OlmoeConfig(**{**SHAPE, "intermediate_size": 24, "num_key_value_heads": 4}, **EXPERTS),
+    "olmoe": OlmoeConfig(**{**SHAPE, "intermediate_size": 24, "num_key_value_heads": 4}, **EXPERTS, rope_theta=500.0),
     "gpt-oss": GptOssConfig(**GPT_OSS),
-    "gpt-oss-mxfp4": GptOssConfig(**GPT_OSS),
-    "deepseek-v2-lite": DeepseekV2Config(
-        **LATENT,
-        q_lora_rank=None,
-        rope_parameters={
-            "rope_type": "yarn",
-            "rope_theta": 1000.0,
-            "factor": 4.0,
-            "beta_fast": 8.0,
-            "beta_slow": 1.0,
-            "mscale": 0.707,
-            "mscale_all_dim": 0.707,
-            "original_max_position_embeddings": 32,
-        },
-    ),
+    # llama.cpp rounds the range of YaRN's ramp to whole dimensions: without YaRN it computes the same.
+    "gpt-oss-mxfp4": GptOssConfig(**{**GPT_OSS, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}),
+    "deepseek-v2-lite": DeepseekV2Config(**LATENT, q_lora_rank=None, rope_parameters=MSCALE),
     "deepseek-v2": DeepseekV2Config(
         **LATENT, q_lora_rank=20, topk_method="group_limited_greedy", n_group=3, topk_group=2
     ),
+    # llama.cpp takes none of those two: the Lite model it knows by its 27 layers, and groups it ranks otherwise.
+    "deepseek-v2-yarn": DeepseekV2Config(**LATENT, q_lora_rank=20, rope_parameters=MSCALE),
 }
 SHARDED = {"qwen2"}
 # Saved in bf16, which the goldens see too: smaller files, and another format.
-HALVED = {"gemma3", "gpt-neox", "phi3-short"}
+HALVED = {"gemma3", "gpt-neox", "phi3-short", "bert-cls", "roberta", "qwen3-embedding", "deepseek-v2-yarn"}
 
 
 FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
@@ -212,26 +229,52 @@ def replace_experts(folder: Path, packed: dict[str, torch.Tensor]) -> None:
     save_file({**kept, **packed}, folder / "model.safetensors", metadata={"format": "pt"})
 
 
+def pool(hidden: torch.Tensor, mode: str) -> torch.Tensor:
+    pooled = {"mean_tokens": hidden.mean(0), "cls_token": hidden[0], "lasttoken": hidden[-1]}[mode]
+    return torch.nn.functional.normalize(pooled, dim=0)
+
+
 def main() -> None:
-    for seed, (name, config) in enumerate(CONFIGS.items()):
-        config.attn_implementation = "eager"
-        model = AutoModelForCausalLM.from_config(config, attn_implementation="eager").float().eval()
+    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS, *MIXTURES]
+    configs = [(name, config, None) for name, config in CONFIGS.items()]
+    configs += [(name, config, mode) for name, (config, mode) in EMBEDDERS.items()]
+    mixtures = [(name, config, None) for name, config in MIXTURES.items()]
+    for seed, (name, config, mode) in [*enumerate(configs), *enumerate(mixtures, len(CONFIGS))]:
+        if name not in wanted:
+            continue
+        make = AutoModelForCausalLM if mode is None else AutoModel
+        model = make.from_config(config, attn_implementation="eager").float().eval()
         randomize(model, seed, name in HALVED)
         packed = pack_experts(model) if name.endswith("mxfp4") else {}
         ids = torch.randint(3, config.vocab_size, (TOKENS,), generator=torch.Generator().manual_seed(100 + seed))
-        with torch.no_grad():
-            logits = model(ids[None]).logits[0].float()
         folder = FIXTURES / name
         folder.mkdir(parents=True, exist_ok=True)
+        with torch.no_grad():
+            if mode is None:
+                results = {"logits": model(ids[None]).logits[0].float().contiguous()}
+                top2 = results["logits"].topk(2).values
+                print(f"{name}: smallest margin {(top2[:, 0] - top2[:, 1]).min():.4f}")
+            else:
+                results = {"embedding": pool(model(ids[None]).last_hidden_state[0], mode).float()}
+        save_file({"ids": ids.int(), **results}, folder / "golden.safetensors")
         if name in HALVED:
             model = model.bfloat16()
         model.save_pretrained(folder, max_shard_size="40KB" if name in SHARDED else "1GB")
         if packed:
             replace_experts(folder, packed)
         (folder / "generation_config.json").unlink(missing_ok=True)
-        save_file({"ids": ids.int(), "logits": logits.contiguous()}, folder / "golden.safetensors")
-        top2 = logits.topk(2).values
-        print(f"{name}: |logits| <= {logits.abs().max():.2f}, smallest margin {(top2[:, 0] - top2[:, 1]).min():.4f}")
+        if mode is not None:
+            save_mode(folder, mode)
+
+
+def save_mode(folder: Path, mode: str) -> None:
+    (folder / "1_Pooling").mkdir(exist_ok=True)
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({f"pooling_mode_{mode}": True}, indent=2) + "\n")
+    config = json.loads((folder / "config.json").read_text())
+    # As the published folders say, although they hold no head.
+    if config["model_type"] == "qwen3":
+        config["architectures"] = ["Qwen3ForCausalLM"]
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ interface Case {
   readonly pool: 'f32' | 'f16' | 'bf16';
   readonly window?: number;
   readonly softCap?: number;
+  readonly bidirectional?: true;
   readonly sinks?: boolean;
 }
 
@@ -34,7 +35,8 @@ const cases: readonly Case[] = [
 
 const scale = 0.4;
 
-function compileCase({ heads, kvHeads, keyDim, valueDim, blockSize, partition, pool, window, softCap, sinks }: Case) {
+function compileCase({ heads, kvHeads, keyDim, valueDim, pool, sinks, ...options }: Case) {
+  const { blockSize } = options;
   return compile(
     {
       q: tensor('f32', [T, heads, keyDim]),
@@ -50,7 +52,7 @@ function compileCase({ heads, kvHeads, keyDim, valueDim, blockSize, partition, p
       y: pagedAttention(
         b,
         { ...values, kPool: k, vPool: v, sinks: sinks ? values.sinks : undefined },
-        { scale, blockSize, partition, window, softCap },
+        { scale, ...options },
       ),
     }),
   );
@@ -87,15 +89,15 @@ function queryOf(c: Case, world: World, { s, p }: Token): number[] {
   return world.q[s].slice(p * width, (p + 1) * width);
 }
 
-/** Straight from the definition, in f64. */
-function attention(c: Case, world: World, token: Token): number[] {
+/** Straight from the definition, in f64; `seen`: keys 0.. that the token may see. */
+function attention(c: Case, world: World, token: Token, seen = token.p + 1): number[] {
   const q = queryOf(c, world, token);
   const out: number[] = [];
   for (let h = 0; h < c.heads; h++) {
     const kv = Math.floor(h / (c.heads / c.kvHeads));
     const scores: number[] = [];
     const rows: number[] = [];
-    for (let key = 0; key <= token.p; key++) {
+    for (let key = 0; key < seen; key++) {
       const block = world.table[token.s][Math.floor(key / c.blockSize)];
       if (block < 0 || (c.window !== undefined && key <= token.p - c.window)) continue;
       const row = (block * c.blockSize + (key % c.blockSize)) * c.kvHeads + kv;
@@ -157,6 +159,19 @@ test('paged attention agrees with its definition: groups, windows, soft caps, si
         assertClose(actual[at], attention(c, world, token), 3e-6, `case ${i}, token ${token.s}@${token.p}, element`);
       });
     }
+  }
+});
+
+test('bidirectional attention sees what comes after a token in its sequence, and nothing of others', async () => {
+  const sizes = { heads: 4, kvHeads: 2, keyDim: 4, valueDim: 4, blockSize: 4, partition: 8, pool: 'f32' } as const;
+  for (const c of [{ ...sizes, bidirectional: true } as const, { ...sizes, bidirectional: true, window: 5 } as const]) {
+    const world = makeWorld(c, lengths, 3);
+    const tokens = [2, 0, 1].flatMap((s) => prompt(s, 0, lengths[s]));
+    const actual = await step(await compileCase(c), c, world, tokens);
+    tokens.forEach((token, at) => {
+      const expected = attention(c, world, token, lengths[token.s]);
+      assertClose(actual[at], expected, 3e-6, `token ${token.s}@${token.p}, element`);
+    });
   }
 });
 

@@ -31,6 +31,7 @@ interface Case {
   readonly pool: PoolElement;
   readonly window?: number;
   readonly softCap?: number;
+  readonly bidirectional?: true;
   readonly sinks?: boolean;
   /** Longest context of the table, in blocks. */
   readonly columns?: number;
@@ -47,6 +48,8 @@ const cases: readonly Case[] = [
   { ...base, heads: 4, kvHeads: 2, keyDim: 16, valueDim: 16, pool: 'bf16', partition: 256, window: 100, softCap: 8 },
   { ...base, heads: 6, kvHeads: 2, keyDim: 16, valueDim: 16, pool: 'f32', blockSize: 32, partition: 64, sinks: true },
   { ...base, heads: 68, kvHeads: 1, keyDim: 8, valueDim: 8, pool: 'f32' },
+  { ...base, heads: 4, kvHeads: 2, keyDim: 256, valueDim: 256, pool: 'bf16', window: 40, softCap: 50 },
+  { ...base, heads: 4, kvHeads: 4, keyDim: 32, valueDim: 32, pool: 'f32', bidirectional: true },
 ];
 
 const scale = 0.3;
@@ -55,7 +58,8 @@ const S = { sym: 'S', max: 6 } as const;
 const blocks = 40;
 
 function programOf(c: Case) {
-  const { heads, kvHeads, keyDim, valueDim, blockSize, partition, pool, window, softCap, sinks, columns = 12 } = c;
+  const { heads, kvHeads, keyDim, valueDim, blockSize, pool, sinks, columns = 12 } = c;
+  const { partition, window, softCap, bidirectional } = c;
   const slots = blocks * blockSize;
   const parameters = [
     { name: 'q', type: tensor('f32', [T, heads, keyDim]) },
@@ -74,7 +78,7 @@ function programOf(c: Case) {
       y: pagedAttention(
         b,
         { ...operands, ...(sinks && { sinks: values.sinks }) },
-        { scale, blockSize, partition, window, softCap },
+        { scale, blockSize, partition, window, softCap, bidirectional },
       ),
     };
   });

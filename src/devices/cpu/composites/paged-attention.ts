@@ -33,12 +33,13 @@ function attentionShape({ attributes, operands, results }: OpOf<'composite'>): A
   const columns = blockTable.shape[1];
   if (floats.some(({ element }) => element !== 'f32') || typeof columns !== 'number') return undefined;
   if (keys === undefined || values === undefined) return undefined;
-  const { blockSize, partition, scale, window, softCap } = options;
+  const { blockSize, partition, scale, window, softCap, bidirectional } = options;
   const shape: AttentionShape = {
     ...{ tokens, sequences: ctxLen.shape[0], heads: maxDim(heads), kvHeads, keyDim: maxDim(keyDim), valueDim },
     ...{ keys: keys satisfies PoolElement, values, blocks: slots / blockSize, blockSize, columns, partition, scale },
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
+    ...(bidirectional && { bidirectional }),
     sinks: sinks !== undefined,
   };
   return isSupported(shape) ? shape : undefined;

@@ -23,6 +23,7 @@ export interface AttentionShape {
   readonly scale: number;
   readonly window?: number;
   readonly softCap?: number;
+  readonly bidirectional?: true;
   readonly sinks: boolean;
 }
 

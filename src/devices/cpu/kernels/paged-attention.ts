@@ -195,7 +195,7 @@ class Attention {
 
   /** The block that begins at `start`, of `most` tokens or fewer. */
   #block(w: Writer, start: Register, most: Register): Block {
-    const { columns, blockSize, partition, window, sequences } = this.#shape;
+    const { columns, blockSize, partition, window, sequences, bidirectional } = this.#shape;
     const [positions, owners] = [w.buffer('positions'), w.buffer('sequence')];
     const owner = w.signed(at(owners, 0, start, 4));
     const lowest = w.signed(at(positions, 0, start, 4));
@@ -219,6 +219,7 @@ class Attention {
     w.bound(length, 'min', columns * blockSize);
     w.when(owner, 'l', 0, () => w.set(length, 0));
     w.change('add', last, 1);
+    if (bidirectional) w.set(last, length);
     w.bound(last, 'min', length);
     const first = w.value(0);
     if (window !== undefined) {
@@ -309,7 +310,7 @@ class Attention {
 
   /** Queries of the unit one after another, zeros where rows fill up; and what each token sees. */
   #loadQueries(w: Writer, unit: Unit): void {
-    const { heads, keyDim, window } = this.#shape;
+    const { heads, keyDim, window, bidirectional } = this.#shape;
     const { m } = w;
     const code = laneCode(m, 8);
     const { queries, seen } = this.#frame;
@@ -332,7 +333,7 @@ class Attention {
         w.set(first, w.difference(position, window - 1));
         w.bound(first, 'max', 0);
       }
-      const last = w.sum(position, 1);
+      const last = bidirectional ? w.value(unit.block.last) : w.sum(position, 1);
       w.bound(last, 'min', unit.block.last);
       m.emit('mov', at(place), q(first));
       m.emit('mov', at(place, 8), q(last));

@@ -1,0 +1,31 @@
+/** The folders of fixtures that are models, and what transformers computed of them (goldens.py). */
+import { existsSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { decodeElements } from '../../src/numerics/host-array.ts';
+import { fixtures } from '../fixtures.ts';
+
+const folder = fixtures('models');
+
+const names = readdirSync(folder, { withFileTypes: true })
+  .filter((entry) => entry.isDirectory())
+  .map(({ name }) => name);
+const embeds = (name: string) => existsSync(join(folder, name, '1_Pooling'));
+
+/** Those that generate, and those that embed texts. */
+export const modelNames: readonly string[] = names.filter((name) => !embeds(name));
+export const embedderNames: readonly string[] = names.filter(embeds);
+
+export const modelFolder = (name: string): string => join(folder, name);
+
+/** `ids` of a text, `logits` [ids, vocabulary] after each, or its `embedding`. */
+export async function golden(name: string) {
+  await using file = await openCheckpoint(join(folder, name, 'golden.safetensors'));
+  const read = async (tensor: string) => {
+    const stored = file.tensors.get(tensor);
+    return stored === undefined ? new Uint8Array() : stored.bytes.read(0, stored.bytes.length);
+  };
+  const floats = async (tensor: string) => decodeElements('f32', await read(tensor)) as Float32Array;
+  const ids = Array.from(decodeElements('i32', await read('ids')) as Int32Array);
+  return { ids, logits: await floats('logits'), embedding: await floats('embedding') };
+}
