@@ -49,7 +49,12 @@ const denseLayers: Setting<number> = {
 
 /** What a head's queries and keys have that does not turn is said by Hugging Face, the whole of it by GGUF. */
 const keyDim: Setting<number> = {
-  gguf: (s) => s.count('attention.key_length'),
+  gguf(s) {
+    const absorbed = 'attention.key_length_mla';
+    return s.has(absorbed)
+      ? s.unsupported(absorbed, 'files that have attn_kv_b whole')
+      : s.count('attention.key_length');
+  },
   huggingface: (s) => s.count('qk_nope_head_dim') + s.count('qk_rope_head_dim'),
   write: (value, keys) => keys.set('attention.key_length', value),
 };
