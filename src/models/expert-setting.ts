@@ -75,8 +75,12 @@ function missing(): never {
   throw new IngotError('InvalidFile', 'the model has no setting that says how many experts it has');
 }
 
+/** Routers compare all scores of a token with each other. */
+const mostExperts = 4096;
+
 function checked(s: Settings, sizes: ExpertSizes): ExpertSizes {
-  if (sizes.chosen <= sizes.experts) return sizes;
-  const message = `the model's settings choose ${sizes.chosen} of ${sizes.experts} experts`;
+  const { chosen, experts } = sizes;
+  if (chosen <= experts && experts <= mostExperts) return sizes;
+  const message = `the model's settings choose ${chosen} of ${experts} experts, of which there may be ${mostExperts}`;
   throw new IngotError('InvalidFile', message, { path: s.path });
 }

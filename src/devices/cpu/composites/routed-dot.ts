@@ -4,7 +4,7 @@ import type { OpOf } from '../../../ir/program.ts';
 import { maxDim, resolveDim } from '../../../ir/types.ts';
 import { alignUp } from '../align.ts';
 import { activationsOf, orderedActivationBytes, orderedActivationsKernel } from '../kernels/activations.ts';
-import { expertOrderKernel, orderBytes } from '../kernels/expert-order.ts';
+import { expertOrderKernel, mostExperts, orderBytes } from '../kernels/expert-order.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
 import { dotLayout } from '../kernels/quantized-dot.ts';
 import { routedDotKernel } from '../kernels/routed-dot.ts';
@@ -15,7 +15,7 @@ export const routedDotKernels: CompositeKernel = {
   name: routedDotComposite.name,
   covers({ attributes, operands }, packed) {
     const { format } = attributes.composite_attributes as RoutedDotAttributes;
-    return packed.get(operands[1]) === format;
+    return packed.get(operands[1]) === format && routedShape(operands).experts <= mostExperts;
   },
   launches: routedLaunches,
 };

@@ -46,6 +46,9 @@ export interface OrderShape {
   readonly chunk: number;
 }
 
+/** Their counts lie on a thread's stack. */
+export const mostExperts = 1 << 16;
+
 const segmentsAt = 64;
 
 function maxSegments({ tokens, chosen, experts, chunk }: OrderShape): number {
