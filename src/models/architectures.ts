@@ -22,7 +22,7 @@ import { qwen3 } from './qwen3.ts';
 import { qwen3Moe } from './qwen3-moe.ts';
 import { Settings } from './settings.ts';
 
-const architectures: readonly Architecture[] = [
+export const architectures: readonly Architecture[] = [
   llama,
   mistral,
   qwen2,

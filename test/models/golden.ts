@@ -16,6 +16,16 @@ const embeds = (name: string) => existsSync(join(folder, name, '1_Pooling'));
 export const modelNames: readonly string[] = names.filter((name) => !embeds(name));
 export const embedderNames: readonly string[] = names.filter(embeds);
 
+/** What llama.cpp computes otherwise of the GGUF file of a fixture, and why. */
+export const llamaCppExceptions: Readonly<Record<string, string>> = {
+  mistral: 'it knows no sliding windows in files of the architecture llama',
+  phi3: 'it does not let Phi-3 slide',
+  'gemma2-scale': "GGUF's keys cannot say its scale of queries",
+  'gpt-oss': "it rounds the range of YaRN's ramp to whole dimensions",
+  'deepseek-v2-lite': 'it knows DeepSeek-V2-Lite by its number of layers',
+  'deepseek-v2': "GGUF's keys cannot say that experts are limited to groups by their best",
+};
+
 export const modelFolder = (name: string): string => join(folder, name);
 
 /** `ids` of a text, `logits` [ids, vocabulary] after each, or its `embedding`. */

@@ -1,7 +1,5 @@
 /** Decoders as kernels of the loop language, evaluated, give the bits of the reference device: prompt and single tokens. */
 import assert from 'node:assert/strict';
-import { readdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import type { StepLimits } from '../../src/composites/step.ts';
 import type { Device } from '../../src/devices/device.ts';
@@ -13,9 +11,8 @@ import type { Sequence } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
-import { fixtures } from '../fixtures.ts';
+import { modelFolder, modelNames } from './golden.ts';
 
-const folder = fixtures('models');
 const limits: StepLimits = {
   maxTokens: 8,
   maxSequences: 2,
@@ -27,7 +24,7 @@ const limits: StepLimits = {
 };
 
 async function run(device: Device, name: string) {
-  await using checkpoint = await openCheckpoint(join(folder, name));
+  await using checkpoint = await openCheckpoint(modelFolder(name));
   await using runner = await Runner.load(device, openModel(checkpoint), { limits, kv: 'bf16' });
   const blocks = new BlockManager(limits.blockCount, limits.blockSize);
   const sequence: Sequence = { row: 0, tokens: [3, 1, 4, 1, 5, 9, 2, 6], computed: 0, blocks: [] };
@@ -42,7 +39,7 @@ async function run(device: Device, name: string) {
   return out;
 }
 
-for (const { name } of readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory())) {
+for (const name of modelNames) {
   test(`${name} as kernels has the bits of the reference device`, async () => {
     await using reference = createReferenceDevice();
     await using kernels = createPlanDevice();

@@ -1,7 +1,7 @@
 /**
- * Asks llama.cpp, in a process of its own, since what it cannot load may end it. Reads a JSON list of `{file, ids}` from
- * standard input and prints for each file the logarithms of the probabilities after each token, [ids, vocabulary], or
- * what went wrong. Argument: the folder of the package node-llama-cpp.
+ * Asks llama.cpp, in a process of its own, since what it cannot load may end it. Reads a JSON list of questions from
+ * standard input and prints for each file the logarithms of the probabilities after each token, [ids, vocabulary], or the
+ * embedding of all, or what went wrong. Argument: the folder of the package node-llama-cpp.
  */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -10,9 +10,13 @@ import { pathToFileURL } from 'node:url';
 export interface Question {
   readonly file: string;
   readonly ids: readonly number[];
+  readonly wanted: 'probabilities' | 'embedding';
 }
 
-export type Answer = { readonly logProbabilities: readonly number[] } | { readonly error: string };
+export type Answer =
+  | { readonly embedding: readonly number[] }
+  | { readonly logProbabilities: readonly number[] }
+  | { readonly error: string };
 
 interface Evaluated {
   readonly next?: { readonly probabilities?: ReadonlyMap<number, number> };
@@ -26,6 +30,10 @@ interface Package {
         getSequence(): { controlledEvaluate(input: readonly unknown[]): Promise<readonly (Evaluated | undefined)[]> };
         dispose(): Promise<void>;
       }>;
+      createEmbeddingContext(options: object): Promise<{
+        getEmbeddingFor(ids: readonly number[]): Promise<{ readonly vector: readonly number[] }>;
+        dispose(): Promise<void>;
+      }>;
       dispose(): Promise<void>;
     }>;
     dispose(): Promise<void>;
@@ -34,9 +42,19 @@ interface Package {
 
 const generateNext = { probabilities: true, options: { temperature: 1, topK: 0, topP: 1, minP: 0 } };
 
-async function answer(llama: Awaited<ReturnType<Package['getLlama']>>, { file, ids }: Question): Promise<Answer> {
+async function answer(
+  llama: Awaited<ReturnType<Package['getLlama']>>,
+  { file, ids, wanted }: Question,
+): Promise<Answer> {
   try {
     const model = await llama.loadModel({ modelPath: file, gpuLayers: 0 });
+    if (wanted === 'embedding') {
+      const context = await model.createEmbeddingContext({ contextSize: 64, batchSize: 64 });
+      const { vector } = await context.getEmbeddingFor(ids);
+      await context.dispose();
+      await model.dispose();
+      return { embedding: vector };
+    }
     const context = await model.createContext({
       ...{ contextSize: 64, batchSize: 64, flashAttention: false },
       ...{ experimentalKvCacheKeyType: 'F32', experimentalKvCacheValueType: 'F32' },

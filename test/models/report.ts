@@ -1,0 +1,80 @@
+/** docs/models.md: which models and weight formats work, and what each is held to. Made of the lists that the tests go through. */
+import { readFileSync } from 'node:fs';
+import { architectures } from '../../src/models/architectures.ts';
+import type { Architecture } from '../../src/models/model.ts';
+import { blockFormats } from '../../src/numerics/quant/formats.ts';
+import { repositoryPath } from '../fixtures.ts';
+import { embedderNames, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
+
+export const reportPath = repositoryPath('docs', 'models.md');
+
+function fixturesOf({ huggingface }: Architecture): readonly string[] {
+  return [...modelNames, ...embedderNames].filter((name) => {
+    const config = JSON.parse(readFileSync(`${modelFolder(name)}/config.json`, 'utf8')) as { architectures: string[] };
+    return huggingface.includes(config.architectures[0]);
+  });
+}
+
+const code = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(', ');
+
+function architectureRow(architecture: Architecture): string {
+  const fixtures = fixturesOf(architecture);
+  const embeds = fixtures.filter((name) => embedderNames.includes(name));
+  const held = fixtures.filter((name) => llamaCppExceptions[name] === undefined);
+  const oracle = [fixtures.length > embeds.length ? 'logits' : '', embeds.length > 0 ? 'embeddings' : ''].filter(
+    (what) => what !== '',
+  );
+  const cells = [
+    architecture.name,
+    code(architecture.gguf),
+    code(architecture.huggingface),
+    fixtures.join(', '),
+    fixtures.length === 0 ? 'none' : oracle.join(', '),
+    held.join(', '),
+  ];
+  return `| ${cells.join(' | ')} |`;
+}
+
+function formatRows(): readonly string[] {
+  const quants = JSON.parse(readFileSync(repositoryPath('test', 'unit', 'fixtures', 'quants.json'), 'utf8')) as {
+    readonly encoded: Readonly<Record<string, string>>;
+    readonly decoded: Readonly<Record<string, unknown>>;
+  };
+  const mark = (has: boolean) => (has ? 'ggml' : '');
+  return blockFormats.map(({ name, blockSize, blockBytes, integers }) => {
+    const bits = (8 * blockBytes) / blockSize;
+    const decoded = blockSize === 1 ? 'exact' : mark(name in quants.decoded);
+    const oracles = [decoded, mark(name in quants.encoded)];
+    return `| \`${name}\` | ${blockSize} | ${bits} | ${oracles.join(' | ')} | ${integers === undefined ? 'f32' : 'i8'} |`;
+  });
+}
+
+export function renderReport(): string {
+  const exceptions = Object.entries(llamaCppExceptions).map(([name, why]) => `- ${name}: ${why}.`);
+  return `${[
+    '# Models',
+    '',
+    'Written by `npm run models-table` from the lists that the tests go through. Every fixture is a tiny random model that',
+    'transformers saved (`test/models/goldens.py`). On each device its logits are within 1e-4 of the largest one of',
+    "transformers', with the same arg-max, or its embeddings within 1e-5; a prompt at once, in chunks and token by token",
+    'gives the same bits, where tokens see those before them; and the GGUF file that is made of the folder is the same model. llama.cpp loads that file, and its',
+    'log-probabilities are within 0.01, the directions of its embeddings within 0.005.',
+    '',
+    '| architecture | GGUF `general.architecture` | Hugging Face `architectures` | fixtures | transformers | llama.cpp agrees on |',
+    '| --- | --- | --- | --- | --- | --- |',
+    ...architectures.map(architectureRow),
+    '',
+    'Where llama.cpp is not asked:',
+    '',
+    ...exceptions,
+    '',
+    '## Weight formats',
+    '',
+    'Any architecture takes any of them. Decoded and encoded: held to the bytes and values of which implementation. Products:',
+    'the numerics of a step (`docs/architecture.md`, Numerics).',
+    '',
+    '| format | block | bits a weight | decoded | encoded | products |',
+    '| --- | --: | --: | --- | --- | --- |',
+    ...formatRows(),
+  ].join('\n')}\n`;
+}
