@@ -66,6 +66,20 @@ class Scores {
     return b.reduce('add', b.select(has, b.broadcast(values, shape, [0, 2]), b.full(element, shape, 0)), 0, [2]);
   }
 
+  /** The scores of the chosen as their weights. */
+  weigh(picked: Value, kind: RouteAttributes['weights']): Value {
+    switch (kind) {
+      case 'softmax':
+        return picked;
+      case 'normalized':
+        return this.normalize(picked);
+      case 'chosen':
+        return this.softmax(picked);
+      default:
+        return kind satisfies never;
+    }
+  }
+
   /** Scores of groups that are not among the best become 0. */
   keep(scores: Value, experts: number, groups: number, kept: number): Value {
     const b = this.#b;
@@ -91,7 +105,7 @@ export const routeComposite: Composite<RouteAttributes> = {
     const ranks = s.ranks(scores, experts);
     const ids = s.pick(b.iota('i32', [tokens, experts], 1), ranks, experts, chosen);
     const picked = s.pick(scores, ranks, experts, chosen);
-    const weights = kind === 'softmax' ? picked : kind === 'normalized' ? s.normalize(picked) : s.softmax(picked);
+    const weights = s.weigh(picked, kind);
     return [ids, scale === 1 ? weights : b.multiply(weights, b.full('f32', [tokens, chosen], scale))];
   },
 };

@@ -32,10 +32,9 @@ export interface CompositeKernel {
   launches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[];
 }
 
-/** Rows of a value whose last `inner` dimensions make one. */
-export function rowsOf(value: Value, inner: number): Dim {
-  const { shape } = asTensor(value.type);
-  const rows = shape.slice(0, shape.length - inner);
+/** Rows of a value whose last dimension makes one. */
+export function rowsOf(value: Value): Dim {
+  const rows = asTensor(value.type).shape.slice(0, -1);
   if (rows.length === 1) return rows[0];
   return rows.reduce<number>((product, dim) => {
     if (typeof dim !== 'number') throw new IngotError('UnsupportedOp', 'rows of a symbolic and other dimensions');

@@ -28,7 +28,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
   const operand = (name: (typeof names)[number]) => op.operands[names.indexOf(name)];
   const [x, weight, bias] = [operand('x'), operand('weight'), operand('bias') as Value | undefined];
   const [N, K] = asTensor(weight.type).shape.map(maxDim);
-  const tokens = rowsOf(x, 1);
+  const tokens = rowsOf(x);
   const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
