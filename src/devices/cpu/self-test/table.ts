@@ -138,7 +138,7 @@ function* routed(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const ids = Int32Array.from({ length: maxTokens * chosen }, (_, i) => (i % 7 === 3 ? 2 : i % 2 === 0 ? 3 : 0));
   for (const format of formats) {
     const blocks = blockFormat(format);
-    const K = Math.max(96, blocks.blockSize);
+    const K = Math.max(96, 2 * blocks.blockSize);
     const weight = weightBytes(format, E * N * K, 31);
     const rowBytes = weight.length / (E * N);
     const x = randomFloats(maxTokens * K, 37);
