@@ -13,6 +13,7 @@ import { copyTensor, type TensorToWrite } from '../src/formats/tensor-stream.ts'
 import { type Decoder, decoderRows } from '../src/models/decoder.ts';
 import { llama } from '../src/models/llama.ts';
 import { qwen3 } from '../src/models/qwen3.ts';
+import { qwen3Moe } from '../src/models/qwen3-moe.ts';
 import type { EncodableFormat } from '../src/numerics/quant/format.ts';
 import { encodableFormat } from '../src/numerics/quant/formats.ts';
 import { spellBytes } from '../src/tokenizer/byte-alphabet.ts';
@@ -24,7 +25,7 @@ interface Shape {
   readonly pre: string;
 }
 
-const common = { normEpsilon: 1e-5, windowOf: () => undefined, pooling: undefined } as const;
+const common = { normEpsilon: 1e-5, windowOf: () => undefined, experts: undefined, pooling: undefined } as const;
 
 export const shapes = {
   'llama-3.2-1b': {
@@ -69,6 +70,25 @@ export const shapes = {
       rope: { base: 1e6, dimensions: 128, layout: 'half', scaling: { kind: 'none' } },
     }),
   },
+  /** Proportions of Qwen3-30B-A3B at 0.76 billion weights, of which a token uses 0.3. */
+  'qwen3-moe-0.8b': {
+    pre: 'qwen2',
+    decoder: qwen3Moe.decoder({
+      ...common,
+      normEpsilon: 1e-6,
+      vocabularySize: 151936,
+      hiddenSize: 1024,
+      layers: 16,
+      heads: 16,
+      kvHeads: 8,
+      headDim: 128,
+      feedForwardSize: 3072,
+      sizes: { experts: 32, chosen: 4, expertSize: 320 },
+      normalized: true,
+      contextLength: 40960,
+      rope: { base: 1e6, dimensions: 128, layout: 'half', scaling: { kind: 'none' } },
+    }),
+  },
   tiny: {
     pre: 'llama-bpe',
     decoder: llama.decoder({
@@ -100,10 +120,12 @@ export function randomModel(name: ShapeName, type: (typeof weightTypes)[number],
   const format = encodableFormat(type);
   const random = new Random(seed);
   const pool = encodedPool(format, random);
+  const floats = encodedPool(encodableFormat('f32'), new Random(seed));
   const rows = [...decoderRows(decoder)].filter(({ optional, made }) => !optional || made !== undefined);
-  const tensors = rows.map(({ gguf, shape, made }): TensorToWrite => {
+  const tensors = rows.map(({ gguf, shape, made, exact }): TensorToWrite => {
     if (made !== undefined) return copyTensor(made);
     if (shape.length === 1) return ones(gguf, shape);
+    if (exact) return { name: gguf, format: 'f32', shape, chunks: () => drawn(shape, floats, random) };
     return { name: gguf, format: type, shape, chunks: () => drawn(shape, pool, random) };
   });
   return ggufContents(decoder.gguf(), tensors, [

@@ -50,6 +50,31 @@ export function sliceBytes(source: ByteSource, offset: number, length: number): 
   return slice;
 }
 
+/** Sources of equal length, one after another. */
+export function joinBytes(parts: readonly ByteSource[]): ByteSource {
+  const [{ name, length: step }] = parts;
+  const joined: ByteSource = {
+    name,
+    length: parts.length * step,
+    async read(offset, length) {
+      const result = new Uint8Array(length);
+      await joined.readInto?.(result, offset);
+      return result;
+    },
+    async readInto(target, offset) {
+      checkRange(joined, offset, target.length);
+      for (let done = 0; done < target.length; ) {
+        const at = (offset + done) % step;
+        const count = Math.min(step - at, target.length - done);
+        const part = parts[Math.floor((offset + done) / step)] ?? parts[0];
+        await readInto(part, target.subarray(done, done + count), at);
+        done += count;
+      }
+    },
+  };
+  return joined;
+}
+
 export function memoryBytes(data: Uint8Array, name = 'memory'): ByteSource {
   const source: ByteSource = {
     name,

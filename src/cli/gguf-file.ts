@@ -37,8 +37,8 @@ export interface WeightPlan {
 export function exportGguf(checkpoint: Checkpoint, model: Model, options: ExportOptions): GgufContents {
   const description = model.toGguf();
   const { weights: plan } = options;
-  const tensors = description.weights.map(({ name, stored }) => {
-    const format = stored.shape.length === 1 ? 'f32' : (plan?.formats.get(name) ?? stored.format);
+  const tensors = description.weights.map(({ name, stored, exact }) => {
+    const format = stored.shape.length === 1 || exact ? 'f32' : (plan?.formats.get(name) ?? stored.format);
     const importance = plan?.importance?.get(name);
     return convertTensor(stored, {
       name,

@@ -32,7 +32,7 @@ export const quantizedTakeComposite: Composite<QuantizedTakeAttributes> = {
   },
 };
 
-/** `weight` [V, K] stored in block format `format`, `ids` integer [N]; the result is f32 [N, K]. */
+/** `weight` [V, K] stored in block format `format`, `ids` integer of any shape [...]; the result is f32 [..., K]. */
 export function quantizedTake(b: Builder, weight: Value, ids: Value, { format }: { readonly format: string }): Value {
   checkMatrix(weight, 'the weight of quantized_take');
   const { operands, names } = nameOperands({ ids, weight });

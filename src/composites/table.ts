@@ -6,6 +6,8 @@ import { quantizedDotComposite } from './quantized_dot.ts';
 import { quantizedTakeComposite } from './quantized_take.ts';
 import { rmsNormComposite } from './rms_norm.ts';
 import { ropeComposite } from './rope.ts';
+import { routeComposite } from './route.ts';
+import { routedDotComposite } from './routed_dot.ts';
 import { sampleComposite } from './sample.ts';
 
 export const composites = {
@@ -16,5 +18,7 @@ export const composites = {
   quantized_take: quantizedTakeComposite,
   rms_norm: rmsNormComposite,
   rope: ropeComposite,
+  route: routeComposite,
+  routed_dot: routedDotComposite,
   sample: sampleComposite,
 };

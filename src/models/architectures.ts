@@ -2,18 +2,24 @@
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { bert } from './bert.ts';
+import { deepseekV2 } from './deepseek-v2.ts';
 import { gemma2 } from './gemma2.ts';
 import { gemma3 } from './gemma3.ts';
 import { gptNeox } from './gpt-neox.ts';
+import { gptOss } from './gpt-oss.ts';
 import { gpt2 } from './gpt2.ts';
 import { granite } from './granite.ts';
 import { llama } from './llama.ts';
 import { mistral } from './mistral.ts';
+import { mixtral } from './mixtral.ts';
 import type { Architecture, Model } from './model.ts';
 import { olmo2 } from './olmo2.ts';
+import { olmoe } from './olmoe.ts';
 import { phi3 } from './phi3.ts';
 import { qwen2 } from './qwen2.ts';
+import { qwen2Moe } from './qwen2-moe.ts';
 import { qwen3 } from './qwen3.ts';
+import { qwen3Moe } from './qwen3-moe.ts';
 import { Settings } from './settings.ts';
 
 export const architectures: readonly Architecture[] = [
@@ -28,6 +34,12 @@ export const architectures: readonly Architecture[] = [
   olmo2,
   gpt2,
   gptNeox,
+  mixtral,
+  qwen2Moe,
+  qwen3Moe,
+  olmoe,
+  gptOss,
+  deepseekV2,
   bert,
 ];
 

@@ -47,14 +47,23 @@ type AttentionOptions = HeadSizes &
     readonly ropeFactors?: RopeFactors;
     /** RMSNorm of queries and keys before they turn: of each head, or of all heads together. */
     readonly norm?: { readonly of: 'head' | 'all'; readonly epsilon: number; readonly view?: View };
+    /** Each head has a logit that takes part in the softmax and has no value. */
+    readonly sinks?: boolean;
   };
+
+const sinkLogits = 'attn_sinks.weight';
 
 /** Projections, norms and rotary embedding of queries and keys, attention, and a projection behind. */
 export function selfAttention(options: AttentionOptions): Block {
   const { heads, kvHeads, headDim, rope: turns, ropeFactors: factors, norm } = options;
   return {
     key: keyOf('attention', options),
-    rows: [...projectionRows(options), ...normRows(options), ...(factors?.rows ?? [])],
+    rows: [
+      ...projectionRows(options),
+      ...normRows(options),
+      ...(factors?.rows ?? []),
+      ...(options.sinks ? [row(sinkLogits, 'self_attn.sinks', [heads])] : []),
+    ],
     pools: attentionPools(options),
     build(l, x) {
       const { b, T } = l;
@@ -120,21 +129,22 @@ function attentionPools({ kvHeads, headDim }: HeadSizes): Block['pools'] {
 }
 
 /** Queries or keys [T, heads, headDim] turned by their positions; `factors` divide the frequencies. */
-function rotate(l: Scope, x: Value, attributes: RopeAttributes, factors?: Value): Value {
+export function rotate(l: Scope, x: Value, attributes: RopeAttributes, factors?: Value): Value {
   return rope(l.b, x, l.value('positions'), attributes, factors);
 }
 
 /**
- * Puts `k` and `v` into the pools and attends; the result is [T, heads * headDim]. Attention reads this step's keys and
- * values back from the pools too: what it sees never depends on how a prompt was cut.
+ * Puts `k` and `v` into the pools and attends; the result is [T, heads * headDim], of the values. Attention reads this step's
+ * keys and values back from the pools too: what it sees never depends on how a prompt was cut.
  */
-function attend(
+export function attend(
   l: Scope,
-  { heads, headDim }: HeadSizes,
+  { heads, headDim }: Pick<HeadSizes, 'heads' | 'headDim'>,
   { q, k, v }: { readonly q: Value; readonly k: Value; readonly v: Value },
   { scale = 1 / Math.sqrt(headDim), window, softCap, bidirectional }: AttendOptions,
 ): Value {
   const { b, T } = l;
+  const sinks = l.optional(sinkLogits);
   const { limits, kv } = l.options;
   l.update('k', b.put(l.value('k'), l.value('slots'), b.convert(k, kv)));
   l.update('v', b.put(l.value('v'), l.value('slots'), b.convert(v, kv)));
@@ -146,6 +156,7 @@ function attend(
     sequence: l.value('sequence'),
     ctxLen: l.value('ctxLen'),
     blockTable: l.value('blockTable'),
+    ...(sinks !== undefined && { sinks }),
   };
   const attended = pagedAttention(b, operands, {
     scale,

@@ -80,10 +80,11 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
 
 function toGguf(decoder: Decoder, weights: Weights, fromFolder: boolean): GgufDescription {
   const described: GgufDescription['weights'][number][] = [];
-  for (const { gguf, ggufView } of decoderRows(decoder)) {
+  for (const { gguf, ggufView, exact } of decoderRows(decoder)) {
     const stored = weights.get(gguf);
     if (stored === undefined) continue;
-    described.push({ name: gguf, stored: fromFolder && ggufView !== undefined ? ggufView(stored) : stored });
+    const inFile = fromFolder && ggufView !== undefined ? ggufView(stored) : stored;
+    described.push({ name: gguf, stored: inFile, ...(exact && { exact }) });
   }
   return { ...decoder.gguf(), weights: described };
 }

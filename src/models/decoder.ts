@@ -45,13 +45,18 @@ export function* decoderRows(decoder: Decoder): Generator<TensorRow, void, undef
   const shared = new Set<string>();
   for (let layer = 0; layer < layers; layer++) {
     for (const entry of decoder.layer(layer).rows) {
-      const { gguf, huggingface } = entry;
+      const { gguf, huggingface, sources } = entry;
       if (entry.shared) {
         if (!shared.has(gguf)) yield entry;
         shared.add(gguf);
       } else {
-        const name = huggingface && `${huggingfaceLayers}.${layer}.${huggingface}`;
-        yield { ...entry, gguf: `blk.${layer}.${gguf}`, ...(name !== undefined && { huggingface: name }) };
+        const whole = (name: string) => `${huggingfaceLayers}.${layer}.${name}`;
+        yield {
+          ...entry,
+          gguf: `blk.${layer}.${gguf}`,
+          ...(huggingface !== undefined && { huggingface: whole(huggingface) }),
+          ...(sources && { sources: sources.map(({ names, view }) => ({ names: names.map(whole), view })) }),
+        };
       }
     }
   }

@@ -8,17 +8,21 @@ interface FeedForwardSizes {
   readonly feedForwardSize: number;
 }
 
-/** `down(activation(gate(x)) * up(x))`. */
-export function gatedFeedForward({ hiddenSize, feedForwardSize }: FeedForwardSizes, activation: Activation): Block {
+/** `down(activation(gate(x)) * up(x))`; `suffix` is of GGUF's names, `below` of Hugging Face's. */
+export function gatedFeedForward(
+  { hiddenSize, feedForwardSize }: FeedForwardSizes,
+  activation: Activation,
+  { suffix, below }: { readonly suffix: string; readonly below: string } = { suffix: '', below: 'mlp' },
+): Block {
+  const [gate, up, down] = ['gate', 'up', 'down'].map((part) => `ffn_${part}${suffix}`);
   const rows = [
-    ...linearRows('ffn_gate', 'mlp.gate_proj', [feedForwardSize, hiddenSize]),
-    ...linearRows('ffn_up', 'mlp.up_proj', [feedForwardSize, hiddenSize]),
-    ...linearRows('ffn_down', 'mlp.down_proj', [hiddenSize, feedForwardSize]),
+    ...linearRows(gate, `${below}.gate_proj`, [feedForwardSize, hiddenSize]),
+    ...linearRows(up, `${below}.up_proj`, [feedForwardSize, hiddenSize]),
+    ...linearRows(down, `${below}.down_proj`, [hiddenSize, feedForwardSize]),
   ];
-  return block('gated', activation, rows, (l, x) => {
-    const gated = gatedActivation(l.b, l.linear(x, 'ffn_gate'), l.linear(x, 'ffn_up'), activation);
-    return l.linear(gated, 'ffn_down');
-  });
+  return block('gated', [activation, suffix], rows, (l, x) =>
+    l.linear(gatedActivation(l.b, l.linear(x, gate), l.linear(x, up), activation), down),
+  );
 }
 
 /** The same where one matrix has the rows of the gate, then those of `up`. */

@@ -7,6 +7,8 @@ import { type Block, chain, residual } from './block.ts';
 import { type ConfigOf, decoderSizes, type KnownValues, rmsEpsilon } from './config.ts';
 import { decoderArchitecture } from './decoder-architecture.ts';
 import { plainEnds } from './decoder-ends.ts';
+import { optionalExperts } from './expert-setting.ts';
+import { routedExperts } from './experts.ts';
 import { gatedFeedForward } from './feed-forward.ts';
 import { rmsNorm } from './norm.ts';
 import { withLlama3Factors } from './rope-factors.ts';
@@ -19,6 +21,7 @@ export const llamaSettings = {
   normEpsilon: rmsEpsilon,
   rope: ropeSetting('interleaved', decoderSizes.headDim),
   windowOf: windowSetting(),
+  experts: optionalExperts,
 };
 type LlamaConfig = ConfigOf<typeof llamaSettings>;
 
@@ -40,10 +43,20 @@ export const llama = decoderArchitecture(llamaSettings, {
           ggufPairs: 'interleaved',
           window: config.windowOf(i),
         }),
-        gatedFeedForward(config, 'silu'),
+        config.experts === undefined
+          ? gatedFeedForward(config, 'silu')
+          : routedExperts({ ...config, ...config.experts }, { weights: 'normalized' }, mixtralNames),
       ),
   }),
 });
+
+/** Mixtral (https://arxiv.org/abs/2401.04088) is Llama with experts, and GGUF files of it say 'llama'. */
+const mixtralNames = {
+  router: 'block_sparse_moe.gate',
+  gate: 'block_sparse_moe.experts.*.w1',
+  up: 'block_sparse_moe.experts.*.w3',
+  down: 'block_sparse_moe.experts.*.w2',
+};
 
 /** The layer of Llama and its kin: each part behind a norm, its result added to what went in. */
 export function preNormLayer(
@@ -73,6 +86,7 @@ function readLlama2c(s: Settings): LlamaConfig {
     contextLength: s.count('seq_len'),
     rope: { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } },
     windowOf: () => undefined,
+    experts: undefined,
     pooling: undefined,
   };
 }

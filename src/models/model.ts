@@ -55,7 +55,12 @@ export interface GgufDescription {
   readonly metadata: Metadata;
   /** Keys whose values are floats, even where they are whole. */
   readonly floats: ReadonlySet<string>;
-  readonly weights: readonly { readonly name: string; readonly stored: StoredTensor }[];
+  readonly weights: readonly {
+    readonly name: string;
+    readonly stored: StoredTensor;
+    /** Is f32 in every such file, whatever its matrices are. */
+    readonly exact?: boolean;
+  }[];
 }
 
 export interface Architecture {

@@ -125,7 +125,10 @@ function readHuggingFaceScaling(s: Settings | undefined, model: Settings): RopeS
           : model.count('max_position_embeddings'),
         betaFast: s.number('beta_fast', 32),
         betaSlow: s.number('beta_slow', 1),
+        truncate: s.boolean('truncate', true),
         ...(s.has('attention_factor') && { attentionFactor: s.number('attention_factor') }),
+        ...(s.has('mscale') && { mscale: s.number('mscale') }),
+        ...(s.has('mscale_all_dim') && { mscaleAllDimensions: s.number('mscale_all_dim') }),
       };
     default:
       return s.unsupported(key, 'default, linear, llama3 and yarn');
@@ -148,10 +151,7 @@ function writeScaling(scaling: RopeScaling, keys: GgufKeys): void {
       keys.set('rope.scaling.original_context_length', scaling.originalContextLength);
       keys.setFloat('rope.scaling.yarn_beta_fast', scaling.betaFast ?? 32);
       keys.setFloat('rope.scaling.yarn_beta_slow', scaling.betaSlow ?? 1);
-      if (scaling.attentionFactor !== undefined) {
-        const { attentionFactor, ...yarn } = scaling;
-        keys.setFloat(ggufAttentionFactor, attentionFactor / yarnAttentionFactor(yarn));
-      }
+      writeAttentionFactor(scaling, keys);
       return;
     case 'ntk':
       throw new IngotError(
@@ -161,4 +161,11 @@ function writeScaling(scaling: RopeScaling, keys: GgufKeys): void {
     default:
       scaling satisfies never;
   }
+}
+
+/** What ggml's own factor, which knows the stretch alone, has to be multiplied by. */
+function writeAttentionFactor(scaling: Extract<RopeScaling, { kind: 'yarn' }>, keys: GgufKeys): void {
+  const { kind, factor, originalContextLength } = scaling;
+  const ratio = yarnAttentionFactor(scaling) / yarnAttentionFactor({ kind, factor, originalContextLength });
+  if (ratio !== 1) keys.setFloat(ggufAttentionFactor, ratio);
 }

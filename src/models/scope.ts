@@ -6,6 +6,7 @@ import { layerNorm } from '../composites/layer_norm.ts';
 import { quantizedDot } from '../composites/quantized_dot.ts';
 import { quantizedTake } from '../composites/quantized_take.ts';
 import { rmsNorm } from '../composites/rms_norm.ts';
+import { routedDot } from '../composites/routed_dot.ts';
 import { stepDims } from '../composites/step.ts';
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
@@ -69,6 +70,14 @@ export class Scope {
       numerics,
       ...(bias !== undefined && { bias }),
     });
+  }
+
+  /** The same with the matrices of experts `ids` [T, k], for x [T, K] or [T, k, K]; the result is [T, k, N]. */
+  routed(x: Value, name: string, ids: Value): Value {
+    const format = this.formatOf(`${name}.weight`);
+    const numerics = dotNumerics(format, this.options.numerics);
+    const product = routedDot(this.b, x, this.value(`${name}.weight`), ids, { format, numerics });
+    return this.has(`${name}.bias`) ? this.b.add(product, this.take(`${name}.bias`, ids)) : product;
   }
 
   /** Rows of a table at `ids`. */

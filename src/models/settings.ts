@@ -4,14 +4,14 @@ import type { Checkpoint, Metadata, MetadataValue } from '../formats/checkpoint.
 
 export class Settings {
   readonly #metadata: Metadata;
-  readonly #path: string;
+  readonly path: string;
   readonly #prefix: string;
   readonly #asked = new Set<string>();
 
   /** Keys are looked up below `prefix` ('llama.' in GGUF files). */
   constructor(checkpoint: Pick<Checkpoint, 'metadata' | 'path'>, prefix = '') {
     this.#metadata = checkpoint.metadata;
-    this.#path = checkpoint.path;
+    this.path = checkpoint.path;
     this.#prefix = prefix;
   }
 
@@ -29,7 +29,7 @@ export class Settings {
     const value = this.get(key);
     const found = value === undefined ? 'is missing' : `is ${JSON.stringify(value)?.slice(0, 60)}`;
     throw new IngotError('InvalidFile', `the model's setting ${this.#prefix}${key} ${found}; expected ${expected}`, {
-      path: this.#path,
+      path: this.path,
     });
   }
 
@@ -86,7 +86,7 @@ export class Settings {
     if (typeof value !== 'object' || value === null || Array.isArray(value) || ArrayBuffer.isView(value)) {
       return this.#wrong(key, 'an object');
     }
-    return new Settings({ metadata: new Map(Object.entries(value)), path: this.#path });
+    return new Settings({ metadata: new Map(Object.entries(value)), path: this.path });
   }
 
   /** @throws IngotError 'UnsupportedFile' for a key among these that nobody asked for and that is not off. */
@@ -103,7 +103,7 @@ export class Settings {
     throw new IngotError(
       'UnsupportedFile',
       `the model's setting ${this.#prefix}${key} is ${JSON.stringify(this.get(key))}, which Ingot does not know (it knows ${known})`,
-      { path: this.#path },
+      { path: this.path },
     );
   }
 }

@@ -1,11 +1,11 @@
 /** Stored tensors seen as others, made when they are read: what lies between Hugging Face's tensors and GGUF's. */
-import { type ByteSource, checkRange, sliceBytes } from '../base/bytes.ts';
+import { type ByteSource, checkRange, joinBytes, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import type { StoredTensor } from '../formats/checkpoint.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
 
 /** Bytes that come in units; what a read in order left of a unit serves the next one. */
-function inUnits(
+export function inUnits(
   name: string,
   length: number,
   unitBytes: number,
@@ -120,4 +120,15 @@ export function transposed(stored: StoredTensor): StoredTensor {
     return turned;
   };
   return { ...stored, shape: [rows, columns], bytes: inUnits(source.name, source.length, source.length, read) };
+}
+
+/** Tensors of one shape and format as one of a dimension more. @throws IngotError 'InvalidFile' where they differ. */
+export function stack(parts: readonly StoredTensor[]): StoredTensor {
+  const [{ name, format, shape, bytes }] = parts;
+  const other = parts.find((part) => part.format !== format || part.shape.join() !== shape.join());
+  if (other !== undefined) {
+    const message = `tensor ${other.name} is [${other.shape}] of ${other.format}, but ${name} is [${shape}] of ${format}`;
+    throw new IngotError('InvalidFile', message, { path: bytes.name, tensor: other.name });
+  }
+  return { name, format, shape: [parts.length, ...shape], bytes: joinBytes(parts.map((part) => part.bytes)) };
 }

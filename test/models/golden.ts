@@ -22,6 +22,9 @@ export const llamaCppExceptions: Readonly<Record<string, string>> = {
   mistral: 'it knows no sliding windows in files of the architecture llama',
   phi3: 'it does not let Phi-3 slide',
   'gemma2-scale': "GGUF's keys cannot say its scale of queries",
+  'gpt-oss': "it rounds the range of YaRN's ramp to whole dimensions",
+  'deepseek-v2-lite': 'it knows DeepSeek-V2-Lite by its number of layers',
+  'deepseek-v2': "GGUF's keys cannot say that experts are limited to groups by their best",
 };
 
 export const modelFolder = (name: string): string => join(folder, name);

@@ -13,10 +13,11 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
-from transformers import AutoModel, AutoModelForCausalLM, BertConfig, RobertaConfig
-from transformers import Gemma2Config, Gemma3TextConfig, GPT2Config, GPTNeoXConfig, GraniteConfig
-from transformers import LlamaConfig, MistralConfig, Olmo2Config, Phi3Config, Qwen2Config, Qwen3Config
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, AutoModelForCausalLM, BertConfig, DeepseekV2Config, Gemma2Config, Gemma3TextConfig
+from transformers import GPT2Config, GPTNeoXConfig, GptOssConfig, GraniteConfig, LlamaConfig, MistralConfig, MixtralConfig
+from transformers import Olmo2Config, OlmoeConfig, Phi3Config, Qwen2Config, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig
+from transformers import RobertaConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOKENS = 40
@@ -42,6 +43,48 @@ LONGROPE = {
     "short_factor": [1.0, 1.25, 1.5, 2.0],
     "long_factor": [1.5, 3.0, 5.0, 9.0],
 }
+
+# Several experts, some of them chosen.
+EXPERTS = dict(num_experts=6, num_experts_per_tok=3)
+LATENT = dict(
+    **{**SHAPE, "num_key_value_heads": 4},
+    kv_lora_rank=24,
+    qk_nope_head_dim=16,
+    qk_rope_head_dim=8,
+    v_head_dim=24,
+    n_routed_experts=6,
+    num_experts_per_tok=3,
+    n_shared_experts=2,
+    first_k_dense_replace=1,
+    moe_intermediate_size=16,
+    routed_scaling_factor=1.5,
+)
+MSCALE = {
+    "rope_type": "yarn",
+    "rope_theta": 1000.0,
+    "factor": 4.0,
+    "beta_fast": 8.0,
+    "beta_slow": 1.0,
+    "mscale": 0.707,
+    "mscale_all_dim": 0.707,
+    "original_max_position_embeddings": 32,
+}
+GPT_OSS = dict(
+    **{**SHAPE, "intermediate_size": 64},
+    head_dim=16,
+    num_local_experts=5,
+    num_experts_per_tok=3,
+    sliding_window=9,
+    rope_parameters={
+        "rope_type": "yarn",
+        "rope_theta": 5000.0,
+        "factor": 4.0,
+        "beta_fast": 8.0,
+        "beta_slow": 1.0,
+        "truncate": False,
+        "original_max_position_embeddings": 32,
+    },
+)
 
 CONFIGS = {
     # Every head its own keys, tied embeddings: the first Llama's shape.
@@ -106,9 +149,55 @@ EMBEDDERS = {
     "roberta": (RobertaConfig(**{**BERT, "max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 0}), "mean_tokens"),
     "qwen3-embedding": (Qwen3Config(**SHAPE, head_dim=16), "lasttoken"),
 }
+MIXTURES = {
+    "mixtral": MixtralConfig(**SHAPE, num_local_experts=5, num_experts_per_tok=2, rope_theta=1000.0),
+    "qwen2-moe": Qwen2MoeConfig(
+        **SHAPE, **EXPERTS, moe_intermediate_size=24, shared_expert_intermediate_size=40, norm_topk_prob=False
+    ),
+    # Matrices that fill no panel.
+    "qwen3-moe": Qwen3MoeConfig(**SHAPE, **EXPERTS, head_dim=16, moe_intermediate_size=20, norm_topk_prob=True),
+    "olmoe": OlmoeConfig(**{**SHAPE, "intermediate_size": 24, "num_key_value_heads": 4}, **EXPERTS, rope_theta=500.0),
+    "gpt-oss": GptOssConfig(**GPT_OSS),
+    # llama.cpp rounds the range of YaRN's ramp to whole dimensions: without YaRN it computes the same.
+    "gpt-oss-mxfp4": GptOssConfig(**{**GPT_OSS, "rope_parameters": {"rope_type": "default", "rope_theta": 500.0}}),
+    "deepseek-v2-lite": DeepseekV2Config(**LATENT, q_lora_rank=None, rope_parameters=MSCALE),
+    "deepseek-v2": DeepseekV2Config(
+        **LATENT, q_lora_rank=20, topk_method="group_limited_greedy", n_group=3, topk_group=2
+    ),
+    # llama.cpp takes none of those two: the Lite model it knows by its 27 layers, and groups it ranks otherwise.
+    "deepseek-v2-yarn": DeepseekV2Config(**LATENT, q_lora_rank=20, rope_parameters=MSCALE),
+}
 SHARDED = {"qwen2"}
 # Saved in bf16, which the goldens see too: smaller files, and another format.
-HALVED = {"gemma3", "gpt-neox", "phi3-short", "bert-cls", "roberta", "qwen3-embedding"}
+HALVED = {"gemma3", "gpt-neox", "phi3-short", "bert-cls", "roberta", "qwen3-embedding", "deepseek-v2-yarn"}
+
+
+FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
+
+
+def as_mxfp4(parameter: torch.nn.Parameter) -> dict[str, torch.Tensor]:
+    """Rounds experts [E, K, N] to blocks of 32 along K; what a folder has of them: `blocks` and `scales` of [E, N, K]."""
+    values = parameter.detach().transpose(1, 2)
+    experts, rows, columns = values.shape
+    blocks = values.reshape(experts, rows, columns // 32, 32)
+    exponents = torch.floor(torch.log2(blocks.abs().amax(-1, keepdim=True))) - 2
+    levels = (blocks / 2**exponents)[..., None].sub(FP4).abs().argmin(-1)
+    rounded = (FP4[levels] * 2**exponents).reshape(values.shape)
+    with torch.no_grad():
+        parameter.copy_(rounded.transpose(1, 2))
+    pairs = levels.reshape(experts, rows, columns // 32, 16, 2)
+    return {
+        "blocks": (pairs[..., 0] | pairs[..., 1] << 4).to(torch.uint8),
+        "scales": (exponents.squeeze(-1) + 127).to(torch.uint8),
+    }
+
+
+def pack_experts(model: torch.nn.Module) -> dict[str, torch.Tensor]:
+    packed = {}
+    for name, parameter in list(model.named_parameters()):
+        if name.endswith(("gate_up_proj", "down_proj")) and parameter.dim() == 3:
+            packed |= {f"{name}_{part}": tensor for part, tensor in as_mxfp4(parameter).items()}
+    return packed
 
 
 def randomize(model: torch.nn.Module, seed: int, halved: bool) -> None:
@@ -119,7 +208,12 @@ def randomize(model: torch.nn.Module, seed: int, halved: bool) -> None:
         noise = torch.randn(parameter.shape, generator=generator)
         turned = model.config.model_type == "gpt2" and parameter.dim() == 2 and "transformer.h" in name
         with torch.no_grad():
-            if name.endswith("bias"):
+            if name.endswith("sinks"):
+                parameter.copy_(1 + noise)
+            elif parameter.dim() == 3 and model.config.model_type == "gpt_oss":
+                # The other way round, and large enough for the limits of its gate.
+                parameter.copy_(noise * (3 / parameter.shape[1] ** 0.5))
+            elif name.endswith("bias"):
                 parameter.copy_(0.5 * noise)
             elif "norm" in name or ".ln_" in name:
                 parameter.copy_(one + 0.5 * noise)
@@ -129,21 +223,29 @@ def randomize(model: torch.nn.Module, seed: int, halved: bool) -> None:
                 parameter.copy_(parameter.bfloat16())
 
 
+def replace_experts(folder: Path, packed: dict[str, torch.Tensor]) -> None:
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: tensor for name, tensor in tensors.items() if f"{name}_blocks" not in packed}
+    save_file({**kept, **packed}, folder / "model.safetensors", metadata={"format": "pt"})
+
+
 def pool(hidden: torch.Tensor, mode: str) -> torch.Tensor:
     pooled = {"mean_tokens": hidden.mean(0), "cls_token": hidden[0], "lasttoken": hidden[-1]}[mode]
     return torch.nn.functional.normalize(pooled, dim=0)
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS]
+    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS, *MIXTURES]
     configs = [(name, config, None) for name, config in CONFIGS.items()]
     configs += [(name, config, mode) for name, (config, mode) in EMBEDDERS.items()]
-    for seed, (name, config, mode) in enumerate(configs):
+    mixtures = [(name, config, None) for name, config in MIXTURES.items()]
+    for seed, (name, config, mode) in [*enumerate(configs), *enumerate(mixtures, len(CONFIGS))]:
         if name not in wanted:
             continue
         make = AutoModelForCausalLM if mode is None else AutoModel
         model = make.from_config(config, attn_implementation="eager").float().eval()
         randomize(model, seed, name in HALVED)
+        packed = pack_experts(model) if name.endswith("mxfp4") else {}
         ids = torch.randint(3, config.vocab_size, (TOKENS,), generator=torch.Generator().manual_seed(100 + seed))
         folder = FIXTURES / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -158,6 +260,8 @@ def main() -> None:
         if name in HALVED:
             model = model.bfloat16()
         model.save_pretrained(folder, max_shard_size="40KB" if name in SHARDED else "1GB")
+        if packed:
+            replace_experts(folder, packed)
         (folder / "generation_config.json").unlink(missing_ok=True)
         if mode is not None:
             save_mode(folder, mode)

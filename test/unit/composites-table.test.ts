@@ -7,6 +7,8 @@ import { affineDot } from '../../src/composites/quantized_dot.ts';
 import { quantizedTake } from '../../src/composites/quantized_take.ts';
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
 import { rope } from '../../src/composites/rope.ts';
+import { route } from '../../src/composites/route.ts';
+import { routedDot } from '../../src/composites/routed_dot.ts';
 import { sample } from '../../src/composites/sample.ts';
 import { samplingInputs, samplingState, stepDims, stepInputs } from '../../src/composites/step.ts';
 import { composites } from '../../src/composites/table.ts';
@@ -40,6 +42,7 @@ function everyComposite() {
       { name: 'norm', type: tensor('f32', [4]), role: 'weight' },
       { name: 'head', type: tensor('ui4', [V, 4]), role: 'weight' },
       { name: 'headScales', type: tensor('f16', [V, 2]), role: 'weight' },
+      { name: 'experts', type: tensor('f32', [5, 3, 4]), role: 'weight', format: 'f16' },
       { name: 'k', type: pool, role: 'state' },
       { name: 'v', type: pool, role: 'state' },
       counts,
@@ -61,7 +64,9 @@ function everyComposite() {
       );
       const head = { quantized: v.head, scales: v.headScales };
       const logits = affineDot(b, b.take(gated, v.logitRows), head, { numerics: 'i8' });
-      return { attended, ...sample(b, logits, v) };
+      const { ids, weights } = route(b, x, { chosen: 2, weights: 'softmax', scale: 1, groups: 2, kept: 1 });
+      const expert = routedDot(b, gated, v.experts, ids, { format: 'f16', numerics: 'f32' });
+      return { attended, weights, expert, ...sample(b, logits, v) };
     },
     { counts: 'counts' },
   );

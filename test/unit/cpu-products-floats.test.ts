@@ -124,7 +124,7 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
         const ids = Int32Array.from([0, N - 1, N >> 1, -1, N, -(2 ** 31), 2 ** 31 - 1, next() % N]);
         using idMemory = Guarded.of(ids);
         using y = new Guarded(4 * ids.length * K);
-        const kernel = quantizedTakeKernel({ format, tokens: ids.length, N, K });
+        const kernel = quantizedTakeKernel({ format, tokens: ids.length / 2, each: 2, N, K });
         runKernel(kernel, { ids: idMemory, weight: panels, y }, 0, [0, 1, 2]);
         const values = new Float32Array(N * K);
         decode(weight, values);

@@ -86,7 +86,8 @@ export function buildKernel(
       return add({ name: label, element, elements, access: 'scratch' }, { scratch: at });
     },
   });
-  const dims = symbolsOf([...inputs, ...outputs]);
+  // A fold may run over more than its operands and results have: the number of tokens.
+  const dims = [...new Set([...symbolsOf([...inputs, ...outputs]), ...writer.symbols])].sort();
   return { kernel: { name, buffers, dims, body: scope.statements }, args, scratchBytes };
 }
 

@@ -36,6 +36,8 @@ export class Writer {
   readonly #buffers = new Map<Value, Buffer>();
   readonly #uses = new Map<Value, Use>();
   readonly homes = new Map<Axis | Local, Scope>();
+  /** Of the dimensions that loops run over. */
+  readonly symbols = new Set<DimSymbol>();
   #names = 0;
 
   constructor(program: Program, elementOf: ElementOf) {
@@ -260,6 +262,7 @@ export class Scope {
   // ── control ──
 
   #axis(kind: Axis['kind'], extent: Extent, prefix: string): Axis {
+    if (typeof extent !== 'number' && isDim(extent)) this.writer.symbols.add(extent.sym);
     return { name: this.writer.name(prefix), kind, extent: isDim(extent) ? dimIndex(extent) : extent };
   }
 

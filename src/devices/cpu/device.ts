@@ -21,7 +21,7 @@ import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Tick
 import type { CodeCache } from './code-cache.ts';
 import { type ImageHead, imageKey, packImage, unpackImage } from './image-file.ts';
 import { instantiate } from './instantiate.ts';
-import { isPackedFormat, packedBytes, packedFormat } from './kernels/packing.ts';
+import { packedBytes, packedFormat } from './kernels/packing.ts';
 import type { Linked } from './link.ts';
 import type { Measured } from './measure.ts';
 import { limitsOf } from './measurements.ts';
@@ -179,11 +179,11 @@ class CpuDevice implements Device {
   }
 
   packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
-    if (isMatrix(format, shape)) return packedBytes(packedFormat(format), shape);
+    if (isPacked(format, shape)) return packedBytes(packedFormat(format), shape);
     return 4 * shape.reduce((product, size) => product * size, 1);
   }
 
-  /** Matrices into panels of 16 rows, anything else to f32. */
+  /** Matrices, and stacks of them, into panels of 16 rows, anything else to f32. */
   async pack(weight: WeightSource): Promise<DeviceBuffer> {
     const { name, format, shape, bytes } = weight;
     const { blockSize, blockBytes } = blockFormat(format);
@@ -195,17 +195,17 @@ class CpuDevice implements Device {
         tensor: name,
       });
     }
-    const matrix = isMatrix(format, shape);
+    const packed = isPacked(format, shape);
     const memory = this.#take(this.packedBytes({ format, shape }), `weight ${name}`);
     try {
       if (this.#lock) this.#system.lock(memory);
-      if (matrix) await this.#reader.pack(weight, packedFormat(format), memory);
+      if (packed) await this.#reader.pack(weight, packedFormat(format), memory);
       else await this.#reader.decode(weight, memory);
     } catch (error) {
       memory[Symbol.dispose]();
       throw error;
     }
-    return new CpuBuffer(this, tensor('f32', shape), 'weights', memory, matrix ? format : undefined);
+    return new CpuBuffer(this, tensor('f32', shape), 'weights', memory, packed ? format : undefined);
   }
 
   async allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer> {
@@ -323,8 +323,8 @@ class CpuDevice implements Device {
   }
 }
 
-function isMatrix(format: string, shape: readonly number[]): shape is readonly [number, number] {
-  return shape.length === 2 && isPackedFormat(format);
+function isPacked(format: string, shape: readonly number[]): boolean {
+  return panelFormat(format, shape.length) !== undefined;
 }
 
 function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {

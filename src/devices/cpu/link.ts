@@ -2,9 +2,10 @@
 import type { Cost } from '../../compiler/cost.ts';
 import { kernelCost } from '../../compiler/kernel/kernel-cost.ts';
 import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
-import type { Func, Value } from '../../ir/program.ts';
+import type { Func } from '../../ir/program.ts';
 import { alignUp } from './align.ts';
 import { allSteps, type PlanCode } from './code.ts';
+import type { CompositeLaunch } from './composites/composite-kernel.ts';
 import { compositeKernels } from './composites/table.ts';
 import { type Argument, type Entry, type Image, isSameSpot, type KernelCode, type Spot } from './image.ts';
 import type { RunFacts } from './profile.ts';
@@ -58,6 +59,9 @@ type Given = (index: number) => Spot | undefined;
 type SpotOf = (place: Place) => Spot;
 type Jump = Extract<Entry, { kind: 'jump' }>;
 
+/** Bytes of scratch that a launch has made of values. */
+type Prepared = { readonly key: string } & NonNullable<CompositeLaunch['prepares']>;
+
 class Flattener {
   readonly entries: Entry[] = [];
   /** Of each entry, for the profile. */
@@ -65,8 +69,8 @@ class Flattener {
   readonly #plan: Plan;
   readonly #code: PlanCode;
   readonly #scratch: Spot;
-  /** What lies in scratch, if that is known: what a composite has prepared of a value of this call. */
-  #prepared: { readonly key: string; readonly value: Value } | undefined;
+  /** What lies in scratch as far as that is known: what composites have prepared of values of this call. */
+  #prepared: readonly Prepared[] = [];
 
   constructor(plan: Plan, code: PlanCode, scratch: Spot) {
     this.#plan = plan;
@@ -97,9 +101,9 @@ class Flattener {
   call(func: Func, frame: Spot, spotOf: SpotOf): void {
     const plan = this.#plan.functions.get(func);
     if (plan === undefined) throw new Error(`function ${func.name} has no plan`);
-    this.#prepared = undefined;
+    this.#prepared = [];
     this.#steps(plan.steps, frame, spotOf);
-    this.#prepared = undefined;
+    this.#prepared = [];
   }
 
   #steps(steps: readonly Step[], frame: Spot, spotOf: SpotOf): void {
@@ -113,19 +117,16 @@ class Flattener {
         const spots = step.memory.map(spotOf);
         if (step.kind === 'copy' && isSameSpot(spots[0], spots[1])) return;
         const args: readonly Argument[] = [...spots, ...step.kernel.dims.map((sym) => ({ sym }))];
-        if (step.memory.some(({ kind }) => kind === 'scratch')) this.#prepared = undefined;
+        if (step.memory.some(({ kind }) => kind === 'scratch')) this.#prepared = [];
         this.#launch(this.#code.kernel(step.kernel), args, ({ dims }) => kernelCost(step.kernel, dims));
         return;
       }
       case 'composite': {
         const launches = compositeKernels(step.group, this.#code.target);
-        // Several products of the same activations, as of queries, keys and values, prepare them once.
-        if (!launches.some(({ prepares }) => prepares !== undefined)) this.#prepared = undefined;
+        const scratch = launches.some(({ buffers }) => buffers.some((buffer) => 'scratch' in buffer));
+        if (scratch && launches.every(({ prepares }) => prepares === undefined)) this.#prepared = [];
         for (const { key, buffers, dims, cost, prepares } of launches) {
-          if (prepares !== undefined) {
-            if (this.#prepared?.key === key && this.#prepared.value === prepares) continue;
-            this.#prepared = { key, value: prepares };
-          }
+          if (prepares !== undefined && !this.#prepare({ key, ...prepares })) continue;
           const spots = buffers.map((buffer): Spot => {
             if ('scratch' in buffer) return moved(this.#scratch, buffer.scratch);
             const place = step.memory.get(buffer.value);
@@ -156,18 +157,18 @@ class Flattener {
           if (skip !== undefined) skip.to = this.entries.length;
         });
         for (const end of ends) end.to = this.entries.length;
-        this.#prepared = undefined;
+        this.#prepared = [];
         return;
       }
       case 'while': {
-        this.#prepared = undefined;
+        this.#prepared = [];
         const start = this.entries.length;
         this.#steps(step.before, frame, spotOf);
         const leave = this.#jump({ at: spotOf(step.condition) });
         this.#steps(step.body, frame, spotOf);
         this.#jump().to = start;
         leave.to = this.entries.length;
-        this.#prepared = undefined;
+        this.#prepared = [];
         return;
       }
       default:
@@ -180,11 +181,20 @@ class Flattener {
     this.costs.push(cost);
   }
 
+  /** Whether that has to be done: several products of the same activations, as of queries, keys and values, prepare them once. */
+  #prepare(next: Prepared): boolean {
+    const isThere = ({ key, of }: Prepared) => key === next.key && of.every((value, i) => value === next.of[i]);
+    if (this.#prepared.some(isThere)) return false;
+    const kept = this.#prepared.filter(({ from, to }) => to <= next.from || next.to <= from);
+    this.#prepared = [...kept, next];
+    return true;
+  }
+
   #jump(test?: Jump['test']): Jump {
     const entry: Jump = { kind: 'jump', to: 0, ...(test && { test }) };
     this.entries.push(entry);
     this.costs.push(undefined);
-    this.#prepared = undefined;
+    this.#prepared = [];
     return entry;
   }
 }

@@ -2,7 +2,7 @@
  * Weights from their source into panels: slices of rows are read side by side into a few buffers, and the team packs each
  * as it comes. Nothing is held twice: beside the panels there are the buffers.
  */
-import { readInto } from '../../base/bytes.ts';
+import { readInto, sliceBytes } from '../../base/bytes.ts';
 import { IngotError } from '../../base/errors.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { WeightSource } from '../device.ts';
@@ -44,12 +44,30 @@ export class WeightReader implements Disposable {
 
   /** Several at once share the buffers. Whatever fails, nothing writes to `out` any more when it has failed. */
   async pack({ shape, bytes }: WeightSource, format: PackedFormat, out: Memory): Promise<void> {
-    const [rows, columns] = shape;
+    const [rows = 0, columns = 0] = shape.slice(-2);
+    const count = shape.length === 3 ? shape[0] : 1;
+    // Whole panels follow one another as if all were one matrix.
+    if (rows % panelRows === 0) return this.#packMatrix(bytes, [count * rows, columns], format, out, 0);
+    const length = bytes.length / count;
+    for (let i = 0; i < count; i++) {
+      const start = packedBytes(format, [i, rows, columns]);
+      await this.#packMatrix(sliceBytes(bytes, i * length, length), [rows, columns], format, out, start);
+    }
+  }
+
+  /** Panels go to `start` of `out`. */
+  async #packMatrix(
+    bytes: WeightSource['bytes'],
+    [rows, columns]: readonly [rows: number, columns: number],
+    format: PackedFormat,
+    out: Memory,
+    start: number,
+  ): Promise<void> {
     const { blockSize, blockBytes } = blockFormat(format);
     const rowBytes = (columns / blockSize) * blockBytes;
     await this.#slices(bytes, rowBytes, rows, (_, memory, row, count) => {
       const { list, words } = this.#packer(format, columns);
-      const at = packedBytes(format, [row, columns]);
+      const at = start + packedBytes(format, [row, columns]);
       if (count % panelRows !== 0) {
         const whole = packedBytes(format, [count - (count % panelRows), columns]);
         out.bytes(at + whole, packedBytes(format, [1, columns])).fill(0);

@@ -1,6 +1,6 @@
 /**
- * Which values of a program are matrices in panels (`kernels/packing.ts`): weight parameters with a format, wherever calls
- * pass them. Only the kernels of composites can read those, so products with them become composites, and any other use
+ * Which values of a program are matrices in panels (`kernels/packing.ts`), or stacks of them: weight parameters with a
+ * format, wherever calls pass them. Only the kernels of composites can read those, so products with them become composites, and any other use
  * is refused: it would have to decode the weight in memory.
  */
 import { IngotError } from '../../base/errors.ts';
@@ -16,7 +16,7 @@ export type PackedValues = ReadonlyMap<Value, string>;
 
 /** The format of the panels of a weight; undefined if it lies as plain elements. */
 export function panelFormat(format: string | undefined, rank: number): string | undefined {
-  return format !== undefined && rank === 2 && isPackedFormat(format) ? format : undefined;
+  return format !== undefined && (rank === 2 || rank === 3) && isPackedFormat(format) ? format : undefined;
 }
 
 /** @throws IngotError 'UnsupportedOp' if a function is called with packed and with plain weights for one parameter. */

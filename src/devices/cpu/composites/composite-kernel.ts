@@ -19,8 +19,8 @@ export interface CompositeLaunch {
   readonly dims: readonly DimSymbol[];
   /** Memory that the launches of one composite share. */
   readonly scratchBytes: number;
-  /** What it leaves in scratch depends on this value alone, and the composite's other launches only read it. */
-  readonly prepares?: Value;
+  /** What it leaves in these bytes of scratch depends on these values alone, and the composite's other launches only read it. */
+  readonly prepares?: { readonly of: readonly Value[]; readonly from: number; readonly to: number };
   cost(run: RunFacts): Cost;
 }
 
@@ -32,10 +32,9 @@ export interface CompositeKernel {
   launches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[];
 }
 
-/** Rows of a value whose last `inner` dimensions make one. */
-export function rowsOf(value: Value, inner: number): Dim {
-  const { shape } = asTensor(value.type);
-  const rows = shape.slice(0, shape.length - inner);
+/** Rows of a value whose last dimension makes one. */
+export function rowsOf(value: Value): Dim {
+  const rows = asTensor(value.type).shape.slice(0, -1);
   if (rows.length === 1) return rows[0];
   return rows.reduce<number>((product, dim) => {
     if (typeof dim !== 'number') throw new IngotError('UnsupportedOp', 'rows of a symbolic and other dimensions');

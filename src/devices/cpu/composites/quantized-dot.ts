@@ -28,7 +28,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
   const operand = (name: (typeof names)[number]) => op.operands[names.indexOf(name)];
   const [x, weight, bias] = [operand('x'), operand('weight'), operand('bias') as Value | undefined];
   const [N, K] = asTensor(weight.type).shape.map(maxDim);
-  const tokens = rowsOf(x, 1);
+  const tokens = rowsOf(x);
   const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
@@ -53,7 +53,7 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
     buffers: [{ value: x }, { scratch: 0 }],
     dims,
     scratchBytes: inputBytes(maxDim(tokens)),
-    prepares: x,
+    prepares: { of: [x], from: 0, to: inputBytes(maxDim(tokens)) },
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);

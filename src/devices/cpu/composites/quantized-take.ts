@@ -4,7 +4,7 @@ import type { OpOf } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
 import { quantizedTakeKernel } from '../kernels/quantized-take.ts';
-import { type CompositeKernel, type CompositeLaunch, dimsOf, rowsOf } from './composite-kernel.ts';
+import { type CompositeKernel, type CompositeLaunch, dimsOf } from './composite-kernel.ts';
 
 export const quantizedTakeKernels: CompositeKernel = {
   name: quantizedTakeComposite.name,
@@ -19,8 +19,9 @@ function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
   const { format, operands: names } = op.attributes.composite_attributes as QuantizedTakeAttributes;
   const [ids, weight] = [op.operands[names.indexOf('ids')], op.operands[names.indexOf('weight')]];
   const [N, K] = asTensor(weight.type).shape.map(maxDim);
-  const tokens = rowsOf(ids, 0);
-  const shape = { format, tokens, N, K };
+  const [tokens = 1, ...more] = asTensor(ids.type).shape;
+  const each = more.map(maxDim).reduce((product, size) => product * size, 1);
+  const shape = { format, tokens, each, N, K };
   return [
     {
       key: `quantized_take ${JSON.stringify(shape)}`,
@@ -29,7 +30,7 @@ function takeLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
       dims: dimsOf(tokens),
       scratchBytes: 0,
       cost({ dims: values }) {
-        const T = resolveDim(tokens, values);
+        const T = each * resolveDim(tokens, values);
         const rowBytes = packedBytes(packedFormat(format), [N, K]) / N;
         return { bytes: T * (4 + rowBytes + 4 * K), operations: T * K, element: 'f32' };
       },

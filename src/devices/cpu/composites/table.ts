@@ -7,10 +7,11 @@ import type { CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
 import { pagedAttentionKernels } from './paged-attention.ts';
 import { quantizedDotKernels } from './quantized-dot.ts';
 import { quantizedTakeKernels } from './quantized-take.ts';
+import { routedDotKernels } from './routed-dot.ts';
 import { sampleKernels } from './sample.ts';
 
 const rows: ReadonlyMap<string, CompositeKernel> = new Map(
-  [quantizedDotKernels, quantizedTakeKernels, pagedAttentionKernels, sampleKernels].map((row) => [
+  [quantizedDotKernels, quantizedTakeKernels, routedDotKernels, pagedAttentionKernels, sampleKernels].map((row) => [
     `ingot.${row.name}`,
     row,
   ]),

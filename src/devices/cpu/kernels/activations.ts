@@ -7,6 +7,8 @@ import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import type { Target } from '../target.ts';
+import { copyActivationsKernel } from './copy-activations.ts';
+import type { OrderedRows } from './expert-order.ts';
 import { blockOf, isIntegerFormat, levelsOf } from './levels.ts';
 import type { PackedFormat } from './packing.ts';
 import { quantizeActivationsKernel, type RecordKind, recordSize, records } from './quantize-activations.ts';
@@ -58,10 +60,16 @@ export function activationRowBytes(activations: Activations, K: number): number 
   }
 }
 
+const readsTiles = (activations: Activations) => activations.kind === 'rounded' && activations.element === 'bf16';
+
 /** Bytes of the activations of T tokens, with what tiles of 16 read beyond the last. */
 export function activationBytes(activations: Activations, T: number, K: number): number {
-  const readsTiles = activations.kind === 'rounded' && activations.element === 'bf16';
-  return (readsTiles ? 16 * Math.ceil(T / 16) : T) * activationRowBytes(activations, K);
+  return (readsTiles(activations) ? 16 * Math.ceil(T / 16) : T) * activationRowBytes(activations, K);
+}
+
+/** The same for rows in the order of experts, where tiles may begin at any row. */
+export function orderedActivationBytes(activations: Activations, rows: number, K: number): number {
+  return (readsTiles(activations) ? rows + 15 : rows) * activationRowBytes(activations, K);
 }
 
 /** Its buffers are x f32 [T, K] and what it makes of it. */
@@ -71,6 +79,25 @@ export function activationsKernel(activations: PreparedActivations, tokens: Dim,
       return quantizeActivationsKernel(activations.records, tokens, K);
     case 'rounded':
       return roundActivationsKernel(activations.element, tokens, K);
+    default:
+      return activations satisfies never;
+  }
+}
+
+/** The same for rows in the order of experts, which stands between the two buffers. */
+export function orderedActivationsKernel(
+  activations: Activations,
+  tokens: Dim,
+  K: number,
+  rows: OrderedRows,
+): EmittedKernel {
+  switch (activations.kind) {
+    case 'plain':
+      return copyActivationsKernel(tokens, K, rows);
+    case 'integers':
+      return quantizeActivationsKernel(activations.records, tokens, K, rows);
+    case 'rounded':
+      return roundActivationsKernel(activations.element, tokens, K, rows);
     default:
       return activations satisfies never;
   }

@@ -53,12 +53,16 @@ const SAVED = [rbx, rbp, r12, r13, r14, r15, rdi];
 /**
  * `emitStart` runs once and leaves the number of units in rax; it keeps rsi and r8. What it puts into vector registers, r9 to
  * r14 and nothing else is there when `emitUnit` begins. `emitEnd` takes back what it changed besides registers.
+ *
+ * Where units differ in size, rax is the amount of all work, and `emitUnitOf` makes of an amount in rax the number of the
+ * unit that it reaches into; it may change rdx and r9 to r14.
  */
 export function buildKernel<B extends string>(
   { name, buffers, tokens, stackBytes }: FrameShape<B>,
   emitStart: (frame: Frame<B>) => void,
   emitUnit: (frame: Frame<B>) => void,
   emitEnd: (frame: Frame<B>) => void = () => {},
+  emitUnitOf: (frame: Frame<B>) => void = () => {},
 ): EmittedKernel {
   const a = new Assembler();
   const frame: Frame<B> = {
@@ -81,10 +85,12 @@ export function buildKernel<B extends string>(
   a.emit('mov', rcx, rax);
   a.emit('mul', rsi);
   a.emit('div', r8);
+  emitUnitOf(frame);
   a.emit('mov', unit, rax);
   a.emit('lea', rax, ptr(rsi, 1));
   a.emit('mul', rcx);
   a.emit('div', r8);
+  emitUnitOf(frame);
   a.emit('mov', end, rax);
 
   const done = a.label('done');

@@ -52,7 +52,8 @@ export function panelBytes(format: PackedFormat, K: number): number {
   return Math.ceil(K / size) * bytes;
 }
 
-/** Bytes of a weight [N, K]. */
-export function packedBytes(format: PackedFormat, [N, K]: readonly [number, number]): number {
-  return Math.ceil(N / panelRows) * panelBytes(format, K);
+/** Bytes of a weight [N, K], or of [E, N, K]: matrices one after another, each of whole panels. */
+export function packedBytes(format: PackedFormat, shape: readonly number[]): number {
+  const [N = 0, K = 0] = shape.slice(-2);
+  return (shape.length === 3 ? shape[0] : 1) * Math.ceil(N / panelRows) * panelBytes(format, K);
 }

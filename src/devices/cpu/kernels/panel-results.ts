@@ -1,8 +1,63 @@
 /** The end of a product: 16 results a token from accumulators to rows of y, fewer of a last panel that N does not fill. */
 import type { Assembler } from '../asm/assembler.ts';
-import { eax, type Gp, k, type Mem, masked, offset, rip, type Vec, zeroed } from '../asm/operands.ts';
+import {
+  eax,
+  edi,
+  type Gp,
+  indexed,
+  k,
+  type Mem,
+  masked,
+  offset,
+  ptr,
+  r10,
+  r14,
+  rax,
+  rdi,
+  rip,
+  type Vec,
+  zeroed,
+} from '../asm/operands.ts';
 import { panelRows } from './packing.ts';
 import type { PanelVectors } from './product.ts';
+
+/** Where y has the results of a panel for tokens that follow one another, the next of them by r10. */
+export interface ResultRows {
+  /** May write code that changes rdi. */
+  to(token: number): Mem;
+  /** Moves r10 on by `tokens`. */
+  emitNext(tokens: number | Gp): void;
+}
+
+/** One after another: r10 is the place of the next. Changes rax. */
+export function denseRows(a: Assembler, N: number): ResultRows {
+  return {
+    to: (token) => ptr(r10, 4 * N * token),
+    emitNext(tokens) {
+      if (typeof tokens === 'number') {
+        a.emit('add', r10, 4 * N * tokens);
+        return;
+      }
+      a.emit('imul', rax, tokens, 4 * N);
+      a.emit('add', r10, rax);
+    },
+  };
+}
+
+/** r10 is where the number of the next one's row is; r14 the place in row 0. */
+export function numberedRows(a: Assembler, N: number): ResultRows {
+  return {
+    to(token) {
+      a.emit('mov', edi, ptr(r10, 4 * token));
+      a.emit('imul', rdi, rdi, 4 * N);
+      return indexed(r14, rdi);
+    },
+    emitNext(tokens) {
+      if (typeof tokens === 'number') a.emit('add', r10, 4 * tokens);
+      else a.emit('lea', r10, indexed(r10, tokens, 4));
+    },
+  };
+}
 
 export interface Results {
   readonly tokens: number;

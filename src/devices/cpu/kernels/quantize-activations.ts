@@ -12,8 +12,9 @@
  */
 import type { Dim } from '../../../ir/types.ts';
 import type { Assembler } from '../asm/assembler.ts';
-import { type Gp, lanes, type Mem, offset, ptr, r9, r10, rax, rip, type Vec, xmm, ymm } from '../asm/operands.ts';
+import { type Gp, lanes, type Mem, offset, ptr, r9, r10, r11, rax, rip, type Vec, xmm, ymm } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
+import { activationBuffers, emitSourceRow, type OrderedRows } from './expert-order.ts';
 import { buildKernel, loadPattern } from './frame.ts';
 
 export const records = {
@@ -32,58 +33,78 @@ export const smallRecords = (block: 16 | 32 | 256) => records[block === 16 ? 16 
 /** Activations of a record. */
 export const recordSize = (kind: RecordKind): number => (kind === 'tiles' ? 256 : kind);
 
-/** Buffers: x f32 [T, K], activations. A unit of work is a block. */
-export function quantizeActivationsKernel(kind: RecordKind, tokens: Dim, K: number): EmittedKernel {
-  const { bytes: record, d } = records[kind];
+/** Buffers: x f32 [T, K], order if there is one, activations. A unit of work is a block; a row where rows have an order. */
+export function quantizeActivationsKernel(kind: RecordKind, tokens: Dim, K: number, rows?: OrderedRows): EmittedKernel {
+  const { bytes: record } = records[kind];
   const block = recordSize(kind);
+  const [x, to, left] = [r9, r10, r11];
   return buildKernel(
-    { name: `quantize_activations_${kind}_${K}`, buffers: ['x', 'activations'], tokens, stackBytes: 0 },
+    { name: `quantize_activations_${kind}_${K}`, buffers: activationBuffers(rows), tokens, stackBytes: 0 },
     ({ a, loadTokens }) => {
       loadTokens(rax);
-      a.emit('imul', rax, rax, K / block);
+      a.emit('imul', rax, rax, rows?.order.chosen ?? K / block);
       loadPattern(a, MAGNITUDE, [255, 255, 255, 127]);
       loadPattern(a, ONES, [1]);
       a.emit('vmovdqa', ORDER, rip(a.constant(Uint32Array.of(0, 4, 1, 5, 2, 6, 3, 7))));
     },
     ({ a, unit, address }) => {
-      const [x, to] = [r9, r10];
-      a.emit('mov', x, unit);
-      a.emit('shl', x, Math.log2(4 * block));
+      if (rows === undefined) {
+        a.emit('mov', x, unit);
+        a.emit('shl', x, Math.log2(4 * block));
+        a.emit('imul', to, unit, record);
+      } else {
+        emitSourceRow(a, rows, address('order'), unit, x);
+        a.emit('imul', x, x, 4 * K);
+        a.emit('imul', to, unit, (K / block) * record);
+      }
       a.emit('add', x, address('x'));
-      a.emit('imul', to, unit, record);
       a.emit('add', to, address('activations'));
-      emitScale(a, block, x, ptr(to, d));
-      if (kind === 16) {
-        emitLevels(a, ptr(x), 2);
-        a.emit('vmovdqu', ptr(to), xmm(LEVELS.id));
-        a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
-        emitAcross(a, xmm(SUMS.id));
-        emitNegated(a, xmm(SUMS.id), 3);
-        a.emit('vmovd', ptr(to, records[16].sums), xmm(SUMS.id));
-        return;
-      }
-      for (let part = 0; part < block / 32; part++) {
-        const levels = ptr(to, kind === 32 ? 0 : records[kind].step * part);
-        emitLevels(a, ptr(x, 128 * part), 4);
-        a.emit('vmovdqu', levels, LEVELS);
-        a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
-        switch (kind) {
-          case 32:
-            emitSums32(a, ptr(to, records[32].sums));
-            break;
-          case 256:
-            emitWholeSums(a, ptr(to, records[256].sums32 + 2 * part));
-            emitHalfSums(a, offset(levels, records[256].sums));
-            break;
-          case 'tiles':
-            emitWholeSums(a, ptr(to, records.tiles.sums32 + 2 * part), ptr(to, records.tiles.sums16 + 4 * part));
-            break;
-          default:
-            kind satisfies never;
-        }
-      }
+      if (rows !== undefined) a.emit('mov', left, K / block);
+      const next = a.here();
+      emitBlock(a, kind, x, to);
+      if (rows === undefined) return;
+      a.emit('add', x, 4 * block);
+      a.emit('add', to, record);
+      a.emit('dec', left);
+      a.emit('jnz', next);
     },
   );
+}
+
+/** The record at `to` of the floats at `x`. */
+function emitBlock(a: Assembler, kind: RecordKind, x: Gp, to: Gp): void {
+  const { d } = records[kind];
+  const block = recordSize(kind);
+  emitScale(a, block, x, ptr(to, d));
+  if (kind === 16) {
+    emitLevels(a, ptr(x), 2);
+    a.emit('vmovdqu', ptr(to), xmm(LEVELS.id));
+    a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
+    emitAcross(a, xmm(SUMS.id));
+    emitNegated(a, xmm(SUMS.id), 3);
+    a.emit('vmovd', ptr(to, records[16].sums), xmm(SUMS.id));
+    return;
+  }
+  for (let part = 0; part < block / 32; part++) {
+    const levels = ptr(to, kind === 32 ? 0 : records[kind].step * part);
+    emitLevels(a, ptr(x, 128 * part), 4);
+    a.emit('vmovdqu', levels, LEVELS);
+    a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
+    switch (kind) {
+      case 32:
+        emitSums32(a, ptr(to, records[32].sums));
+        break;
+      case 256:
+        emitWholeSums(a, ptr(to, records[256].sums32 + 2 * part));
+        emitHalfSums(a, offset(levels, records[256].sums));
+        break;
+      case 'tiles':
+        emitWholeSums(a, ptr(to, records.tiles.sums32 + 2 * part), ptr(to, records.tiles.sums16 + 4 * part));
+        break;
+      default:
+        kind satisfies never;
+    }
+  }
 }
 
 const LEVELS = ymm(0);

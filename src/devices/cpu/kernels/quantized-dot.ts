@@ -11,6 +11,7 @@ import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
+  type Gp,
   type Mem,
   ptr,
   r8,
@@ -32,10 +33,10 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import type { Target } from '../target.ts';
 import { activationRowBytes, activationsOf } from './activations.ts';
 import { buildKernel, type Frame, loadPattern } from './frame.ts';
-import { packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
-import { emitForPanel, emitResults } from './panel-results.ts';
+import { type PackedFormat, packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
+import { denseRows, emitForPanel, emitResults, type ResultRows } from './panel-results.ts';
 import { constantOf, type Product, tileAt } from './product.ts';
-import { productsOf } from './products.ts';
+import { type Products, productsOf } from './products.ts';
 import { emitUnpackedDot, emitUnpackedResults, unpackedBytes } from './unpacked-dot.ts';
 
 export interface DotShape {
@@ -53,45 +54,142 @@ const directChunk = 32;
 const ahead = 2048;
 const burst = 1024;
 
+/** Where the units of a kind of product are. Registers are those that `dotKernel` lists. */
+export interface Units<B extends string> {
+  readonly name: string;
+  readonly buffers: readonly B[];
+  readonly bias: boolean;
+  /** Amount of work to rax, as `buildKernel` wants it. */
+  emitStart(frame: Frame<B>): void;
+  emitUnitOf?(frame: Frame<B>): void;
+  /** r12, r13, r10, rsi, rdx, where there is a bias r9, and r14 as `rows` wants it. May change rax, rcx, rdi and r11. */
+  emitPlace(frame: Frame<B>): void;
+  rows(a: Assembler): ResultRows;
+}
+
+/** What `Units` need to know of the product. */
+export interface DotLayout {
+  readonly format: PackedFormat;
+  /** Bytes of a token's activations. */
+  readonly tokenBytes: number;
+  readonly panels: number;
+  /** Panels of a unit. */
+  readonly together: number;
+  /** Tokens of a unit at most. */
+  readonly chunk: number;
+}
+
+export function dotLayout({ format: name, numerics, N, K }: Omit<DotShape, 'bias' | 'tokens'>, target: Target) {
+  const format = packedFormat(name);
+  const panels = Math.ceil(N / panelRows);
+  const products = productsOf(format, numerics, target, panels);
+  const layout: DotLayout = {
+    format,
+    panels,
+    tokenBytes: activationRowBytes(activationsOf(format, numerics, target), K),
+    together: products.unpacked?.panels ?? 1,
+    chunk: products.unpacked?.chunk ?? directChunk,
+  };
+  return { products, layout };
+}
+
 /**
  * Buffers: x, weight (packed), bias f32 [N] if there is one, y f32 [T, N]. `x` are the activations that `activationsOf`
  * says.
  * @throws IngotError 'UnsupportedOp' for a pair of format and numerics without a kernel.
  */
 export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKernel {
-  const { tokens: T, N, K, bias } = shape;
-  const format = packedFormat(shape.format);
-  const { size, bytes } = tileSize(format);
-  const activations = activationsOf(format, shape.numerics, target);
-  const tokenBytes = activationRowBytes(activations, K);
-  const panels = Math.ceil(N / panelRows);
-  const { direct, unpacked } = productsOf(format, shape.numerics, target, panels);
-  const chunk = unpacked?.chunk ?? directChunk;
-  const together = unpacked?.panels ?? 1;
-  const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };
-
-  // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
-  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. rdi and r11 loops in a tile. r14: chunks.
-  return buildKernel(
-    {
-      name: `quantized_dot_${format}_${shape.numerics}_${N}x${K}`,
-      buffers: bias ? ['x', 'weight', 'bias', 'y'] : ['x', 'weight', 'y'],
-      tokens: T,
-      stackBytes: Math.max(
-        direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(...direct.tokens),
-        unpacked === undefined ? 0 : unpackedBytes(unpacked, K),
-      ),
-    },
-    ({ a, loadTokens }) => {
-      unpacked?.emitStart?.(a);
+  const { numerics, N, K, bias } = shape;
+  const { products, layout } = dotLayout(shape, target);
+  const { format, tokenBytes, panels, together, chunk } = layout;
+  return dotKernel(shape, products, layout, {
+    name: `quantized_dot_${format}_${numerics}_${N}x${K}`,
+    buffers: bias ? ['x', 'weight', 'bias', 'y'] : ['x', 'weight', 'y'],
+    bias,
+    rows: (a) => denseRows(a, N),
+    emitStart({ a, loadTokens }) {
       loadTokens(rax);
       a.emit('add', rax, chunk - 1);
       a.emit('shr', rax, Math.log2(chunk));
       a.emit('mov', r14, rax);
       a.emit('imul', rax, rax, Math.ceil(panels / together));
     },
+    emitPlace({ a, unit, address, loadTokens }) {
+      a.emit('mov', rdi, ptr(rbp));
+      a.emit('mov', rax, unit);
+      a.emit('xor', rdx, rdx);
+      if (products.unpacked === undefined) {
+        a.emit('div', r14);
+      } else {
+        a.emit('mov', rcx, Math.ceil(panels / together));
+        a.emit('div', rcx);
+        a.emit('xchg', rax, rdx);
+        emitPanelOf(a, layout, rax);
+      }
+      a.emit('shl', rdx, Math.log2(chunk));
+      loadTokens(rsi);
+      a.emit('sub', rsi, rdx);
+      a.emit('mov', rcx, chunk);
+      a.emit('cmp', rsi, rcx);
+      a.emit('cmova', rsi, rcx);
+
+      a.emit('imul', r12, rax, panelBytes(format, K));
+      a.emit('add', r12, address('weight'));
+      a.emit('imul', r13, rdx, tokenBytes);
+      a.emit('add', r13, address('x'));
+      a.emit('imul', r10, rdx, 4 * N);
+      a.emit('add', r10, address('y'));
+      a.emit('mov', rdx, rax);
+      a.emit('shl', rax, 6);
+      a.emit('add', r10, rax);
+      if (bias) {
+        a.emit('mov', r9, address('bias'));
+        a.emit('add', r9, rax);
+      }
+    },
+  });
+}
+
+/** From the number of some panels that are one unit to the number of their first. Changes rcx. */
+export function emitPanelOf(a: Assembler, { panels, together }: DotLayout, register: Gp): void {
+  if (together === 1) return;
+  // The last panels may be done twice, with the same results.
+  a.emit('imul', register, register, together);
+  a.emit('mov', rcx, panels - together);
+  a.emit('cmp', register, rcx);
+  a.emit('cmova', register, rcx);
+}
+
+/** A product whose units are where `units` says. */
+export function dotKernel<B extends string>(
+  { tokens: T, N, K }: Pick<DotShape, 'tokens' | 'N' | 'K'>,
+  { direct, unpacked }: Products,
+  { format, tokenBytes, panels }: DotLayout,
+  units: Units<B>,
+): EmittedKernel {
+  const { name, buffers, bias, emitPlace } = units;
+  const { size, bytes } = tileSize(format);
+  const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };
+
+  // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
+  // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. rdi and r11 loops in a tile.
+  return buildKernel(
+    {
+      name,
+      buffers,
+      tokens: T,
+      stackBytes: Math.max(
+        direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(...direct.tokens),
+        unpacked === undefined ? 0 : unpackedBytes(unpacked, K),
+      ),
+    },
+    (frame) => {
+      unpacked?.emitStart?.(frame.a);
+      units.emitStart(frame);
+    },
     (frame) => {
       const { a } = frame;
+      const rows = units.rows(a);
       emitPlace(frame);
       if (unpacked !== undefined) {
         const least = direct === undefined ? 1 : (unpacked.tokens.at(-1) as number);
@@ -105,74 +203,33 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
         emitUnpackedDot(a, unpacked, walk);
         emitPlace(frame);
         if (direct !== undefined) a.emit('and', rsi, -least);
-        emitUnpackedResults(a, unpacked, walk);
+        emitUnpackedResults(a, unpacked, walk, rows);
         if (direct !== undefined) {
           a.emit('mov', r8, rsi);
           emitPlace(frame);
           a.emit('sub', rsi, r8);
           a.emit('imul', rax, r8, tokenBytes);
           a.emit('add', r13, rax);
-          a.emit('imul', rax, r8, 4 * N);
-          a.emit('add', r10, rax);
+          rows.emitNext(r8);
           a.bind(few);
         }
       }
-      if (direct !== undefined) emitDirect(a, direct);
+      if (direct !== undefined) emitDirect(a, direct, rows);
     },
     ({ a }) => unpacked?.emitEnd?.(a),
+    units.emitUnitOf,
   );
 
-  /** The registers of the unit. Changes rax, rcx. */
-  function emitPlace({ a, unit, address, loadTokens }: Frame<'x' | 'weight' | 'bias' | 'y'>): void {
-    a.emit('mov', rdi, ptr(rbp));
-    a.emit('mov', rax, unit);
-    a.emit('xor', rdx, rdx);
-    if (unpacked === undefined) {
-      a.emit('div', r14);
-    } else {
-      a.emit('mov', rcx, Math.ceil(panels / together));
-      a.emit('div', rcx);
-      a.emit('xchg', rax, rdx);
-      // The last panels may be done twice, with the same results.
-      if (together > 1) {
-        a.emit('imul', rax, rax, together);
-        a.emit('mov', rcx, panels - together);
-        a.emit('cmp', rax, rcx);
-        a.emit('cmova', rax, rcx);
-      }
-    }
-    a.emit('shl', rdx, Math.log2(chunk));
-    loadTokens(rsi);
-    a.emit('sub', rsi, rdx);
-    a.emit('mov', rcx, chunk);
-    a.emit('cmp', rsi, rcx);
-    a.emit('cmova', rsi, rcx);
-
-    a.emit('imul', r12, rax, panelBytes(format, K));
-    a.emit('add', r12, address('weight'));
-    a.emit('imul', r13, rdx, tokenBytes);
-    a.emit('add', r13, address('x'));
-    a.emit('imul', r10, rdx, 4 * N);
-    a.emit('add', r10, address('y'));
-    a.emit('mov', rdx, rax);
-    a.emit('shl', rax, 6);
-    a.emit('add', r10, rax);
-    if (bias) {
-      a.emit('mov', r9, address('bias'));
-      a.emit('add', r9, rax);
-    }
-  }
-
-  function emitDirect(a: Assembler, product: Product): void {
+  function emitDirect(a: Assembler, product: Product, rows: ResultRows): void {
     loadConstants(a, product);
     for (const tokens of product.tokens) {
       const fewer = a.label();
       a.emit('cmp', rsi, tokens);
       a.emit('jb', fewer);
       const more = a.here();
-      emitTokens(a, product, tokens);
+      emitTokens(a, product, tokens, rows);
       a.emit('add', r13, tokens * tokenBytes);
-      a.emit('add', r10, tokens * 4 * N);
+      rows.emitNext(tokens);
       a.emit('sub', rsi, tokens);
       a.emit('cmp', rsi, tokens);
       a.emit('jae', more);
@@ -181,7 +238,7 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
   }
 
   /** The results of `tokens` tokens and one panel. */
-  function emitTokens(a: Assembler, product: Product, tokens: number): void {
+  function emitTokens(a: Assembler, product: Product, tokens: number, results: ResultRows): void {
     const { parts, register } = product.vectors;
     const accumulator = (token: number, part: number): Vec | Mem =>
       product.inRegisters ? register(parts.length * token + part) : ptr(rsp, 64 * token + 32 * part);
@@ -232,7 +289,7 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
         tokens,
         ...(bias && { bias: ptr(r9) }),
         value: accumulator,
-        to: (token) => ptr(r10, 4 * N * token),
+        to: results.to,
       }),
     );
   }

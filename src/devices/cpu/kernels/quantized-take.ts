@@ -33,15 +33,17 @@ import { emitD } from './scales.ts';
 export interface TakeShape {
   readonly format: string;
   readonly tokens: Dim;
+  /** Ids of a token. */
+  readonly each: number;
   readonly N: number;
   readonly K: number;
 }
 
 /**
- * Buffers: ids i32 [T], weight (packed), y f32 [T, K].
+ * Buffers: ids i32 [T, each], weight (packed), y f32 [T, each, K].
  * @throws IngotError 'UnsupportedOp' for a format without a packed layout.
  */
-export function quantizedTakeKernel({ format: name, tokens, N, K }: TakeShape): EmittedKernel {
+export function quantizedTakeKernel({ format: name, tokens, each, N, K }: TakeShape): EmittedKernel {
   const format = packedFormat(name);
   const { size, bytes } = tileSize(format);
   // r9 tile, r10 result, r11 end of the whole tiles; r12, r13 and r14: one, two and four times the lane.
@@ -49,6 +51,7 @@ export function quantizedTakeKernel({ format: name, tokens, N, K }: TakeShape): 
     { name: `quantized_take_${format}_${N}x${K}`, buffers: ['ids', 'weight', 'y'], tokens, stackBytes: 0 },
     ({ a, loadTokens }) => {
       loadTokens(rax);
+      if (each > 1) a.emit('imul', rax, rax, each);
       if (isIntegerFormat(format)) loadConstants(a, levelsOf(format));
     },
     ({ a, unit, address }) => {

@@ -7,6 +7,7 @@ import type { Assembler } from '../asm/assembler.ts';
 import { type Mem, ptr, r9, r10, r11, rax, rip, type Vec, ymm } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { bf16Constants, emitRoundToBf16, flushSubnormals, keepSubnormals } from './bf16.ts';
+import { activationBuffers, emitSourceRow, type OrderedRows } from './expert-order.ts';
 import { buildKernel } from './frame.ts';
 import { panelVectors } from './product.ts';
 
@@ -21,18 +22,25 @@ export function roundedRowBytes(element: RoundedElement, K: number): number {
   return 64 * (element === 'f32' ? lines : lines | 1);
 }
 
-/** Buffers: x f32 [T, K], activations. A unit of work is a row. */
-export function roundActivationsKernel(element: RoundedElement, tokens: Dim, K: number): EmittedKernel {
+/** Buffers: x f32 [T, K], order if there is one, activations. A unit of work is a row. */
+export function roundActivationsKernel(
+  element: RoundedElement,
+  tokens: Dim,
+  K: number,
+  rows?: OrderedRows,
+): EmittedKernel {
   const [x, to, left] = [r9, r10, r11];
   const step = element === 'f32' ? 128 : 64;
   return buildKernel(
-    { name: `round_activations_${element}_${K}`, buffers: ['x', 'activations'], tokens, stackBytes: 0 },
+    { name: `round_activations_${element}_${K}`, buffers: activationBuffers(rows), tokens, stackBytes: 0 },
     ({ a, loadTokens }) => {
       loadTokens(rax);
+      if (rows !== undefined) a.emit('imul', rax, rax, rows.order.chosen);
       flushSubnormals(a);
     },
     ({ a, unit, address }) => {
-      a.emit('imul', x, unit, 4 * K);
+      if (rows !== undefined) emitSourceRow(a, rows, address('order'), unit, x);
+      a.emit('imul', x, rows === undefined ? unit : x, 4 * K);
       a.emit('add', x, address('x'));
       a.emit('imul', to, unit, roundedRowBytes(element, K));
       a.emit('add', to, address('activations'));

@@ -5,10 +5,10 @@
  * At rsp: what is the product's own; sums f32 [panels][chunk][16]; decoded steps.
  */
 import type { Assembler } from '../asm/assembler.ts';
-import { ptr, r8, r9, r10, r11, r12, r13, r14, rax, rcx, rdi, rdx, rsi, rsp } from '../asm/operands.ts';
+import { offset, ptr, r8, r9, r10, r11, r12, r13, r14, rax, rcx, rdi, rdx, rsi, rsp } from '../asm/operands.ts';
 import { flushSubnormals, keepSubnormals } from './bf16.ts';
 import { type PackedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
-import { emitForPanel, emitResults } from './panel-results.ts';
+import { emitForPanel, emitResults, type ResultRows } from './panel-results.ts';
 import { tileAt, type UnpackedProduct } from './product.ts';
 
 export interface Walk {
@@ -165,8 +165,13 @@ function emitZeroSums(a: Assembler, product: UnpackedProduct): void {
   a.emit('jnz', next);
 }
 
-/** Writes the sums of rsi tokens to y at r10, with the bias at r9, from panel rdx on. Changes rax, rcx and r10. */
-export function emitUnpackedResults(a: Assembler, product: UnpackedProduct, { N, panels: all, bias }: Walk): void {
+/** Writes the sums of rsi tokens to `rows`, with the bias at r9, from panel rdx on. Changes rax, rcx, r10 and r11. */
+export function emitUnpackedResults(
+  a: Assembler,
+  product: UnpackedProduct,
+  { N, panels: all, bias }: Walk,
+  rows: ResultRows,
+): void {
   const { panels, vectors } = product;
   a.emit('lea', rcx, ptr(rsp, product.ownBytes));
   a.emit('mov', r11, rsi);
@@ -178,11 +183,11 @@ export function emitUnpackedResults(a: Assembler, product: UnpackedProduct, { N,
         tokens: 1,
         ...(bias && { bias: ptr(r9, at) }),
         value: (_, part) => ptr(rcx, panel * panelSums(product) + 32 * part),
-        to: () => ptr(r10, at),
+        to: () => offset(rows.to(0), at),
       });
     }
     a.emit('add', rcx, sumBytes);
-    a.emit('add', r10, 4 * N);
+    rows.emitNext(1);
     a.emit('dec', r11);
     a.emit('jnz', next);
   });

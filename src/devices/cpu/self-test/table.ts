@@ -8,6 +8,7 @@ import { quantizedDot } from '../../../composites/quantized_dot.ts';
 import { quantizedTake } from '../../../composites/quantized_take.ts';
 import { rmsNorm } from '../../../composites/rms_norm.ts';
 import { rope } from '../../../composites/rope.ts';
+import { routedDot } from '../../../composites/routed_dot.ts';
 import { sample } from '../../../composites/sample.ts';
 import { samplingInputs } from '../../../composites/step.ts';
 import type { BinaryOp, UnaryOp } from '../../../ir/attributes.ts';
@@ -27,6 +28,7 @@ import { commonArea, programTest, type SelfTest } from './program-test.ts';
 export function* selfTests(areas: readonly string[] = [commonArea, ...packedFormats]): Generator<SelfTest> {
   const formats = areas.filter(isPackedFormat);
   yield* products(formats);
+  yield* routed(formats);
   yield* takes(formats);
   if (!areas.includes(commonArea)) return;
   yield* attention();
@@ -126,6 +128,43 @@ function* products(formats: readonly PackedFormat[]): Generator<SelfTest> {
         runs,
       });
     }
+  }
+}
+
+/** Experts of many tokens, of few, and of none. */
+function* routed(formats: readonly PackedFormat[]): Generator<SelfTest> {
+  const [E, N, maxTokens, chosen] = [4, 24, 19, 2];
+  const T = { sym: 'T', max: maxTokens } as const;
+  const ids = Int32Array.from({ length: maxTokens * chosen }, (_, i) => (i % 7 === 3 ? 2 : i % 2 === 0 ? 3 : 0));
+  for (const format of formats) {
+    const blocks = blockFormat(format);
+    const K = Math.max(96, 2 * blocks.blockSize);
+    const weight = weightBytes(format, E * N * K, 31);
+    const rowBytes = weight.length / (E * N);
+    const x = randomFloats(maxTokens * K, 37);
+    const numerics = blocks.integers === undefined ? 'f32' : 'i8';
+    const parameters: readonly Parameter[] = [
+      input('x', 'f32', [T, K]),
+      input('ids', 'i32', [T, chosen]),
+      { name: 'weight', type: tensor('f32', [E, N, K]), role: 'weight', format },
+    ];
+    const program = build(parameters, (b, values) => ({
+      y: routedDot(b, values.x, values.weight, values.ids, { format, numerics }),
+    }));
+    const runs = [1, 19].map((tokens) => {
+      const y = new Float32Array(tokens * chosen * N);
+      for (let pair = 0; pair < tokens * chosen; pair++) {
+        const token = Math.floor(pair / chosen);
+        const dot = dotNumerics[numerics](x.subarray(token * K, (token + 1) * K), blocks);
+        const first = ids[pair] * N;
+        for (let n = 0; n < N; n++) {
+          y[pair * N + n] = dot(weight.subarray((first + n) * rowBytes, (first + n + 1) * rowBytes));
+        }
+      }
+      const inputs = { x: x.subarray(0, tokens * K), ids: ids.subarray(0, tokens * chosen) };
+      return { inputs, dims: { T: tokens }, expected: { y } };
+    });
+    yield programTest({ name: `routed_dot ${format} ${numerics}`, area: format, program, weights: { weight }, runs });
   }
 }
 
