@@ -2,6 +2,7 @@
  * Runs every compiled test file below dist/test (or those whose path contains an argument) and ends with one line that
  * counts tests, not files: `N passed, N failed, N skipped`.
  */
+import { execFileSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
@@ -21,8 +22,15 @@ if (files.length === 0) {
   process.exit(2);
 }
 
+// Tests of the command line start what the package ships, which has to be what was just compiled.
+const root = fileURLToPath(new URL('../../', import.meta.url));
+execFileSync(process.execPath, [join(root, 'node_modules/rolldown/bin/cli.mjs'), '-c', '--logLevel', 'silent'], {
+  cwd: root,
+  stdio: ['ignore', 'ignore', 'inherit'],
+});
+
 // What scripts/setup-tests.sh made.
-const python = fileURLToPath(new URL('../../.venv/bin/python', import.meta.url));
+const python = join(root, '.venv/bin/python');
 if (process.env.INGOT_PYTHON === undefined && existsSync(python)) process.env.INGOT_PYTHON = python;
 
 const count = { passed: 0, failed: 0, skipped: 0 };

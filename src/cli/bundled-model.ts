@@ -1,7 +1,7 @@
 /** The model that comes with Ingot. */
 import { fileURLToPath } from 'node:url';
 
-export const bundledModel = fileURLToPath(new URL('../../../models/tales/tales-q8_0.gguf', import.meta.url));
+export const bundledModel = fileURLToPath(import.meta.resolve('ingot/models/tales/tales-q8_0.gguf'));
 
 /** A model's path as people are told of it. */
 export function modelName(path: string): string {

@@ -19,7 +19,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 
-const { version } = createRequire(import.meta.url)('../../../package.json') as { version: string };
+const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
 
 const program = new Command('ingot')
   .description('Compiles and runs language models on this machine.')

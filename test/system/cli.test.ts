@@ -8,7 +8,7 @@ import { after, test } from 'node:test';
 import { noCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 
-const main = repositoryPath('dist', 'src', 'cli', 'main.js');
+const main = repositoryPath('dist', 'ingot', 'main.js');
 const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 /** What is used where nothing is asked for. */
 const device = noCpu === undefined ? 'cpu' : 'reference';

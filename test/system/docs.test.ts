@@ -78,7 +78,7 @@ function installPrograms(): string {
   mkdirSync(bin);
   const { scripts } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { scripts: object };
   const programs = {
-    ingot: `exec "${process.execPath}" "${join(root, 'dist/src/cli/main.js')}" "$@"`,
+    ingot: `exec "${process.execPath}" "${join(root, 'dist/ingot/main.js')}" "$@"`,
     npx: '[ "$1" = ingot ] || { echo "npx $1: unknown" >&2; exit 1; }; shift; exec ingot "$@"',
     npm: `script=$1; [ "$script" = run ] && script=$2
       case $script in

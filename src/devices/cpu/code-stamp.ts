@@ -4,23 +4,25 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const { version } = createRequire(import.meta.url)('../../../../package.json') as { version: string };
+const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
+
+/** Where this file lies is either the root of compiled sources, two folders up, or the folder of the bundle. */
+const isBundled = !import.meta.url.endsWith('/devices/cpu/code-stamp.js');
+const root = fileURLToPath(new URL(isBundled ? '.' : '../../', import.meta.url));
+const folders = isBundled
+  ? ['.']
+  : [
+      ...['compiler', 'compiler/kernel', 'composites', 'ir', 'numerics/quant', 'devices/cpu'],
+      ...['asm', 'composites', 'emit', 'kernels'].map((name) => `devices/cpu/${name}`),
+    ];
 
 /** Changes with the version and, where somebody works on Ingot, with the files that make code. */
 export function codeStamp(): string {
-  const sources = fileURLToPath(new URL('../../', import.meta.url));
   let [newest, bytes] = [0, 0];
-  for (const folder of [
-    'devices/cpu',
-    'devices/cpu/asm',
-    'devices/cpu/composites',
-    'devices/cpu/emit',
-    'devices/cpu/kernels',
-    'compiler/kernel',
-  ]) {
-    for (const name of readdirSync(join(sources, folder))) {
+  for (const folder of folders) {
+    for (const name of readdirSync(join(root, folder))) {
       if (!name.endsWith('.js')) continue;
-      const { mtimeMs, size } = statSync(join(sources, folder, name));
+      const { mtimeMs, size } = statSync(join(root, folder, name));
       newest = Math.max(newest, mtimeMs);
       bytes += size;
     }

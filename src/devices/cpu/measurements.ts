@@ -12,7 +12,7 @@ export interface Measurements extends Measured {
   readonly taken: string;
 }
 
-const { version } = createRequire(import.meta.url)('../../../../package.json') as { version: string };
+const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
 const file = 'measurements';
 
 function keyOf(system: OperatingSystem): string {
