@@ -12,7 +12,7 @@ import { fixtures, repositoryPath } from '../fixtures.ts';
 import { blobs, folder, freshHub, isModel, MiB, model, modelHash, noise, pullFrom, repository } from './hub-harness.ts';
 import { commitOf, type TestHub } from './hub-server.ts';
 
-const main = repositoryPath('dist', 'src', 'cli', 'main.js');
+const main = repositoryPath('dist', 'ingot', 'main.js');
 const bundled = readFileSync(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
 
 interface Ended {

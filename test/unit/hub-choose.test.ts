@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
 import { chooseFiles, isWholeFolder } from '../../src/cli/hub/choose.ts';
-import { looksLikeHubName, parseHubName } from '../../src/cli/hub/name.ts';
+import { looksLikeHubName, nameOfCached, parseHubName } from '../../src/cli/hub/name.ts';
 
 const files = (...paths: string[]) => paths.map((path) => ({ path, size: 1 << 20 }));
 const choose = (name: string, ...paths: string[]) => {
@@ -31,6 +31,10 @@ test('names are repositories with an owner, and perhaps a file or a quantization
     assert.throws(() => parseHubName(wrong), refused('Usage', /hf:org\/repo/), wrong);
   }
   assert.ok(!looksLikeHubName('hf: a prompt'));
+  const snapshot = `/cache/hub/models--org--re-po/snapshots/${'a'.repeat(40)}`;
+  assert.equal(nameOfCached(snapshot), 'hf:org/re-po');
+  assert.equal(nameOfCached(`${snapshot}/sub/a.gguf`), 'hf:org/re-po:sub/a.gguf');
+  assert.equal(nameOfCached('/models/a.gguf'), undefined);
 });
 
 test('a quantization is a word of the path, in any case', () => {

@@ -32,3 +32,10 @@ export function parseHubName(text: string): HubName {
 export function formatHubName({ repo, part }: HubName): string {
   return `${prefix}${repo}${part === undefined ? '' : `:${part}`}`;
 }
+
+/** The name of what lies in the cache (`cache.ts`); undefined of other paths. */
+export function nameOfCached(path: string): string | undefined {
+  const [, org, repo, part] =
+    /[/\\]models--([^/\\]+?)--([^/\\]+)[/\\]snapshots[/\\][0-9a-f]{40}(?:[/\\](.+))?$/.exec(path) ?? [];
+  return org === undefined ? undefined : formatHubName({ repo: `${org}/${repo}`, ...(part !== undefined && { part }) });
+}
