@@ -6,7 +6,7 @@ import { IngotError, isIngotError, type StopSignal, throwIfAborted } from '../ba
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model } from '../models/model.ts';
+import type { Model } from '../models/model.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -90,7 +90,6 @@ export class LocalEngine implements Engine {
     const { kv = 'f32', contextLength: wanted, ...rest } = options;
     const contextLength = chooseContext(wanted, model, tokenizer);
     const limits = stepLimits(contextLength);
-    checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     return new LocalEngine(device, model, tokenizer, contextLength, runner);
   }
@@ -309,20 +308,6 @@ export function stepLimits(contextLength: number): StepLimits {
     blocksPerSequence,
     maxBias: 512,
   };
-}
-
-/** @throws IngotError 'OutOfMemory' if weights and KV pools are more than the device has. */
-function checkMemory(device: Device, model: Model, kv: KvElement, limits: StepLimits): void {
-  const weights = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
-  const pools = limits.blockCount * limits.blockSize * kvBytesPerToken(model, kv);
-  const { memoryBytes } = device.hardware;
-  if (weights + pools <= memoryBytes) return;
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-  throw new IngotError(
-    'OutOfMemory',
-    `the model needs ${gib(weights)} for weights and ${gib(pools)} for the KV cache; the ${device.name} device has ${gib(memoryBytes)}`,
-    { device: device.name, hint: 'Use a smaller model or a shorter context.' },
-  );
 }
 
 /** Lets timers, input and output have their turn between steps, whatever the device blocks. */

@@ -25,7 +25,7 @@ export async function openForRunning(path: string): Promise<OpenedModel> {
   }
 }
 
-async function openTokenizer(checkpoint: Checkpoint, vocabularySize: number): Promise<Tokenizer> {
+export async function openTokenizer(checkpoint: Checkpoint, vocabularySize: number): Promise<Tokenizer> {
   switch (checkpoint.kind) {
     case 'gguf':
       return loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata }, { vocabularySize });
