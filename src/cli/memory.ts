@@ -1,7 +1,7 @@
 /**
  * What a run of a model will take of this machine, and what would fit. Weights, caches and temporaries follow from the compiled
- * program; what JavaScript takes besides, the vocabulary for the most part, is measured: this process has opened and compiled the
- * model as a run does.
+ * program; what JavaScript takes besides, the vocabulary for the most part, is measured: this process has opened the model as a
+ * run does.
  */
 import { compile } from '../compiler/compile.ts';
 import type { Device } from '../devices/device.ts';
@@ -34,6 +34,9 @@ export interface MemoryPrediction {
   readonly fittingFormats: readonly { readonly format: string; readonly totalBytes: number }[];
 }
 
+/** What the engine's thread takes beside what this one has taken for the same model: a second heap, and machine code. */
+const engineBytes = 12 << 20;
+
 /** @throws IngotError as compiling does. */
 export async function predictMemory(
   checkpoint: Checkpoint,
@@ -43,13 +46,14 @@ export async function predictMemory(
 ): Promise<MemoryPrediction> {
   // A model without a vocabulary does not run, but its figures are still of use.
   await openTokenizer(checkpoint, model.vocabularySize).catch(() => {});
+  const processBytes = peakMemory() + engineBytes;
   await using device = await openDeviceFor(model);
   const contextLength = Math.min(context, model.contextLength);
-  const limits = stepLimits(contextLength);
+  // Temporaries for more rows of logits than one have their places, but nothing touches them.
+  const limits = { ...stepLimits(contextLength), maxRows: 1 };
   const program = model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] });
-  using executable = await device.compile(compile(program));
+  using executable = await device.compile(program, compile);
   const need = memoryNeed(device, model, executable);
-  const processBytes = peakMemory();
   const totalBytes = need.weights + need.state + need.scratch + processBytes;
   const perToken = kvBytesPerToken(model, 'f32');
   // This process's own memory is not available any more, nor is it needed again.

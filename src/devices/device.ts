@@ -5,7 +5,7 @@
 import type { ByteSource } from '../base/bytes.ts';
 import type { StopSignal } from '../base/errors.ts';
 import type { Cost, Hardware } from '../compiler/cost.ts';
-import type { Program } from '../ir/program.ts';
+import type { Pass, Program } from '../ir/program.ts';
 import type { DimValues, TensorType } from '../ir/types.ts';
 
 export type MemoryKind = 'weights' | 'state' | 'scratch';
@@ -73,8 +73,11 @@ export interface Device extends AsyncDisposable {
    */
   readonly runsAhead: 1 | 2;
 
-  /** @throws IngotError 'UnsupportedOp' naming op, element type and device, 'StateWouldCopy', before any memory is taken. */
-  compile(program: Program): Promise<Executable>;
+  /**
+   * `passes` are for the compiler to run first; a device that has kept what it made of the same program leaves them out.
+   * @throws IngotError 'UnsupportedOp' naming op, element type and device, 'StateWouldCopy', before any memory is taken.
+   */
+  compile(program: Program, passes?: Pass): Promise<Executable>;
 
   /**
    * Reads a weight into the device's own layout: a pure function of device, format and shape, so that all executables

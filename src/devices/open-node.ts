@@ -20,6 +20,8 @@ export interface DeviceOptions {
   readonly mlock?: boolean | undefined;
   /** Measure every kernel. */
   readonly profile?: boolean | undefined;
+  /** Formats of the weights that it will be given; any if absent. */
+  readonly formats?: readonly string[] | undefined;
 }
 
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
@@ -37,13 +39,13 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads: wanted, spareCore = false, mlock = false, profile = false }) {
+    async open({ threads: wanted, spareCore = false, mlock = false, profile = false, formats }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
-      const instructionSet = await testedSet(found.system);
+      const instructionSet = await testedSet(found.system, formats);
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
@@ -103,8 +105,8 @@ export async function openDevice(name?: string, options: DeviceOptions = {}): Pr
  * The best instruction set whose kernels passed the self-test; what failed is said on standard error.
  * @throws IngotError 'DeviceLost' where none did.
  */
-async function testedSet(system: OperatingSystem): Promise<InstructionSet> {
-  const outcome = await selfTest(system);
+async function testedSet(system: OperatingSystem, formats: DeviceOptions['formats']): Promise<InstructionSet> {
+  const outcome = await selfTest(system, formats === undefined ? {} : { formats });
   const set = trustedSet(outcome);
   const failures = outcome.verdicts.flatMap((verdict) => (verdict.passed ? [] : [describeVerdict(verdict)]));
   if (set === undefined) {

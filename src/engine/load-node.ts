@@ -26,8 +26,10 @@ const smallBytes = 32 << 20;
 
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
 export function openDeviceFor(model: Model, name?: string, options: DeviceOptions = {}): Promise<Device> {
-  const bytes = [...model.weights.values()].reduce((sum, weight) => sum + weight.bytes.length, 0);
-  return openDevice(name, { ...options, spareCore: bytes < smallBytes });
+  const weights = [...model.weights.values()];
+  const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
+  const formats = [...new Set(weights.map(({ format }) => format))];
+  return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
 }
 
 /** An engine with all that it stands on, which is closed with it. */

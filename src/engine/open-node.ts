@@ -18,8 +18,8 @@ export type OpenOptions = Omit<EngineSettings, 'path'> & LoadHooks;
 export async function openEngine(path: string, { signal, onProgress, ...settings }: OpenOptions = {}): Promise<Engine> {
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',
-    // Compiling makes much that is soon garbage: with less room it is looked through more often.
-    resourceLimits: { maxYoungGenerationSizeMb: 128 },
+    // What a worker makes is soon garbage; each of its two halves costs so much memory.
+    resourceLimits: { maxYoungGenerationSizeMb: 32 },
     // Said of the program on the command line (node --eval), and wrong for a file.
     execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
   });

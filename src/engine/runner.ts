@@ -129,7 +129,9 @@ export class Runner implements AsyncDisposable {
 
   #compile(results: Results, numerics: DotNumerics): Promise<Executable> {
     const program = this.#model.build({ limits: this.limits, kv: this.#kv, numerics, results });
-    return this.#device.compile(compile(program, { dump: this.#onPass }));
+    // Who wants to see the passes has to have them run.
+    if (this.#onPass !== undefined) return this.#device.compile(compile(program, { dump: this.#onPass }));
+    return this.#device.compile(program, compile);
   }
 
   /** Programs beyond plain sampling are compiled when first asked for; they share weights and pools. */

@@ -36,7 +36,7 @@ import { findSystem } from ${at('os/open.js')};
 const set = process.argv[2];
 const say = (report) => console.log(JSON.stringify(report));
 const native = (bytes) => findSystem().system.mapCode(Uint8Array.from(bytes)).callable(0, { takes: [], returns: 'void' })();
-const fine = { name: 'fine', run: async () => undefined };
+const fine = { name: 'fine', area: 'common', run: async () => undefined };
 ${body}`,
   );
   return path;
@@ -59,6 +59,21 @@ test('self-test: every kernel passes, and the next start knows', { skip }, async
   assert.deepEqual(second, first);
 });
 
+test('self-test: kernels of a format are tried when it is first met, and only those', { skip }, async () => {
+  const program = double('echo', 'say({ kind: "wrong", kernel: process.argv.slice(3).join(" "), problem: "asked" });');
+  const passes = double('passes', 'await runTests("avx2", [fine]);');
+  const tested = async (formats: readonly string[], by: string) => {
+    const [verdict] = (await selfTest(withAvx2(), { program: by, formats })).verdicts;
+    return verdict?.passed ? verdict.areas : verdict?.kernel.split(' ')[0];
+  };
+  assert.deepEqual((await selfTest(withAvx2(), { program: passes, formats: ['q8_0'], again: true })).verdicts, [
+    { set: 'avx2', passed: true, areas: ['common', 'q8_0'] },
+  ]);
+  assert.deepEqual(await tested(['q8_0', 'of no kernel'], program), ['common', 'q8_0']);
+  assert.deepEqual(await tested(['q4_0', 'q8_0', 'q4_K'], passes), ['common', 'q8_0', 'q4_0', 'q4_K']);
+  assert.deepEqual(await tested(['q8_0', 'q6_K'], program), 'q6_K');
+});
+
 test('self-test: rows have names of their own, and the known answer is that of the reference device', async () => {
   const tests = [...selfTests()];
   assert.equal(new Set(tests.map(({ name }) => name)).size, tests.length);
@@ -75,10 +90,10 @@ test('self-test: an instruction that the processor refuses names its kernel, and
 if (set === 'avx512') { say({ kind: 'begin', kernel: 'evil kernel' }); native([0x0f, 0x0b]); }
 say({ kind: 'passed', count: 1 });`,
   );
-  const outcome = await selfTest(withAvx512(), { program, again: true });
+  const outcome = await selfTest(withAvx512(), { program, again: true, formats: ['q8_0'] });
   assert.deepEqual(outcome.verdicts, [
     { set: 'avx512', passed: false, kernel: 'evil kernel', problem: 'SIGILL ended it' },
-    { set: 'avx2', passed: true },
+    { set: 'avx2', passed: true, areas: ['common', 'q8_0'] },
   ]);
   assert.equal(trustedSet(outcome), 'avx2');
   assert.equal(outcome.remembered, true);
@@ -143,9 +158,10 @@ test('self-test: a folder that cannot be written only means that the next start 
   process.env.XDG_CACHE_HOME = join(folder, 'passes.mjs');
   const { verdicts, remembered } = await selfTest(withAvx2(), {
     program: double('passes', 'await runTests("avx2", [fine]);'),
+    formats: [],
   });
   process.env.XDG_CACHE_HOME = folder;
-  assert.deepEqual([verdicts, remembered], [[{ set: 'avx2', passed: true }], false]);
+  assert.deepEqual([verdicts, remembered], [[{ set: 'avx2', passed: true, areas: ['common'] }], false]);
 });
 
 test('self-test: a result that is off by one bit is found', { skip }, async () => {

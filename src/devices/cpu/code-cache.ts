@@ -1,7 +1,7 @@
 /**
- * Machine code that is kept between starts, a file a kernel, in the user's folder for caches: emitting a model's kernels takes
- * longer than reading them. A file holds the SHA-256 of the rest of it; what is torn or altered is not used. Kernels of another
- * version of Ingot go when the first of this one is kept.
+ * Machine code that is kept between starts in the user's folder for caches, a file a kernel or a whole program: making it takes
+ * longer than reading it. A file holds the SHA-256 of the rest of it; what is torn or altered is not used. Files of another
+ * version of Ingot go when this one opens the folder.
  */
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
@@ -9,17 +9,16 @@ import { join } from 'node:path';
 import { cacheFolder, makeFolder } from './cache-folder.ts';
 import { codeStamp } from './code-stamp.ts';
 
-/** A kernel without what only people look at. */
-export interface StoredCode {
-  readonly name: string;
+/** What is kept by a key: bytes, and what has to be known of them, as JSON can say it. */
+export interface Kept<H> {
+  readonly head: H;
   readonly bytes: Uint8Array;
-  readonly alignment: number;
 }
 
 export interface CodeCache {
-  /** `key`: equal for equal kernels. */
-  find(key: string): StoredCode | undefined;
-  keep(key: string, code: StoredCode): void;
+  /** `key`: equal for equal contents; it says what `H` is. */
+  find<H>(key: string): Kept<H> | undefined;
+  keep<H>(key: string, kept: Kept<H>): void;
 }
 
 const hash = (...parts: readonly (string | Uint8Array)[]) => {
@@ -49,18 +48,18 @@ export function openCodeCache(): CodeCache | undefined {
   }
   const pathOf = (key: string) => join(folder, hash(key).toString('hex').slice(0, 40));
   return {
-    find(key) {
+    find<H>(key: string) {
       try {
-        return decode(readFileSync(pathOf(key)), key);
+        return decode<H>(readFileSync(pathOf(key)), key);
       } catch {
         return undefined;
       }
     },
-    keep(key, code) {
+    keep<H>(key: string, kept: Kept<H>) {
       const path = pathOf(key);
       const temporary = `${path}.${process.pid}`;
       try {
-        writeFileSync(temporary, encode(key, code), { mode: 0o600 });
+        writeFileSync(temporary, encode(key, kept), { mode: 0o600 });
         renameSync(temporary, path);
       } catch {
         rmSync(temporary, { force: true });
@@ -69,18 +68,17 @@ export function openCodeCache(): CodeCache | undefined {
   };
 }
 
-/** Digest, length of the head, head as JSON, code. */
-function encode(key: string, { name, bytes, alignment }: StoredCode): Uint8Array {
-  const head = Buffer.from(JSON.stringify({ name, alignment }));
+/** Digest, length of the head, head as JSON, bytes. */
+function encode<H>(key: string, { head, bytes }: Kept<H>): Uint8Array {
+  const json = Buffer.from(JSON.stringify(head));
   const length = Buffer.alloc(4);
-  length.writeUInt32LE(head.length);
-  return Buffer.concat([hash(key, length, head, bytes), length, head, bytes]);
+  length.writeUInt32LE(json.length);
+  return Buffer.concat([hash(key, length, json, bytes), length, json, bytes]);
 }
 
-function decode(file: Buffer, key: string): StoredCode | undefined {
+function decode<H>(file: Buffer, key: string): Kept<H> | undefined {
   const rest = file.subarray(digestBytes);
   if (rest.length < 4 || !hash(key, rest).equals(file.subarray(0, digestBytes))) return undefined;
   const end = 4 + rest.readUInt32LE();
-  const { name, alignment } = JSON.parse(rest.toString('utf8', 4, end)) as Pick<StoredCode, 'name' | 'alignment'>;
-  return { name, alignment, bytes: rest.subarray(end) };
+  return { head: JSON.parse(rest.toString('utf8', 4, end)) as H, bytes: rest.subarray(end) };
 }

@@ -1,6 +1,6 @@
 /**
- * The machine code of a program: every distinct kernel of its plan emitted once (kernels are equal if they print alike),
- * all in one mapping, and its constants in native memory.
+ * The machine code of a plan: every distinct kernel emitted once (kernels are equal if they print alike), one after another,
+ * and its constants.
  */
 import type { Kernel } from '../../compiler/kernel/language.ts';
 import type { Plan, Step } from '../../compiler/kernel/plan.ts';
@@ -8,27 +8,21 @@ import { kernelTitle, printKernel } from '../../compiler/kernel/print.ts';
 import type { Literal } from '../../ir/program.ts';
 import { maxBytes } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
-import type { CodeCache, StoredCode } from './code-cache.ts';
+import type { CodeCache } from './code-cache.ts';
 import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
-import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
+import type { KernelCode } from './image.ts';
 import type { Target } from './target.ts';
 
-/** A function in the code of a program. */
-export interface KernelCode {
-  readonly name: string;
-  readonly offset: number;
-}
-
-export interface ProgramCode extends Disposable {
+export interface PlanCode {
   readonly target: Target;
-  readonly code: MappedCode;
-  readonly constants: Memory;
+  readonly bytes: Uint8Array;
+  readonly constants: Uint8Array;
   kernel(kernel: Kernel): KernelCode;
   /** A hand-scheduled kernel of a composite, by the key that its row in composites/ gives it. */
   composite(key: string): KernelCode;
-  /** Address of a constant's elements. */
+  /** Where in `constants` the elements of a constant lie. */
   constant(literal: Literal): number;
 }
 
@@ -86,37 +80,31 @@ export function emitKernels(plan: Plan, target: Target): readonly Emitted[] {
   });
 }
 
-/** What runs: from the cache where it is there. */
-function codeOf({ key, emit }: PlannedKernel, { name: set }: Target, cache: CodeCache | undefined): StoredCode {
-  const whole = `${set}\n${key}`;
-  const known = cache?.find(whole);
-  if (known !== undefined) return known;
-  const { name, bytes, alignment } = emit();
-  const made = { name, bytes, alignment };
-  cache?.keep(whole, made);
-  return made;
+/** A kernel without what only people look at. */
+interface StoredCode {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly alignment: number;
 }
 
-/** @throws IngotError 'UnsupportedOp' for what cannot be emitted, 'OutOfMemory'. */
-export async function makeCode(
-  system: OperatingSystem,
-  plan: Plan,
-  target: Target,
-  cache?: CodeCache,
-): Promise<ProgramCode> {
+/** What runs: from the cache where it is there. */
+function codeOf({ key, emit }: PlannedKernel, { name: set }: Target, cache: CodeCache | undefined): StoredCode {
+  const whole = `kernel ${set}\n${key}`;
+  const known = cache?.find<Omit<StoredCode, 'bytes'>>(whole);
+  if (known !== undefined) return { ...known.head, bytes: known.bytes };
+  const { name, bytes, alignment } = emit();
+  cache?.keep(whole, { head: { name, alignment }, bytes });
+  return { name, bytes, alignment };
+}
+
+/** @throws IngotError 'UnsupportedOp' for what cannot be emitted. */
+export async function makeCode(plan: Plan, target: Target, cache?: CodeCache): Promise<PlanCode> {
   const nameOf = distinctNames();
   const pieces = new Map<string, StoredCode>();
   for (const planned of plannedKernels(plan, target)) {
     const code = codeOf(planned, target, cache);
     pieces.set(planned.key, { ...code, name: nameOf(planned.title(code.name)) });
   }
-  const literals = new Set<Literal>();
-  for (const step of allSteps(plan)) {
-    for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);
-  }
-
-  for (const memory of plan.main.results) if (memory?.kind === 'constant') literals.add(memory.literal);
-
   const offsets = new Map<string, KernelCode>();
   let codeBytes = 0;
   for (const [key, { name, bytes, alignment }] of pieces) {
@@ -127,22 +115,7 @@ export async function makeCode(
   const code = new Uint8Array(Math.max(1, codeBytes)).fill(0xcc);
   for (const [key, { bytes }] of pieces) code.set(bytes, offsets.get(key)?.offset);
 
-  const places = new Map<Literal, number>();
-  let constantBytes = 0;
-  for (const literal of literals) {
-    places.set(literal, constantBytes);
-    constantBytes = alignUp(constantBytes + maxBytes(literal.type), 64);
-  }
-  const constants = system.mapMemory(Math.max(64, constantBytes));
-  for (const [literal, offset] of places) {
-    const { data, splat } = literal;
-    const bytes = data instanceof Uint8Array ? data : await data.read(0, data.length);
-    const length = maxBytes(literal.type);
-    const target = constants.bytes(offset, Math.max(1, length)).subarray(0, length);
-    for (let at = 0; at < length; at += bytes.length) target.set(bytes, at);
-    if (!splat && bytes.length !== length) target.set(bytes.subarray(0, length));
-  }
-  const mapped = system.mapCode(code);
+  const { constants, places } = await layConstants(plan);
   const found = (key: string): KernelCode => {
     const entry = offsets.get(key);
     if (entry === undefined) throw new Error(`no code was made for ${key}`);
@@ -150,16 +123,34 @@ export async function makeCode(
   };
   return {
     target,
-    code: mapped,
+    bytes: code,
     constants,
     kernel: (kernel) => found(keyOf(kernel)),
     composite: found,
-    constant: (literal) => constants.address + (places.get(literal) ?? 0),
-    [Symbol.dispose]() {
-      mapped[Symbol.dispose]();
-      constants[Symbol.dispose]();
-    },
+    constant: (literal) => places.get(literal) ?? 0,
   };
+}
+
+/** The constants of a plan, each once. */
+async function layConstants(plan: Plan) {
+  const literals = new Set<Literal>();
+  for (const step of allSteps(plan)) {
+    for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);
+  }
+  for (const memory of plan.main.results) if (memory?.kind === 'constant') literals.add(memory.literal);
+  const places = new Map<Literal, number>();
+  let length = 0;
+  for (const literal of literals) {
+    places.set(literal, length);
+    length = alignUp(length + maxBytes(literal.type), 64);
+  }
+  const constants = new Uint8Array(Math.max(64, length));
+  for (const [{ data, type }, offset] of places) {
+    const bytes = data instanceof Uint8Array ? data : await data.read(0, data.length);
+    const end = offset + maxBytes(type);
+    for (let at = offset; at < end; at += bytes.length) constants.set(bytes, at);
+  }
+  return { constants, places };
 }
 
 const keys = new WeakMap<Kernel, string>();
@@ -172,7 +163,8 @@ function keyOf(kernel: Kernel): string {
   return key;
 }
 
-function* allSteps(plan: Plan): Generator<Step> {
+/** Of all functions, nested ones too. */
+export function* allSteps(plan: Plan): Generator<Step> {
   for (const { steps } of plan.functions.values()) yield* nested(steps);
 }
 

@@ -4,7 +4,7 @@
  */
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import type { Hardware } from '../../compiler/cost.ts';
-import type { Parameter, Program } from '../../ir/program.ts';
+import type { Parameter, Pass, Program } from '../../ir/program.ts';
 import {
   type DimValues,
   formatType,
@@ -18,15 +18,15 @@ import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Ticket, WeightSource } from '../device.ts';
-import { makeCode } from './code.ts';
 import type { CodeCache } from './code-cache.ts';
+import { type ImageHead, imageKey, packImage, unpackImage } from './image-file.ts';
 import { instantiate } from './instantiate.ts';
 import { isPackedFormat, packedBytes, packedFormat } from './kernels/packing.ts';
+import type { Linked } from './link.ts';
 import type { Measured } from './measure.ts';
 import { limitsOf } from './measurements.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
-import { planForCpu } from './plan.ts';
 import { Profiler } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
@@ -155,16 +155,27 @@ class CpuDevice implements Device {
     return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 2 << 20 });
   }
 
-  async compile(program: Program): Promise<Executable> {
+  async compile(program: Program, passes?: Pass): Promise<Executable> {
     try {
-      const { lowered, plan } = planForCpu(program);
-      return new CpuExecutable(lowered, plan, await makeCode(this.#system, plan, this.#target, this.#codeCache));
+      return new CpuExecutable(this.#system, program, await this.#link(program, passes));
     } catch (error) {
       if (!isIngotError(error, 'UnsupportedOp') || error.place.device === this.name) throw error;
       const { message, place, hint } = error;
       const options = { ...place, device: this.name, cause: error, ...(hint !== undefined && { hint }) };
       throw new IngotError('UnsupportedOp', `the cpu device cannot run ${message}`, options);
     }
+  }
+
+  async #link(program: Program, passes?: Pass): Promise<Linked> {
+    // What kernels cost is said by the program, not by its image.
+    const cache = this.#profiler.records ? undefined : this.#codeCache;
+    const key = cache && imageKey(program, this.#target, passes);
+    const kept = key === undefined ? undefined : cache?.find<ImageHead>(key);
+    if (kept !== undefined) return { image: unpackImage(kept), costs: [] };
+    const { makeImage } = await import('./make-image.ts');
+    const linked = await makeImage(passes?.(program) ?? program, this.#target, this.#codeCache);
+    if (key !== undefined) cache?.keep(key, packImage(linked.image));
+    return linked;
   }
 
   packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -238,16 +249,12 @@ class CpuDevice implements Device {
   }
 
   #makePlace(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[]): Workplace {
-    const { plan, code, scratchBytes } = executable;
+    const { layout, code, constants, costs, scratchBytes } = executable;
     const memory = this.#take(scratchBytes, 'the temporaries of a program');
     const arena = new CpuBuffer(this, tensor('ui8', [scratchBytes]), 'scratch', memory);
     try {
-      const addresses = new Map(
-        buffers.flatMap((buffer, i) => (buffer === undefined ? [] : [[i, buffer.memory.address] as const])),
-      );
-      const held = buffers.flatMap((buffer) => (buffer === undefined ? [] : [buffer.memory]));
-      const where = { arena: memory, parameters: addresses, keeps: held };
-      const instance = instantiate(this.#system, this.#team, plan, code, where, this.#profiler);
+      const where = { code, constants, arena: memory, parameters: buffers.map((buffer) => buffer?.memory) };
+      const instance = instantiate(this.#system, this.#team, layout, where, this.#profiler, costs);
       return new Workplace(executable, buffers, arena, instance);
     } catch (error) {
       arena[Symbol.dispose]();

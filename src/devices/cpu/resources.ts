@@ -1,12 +1,11 @@
 /** What the CPU device hands out: memory, executables, bindings. Each is freed when disposed and no longer in use. */
 import { isIngotError } from '../../base/errors.ts';
-import type { Plan } from '../../compiler/kernel/plan.ts';
 import type { Program } from '../../ir/program.ts';
 import type { TensorType } from '../../ir/types.ts';
 import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
-import type { ProgramCode } from './code.ts';
-import { layoutArena } from './instantiate.ts';
-import type { Memory } from './os/os.ts';
+import type { Layout } from './image.ts';
+import type { CostOf, Linked } from './link.ts';
+import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import type { Workplace } from './workplace.ts';
 
 /** The device that memory belongs to; it counts bytes by kind. */
@@ -59,17 +58,23 @@ export class CpuBuffer implements DeviceBuffer {
 
 export class CpuExecutable implements Executable {
   readonly program: Program;
-  readonly plan: Plan;
-  readonly code: ProgramCode;
+  readonly layout: Layout;
+  /** Of each entry; none where it was kept from an earlier start. */
+  readonly costs: readonly (CostOf | undefined)[];
+  readonly code: MappedCode;
+  readonly constants: Memory;
   readonly scratchBytes: number;
   disposed = false;
   #bindings = 0;
 
-  constructor(program: Program, plan: Plan, code: ProgramCode) {
+  constructor(system: OperatingSystem, program: Program, { image, costs }: Linked) {
     this.program = program;
-    this.plan = plan;
-    this.code = code;
-    this.scratchBytes = layoutArena(plan, code.target).bytes;
+    this.layout = image.layout;
+    this.costs = costs;
+    this.scratchBytes = image.layout.arenaBytes;
+    this.constants = system.mapMemory(image.constants.length);
+    this.constants.bytes().set(image.constants);
+    this.code = system.mapCode(image.code);
   }
 
   hold(): void {
@@ -88,7 +93,9 @@ export class CpuExecutable implements Executable {
   }
 
   #free(): void {
-    if (this.disposed && this.#bindings === 0) this.code[Symbol.dispose]();
+    if (!this.disposed || this.#bindings > 0) return;
+    this.code[Symbol.dispose]();
+    this.constants[Symbol.dispose]();
   }
 }
 

@@ -66,9 +66,9 @@ export class RunQueue {
   #start({ id, bound, inputs, dims }: WaitingRun): boolean {
     const place = this.#started.length < startedRuns ? bound.freePlace() : undefined;
     if (place === undefined) return false;
-    const { plan, program } = bound.executable;
+    const { layout, program } = bound.executable;
     inputs.forEach((bytes, i) => {
-      const where = plan.main.parameters[i];
+      const where = layout.parameters[i];
       if (bytes === undefined || where === undefined || bytes.length === 0) return;
       place.bytes(where, program.parameters[i].type, bytes.length).set(bytes);
     });
@@ -163,10 +163,10 @@ export class RunQueue {
 
 /** A copy of what a run made, but for what is state. */
 function readResults({ bound, place, dims }: StartedRun): Results {
-  const { program, plan } = bound.executable;
+  const { program, layout } = bound.executable;
   const named = new Map<string, ArrayBufferView>();
   program.results.forEach(({ name, type }, i) => {
-    const where = plan.main.results[i];
+    const where = layout.results[i];
     if (type.kind !== 'tensor' || where === undefined) return;
     if (program.aliases.some(({ result }) => result === i)) return;
     const length = bytesInRun(asTensor(type), dims);

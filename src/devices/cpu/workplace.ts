@@ -1,7 +1,7 @@
 /** Memory of one run: what it computes in, its inputs and results included, and its launches with their arguments. */
 import { IngotError } from '../../base/errors.ts';
-import type { Memory as Place } from '../../compiler/kernel/plan.ts';
 import { maxBytes, type TensorType } from '../../ir/types.ts';
+import type { Spot } from './image.ts';
 import type { Instance } from './instantiate.ts';
 import type { CpuBuffer, CpuExecutable } from './resources.ts';
 
@@ -12,7 +12,7 @@ export class Workplace implements Disposable {
   readonly #buffers: readonly (CpuBuffer | undefined)[];
   readonly #arena: CpuBuffer;
   /** To make a view costs more than to copy what most inputs hold. */
-  readonly #views = new Map<Place, Uint8Array>();
+  readonly #views = new Map<Spot, Uint8Array>();
 
   /** `buffers`: weights and states by the index of their parameter. */
   constructor(
@@ -28,32 +28,25 @@ export class Workplace implements Disposable {
   }
 
   /** The first bytes of an input or result of main. */
-  bytes(place: Place, type: TensorType, length: number): Uint8Array {
-    const known = this.#views.get(place);
+  bytes(spot: Spot, type: TensorType, length: number): Uint8Array {
+    const known = this.#views.get(spot);
     if (known !== undefined && known.length >= length) return known.subarray(0, length);
-    const view = this.#view(place, maxBytes(type));
-    this.#views.set(place, view);
+    const view = this.#view(spot, maxBytes(type));
+    this.#views.set(spot, view);
     return view.subarray(0, length);
   }
 
-  #view(place: Place, length: number): Uint8Array {
-    switch (place.kind) {
-      case 'frame':
-        return this.#arena.memory.bytes(place.offset, length);
-      case 'parameter': {
-        const buffer = this.#buffers[place.index];
+  #view({ base, offset }: Spot, length: number): Uint8Array {
+    switch (base) {
+      case 'arena':
+        return this.#arena.memory.bytes(offset, length);
+      case 'constants':
+        return this.#executable.constants.bytes(offset, length);
+      default: {
+        const buffer = this.#buffers[base];
         if (buffer === undefined) throw fault('a result is the memory of an input');
-        return buffer.memory.bytes(place.offset, length);
+        return buffer.memory.bytes(offset, length);
       }
-      case 'constant': {
-        const { code } = this.#executable;
-        return code.constants.bytes(code.constant(place.literal) - code.constants.address, length);
-      }
-      case 'result':
-      case 'scratch':
-        throw fault('a result of the program has no memory');
-      default:
-        return place satisfies never;
     }
   }
 

@@ -5,7 +5,7 @@
 import { IngotError, type StopSignal } from '../../base/errors.ts';
 import { planState } from '../../compiler/state.ts';
 import type { OpName } from '../../ir/attributes.ts';
-import type { Parameter, Program } from '../../ir/program.ts';
+import type { Parameter, Pass, Program } from '../../ir/program.ts';
 import {
   type DimValues,
   formatType,
@@ -98,7 +98,8 @@ class ReferenceDevice implements Device {
     };
   }
 
-  async compile(program: Program): Promise<Executable> {
+  async compile(built: Program, passes?: Pass): Promise<Executable> {
+    const program = passes?.(built) ?? built;
     for (const { name, type } of program.results) {
       if (type.kind === 'tuple') {
         throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: this.name });

@@ -10,15 +10,20 @@ import { type ElementType, elementBytes, elementClass } from '../../../numerics/
 import { decodeElements } from '../../../numerics/host-array.ts';
 import type { Device } from '../../device.ts';
 
+export const commonArea = 'common';
+
 export interface SelfTest {
   /** Names the kernel to a user: 'quantized_dot q4_0 i8'. */
   readonly name: string;
+  /** The weight format whose kernels it tries; those that no format needs alone are tried at every first start. */
+  readonly area: string;
   /** What is wrong; undefined if nothing is. */
   run(device: Device): Promise<string | undefined>;
 }
 
 export interface ProgramTest {
   readonly name: string;
+  readonly area?: string;
   readonly program: Program;
   /** Of weights that have a format: as a file holds them. */
   readonly weights?: Readonly<Record<string, Uint8Array>>;
@@ -40,6 +45,7 @@ interface Run {
 export function programTest(test: ProgramTest): SelfTest & ProgramTest {
   return {
     ...test,
+    area: test.area ?? commonArea,
     async run(device) {
       const { program, weights = {}, runs } = test;
       const owned: Disposable[] = [];

@@ -1,18 +1,20 @@
 /**
- * Whether code made here can be trusted: before a processor's first run the kernels are tried in a process of their own, for the best
- * instruction set that it has. A kernel that crashes or is wrong is named, and the next lower set is tried. What came out
- * is remembered, by processor and by the files that make the code.
+ * Whether code made here can be trusted: before their first run on a processor, kernels are tried in a process of their own, for the
+ * best instruction set that it has; those of weight formats when the format is first met. A kernel that crashes or is wrong is
+ * named, and the next lower set is tried. What came out is remembered, by processor and by the files that make the code.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { recall, remember } from '../cache-folder.ts';
 import { codeStamp } from '../code-stamp.ts';
+import { isPackedFormat, tiles } from '../kernels/packing.ts';
 import type { OperatingSystem } from '../os/os.ts';
 import { type InstructionSet, usableTargets } from '../target.ts';
+import { commonArea } from './program-test.ts';
 import type { Report } from './run-tests.ts';
 
 export type Verdict = { readonly set: InstructionSet } & (
-  | { readonly passed: true }
+  | { readonly passed: true; readonly areas: readonly string[] }
   | { readonly passed: false; readonly kernel: string; readonly problem: string }
 );
 
@@ -24,6 +26,8 @@ export interface SelfTestOutcome {
 }
 
 export interface SelfTestOptions {
+  /** Weight formats whose kernels will run; all if absent. */
+  readonly formats?: readonly string[];
   /** Whatever is remembered. */
   readonly again?: boolean;
   /** What runs in the other process. */
@@ -34,22 +38,29 @@ export interface SelfTestOptions {
 
 const file = 'self-test';
 
-/** Takes a second or two where nothing is remembered. */
+/** Takes about a second where nothing is remembered. */
 export async function selfTest(system: OperatingSystem, options: SelfTestOptions = {}): Promise<SelfTestOutcome> {
   const { model, names } = system.cpuFeatures();
   const key = { model: model.trim(), features: [...names].sort().join(' '), code: codeStamp() };
-  const known = options.again ? undefined : recallVerdicts(key);
-  if (known !== undefined) return { verdicts: known, remembered: true };
+  const known = options.again ? [] : recallVerdicts(key);
+  const areas = [commonArea, ...(options.formats ?? Object.keys(tiles)).filter(isPackedFormat)];
   const verdicts: Verdict[] = [];
-  let conclusive = true;
+  let [conclusive, isNew] = [true, false];
   for (const { name } of usableTargets({ names }).toReversed()) {
     if (name === 'amx' && !system.requestTiles()) continue;
-    const attempt = await tryKernels(name, options);
-    verdicts.push(attempt.verdict);
-    conclusive &&= attempt.conclusive;
-    if (attempt.verdict.passed) break;
+    let verdict = known.find(({ set }) => set === name);
+    const passed = verdict?.passed ? verdict.areas : [];
+    const untested = verdict?.passed === false ? [] : areas.filter((area) => !passed.includes(area));
+    if (untested.length > 0) {
+      const attempt = await tryKernels(name, untested, options);
+      verdict = attempt.verdict.passed ? { ...attempt.verdict, areas: [...passed, ...untested] } : attempt.verdict;
+      conclusive &&= attempt.conclusive;
+      isNew = true;
+    }
+    if (verdict !== undefined) verdicts.push(verdict);
+    if (verdict?.passed) break;
   }
-  return { verdicts, remembered: conclusive && (await remember(file, { key, verdicts })) };
+  return { verdicts, remembered: !isNew || (conclusive && (await remember(file, { key, verdicts }))) };
 }
 
 /** The best set that passed; undefined if none did. */
@@ -66,20 +77,21 @@ export function describeVerdict(verdict: Verdict): string {
 
 type Key = Readonly<Record<'model' | 'features' | 'code', string>>;
 
-function recallVerdicts(key: Key): readonly Verdict[] | undefined {
+function recallVerdicts(key: Key): readonly Verdict[] {
   const found = (recall(file) ?? {}) as { readonly key?: Partial<Key>; readonly verdicts?: unknown };
-  if (typeof found !== 'object' || !isSame(found.key, key)) return undefined;
+  if (typeof found !== 'object' || !isSame(found.key, key)) return [];
   const { verdicts } = found;
-  return Array.isArray(verdicts) && verdicts.length > 0 && verdicts.every(isVerdict) ? verdicts : undefined;
+  return Array.isArray(verdicts) && verdicts.every(isVerdict) ? verdicts : [];
 }
 
 const isSame = (found: Partial<Key> | undefined, key: Key) =>
   typeof found === 'object' && found.model === key.model && found.features === key.features && found.code === key.code;
 
 function isVerdict(value: unknown): value is Verdict {
-  const { set, passed, kernel, problem } = (value ?? {}) as Record<string, unknown>;
+  const { set, passed, areas, kernel, problem } = (value ?? {}) as Record<string, unknown>;
   if (typeof set !== 'string') return false;
-  return passed === true || (passed === false && typeof kernel === 'string' && typeof problem === 'string');
+  if (passed === true) return Array.isArray(areas) && areas.every((area) => typeof area === 'string');
+  return passed === false && typeof kernel === 'string' && typeof problem === 'string';
 }
 
 const ownProgram = fileURLToPath(new URL('./child.js', import.meta.url));
@@ -95,10 +107,14 @@ interface Attempt {
 
 function tryKernels(
   set: InstructionSet,
+  areas: readonly string[],
   { program = ownProgram, kernelMilliseconds = 20_000 }: SelfTestOptions,
 ): Promise<Attempt> {
   return new Promise((resolve) => {
-    const child = spawn(process.execPath, [program, set], { stdio: ['ignore', 'pipe', 'pipe'] });
+    // It makes much that is soon garbage, and ends soon.
+    const child = spawn(process.execPath, ['--max-semi-space-size=64', program, set, areas.join()], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let out = '';
     let err = '';
     let late = false;
@@ -140,7 +156,7 @@ function judge(set: InstructionSet, out: string, how: string, isCrash: boolean):
   const last = lines.length === 0 ? undefined : (JSON.parse(lines[lines.length - 1]) as Report);
   switch (last?.kind) {
     case 'passed':
-      return { verdict: { set, passed: true }, conclusive: true };
+      return { verdict: { set, passed: true, areas: [] }, conclusive: true };
     case 'wrong':
       return { verdict: { set, passed: false, kernel: last.kernel, problem: last.problem }, conclusive: true };
     case 'begin':

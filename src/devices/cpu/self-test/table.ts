@@ -18,12 +18,15 @@ import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
 import type { ElementType } from '../../../numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
 import { blockFormat } from '../../../numerics/quant/formats.ts';
-import { type PackedFormat, tiles } from '../kernels/packing.ts';
-import { programTest, type SelfTest } from './program-test.ts';
+import { isPackedFormat, type PackedFormat, tiles } from '../kernels/packing.ts';
+import { commonArea, programTest, type SelfTest } from './program-test.ts';
 
-export function* selfTests(): Generator<SelfTest> {
-  yield* products();
-  yield* takes();
+/** Of some areas: weight formats, and what all programs may need. */
+export function* selfTests(areas: readonly string[] = [commonArea, ...Object.keys(tiles)]): Generator<SelfTest> {
+  const formats = areas.filter(isPackedFormat);
+  yield* products(formats);
+  yield* takes(formats);
+  if (!areas.includes(commonArea)) return;
   yield* attention();
   yield* sampling();
   yield* elementwise();
@@ -73,8 +76,6 @@ const build = (
 
 // ── weights ──
 
-const formats = Object.keys(tiles) as PackedFormat[];
-
 /** Blocks as `encode` makes them. */
 function weightBytes(format: string, count: number, seed: number): Uint8Array {
   const { blockSize, blockBytes, encode } = blockFormat(format);
@@ -84,7 +85,7 @@ function weightBytes(format: string, count: number, seed: number): Uint8Array {
 }
 
 /** Panels that are full and one that is not; tokens that fill no tile. */
-function* products(): Generator<SelfTest> {
+function* products(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [N, maxTokens] = [24, 19];
   const T = { sym: 'T', max: maxTokens } as const;
   for (const format of formats) {
@@ -110,12 +111,18 @@ function* products(): Generator<SelfTest> {
         }
         return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
       });
-      yield programTest({ name: `quantized_dot ${format} ${numerics}`, program, weights: { weight }, runs });
+      yield programTest({
+        name: `quantized_dot ${format} ${numerics}`,
+        area: format,
+        program,
+        weights: { weight },
+        runs,
+      });
     }
   }
 }
 
-function* takes(): Generator<SelfTest> {
+function* takes(formats: readonly PackedFormat[]): Generator<SelfTest> {
   const [N, K] = [40, 256];
   const ids = Int32Array.of(0, 39, 17, -1, 40);
   for (const format of formats) {
@@ -133,7 +140,8 @@ function* takes(): Generator<SelfTest> {
     ];
     const program = build(parameters, (b, { ids, weight }) => ({ y: quantizedTake(b, weight, ids, { format }) }));
     const name = `quantized_take ${format}`;
-    yield programTest({ name, program, weights: { weight }, runs: [{ inputs: { ids }, expected: { y } }] });
+    const runs = [{ inputs: { ids }, expected: { y } }];
+    yield programTest({ name, area: format, program, weights: { weight }, runs });
   }
 }
 

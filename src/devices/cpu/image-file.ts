@@ -1,0 +1,37 @@
+/** Images as the code cache keeps them (code-cache.ts), by the program that they were made of. */
+import { isIngotError } from '../../base/errors.ts';
+import { printProgram } from '../../ir/mlir/print.ts';
+import type { Pass, Program } from '../../ir/program.ts';
+import type { Kept } from './code-cache.ts';
+import type { Image, Layout } from './image.ts';
+import type { Target } from './target.ts';
+
+export interface ImageHead {
+  readonly layout: Layout;
+  readonly codeBytes: number;
+}
+
+/** Undefined of a program whose constants have not been read. `passes` are told apart by their name only: all are of one version. */
+export function imageKey(program: Program, { name }: Target, passes?: Pass): string | undefined {
+  try {
+    return `image ${name} ${passes?.name ?? ''}\n${printProgram(program)}`;
+  } catch (error) {
+    if (isIngotError(error, 'InvalidArgument')) return undefined;
+    throw error;
+  }
+}
+
+export function packImage({ layout, code, constants }: Image): Kept<ImageHead> {
+  return { head: { layout, codeBytes: code.length }, bytes: Buffer.concat([code, constants]) };
+}
+
+export function unpackImage({ head: { layout, codeBytes }, bytes }: Kept<ImageHead>): Image {
+  // JSON has null for what is nowhere.
+  const places = (spots: Layout['results']) => spots.map((spot) => spot ?? undefined);
+  const { parameters, results, ...rest } = layout;
+  return {
+    layout: { ...rest, parameters: places(parameters), results: places(results) },
+    code: bytes.subarray(0, codeBytes),
+    constants: bytes.subarray(codeBytes),
+  };
+}

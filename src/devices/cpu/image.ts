@@ -1,0 +1,46 @@
+/**
+ * A compiled program before it has memory: its machine code, its constants, and what to launch in which order with
+ * arguments that say where they lie but not at which address. It depends on the program and the instruction set alone, so
+ * that it can be kept between starts.
+ */
+import type { DimSymbol } from '../../ir/types.ts';
+
+/** A place: bytes into the arena of a binding, into the constants, or into main's parameter of that index (a weight or state). */
+export interface Spot {
+  readonly base: 'arena' | 'constants' | number;
+  readonly offset: number;
+}
+
+/** What a kernel gets: an address, or a dimension of the run. */
+export type Argument = Spot | { readonly sym: DimSymbol };
+
+export type Entry =
+  | { readonly kind: 'kernel'; readonly kernel: KernelCode; readonly args: readonly Argument[] }
+  /** Goes on at entry `to`: always, if the byte at `test` is 0, or unless the i32 there is `equals`. */
+  | { readonly kind: 'jump'; to: number; readonly test?: { readonly at: Spot; readonly equals?: number } };
+
+/** A function in the code of a program. */
+export interface KernelCode {
+  readonly name: string;
+  readonly offset: number;
+}
+
+/** What an image says besides its bytes. */
+export interface Layout {
+  /** Bytes of the arena that one run computes in. */
+  readonly arenaBytes: number;
+  readonly entries: readonly Entry[];
+  /** Where main's parameters and results lie; of tokens nowhere. */
+  readonly parameters: readonly (Spot | undefined)[];
+  readonly results: readonly (Spot | undefined)[];
+}
+
+export interface Image {
+  readonly layout: Layout;
+  readonly code: Uint8Array;
+  readonly constants: Uint8Array;
+}
+
+export function isSameSpot(a: Spot, b: Spot): boolean {
+  return a.base === b.base && a.offset === b.offset;
+}

@@ -1,0 +1,16 @@
+/**
+ * From a program to its image. All that makes machine code hangs on this file, and is loaded where a program has to be
+ * compiled.
+ */
+import type { Program } from '../../ir/program.ts';
+import { makeCode } from './code.ts';
+import type { CodeCache } from './code-cache.ts';
+import { type Linked, link } from './link.ts';
+import { planForCpu } from './plan.ts';
+import type { Target } from './target.ts';
+
+/** @throws IngotError 'UnsupportedOp'. */
+export async function makeImage(program: Program, target: Target, cache: CodeCache | undefined): Promise<Linked> {
+  const { plan } = planForCpu(program);
+  return link(plan, await makeCode(plan, target, cache));
+}
