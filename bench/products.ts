@@ -2,11 +2,15 @@
  * The products of the CPU device against the machine's limits, measured in the same run: `node dist/bench/products.js`, for
  * every instruction set that the processor has, or for those cases that have all words of the command line: `q4_0 i8 amx`.
  * Decode is one token through weights larger than the caches, in packed bytes a second beside what a loop that only reads them
- * gets; prefill is 128 tokens or as many as the command line says, in operations a second. Each figure is the best of several rounds.
+ * gets; prefill is 128 tokens or as many as the command line says, in operations a second; packing is in bytes of the file.
+ * Each figure is the best of several rounds.
  */
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { activationsKernel, activationsOf } from '../src/devices/cpu/kernels/activations.ts';
-import { packedBytes, packedFormat, packRows, panelBytes, panelRows } from '../src/devices/cpu/kernels/packing.ts';
+import { writeD } from '../src/devices/cpu/kernels/blocks.ts';
+import { isIntegerFormat, levels } from '../src/devices/cpu/kernels/levels.ts';
+import { packRowsKernel } from '../src/devices/cpu/kernels/pack-rows.ts';
+import { packedBytes, packedFormat, panelRows } from '../src/devices/cpu/kernels/packing.ts';
 import { quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
 import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
@@ -30,19 +34,14 @@ const only = words.filter((word) => !/^\d+$/.test(word));
 const weightBytes = 256 * 2 ** 20;
 const roundsMilliseconds = 700;
 
-const cases: readonly [string, DotNumerics][] = [
-  ['q8_0', 'i8'],
-  ['q4_0', 'i8'],
-  ['q4_K', 'i8'],
-  ['q6_K', 'i8'],
+const integers = Object.keys(levels);
+const cases: readonly (readonly [string, DotNumerics])[] = [
+  ...integers.map((format) => [format, 'i8'] as const),
   ['f16', 'f32'],
   ['bf16', 'f32'],
   ['f32', 'f32'],
   ['q8_0', 'f32'],
-  ['q8_0', 'bf16'],
-  ['q4_0', 'bf16'],
-  ['q4_K', 'bf16'],
-  ['q6_K', 'bf16'],
+  ...integers.map((format) => [format, 'bf16'] as const),
   ['bf16', 'bf16'],
 ];
 
@@ -73,23 +72,23 @@ function best(team: Team, all: readonly (readonly Launch[])[]): number[] {
   return least;
 }
 
-/** Weights of random values: a panel is packed once and repeated. */
-function fillWeights(format: string, weights: Uint8Array, used: number): void {
-  const { blockSize, blockBytes, encode } = blockFormat(format);
-  const packed = packedFormat(format);
-  const values = Float32Array.from({ length: panelRows * K }, () => (Math.random() + Math.random() - 1) / 16);
-  const source = new Uint8Array((values.length / blockSize) * blockBytes);
-  encode(values, source);
-  const panel = new Uint8Array(panelBytes(packed, K));
-  packRows(packed, source, panelRows, K, panel);
-  for (let at = 0; at + panel.length <= used; at += panel.length) weights.set(panel, at);
+/** Rows of random blocks, as a file has them: those of a panel, repeated. */
+function fillRows(format: string, rows: Uint8Array): void {
+  const { blockSize, blockBytes } = blockFormat(format);
+  const panel = rows.subarray(0, ((panelRows * K) / blockSize) * blockBytes);
+  for (let at = 0; at < panel.length; at += blockBytes) {
+    const block = panel.subarray(at, at + blockBytes);
+    for (let i = 0; i < blockBytes; i++) block[i] = Math.random() * 256;
+    if (isIntegerFormat(format)) writeD(format, block, -6);
+  }
+  for (let at = panel.length; at < rows.length; at += panel.length) rows.set(panel, at);
 }
 
 console.log(
   `${system.cpuFeatures().model.trim()}, ${availableParallelism()} of ${cpus().length} cores, load ${loadavg()[0]?.toFixed(1)}`,
 );
 console.log(`weights [${N}, ${K}], ${weightBytes / 2 ** 20} MiB or less; decode 1 token, prefill ${prefillTokens}`);
-console.log('format numerics set    threads   read GB/s   decode GB/s   share   prefill GFLOP/s');
+console.log('format  numerics set    threads   read GB/s   decode GB/s   share   prefill GFLOP/s   pack GB/s');
 
 using memory = system.mapMemory(weightBytes + 4096, { huge: true, prefault: true });
 using x = system.mapMemory(4 * prefillTokens * K);
@@ -108,7 +107,10 @@ for (const [name, numerics, target] of cases.flatMap(([name, numerics]) =>
   const format = packedFormat(name);
   const bytes = packedBytes(format, [N, K]);
   const layers = Math.floor(weightBytes / bytes);
-  fillWeights(name, weights, layers * bytes);
+  const { blockSize, blockBytes } = blockFormat(name);
+  using rows = system.mapMemory(((N * K) / blockSize) * blockBytes);
+  fillRows(name, rows.bytes());
+  using pack = system.mapCode(packRowsKernel(format, K).bytes);
   const tokens = { sym: 'T', max: prefillTokens } as const;
   const dot = quantizedDotKernel({ format: name, numerics, tokens, N, K, bias: false }, target);
   using code = system.mapCode(dot.bytes);
@@ -123,6 +125,8 @@ for (const [name, numerics, target] of cases.flatMap(([name, numerics]) =>
   }
   for (const threads of new Set([1, Math.min(2, availableParallelism())])) {
     using team = createTeam(system, { threads });
+    const [packSeconds] = best(team, [launches(pack, [[rows.address, memory.address, N]])]) as [number];
+    for (let layer = 1; layer < layers; layer++) weights.copyWithin(layer * bytes, 0, bytes);
     const dots = (tokens: number, count: number) =>
       launches(
         code,
@@ -136,14 +140,15 @@ for (const [name, numerics, target] of cases.flatMap(([name, numerics]) =>
     const rate = (seconds: number) => (layers * bytes) / seconds / 1e9;
     console.log(
       [
-        name.padEnd(6),
+        name.padEnd(7),
         numerics.padEnd(8),
-        target.name.padEnd(6),
+        target.name.padEnd(7),
         String(threads).padStart(7),
         rate(readSeconds).toFixed(1).padStart(11),
         rate(decodeSeconds).toFixed(1).padStart(13),
         `${((100 * readSeconds) / decodeSeconds).toFixed(0)}%`.padStart(7),
         ((2 * prefillTokens * N * K) / prefillSeconds / 1e9).toFixed(0).padStart(17),
+        (rows.length / packSeconds / 1e9).toFixed(1).padStart(12),
       ].join(' '),
     );
   }

@@ -13,8 +13,8 @@ import { copyTensor, type TensorToWrite } from '../src/formats/tensor-stream.ts'
 import type { DecoderConfig } from '../src/models/decoder-config.ts';
 import { decoderShapes } from '../src/models/decoder-weights.ts';
 import { decoderMetadata, ropeFactors } from '../src/models/gguf-export.ts';
-import type { BlockFormat } from '../src/numerics/quant/format.ts';
-import { blockFormat } from '../src/numerics/quant/formats.ts';
+import type { EncodableFormat } from '../src/numerics/quant/format.ts';
+import { encodableFormat } from '../src/numerics/quant/formats.ts';
 import { spellBytes } from '../src/tokenizer/byte-alphabet.ts';
 import { tokenKinds } from '../src/tokenizer/vocabulary.ts';
 
@@ -98,7 +98,7 @@ const chunkBytes = 1 << 20;
 /** The same seed gives the same file. The head is the embedding, as in the models themselves. */
 export function randomModel(name: ShapeName, type: (typeof weightTypes)[number], seed: number): GgufContents {
   const { config, pre }: Shape = shapes[name];
-  const format = blockFormat(type);
+  const format = encodableFormat(type);
   const random = new Random(seed);
   const pool = encodedPool(format, random);
   const tensors = [...decoderShapes(config)].map(([tensor, shape]): TensorToWrite => {
@@ -112,7 +112,7 @@ export function randomModel(name: ShapeName, type: (typeof weightTypes)[number],
   ]);
 }
 
-function encodedPool(format: BlockFormat, random: Random): Uint8Array {
+function encodedPool(format: EncodableFormat, random: Random): Uint8Array {
   const values = Float32Array.from({ length: poolUnits * unitValues }, () => deviation * random.normal());
   const bytes = new Uint8Array((values.length / format.blockSize) * format.blockBytes);
   format.encode(values, bytes);

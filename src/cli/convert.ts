@@ -11,7 +11,7 @@ import { layoutGguf } from '../formats/gguf-write.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import type { ByteSink } from '../formats/tensor-stream.ts';
 import { openModel } from '../models/architectures.ts';
-import { blockFormats } from '../numerics/quant/formats.ts';
+import { encodableFormats } from '../numerics/quant/formats.ts';
 import { exportTokenizer } from '../tokenizer/gguf-export.ts';
 import { usageError } from './failure.ts';
 import { exportGguf } from './gguf-file.ts';
@@ -22,7 +22,7 @@ import { formatBytes } from './report.ts';
 export interface ConvertOptions {
   /** Of llama2.c checkpoints, which carry none. */
   readonly tokenizer?: string;
-  /** A row of `numerics/quant/formats.ts`. */
+  /** One of `encodableFormats`. */
   readonly type?: string;
   readonly force?: boolean;
 }
@@ -41,7 +41,9 @@ export function addConvert(program: Command): void {
     .argument('<model>', 'a Hugging Face folder, a llama2.c checkpoint, or a GGUF file')
     .argument('<out>', 'the GGUF file to write')
     .option('--tokenizer <file>', 'the tokenizer of a llama2.c checkpoint (tokenizer.bin)')
-    .addOption(new Option('--type <type>', 'format of the weights').choices(blockFormats.map((format) => format.name)))
+    .addOption(
+      new Option('--type <type>', 'format of the weights').choices(encodableFormats.map((format) => format.name)),
+    )
     .option('--force', 'replace a file of this name')
     .action(async (input: string, output: string, options: ConvertOptions) => {
       const bytes = await withInterrupt((signal) => convert(input, output, options, signal));

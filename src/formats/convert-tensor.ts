@@ -1,7 +1,7 @@
 /** A stored tensor on its way into a file of another format: other blocks, other order of rows, a slice at a time. */
 import { IngotError } from '../base/errors.ts';
-import type { BlockFormat } from '../numerics/quant/format.ts';
-import { blockFormats } from '../numerics/quant/formats.ts';
+import type { BlockFormat, EncodableFormat } from '../numerics/quant/format.ts';
+import { blockFormat, encodableFormat } from '../numerics/quant/formats.ts';
 import type { StoredTensor } from './checkpoint.ts';
 import { copyTensor, type TensorToWrite } from './tensor-stream.ts';
 
@@ -26,10 +26,11 @@ const largestF16 = 65504;
  */
 export function convertTensor(stored: StoredTensor, { name, format, interleaveHeads }: Conversion): TensorToWrite {
   if (format === stored.format && interleaveHeads === undefined) return { ...copyTensor(stored), name };
-  const [from, to] = [knownFormat(stored, stored.format), knownFormat(stored, format)];
+  const from = formatOf(stored, blockFormat, stored.format);
+  const to = format === stored.format ? undefined : formatOf(stored, encodableFormat, format);
   const size = stored.shape.reduce((product, length) => product * length, 1);
   const lastDimension = stored.shape.at(-1) ?? 1;
-  if (lastDimension % to.blockSize !== 0) {
+  if (to !== undefined && lastDimension % to.blockSize !== 0) {
     throw new IngotError(
       'InvalidArgument',
       `rows of ${lastDimension} values are not whole blocks of ${to.blockSize}, as ${to.name} has them`,
@@ -49,19 +50,21 @@ export function convertTensor(stored: StoredTensor, { name, format, interleaveHe
         const rows = Math.min(step, size / columns - row);
         const read = await stored.bytes.read(row * rowBytes, rows * rowBytes);
         const bytes = interleaveHeads === undefined ? read : interleave(read, rowBytes);
-        yield from === to ? bytes : recode(stored, bytes, rows * columns, from, to);
+        yield to === undefined ? bytes : recode(stored, bytes, rows * columns, from, to);
       }
     },
   };
 }
 
-function knownFormat(stored: StoredTensor, name: string): BlockFormat {
-  const found = blockFormats.find((format) => format.name === name);
-  if (found !== undefined) return found;
-  throw new IngotError('UnsupportedFile', `weights of format ${name} cannot be converted`, {
-    tensor: stored.name,
-    hint: `convert from and to ${blockFormats.map((format) => format.name).join(', ')}`,
-  });
+/** What the table has under the name; its refusal with the name of the tensor. */
+function formatOf<F>(stored: StoredTensor, table: (name: string) => F, name: string): F {
+  try {
+    return table(name);
+  } catch (error) {
+    if (!(error instanceof IngotError)) throw error;
+    const { code, message, place, hint } = error;
+    throw new IngotError(code, message, { ...place, tensor: stored.name, ...(hint !== undefined && { hint }) });
+  }
 }
 
 function bytesOf(format: BlockFormat, values: number): number {
@@ -84,7 +87,7 @@ function recode(
   bytes: Uint8Array,
   count: number,
   from: BlockFormat,
-  to: BlockFormat,
+  to: EncodableFormat,
 ): Uint8Array {
   const values = new Float32Array(count);
   from.decode(bytes, values);

@@ -5,7 +5,7 @@
  */
 import { IngotError } from '../base/errors.ts';
 import { addFlushed, flushSubnormal, fusedMultiplyAdd } from './fma.ts';
-import { type BlockFormat, type IntegerBlock, nearestInteger } from './quant/format.ts';
+import { type BlockFormat, makeIntegerBlock, nearestInteger } from './quant/format.ts';
 import { roundTo } from './rounding.ts';
 
 export type DotNumerics = 'i8' | 'bf16' | 'f32';
@@ -19,31 +19,27 @@ export type DotReference = (x: Float32Array, format: BlockFormat) => (row: Uint8
 
 export const dotNumerics: Readonly<Record<DotNumerics, DotReference>> = {
   /**
-   * Integers exactly, one block after another: with activations quantized over the same block,
+   * Integers exactly, one integer block of the format after another: with activations quantized over the same block,
    *   acc = acc + f32(sum of weights * x) * (scale * dx)
    *   acc = acc - f32(sum of minima * x) * (minScale * dx)
    * The second line changes no bit for formats without minima.
    */
   i8(x, format) {
-    const { integers, blockSize, blockBytes } = format;
+    const { integers, blockSize, blockBytes, integerSize = blockSize } = format;
     if (integers === undefined) throw undefinedPair('i8', format);
     checkLength(x, format);
-    const activations = quantizeActivations(x, blockSize);
-    const block: IntegerBlock = {
-      scale: 0,
-      minScale: 0,
-      weights: new Int32Array(blockSize),
-      minima: new Int32Array(blockSize),
-    };
+    const activations = quantizeActivations(x, integerSize);
+    const parts = blockSize / integerSize;
+    const block = makeIntegerBlock(integerSize);
     return (row) => {
       checkRow(row, x, format);
       let acc = 0;
       for (let b = 0; b < activations.scales.length; b++) {
-        integers(row, b * blockBytes, block);
+        integers(row, Math.floor(b / parts) * blockBytes, block, b % parts);
         let sum = 0;
         let minSum = 0;
-        for (let k = 0; k < blockSize; k++) {
-          const q = activations.values[b * blockSize + k] as number;
+        for (let k = 0; k < integerSize; k++) {
+          const q = activations.values[b * integerSize + k] as number;
           sum += (block.weights[k] as number) * q;
           minSum += (block.minima[k] as number) * q;
         }

@@ -7,7 +7,7 @@ import type { Device, DeviceBuffer } from '../../src/devices/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { type DimValues, tensor } from '../../src/ir/types.ts';
-import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { encodableFormat } from '../../src/numerics/quant/formats.ts';
 
 const T = { sym: 'T', max: 8 } as const;
 const forever = Number.POSITIVE_INFINITY;
@@ -279,7 +279,7 @@ export function testDeviceContract(name: string, create: () => Device): void {
   });
 
   contract('a packed weight multiplies as its decoded values do', async (device) => {
-    const format = blockFormat('q8_0');
+    const format = encodableFormat('q8_0');
     const values = Float32Array.from({ length: 64 }, (_, i) => Math.fround(Math.sin(i)));
     const bytes = new Uint8Array(2 * format.blockBytes);
     format.encode(values, bytes);

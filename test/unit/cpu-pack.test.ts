@@ -1,4 +1,4 @@
-/** Packing as machine code against packing.ts, bit for bit; weights read side by side; how much memory that takes. */
+/** Packing in parts, and by several threads, gives the same panels; weights read side by side; how much memory that takes. */
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
@@ -8,16 +8,14 @@ import { test } from 'node:test';
 import { type ByteSource, memoryBytes } from '../../src/base/bytes.ts';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
 import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
-import { type PackedFormat, packedBytes, packRows, tiles } from '../../src/devices/cpu/kernels/packing.ts';
+import { packedBytes, packedFormats } from '../../src/devices/cpu/kernels/packing.ts';
 import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
 import { createTeam } from '../../src/devices/cpu/team.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { system } from './machine.ts';
-import { Guarded, runKernel } from './native-kernel.ts';
-
-const formats = Object.keys(tiles) as PackedFormat[];
+import { Guarded, packed, runKernel } from './native-kernel.ts';
 
 function randomBytes(length: number, seed: number): Uint8Array {
   let state = seed;
@@ -27,20 +25,25 @@ function randomBytes(length: number, seed: number): Uint8Array {
   });
 }
 
-for (const format of formats) {
-  test(`pack: the code for ${format} has the bits of packing.ts`, { skip }, () => {
+for (const format of packedFormats) {
+  test(`pack: ${format} packs in slices and on threads as at once, and nothing beyond its rows`, { skip }, () => {
     const { blockSize, blockBytes } = blockFormat(format);
     for (const K of blockSize === 1 ? [1, 2, 7, 40] : [blockSize, 3 * blockSize]) {
-      for (const panels of [1, 2, 5]) {
-        const rows = 16 * panels;
-        const weight = randomBytes((rows * K * blockBytes) / blockSize, 7 * K + panels);
-        const expected = new Uint8Array(packedBytes(format, [rows, K]));
-        packRows(format, weight, rows, K, expected);
-        using source = Guarded.of(weight);
-        using packed = new Guarded(expected.length);
-        const kernel = packRowsKernel(format, K);
-        runKernel(kernel, { source, panels: packed }, panels, [0, 1, 2]);
-        assert.deepEqual(packed.bytes, expected, `[${rows}, ${K}]`);
+      const N = 37;
+      const rowBytes = (K / blockSize) * blockBytes;
+      const weight = randomBytes(N * rowBytes, 7 * K);
+      const whole = packed(format, weight, [N, K]);
+      const panel = whole.length / 3;
+      for (const [first, count] of [
+        [0, 32],
+        [32, 5],
+      ] as const) {
+        using source = Guarded.of(weight.subarray(first * rowBytes, (first + count) * rowBytes));
+        using panels = new Guarded(packedBytes(format, [count, K]));
+        panels.bytes.fill(0);
+        runKernel(packRowsKernel(format, K), { source, panels }, count, [2, 0, 1]);
+        const from = (first / 16) * panel;
+        assert.deepEqual(panels.bytes, whole.subarray(from, from + panels.length), `${count} rows from ${first}`);
       }
     }
   });
@@ -70,8 +73,7 @@ test('pack: slices that come in any order, rows that fill no panel and several w
       });
       using out = system().mapMemory(packedBytes(format, [rows, K]));
       await reader.pack({ name: 'w', format, shape: [rows, K], bytes: late(memoryBytes(bytes)) }, format, out);
-      const expected = new Uint8Array(out.length);
-      packRows(format, bytes, rows, K, expected);
+      const expected = packed(format, bytes, [rows, K]);
       assert.equal(Buffer.compare(out.bytes(), expected), 0, format);
     }),
   );

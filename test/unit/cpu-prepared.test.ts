@@ -9,12 +9,12 @@ import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter, Value } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { dotNumerics } from '../../src/numerics/dot.ts';
-import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { encodableFormat } from '../../src/numerics/quant/formats.ts';
 
 const found = findSystem();
 const reason = found.usable ? whyNot(found.system) : found.reason;
 const [rows, K] = [16, 32];
-const format = blockFormat('q4_0');
+const format = encodableFormat('q4_0');
 
 const values = (count: number, seed: number) => Float32Array.from({ length: count }, (_, i) => Math.sin(seed + 3 * i));
 

@@ -7,10 +7,13 @@ import {
   activationsKernel,
   activationsOf,
 } from '../../src/devices/cpu/kernels/activations.ts';
-import { packedBytes, packedFormat, packRows } from '../../src/devices/cpu/kernels/packing.ts';
+import { blocks } from '../../src/devices/cpu/kernels/blocks.ts';
+import { type IntegerFormat, isIntegerFormat, levels } from '../../src/devices/cpu/kernels/levels.ts';
+import { packedBytes, packedFormat } from '../../src/devices/cpu/kernels/packing.ts';
 import {
   quantizeActivationsKernel,
   type RecordKind,
+  recordSize,
   records,
 } from '../../src/devices/cpu/kernels/quantize-activations.ts';
 import { quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
@@ -23,7 +26,7 @@ import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { fromBits, roundTo } from '../../src/numerics/rounding.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { type Machine, machineOf } from './machine.ts';
-import { Guarded, runKernel } from './native-kernel.ts';
+import { Guarded, packed, runKernel } from './native-kernel.ts';
 
 /** xorshift32: the same numbers in every run. */
 function generator(seed: number): () => number {
@@ -89,7 +92,7 @@ function runDot(c: Case, bias: Float32Array, machine: Machine): Float32Array {
   // Every other kernel is made for this number of tokens alone.
   const tokens: Dim = threads === 2 ? T : { sym: 'T', max: T };
   using weight = new Guarded(packedBytes(format, [N, K]), machine);
-  packRows(format, c.weight, N, K, weight.bytes);
+  weight.bytes.set(packed(format, c.weight, [N, K]));
   using y = new Guarded(4 * T * N, machine);
   using floats = Guarded.of(c.x, machine);
   const activations = activationsOf(format, numerics, target);
@@ -129,11 +132,12 @@ function testSets(what: string, run: (machine: Machine) => void): void {
   }
 }
 
-const integerFormats = ['q8_0', 'q4_0', 'q4_K', 'q6_K'] as const;
+const integerFormats = Object.keys(levels) as IntegerFormat[];
 const plainFormats = ['f32', 'f16', 'bf16'] as const;
 
 function randomWeight(format: string, values: number, next: () => number): Uint8Array {
   const { blockSize, blockBytes, encode } = blockFormat(format);
+  if (encode === undefined) return extremeWeight(format, values, undefined, 0x2e66, next);
   const weight = new Uint8Array((values / blockSize) * blockBytes);
   encode(normals(values, next), weight);
   return weight;
@@ -229,9 +233,16 @@ function extremeWeight(format: string, values: number, fill: number | undefined,
   const { blockSize, blockBytes } = blockFormat(format);
   const weight = new Uint8Array((values / blockSize) * blockBytes).map(() => fill ?? next());
   const view = new DataView(weight.buffer);
+  if (!isIntegerFormat(format)) return weight;
+  const { d, minimum } = blocks[format];
   for (let at = 0; at < weight.length; at += blockBytes) {
-    view.setUint16(at + (format === 'q6_K' ? 208 : 0), scale, true);
-    if (format === 'q4_K') view.setUint16(at + 2, scale, true);
+    // Exponents of 8 bits: those of the f16, the ends among them.
+    if (levels[format].d === 'e8m0')
+      view.setUint8(at + d, [0x3c00, 0x2e66].includes(scale) ? 120 : scale === 0x7bff ? 254 : scale);
+    else if (levels[format].d === 'e4m3')
+      view.setUint32(at + d, scale * 0x10001 + (scale === 0x2e66 ? 0 : 0x80000000), true);
+    else view.setUint16(at + d, scale, true);
+    if (minimum !== undefined) view.setUint16(at + minimum, scale, true);
   }
   return weight;
 }
@@ -277,7 +288,7 @@ for (const [index, format] of integerFormats.entries()) {
     skip,
   }, () => {
     const next = generator(71 + index);
-    const { blockSize, decode } = blockFormat(format);
+    const { blockSize, integerSize = blockSize, decode } = blockFormat(format);
     const [N, T, K] = [24, 3, 4 * blockSize];
     const weight = randomWeight(format, N * K, next);
     const x = normals(T * K, next);
@@ -290,13 +301,13 @@ for (const [index, format] of integerFormats.entries()) {
     decode(weight, values);
     for (let t = 0; t < T; t++) {
       const activations = x.subarray(t * K, (t + 1) * K);
-      const { scales } = quantizeActivations(activations, blockSize);
+      const { scales } = quantizeActivations(activations, integerSize);
       for (let n = 0; n < N; n++) {
         let [meaning, bound] = [0, 0];
         for (let k = 0; k < K; k++) {
           const [a, w] = [activations[k] as number, values[n * K + k] as number];
           meaning += a * w;
-          bound += Math.abs(w) * (0.5 * (scales[Math.floor(k / blockSize)] as number) + Math.abs(a) * 2 ** -16);
+          bound += Math.abs(w) * (0.5 * (scales[Math.floor(k / integerSize)] as number) + Math.abs(a) * 2 ** -16);
         }
         const error = Math.abs((y[t * N + n] as number) - meaning);
         assert.ok(error <= bound, `[${t}, ${n}]: off by ${error}, the bound is ${bound}`);
@@ -341,9 +352,9 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
   });
 }
 
-for (const kind of [32, 256, 'tiles'] as const) {
+for (const kind of [16, 32, 256, 'tiles'] as const) {
   test(`products: activations in records ${kind} are quantized to the reference's bits`, { skip }, () => {
-    const block = kind === 32 ? 32 : 256;
+    const block = recordSize(kind);
     const next = generator(81 + block);
     const { bytes, d } = records[kind];
     const K = 3 * block;
@@ -368,7 +379,7 @@ for (const kind of [32, 256, 'tiles'] as const) {
       const scale = view.getFloat32(at + d, true);
       assert.ok(Object.is(scale, expected.scales[i]), `scale of block ${i} is ${scale}, not ${expected.scales[i]}`);
       const values = expected.values.subarray(i * block, (i + 1) * block);
-      const step = kind === 32 ? 0 : records[kind].step;
+      const step = kind === 16 || kind === 32 ? 0 : records[kind].step;
       for (let k = 0; k < block; k++) {
         assert.equal(view.getInt8(at + step * (k >> 5) + (k & 31)), values[k], `level ${k} of block ${i}`);
       }
@@ -382,8 +393,8 @@ function checkSums(kind: RecordKind, values: Int8Array, stored: (offset: number)
   const sum = (start: number, count: number, has: (k: number) => boolean = () => true) =>
     values.subarray(start, start + count).reduce((total, value, k) => total + (has(k) ? value : 0), 0);
   const check = (offset: number, expected: number) => assert.equal(stored(offset), expected + 0, `${what}, ${offset}`);
-  if (kind === 32) {
-    for (const part of [0, 1]) check(records[32].sums + 2 * part, -8 * sum(0, 32, (k) => (k & 2) === 2 * part));
+  if (kind === 16 || kind === 32) {
+    for (const part of [0, 1]) check(records[kind].sums + 2 * part, -8 * sum(0, kind, (k) => (k & 2) === 2 * part));
     return;
   }
   for (let start = 0; start < 256; start += 32) check(records[kind].sums32 + start / 16, sum(start, 32));
@@ -436,14 +447,12 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
         const weight = isInteger
           ? extremeWeight(format, N * K, undefined, 0x2e66, next)
           : randomWeight(format, N * K, next);
-        const packedAs = packedFormat(format);
-        using packed = new Guarded(packedBytes(packedAs, [N, K]));
-        packRows(packedAs, weight, N, K, packed.bytes);
+        using panels = Guarded.of(packed(packedFormat(format), weight, [N, K]));
         const ids = Int32Array.from([0, N - 1, N >> 1, -1, N, -(2 ** 31), 2 ** 31 - 1, next() % N]);
         using idMemory = Guarded.of(ids);
         using y = new Guarded(4 * ids.length * K);
         const kernel = quantizedTakeKernel({ format, tokens: ids.length, N, K });
-        runKernel(kernel, { ids: idMemory, weight: packed, y }, 0, [0, 1, 2]);
+        runKernel(kernel, { ids: idMemory, weight: panels, y }, 0, [0, 1, 2]);
         const values = new Float32Array(N * K);
         decode(weight, values);
         const expected = new Float32Array(ids.length * K);
@@ -455,23 +464,6 @@ for (const [index, format] of [...integerFormats, ...plainFormats].entries()) {
       }
     }
   });
-
-  test(`products: ${format} packs in slices as at once`, () => {
-    const next = generator(101 + index);
-    const { blockSize, blockBytes } = blockFormat(format);
-    const [N, K] = [37, 2 * blockSize];
-    const rowBytes = (K / blockSize) * blockBytes;
-    const packedAs = packedFormat(format);
-    const weight = new Uint8Array(N * rowBytes).map(() => next());
-    const whole = new Uint8Array(packedBytes(packedAs, [N, K])).fill(0xaa);
-    packRows(packedAs, weight, N, K, whole);
-    const sliced = new Uint8Array(whole.length).fill(0x55);
-    const panel = whole.length / 3;
-    packRows(packedAs, weight.subarray(0, 32 * rowBytes), 32, K, sliced.subarray(0, 2 * panel));
-    packRows(packedAs, weight.subarray(32 * rowBytes), N - 32, K, sliced.subarray(2 * panel));
-    assert.deepEqual(sliced, whole);
-    assert.throws(() => packRows(packedAs, weight, N - 1, K, whole), isIngotError);
-  });
 }
 
 test('products: pairs without a kernel are refused', () => {
@@ -482,5 +474,5 @@ test('products: pairs without a kernel are refused', () => {
       (error) => isIngotError(error) && error.code === 'UnsupportedOp',
     );
   refused('f32', 'i8');
-  refused('iq2_xs', 'i8');
+  refused('iq1_s', 'i8');
 });

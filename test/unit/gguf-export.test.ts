@@ -12,7 +12,7 @@ import { type GgufContents, layoutGguf } from '../../src/formats/gguf-write.ts';
 import type { TensorToWrite } from '../../src/formats/tensor-stream.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { readDecoderConfig } from '../../src/models/decoder-config.ts';
-import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { blockFormat, encodableFormat } from '../../src/numerics/quant/formats.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { bytesOf, concat, ingot } from './formats-support.ts';
 
@@ -34,7 +34,7 @@ const llamaConfig: Config = {
 const { num_key_value_heads: _, ...qwenConfig }: Config = { ...llamaConfig, architectures: ['Qwen2ForCausalLM'] };
 
 function stored(name: string, shape: readonly number[], values: Float32Array, format = 'f32'): StoredTensor {
-  const { blockSize, blockBytes, encode } = blockFormat(format);
+  const { blockSize, blockBytes, encode } = encodableFormat(format);
   const bytes = new Uint8Array((values.length / blockSize) * blockBytes);
   encode(values, bytes);
   return { name, format, shape, bytes: memoryBytes(bytes, name) };
@@ -228,7 +228,7 @@ test('matrices take the format that is asked for, vectors are f32', async () => 
       assert.equal(found, shape.length === 1 ? 'f32' : format, name);
     }
     const expected = new Uint8Array((256 * 256 * blockFormat(format).blockBytes) / blockFormat(format).blockSize);
-    blockFormat(format).encode(await valuesOf(source, 'model.layers.0.mlp.gate_proj.weight'), expected);
+    encodableFormat(format).encode(await valuesOf(source, 'model.layers.0.mlp.gate_proj.weight'), expected);
     const gate = file.tensors.get('blk.0.ffn_gate.weight');
     assert.deepEqual(await gate?.bytes.read(0, gate.bytes.length), expected, format);
   }
@@ -253,13 +253,21 @@ test('what a format cannot hold is refused by the name of the tensor', async () 
 });
 
 test('a format that cannot be decoded is copied, or refused by the name of the tensor', async () => {
-  const bytes = memoryBytes(Uint8Array.from({ length: 176 }, (_, i) => i));
-  const tensor: StoredTensor = { name: 'odd', format: 'q5_K', shape: [1, 256], bytes };
-  const copied = await collect(convertTensor(tensor, { name: 'odd', format: 'q5_K' }));
-  assert.deepEqual(concat(...copied), await bytes.read(0, 176));
+  const bytes = memoryBytes(Uint8Array.from({ length: 56 }, (_, i) => i));
+  const tensor: StoredTensor = { name: 'odd', format: 'iq1_m', shape: [1, 256], bytes };
+  const copied = await collect(convertTensor(tensor, { name: 'odd', format: 'iq1_m' }));
+  assert.deepEqual(concat(...copied), await bytes.read(0, 56));
   assert.throws(
     () => convertTensor(tensor, { name: 'odd', format: 'q8_0' }),
-    ingot('UnsupportedFile', /q5_K/, { tensor: 'odd' }),
+    ingot('UnsupportedFile', /iq1_m/, { tensor: 'odd' }),
+  );
+  assert.throws(
+    () =>
+      convertTensor(
+        { ...tensor, format: 'f32', bytes: memoryBytes(new Uint8Array(1024)) },
+        { name: 'odd', format: 'iq2_xs' },
+      ),
+    ingot('UnsupportedFile', /iq2_xs and cannot make/, { tensor: 'odd' }),
   );
 });
 

@@ -1,6 +1,8 @@
 /** Runs kernels on memory that ends at an inaccessible page, on the processor or in the emulator (machine.ts). */
 import assert from 'node:assert/strict';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
+import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
+import { type PackedFormat, packedBytes } from '../../src/devices/cpu/kernels/packing.ts';
 import { type Machine, machineOf, type Place } from './machine.ts';
 
 const CANARY = 0xcb;
@@ -75,4 +77,13 @@ export function runKernel(
   const calls = indices.map((index) => [block.address, index, indices.length] as const);
   machine.call(kernel.bytes, calls, [block, ...all.map(({ place }) => place)]);
   for (const buffer of all) buffer.checkCanaries();
+}
+
+/** A weight [N, K] in panels, of which lanes beyond N are zero. */
+export function packed(format: PackedFormat, weight: Uint8Array, [N, K]: readonly [number, number]): Uint8Array {
+  using source = Guarded.of(weight);
+  using panels = new Guarded(packedBytes(format, [N, K]));
+  panels.bytes.fill(0);
+  runKernel(packRowsKernel(format, K), { source, panels }, N, [0, 1]);
+  return panels.bytes.slice();
 }

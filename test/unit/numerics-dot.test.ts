@@ -5,8 +5,8 @@ import { isIngotError } from '../../src/base/errors.ts';
 import { type DotNumerics, dotNumerics, quantizeActivations } from '../../src/numerics/dot.ts';
 import { addFlushed, flushSubnormal, fusedMultiplyAdd } from '../../src/numerics/fma.ts';
 import { sumLanes } from '../../src/numerics/math.ts';
-import type { BlockFormat } from '../../src/numerics/quant/format.ts';
-import { blockFormat, blockFormats } from '../../src/numerics/quant/formats.ts';
+import type { BlockFormat, EncodableFormat } from '../../src/numerics/quant/format.ts';
+import { blockFormat, encodableFormat, encodableFormats } from '../../src/numerics/quant/formats.ts';
 import { roundTo } from '../../src/numerics/rounding.ts';
 
 const cell = new Float32Array(1);
@@ -110,7 +110,7 @@ const random = (count: number, seed: number, scale = 1): Float32Array => {
     return (sum / 2 ** 32) * scale;
   });
 };
-const encode = (format: BlockFormat, values: Float32Array): Uint8Array => {
+const encode = (format: EncodableFormat, values: Float32Array): Uint8Array => {
   const bytes = new Uint8Array((values.length / format.blockSize) * format.blockBytes);
   format.encode(values, bytes);
   return bytes;
@@ -121,7 +121,7 @@ const decode = (format: BlockFormat, bytes: Uint8Array): Float32Array => {
   return values;
 };
 const pairs = (['i8', 'bf16', 'f32'] as const).flatMap((numerics) =>
-  blockFormats
+  encodableFormats
     .filter((format) => numerics !== 'i8' || format.integers !== undefined)
     .map((format) => ({ numerics, format })),
 );
@@ -176,7 +176,7 @@ for (const { numerics, format } of pairs) {
 }
 
 test('i8 of one block is two rounded products: the integer sum and the product of scales', () => {
-  const format = blockFormat('q8_0');
+  const format = encodableFormat('q8_0');
   const x = random(32, 20);
   const row = encode(format, random(32, 21));
   const { values, scales } = quantizeActivations(x, 32);
@@ -190,7 +190,7 @@ test('i8 of one block is two rounded products: the integer sum and the product o
 });
 
 test('i8 does not depend on the order inside a block', () => {
-  const format = blockFormat('q8_0');
+  const format = encodableFormat('q8_0');
   const x = random(64, 22);
   const row = encode(format, random(64, 23));
   const swapped = x.slice();
@@ -217,12 +217,12 @@ test('bf16 equals the two chains of a tile step in rational arithmetic, a short 
       }
       acc = exactFma(exactFma(even, 1, odd), 1, acc);
     }
-    assert.equal(dotNumerics.bf16(x, blockFormat('f32'))(encode(blockFormat('f32'), weights)), acc);
+    assert.equal(dotNumerics.bf16(x, blockFormat('f32'))(encode(encodableFormat('f32'), weights)), acc);
   }
 });
 
 test('bf16 reads subnormals as zero, f32 keeps them', () => {
-  const format = blockFormat('f32');
+  const format = encodableFormat('f32');
   const x = Float32Array.of(2 ** -130, 2 ** -126);
   const row = encode(format, Float32Array.of(1, 1));
   assert.equal(dotNumerics.bf16(x, format)(row), 2 ** -126);
@@ -247,7 +247,7 @@ test('activations quantize to the nearest of 127 levels; blocks of nothing, of a
   assert.equal(largest, 127);
   assert.deepEqual(scales.slice(1), Float32Array.of(0, 0, NaN, NaN));
   assert.ok(values.slice(32).every((value) => value === 0));
-  const dot = dotNumerics.i8(x, blockFormat('q8_0'))(encode(blockFormat('q8_0'), random(160, 31)));
+  const dot = dotNumerics.i8(x, blockFormat('q8_0'))(encode(encodableFormat('q8_0'), random(160, 31)));
   assert.ok(Number.isNaN(dot));
 });
 

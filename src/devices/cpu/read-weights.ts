@@ -7,7 +7,7 @@ import { IngotError } from '../../base/errors.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { WeightSource } from '../device.ts';
 import { packRowsKernel } from './kernels/pack-rows.ts';
-import { type PackedFormat, packedBytes, packRows, panelRows } from './kernels/packing.ts';
+import { type PackedFormat, packedBytes, panelRows } from './kernels/packing.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import type { LaunchList, Team } from './team.ts';
 
@@ -15,7 +15,7 @@ import type { LaunchList, Team } from './team.ts';
 const buffers = 4;
 const bufferBytes = 4 << 20;
 
-/** A kernel with its argument block: source, panels, count. */
+/** A kernel with its argument block: source, panels, rows. */
 interface Packer extends Disposable {
   readonly list: LaunchList;
   readonly words: BigUint64Array;
@@ -47,24 +47,18 @@ export class WeightReader implements Disposable {
     const [rows, columns] = shape;
     const { blockSize, blockBytes } = blockFormat(format);
     const rowBytes = (columns / blockSize) * blockBytes;
-    await this.#slices(bytes, rowBytes, rows, (slice, memory, row, count) => {
-      const whole = Math.floor(count / panelRows);
+    await this.#slices(bytes, rowBytes, rows, (_, memory, row, count) => {
+      const { list, words } = this.#packer(format, columns);
       const at = packedBytes(format, [row, columns]);
-      if (whole > 0) {
-        const { list, words } = this.#packer(format, columns);
-        words.set([BigInt(memory.address), BigInt(out.address + at), BigInt(whole)]);
-        this.#finishRuns();
-        if (this.#team.wait(this.#team.submit(list), Number.POSITIVE_INFINITY) !== 'done') {
-          throw new IngotError('DeviceFault', 'packing a weight was stopped', { device: 'cpu' });
-        }
+      if (count % panelRows !== 0) {
+        const whole = packedBytes(format, [count - (count % panelRows), columns]);
+        out.bytes(at + whole, packedBytes(format, [1, columns])).fill(0);
       }
-      const rest = count - whole * panelRows;
-      if (rest === 0) return;
-      const last = out.bytes(
-        at + packedBytes(format, [whole * panelRows, columns]),
-        packedBytes(format, [rest, columns]),
-      );
-      packRows(format, slice.subarray(whole * panelRows * rowBytes), rest, columns, last);
+      words.set([BigInt(memory.address), BigInt(out.address + at), BigInt(count)]);
+      this.#finishRuns();
+      if (this.#team.wait(this.#team.submit(list), Number.POSITIVE_INFINITY) !== 'done') {
+        throw new IngotError('DeviceFault', 'packing a weight was stopped', { device: 'cpu' });
+      }
     });
   }
 

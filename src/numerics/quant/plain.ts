@@ -1,8 +1,8 @@
 /** f32, f16 and bf16 as weight formats: blocks of one value. */
 import { decodeSmallFloats, encodeSmallFloats } from '../host-array.ts';
-import type { BlockFormat } from './format.ts';
+import type { EncodableFormat } from './format.ts';
 
-export const f32: BlockFormat = {
+export const f32: EncodableFormat = {
   name: 'f32',
   ggmlType: 0,
   blockSize: 1,
@@ -14,7 +14,7 @@ export const f32: BlockFormat = {
 export const f16 = smallFloat('f16', 1);
 export const bf16 = smallFloat('bf16', 30);
 
-function smallFloat(type: 'f16' | 'bf16', ggmlType: number): BlockFormat {
+function smallFloat(type: 'f16' | 'bf16', ggmlType: number): EncodableFormat {
   return {
     name: type,
     ggmlType,

@@ -3,7 +3,7 @@
  * Layout: 128 bytes of low nibbles, 64 bytes of high bit pairs, 16 sc, f16 d. Of each 128 values, value 32 * g + k has
  * its nibble in byte 32 * (g % 2) + k (low half for g < 2) and its two high bits at 2 * g of byte k.
  */
-import { type BlockFormat, clamp, nearestInteger, readF16, writeF16 } from './format.ts';
+import { clamp, type EncodableFormat, nearestInteger, readF16, writeF16 } from './format.ts';
 
 const size = 256;
 const subSize = 16;
@@ -14,7 +14,7 @@ const scalesAt = 192;
 const dAt = 208;
 const f = Math.fround;
 
-export const q6_K: BlockFormat = {
+export const q6_K: EncodableFormat = {
   name: 'q6_K',
   ggmlType: 14,
   blockSize: size,

@@ -1,10 +1,10 @@
 /** ggml's Q8_0: 32 values, `d * q`. Layout: f16 d, 32 signed bytes q. */
-import { type BlockFormat, readF16, writeF16 } from './format.ts';
+import { type EncodableFormat, readF16, writeF16 } from './format.ts';
 
 const size = 32;
 const blockBytes = 34;
 
-export const q8_0: BlockFormat = {
+export const q8_0: EncodableFormat = {
   name: 'q8_0',
   ggmlType: 8,
   blockSize: size,

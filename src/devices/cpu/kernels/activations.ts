@@ -7,9 +7,9 @@ import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import type { Target } from '../target.ts';
-import { isIntegerFormat } from './levels.ts';
-import { type PackedFormat, tiles } from './packing.ts';
-import { quantizeActivationsKernel, type RecordKind, records } from './quantize-activations.ts';
+import { blockOf, isIntegerFormat, levelsOf } from './levels.ts';
+import type { PackedFormat } from './packing.ts';
+import { quantizeActivationsKernel, type RecordKind, recordSize, records } from './quantize-activations.ts';
 import { type RoundedElement, roundActivationsKernel, roundedRowBytes } from './round-activations.ts';
 
 /** What a kernel makes of them. */
@@ -34,7 +34,7 @@ export function activationsOf(format: PackedFormat, numerics: DotNumerics, targe
           device: 'cpu',
         });
       }
-      const block = tiles[format].size;
+      const block = blockOf(levelsOf(format));
       return { kind: 'integers', records: block === 256 && target.vectorBits === 512 ? 'tiles' : block };
     }
     default:
@@ -49,7 +49,7 @@ export function activationRowBytes(activations: Activations, K: number): number 
       return 4 * K;
     case 'integers': {
       const { bytes } = records[activations.records];
-      return (K / (activations.records === 32 ? 32 : 256)) * bytes;
+      return (K / recordSize(activations.records)) * bytes;
     }
     case 'rounded':
       return roundedRowBytes(activations.element, K);

@@ -6,13 +6,13 @@
 import { ptr } from '../asm/operands.ts';
 import { bf16Constants, emitRoundToBf16 } from './bf16.ts';
 import { valuesOf } from './float-values.ts';
-import { type PackedFormat, tiles } from './packing.ts';
+import { type PackedFormat, tileSize } from './packing.ts';
 import type { PanelVectors, TokenGroup, UnpackedProduct } from './product.ts';
 
 export function bf16Product(format: PackedFormat, vectors: PanelVectors): UnpackedProduct {
   const values = valuesOf(format, vectors);
   const { parts, register } = vectors;
-  const { size } = tiles[format];
+  const { size } = tileSize(format);
   const step = Math.max(32, size);
   return {
     vectors,

@@ -2,12 +2,22 @@
  * The values of a packed weight as f32, lanes = rows, one k after another: what the products of numerics `f32` and `bf16`
  * multiply. Every value has the bits of the format's `decode` (numerics/quant/).
  */
-import type { Vec } from '../asm/operands.ts';
-import { isIntegerFormat, type Levels, levels } from './levels.ts';
+import { rip, type Vec } from '../asm/operands.ts';
+import {
+  blockOf,
+  dBytes,
+  isIntegerFormat,
+  type Levels,
+  layoutOf,
+  levelsOf,
+  quadPlace,
+  valuesOfLevels,
+} from './levels.ts';
 import type { PackedFormat } from './packing.ts';
 import { constantOf, type PanelVectors, type Product, type Steps, type Tile } from './product.ts';
+import { emitD, emitPowers } from './scales.ts';
 
-/** Registers 8 to 15 are used, 10 and 11 may be changed between values; formats have either minima or a constant. */
+/** Registers 8 to 15 are used, 10 and 11 may be changed between values, and a constant. */
 export interface Values {
   readonly constants: Product['constants'];
   /**
@@ -34,7 +44,7 @@ export function valuesOf(format: PackedFormat, vectors: PanelVectors): Values {
       }
     },
   });
-  if (isIntegerFormat(format)) return dequantized(levels[format], vectors);
+  if (isIntegerFormat(format)) return dequantized(levelsOf(format), vectors);
   switch (format) {
     case 'f32':
       return plain([], ({ a, weight }, part) => a.emit('vmovups', valueIn(part), weight(32 * part)));
@@ -56,22 +66,18 @@ export function valuesOf(format: PackedFormat, vectors: PanelVectors): Values {
 
 /** Levels become values as they are needed. */
 function dequantized(format: Levels, vectors: PanelVectors): Values {
-  const { sub, quad, scale } = format;
+  const { size, sub, scales } = format;
   const { parts, register } = vectors;
-  const constant = hasTable(format, vectors)
-    ? [...new Uint8Array(Float32Array.from({ length: 16 }, (_, level) => level - format.offset).buffer)]
-    : [format.offset, 0, 0, 0];
+  const steps: Omit<Steps, 'x'> = {
+    weight: layoutOf(format).step,
+    lagging: scales === undefined ? 1 : (16 * 32) / sub,
+    pass: [0, 1],
+  };
   return {
-    constants: format.offset > 0 || hasTable(format, vectors) ? [constant] : [],
+    constants: hasTable(format, vectors) ? [floatTable(format)] : [],
     valueIn: (part) => register(ids.value + part),
     emit(tile, xBytes, use) {
-      const steps: Steps = {
-        weight: quad(32).at - quad(0).at,
-        x: xBytes,
-        lagging: scale === undefined ? 1 : scale.at(32) - scale.at(0),
-        pass: [0, 1],
-      };
-      tile.repeat(tile.size / 32, steps, () => {
+      tile.repeat(size / 32, { ...steps, x: xBytes }, () => {
         for (let k = 0; k < 32; k++) {
           if (k % sub === 0) for (const part of parts) emitScale(tile, format, vectors, part, k);
           for (const part of parts) emitValue(tile, format, vectors, part, k);
@@ -82,65 +88,85 @@ function dequantized(format: Levels, vectors: PanelVectors): Values {
   };
 }
 
-/** The scale of value k, and its minimum. */
-function emitScale(
-  tile: Tile,
-  { d, scale, minimum }: Levels,
-  { register }: PanelVectors,
-  part: number,
-  k: number,
-): void {
+/** The scale of value k, and its minimum or the second factor of its scale. */
+function emitScale(tile: Tile, format: Levels, { register }: PanelVectors, part: number, k: number): void {
   const { a, fixed, lagging } = tile;
-  const T = register(ids.temporary);
-  const factors = [
-    { factored: register(ids.scale + part), d, factor: scale },
-    { factored: register(ids.minimum + part), d: minimum?.dmin, factor: minimum && { ...minimum, signed: false } },
-  ];
-  for (const { factored, d, factor } of factors) {
-    if (d === undefined) continue;
-    a.emit('vcvtph2ps', factored, fixed(d + 16 * part));
-    if (factor === undefined) continue;
-    a.emit(factor.signed ? 'vpmovsxbd' : 'vpmovzxbd', T, lagging(factor.at(k) + 8 * part));
+  const { d, sub, scales, minima } = format;
+  const layout = layoutOf(format);
+  const [scale, minimum, T] = [register(ids.scale + part), register(ids.minimum + part), register(ids.temporary)];
+  const from = fixed((layout.d[Math.floor(k / blockOf(format))] as number) + 8 * part * dBytes[d]);
+  if (d === 'e8m0') emitPowers(a, [scale, minimum], from);
+  else emitD(a, d, scale, from, T);
+  const times = (factored: Vec, extend: 'vpmovsxbd' | 'vpmovzxbd', at: number) => {
+    a.emit(extend, T, lagging(at + 16 * Math.floor(k / sub) + 8 * part));
     a.emit('vcvtdq2ps', T, T);
     a.emit('vmulps', factored, factored, T);
-  }
+  };
+  if (scales !== undefined) times(scale, scales === 's8' ? 'vpmovsxbd' : 'vpmovzxbd', layout.scales);
+  if (minima === undefined) return;
+  a.emit('vcvtph2ps', minimum, fixed(layout.minimum + 16 * part));
+  if (minima === 'sub') times(minimum, 'vpmovzxbd', layout.minima);
 }
 
 /** Value k of each row. */
 function emitValue(tile: Tile, format: Levels, vectors: PanelVectors, part: number, k: number): void {
-  const { a, weight } = tile;
-  const { bits, offset, minimum, quad } = format;
-  const { register } = vectors;
+  const { a } = tile;
+  const { d, offset, table, minima } = format;
+  const { register, bits: width } = vectors;
   const [value, T] = [register(ids.value + part), register(ids.temporary)];
-  const { at, shift, high } = quad(k & ~3);
-  const bit = 8 * (k & 3);
+  const repeated = (pattern: readonly number[]) =>
+    rip(a.constant(Uint8Array.from({ length: width / 8 }, (_, i) => pattern[i % pattern.length] as number)));
+  emitLevel(tile, format, vectors, part, k);
   if (hasTable(format, vectors)) {
-    a.emit('vpsrld', value, weight(at), bit + shift);
     a.emit('vpermps', value, value, constantOf(vectors, 0));
-    emitScaled();
-    return;
+  } else {
+    if (table !== undefined) {
+      a.emit('vmovups', T, repeated(Array.from({ length: 16 }, (_, level) => (table[level] ?? 0) & 255)));
+      a.emit('vpshufb', value, T, value);
+      a.emit('vpslld', value, value, 24);
+      a.emit('vpsrad', value, value, 24);
+    } else if (offset > 0) {
+      a.emit('vpsubd', value, value, repeated([offset, 0, 0, 0]));
+    }
+    a.emit('vcvtdq2ps', value, value);
   }
-  a.emit('vmovups', value, weight(at + 32 * part));
-  a.emit('vpslld', value, value, 32 - bits - bit - shift);
-  a.emit('vpsrld', value, value, 32 - bits);
-  if (high !== undefined) {
-    a.emit('vmovups', T, weight(high.at + 32 * part));
-    a.emit('vpslld', T, T, 30 - bit - high.shift);
-    a.emit('vpsrld', T, T, 30);
-    a.emit('vpslld', T, T, bits);
-    a.emit('vorps', value, value, T);
-  }
-  if (offset > 0) a.emit('vpsubd', value, value, constantOf(vectors, 0));
-  a.emit('vcvtdq2ps', value, value);
-  emitScaled();
+  a.emit('vmulps', value, value, register(ids.scale + part));
+  if (d === 'e8m0') a.emit('vmulps', value, value, register(ids.minimum + part));
+  if (minima !== undefined) a.emit('vsubps', value, value, register(ids.minimum + part));
+}
 
-  function emitScaled(): void {
-    a.emit('vmulps', value, value, register(ids.scale + part));
-    if (minimum !== undefined) a.emit('vsubps', value, value, register(ids.minimum + part));
+/** The level of value k of each row; above 4 bits of a whole plane there may be others, which VPERMPS does not see. */
+function emitLevel(tile: Tile, format: Levels, vectors: PanelVectors, part: number, k: number): void {
+  const { a, weight } = tile;
+  const { register } = vectors;
+  const layout = layoutOf(format);
+  let position = 0;
+  for (const [plane, bits] of format.planes.entries()) {
+    const into = register(plane === 0 ? ids.value + part : ids.temporary);
+    const { vector, shift } = quadPlace(bits, k >> 2);
+    const source = weight((layout.planes[plane] as number) + 64 * vector + 32 * part);
+    const bit = 8 * (k & 3) + shift;
+    if (bits === 4 && hasTable(format, vectors)) {
+      a.emit('vpsrld', into, source, bit);
+      return;
+    }
+    a.emit('vmovups', into, source);
+    a.emit('vpslld', into, into, 32 - bits - bit);
+    a.emit('vpsrld', into, into, 32 - bits);
+    if (plane > 0) {
+      a.emit('vpslld', into, into, position);
+      a.emit('vorps', register(ids.value + part), register(ids.value + part), into);
+    }
+    position += bits;
   }
 }
 
-/** 16 levels are a table of one register: VPERMPS looks at the low 4 bits of an index alone. */
-function hasTable({ bits, quad }: Levels, vectors: PanelVectors): boolean {
-  return vectors.bits === 512 && bits === 4 && quad(0).high === undefined;
+/** 16 values are a table of one register: VPERMPS looks at the low 4 bits of an index alone. */
+function hasTable({ planes }: Levels, vectors: PanelVectors): boolean {
+  return vectors.bits === 512 && planes.reduce<number>((sum, bits) => sum + bits, 0) <= 4;
+}
+
+function floatTable(format: Levels): readonly number[] {
+  const values = valuesOfLevels(format);
+  return [...new Uint8Array(Float32Array.from({ length: 16 }, (_, level) => values[level] ?? 0).buffer)];
 }

@@ -3,63 +3,33 @@
  *
  *   acc = acc + f32(sum) * (scale * dx)        and for minima        acc = acc - f32(minSum) * (minScale * dx)
  *
- * each operation rounded. Why the integers are exact: VPMADDUBSW multiplies u8 with s8 and adds two products with
- * saturation to i16, so two products must stay within 32767; all later sums are modular, so only final values must fit.
- * Activations are in -127 .. 127.
+ * each operation rounded. Which integers are exact, and why, is said at `WordSums` of levels.ts.
  */
+import type { Assembler } from '../asm/assembler.ts';
 import { lanes, type Vec, ymm } from '../asm/operands.ts';
-import type { IntegerFormat } from './levels.ts';
-import { tiles } from './packing.ts';
-import { halves, type Product, panelVectors, type Tile } from './product.ts';
-import { records } from './quantize-activations.ts';
+import { blockOf, codingOf, dBytes, type IntegerFormat, layoutOf, levelsOf, wordSumsOf } from './levels.ts';
+import { constantOf, halves, type Product, panelVectors, type Tile } from './product.ts';
+import { chainsOf, emitQuads, quadConstants } from './quads.ts';
+import { records, smallRecords } from './quantize-activations.ts';
+import { emitD } from './scales.ts';
 
 const vectors = panelVectors[256];
-const small = records[32];
 const large = records[256];
 
-/** Registers of a tile besides sums (0 to 7) and constants. W, V and so on are for one half, the first three also for two. */
-const [W, V, T, S] = [ymm(8), ymm(9), ymm(10), ymm(11)];
-const signedOf = (half: number) => ymm(8 + half);
-const levelOf = (half: number) => ymm(11 + half);
-const X = ymm(13);
-const [C0, C1, C2] = [ymm(15), ymm(14), ymm(13)];
-
-const NIBBLES = [15];
-const WORDS_OF_ONE = [1, 0];
-/** For VPSHUFB: the low i16 of each dword, twice. */
-const LOW_WORDS = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
-
-/** The registers of a token and a half: i32 sums, and i16 chains of a sub-block where a format has those. */
-interface Sums {
-  readonly token: number;
-  readonly sum: Vec;
-  readonly words: Vec;
-}
-
-const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token) => token);
-
-/** Sums of both halves at once, without chains. */
+/** Registers of a tile; constants are the last ones. */
 const sumOf = (token: number, half: number) => ymm(2 * token + half);
+const wordsOf = (token: number) => ymm(4 + token);
+const [LEVEL, SIGNED, S, T] = [ymm(6), ymm(7), ymm(8), ymm(11)];
+const planes = [ymm(9), ymm(10)];
 
-/** Sums and chains of one or two tokens. */
-function sumsOf(tile: Tile): readonly { readonly half: number; readonly sums: readonly Sums[] }[] {
-  return halves.map((half) => ({
-    half,
-    sums: tokensOf(tile).map((token) => ({ token, sum: sumOf(token, half), words: ymm(4 + 2 * token + half) })),
-  }));
-}
+export const WORDS_OF_ONE = [1, 0];
+/** For VPSHUFB: the low i16 of each dword, twice. */
+export const LOW_WORDS = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
 
 /** acc = acc + f32(sum) * (scale * dx), or minus. Ends the sum; uses T. */
-function addScaled(
-  tile: Tile,
-  half: number,
-  { token, sum }: Pick<Sums, 'token' | 'sum'>,
-  scale: Vec,
-  dx: number,
-  op: 'vaddps' | 'vsubps',
-): void {
+function addScaled(tile: Tile, token: number, half: number, scale: Vec, dx: number, op: 'vaddps' | 'vsubps'): void {
   const { a } = tile;
-  const acc = tile.sum(token, half);
+  const [sum, acc] = [sumOf(token, half), tile.sum(token, half)];
   a.emit('vbroadcastss', T, tile.x(token, dx));
   a.emit('vmulps', T, T, scale);
   a.emit('vcvtdq2ps', sum, sum);
@@ -73,219 +43,175 @@ function addScaled(
   a.emit('vmovaps', acc, sum);
 }
 
-/** words += levels u8 * the activations at `at`; a first product may start them. */
-function addWords(tile: Tile, sums: readonly Sums[], levels: Vec, at: number, isFirst: boolean): void {
-  const { a } = tile;
-  for (const { token, words } of sums) {
-    a.emit('vpbroadcastd', T, tile.x(token, at));
-    a.emit('vpmaddubsw', isFirst ? words : T, levels, T);
-    if (!isFirst) a.emit('vpaddw', words, words, T);
-  }
+/** words = sums of activations as they come with them, to what words of codes start at. */
+export function emitStart(a: Assembler, size: 32 | 256, offset: number, words: Vec): void {
+  if (size === 32 && offset === 16) a.emit('vpaddw', words, words, words);
+  if (size === 256 && offset === 16) a.emit('vpsraw', words, words, 1);
 }
 
-/** sum += words * the i32 in S, one a row; words are pairs of i16. */
-function addScaledWords({ a }: Tile, sums: readonly Sums[]): void {
-  a.emit('vpshufb', S, S, C1);
-  for (const { sum, words } of sums) {
-    a.emit('vpmaddwd', words, words, S);
-    a.emit('vpaddd', sum, sum, words);
-  }
-}
+export function integerProduct(name: IntegerFormat): Product {
+  const format = levelsOf(name);
+  const { size, sub, scales, minima } = format;
+  const layout = layoutOf(format);
+  const { shift, offset } = codingOf(format);
+  const isSigned = wordSumsOf(format).kind === 'signed';
+  const as = isSigned ? 'value' : 'code';
+  const patterns = quadConstants(format, as);
+  const words = constantOf(vectors, patterns.length);
+  const chains = chainsOf(format);
+  const registers = {
+    planes,
+    temporary: T,
+    constants: patterns.map((_, i) => constantOf(vectors, i)),
+    level: () => (isSigned ? SIGNED : LEVEL),
+  };
+  const block = blockOf(format);
+  const small = smallRecords(block);
+  /** Where the activations of a block of a tile are. */
+  const recordAt = (part: number) => (block === 16 ? small.bytes * part : 0);
+  const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token) => token);
 
-function clearSums(tile: Tile): void {
-  for (const { sums } of sumsOf(tile)) for (const { sum } of sums) tile.a.emit('vpxor', sum, sum, sum);
-}
+  return {
+    vectors,
+    tokens: [2, 1],
+    unroll: 1,
+    inRegisters: false,
+    constants: [...patterns, scales === undefined ? WORDS_OF_ONE : LOW_WORDS],
+    emit(tile) {
+      const { a } = tile;
+      if (size === 32) {
+        for (const part of layout.d.keys()) {
+          for (const half of halves) addQuads(tile, half, chains.slice(part, block === 16 ? part + 1 : undefined));
+          for (const half of halves) finish(tile, half, part);
+        }
+      } else {
+        for (const half of halves) {
+          for (const token of tokensOf(tile))
+            a.emit('vpxor', sumOf(token, half), sumOf(token, half), sumOf(token, half));
+        }
+        const lagging = scales === undefined ? 1 : (16 * 32) / sub;
+        tile.repeat(8, { weight: layout.step, x: large.step, lagging, pass: [0, 1] }, () => {
+          for (const half of halves) addQuads(tile, half, chains);
+        });
+        for (const half of halves) finish(tile, half, 0);
+      }
+    },
+  };
 
-/** acc -= f32(sum of mn * sums of activations) * (dmin * dx), the last step of q4_K. */
-function subtractMinima(tile: Tile, half: number, sums: readonly Sums[]): void {
-  const { a } = tile;
-  const { minima, dmin } = tiles.q4_K;
-  const [one, two] = [lanes(W, 128), lanes(V, 128)];
-  for (let sub = 0; sub < 8; sub += 2) {
-    // i16 pairs of the minima of two sub-blocks.
-    a.emit('vmovq', one, tile.weight(minima + 16 * sub + 8 * half));
-    a.emit('vmovq', two, tile.weight(minima + 16 * (sub + 1) + 8 * half));
-    a.emit('vpunpcklbw', one, one, two);
-    a.emit('vpmovzxbw', W, one);
-    for (const { token, sum } of sums) {
-      a.emit('vpbroadcastd', T, tile.x(token, large.sums32 + 2 * sub));
-      a.emit('vpmaddwd', sub === 0 ? sum : T, W, T);
-      if (sub > 0) a.emit('vpaddd', sum, sum, T);
+  /** Adds chains of quads to the sums; where they are the whole block, begins them. */
+  function addQuads(tile: Tile, half: number, some: typeof chains): void {
+    const { a, weight, x } = tile;
+    const tokens = tokensOf(tile);
+    for (const [index, chain] of some.entries()) {
+      const part = (chain[0] as number) >> 2;
+      const startsAt = !isSigned && offset > 0;
+      if (startsAt) {
+        for (const token of tokens) {
+          a.emit(
+            'vpbroadcastd',
+            wordsOf(token),
+            x(token, size === 32 ? recordAt(part) + small.sums : large.sums + 4 * part),
+          );
+          emitStart(a, size, offset, wordsOf(token));
+        }
+      }
+      emitQuads(
+        a,
+        format,
+        as,
+        chain,
+        (at) => weight(at + 32 * half),
+        registers,
+        (quad) => {
+          if (isSigned) a.emit('vpabsb', LEVEL, SIGNED);
+          const begins = quad === chain[0] && !startsAt;
+          for (const token of tokens) {
+            a.emit('vpbroadcastd', T, x(token, block === 16 ? recordAt(quad >> 2) + 4 * (quad & 3) : 4 * quad));
+            if (isSigned) a.emit('vpsignb', T, T, SIGNED);
+            a.emit('vpmaddubsw', begins ? wordsOf(token) : T, LEVEL, T);
+            if (!begins) a.emit('vpaddw', wordsOf(token), wordsOf(token), T);
+          }
+        },
+      );
+      if (scales !== undefined && (index === 0 || (sub === 16 && chain[0] === 4))) {
+        a.emit(
+          scales === 's8' ? 'vpmovsxbd' : 'vpmovzxbd',
+          S,
+          tile.lagging(layout.scales + 16 * (sub === 16 ? part : 0) + 8 * half),
+        );
+        a.emit('vpshufb', S, S, words);
+      }
+      const factor = scales === undefined ? words : S;
+      for (const token of tokens) {
+        const sum = sumOf(token, half);
+        const begins = size === 32 && index === 0;
+        a.emit('vpmaddwd', begins ? sum : wordsOf(token), wordsOf(token), factor);
+        if (!begins) a.emit('vpaddd', sum, sum, wordsOf(token));
+      }
     }
   }
-  a.emit('vcvtph2ps', W, tile.weight(dmin + 16 * half));
-  for (const of of sums) addScaled(tile, half, of, W, large.d, 'vsubps');
-}
 
-/** W = the levels of 4 k of a q6_K tile: nibbles at `at`, and bits 2g and 2g + 1 of each byte of S at bits 4 and 5. */
-function joinLevels({ a, weight }: Tile, at: number, isHighNibble: boolean, g: number): void {
-  if (g < 2) a.emit('vpsllw', V, S, 4 - 2 * g);
-  else if (g > 2) a.emit('vpsrlw', V, S, 2 * g - 4);
-  a.emit('vpand', V, C2, g === 2 ? S : V);
-  if (isHighNibble) {
-    a.emit('vmovdqu', W, weight(at));
-    a.emit('vpsrlw', W, W, 4);
-    a.emit('vpand', W, W, C0);
-  } else {
-    a.emit('vpand', W, C0, weight(at));
+  function finish(tile: Tile, half: number, part: number): void {
+    const { a, weight } = tile;
+    const tokens = tokensOf(tile);
+    const dx = size === 32 ? recordAt(part) + small.d : large.d;
+    emitD(a, format.d, S, weight((layout.d[part] as number) + 8 * half * dBytes[format.d]), T);
+    for (const token of tokens) {
+      if (!isSigned && shift > 0) a.emit('vpsrad', sumOf(token, half), sumOf(token, half), shift);
+      addScaled(tile, token, half, S, dx, 'vaddps');
+    }
+    switch (minima) {
+      case undefined:
+        return;
+      case 'tile':
+        sumActivations(tile, half);
+        break;
+      case 'sub':
+        sumMinima(tile, half);
+        break;
+      default:
+        minima satisfies never;
+    }
+    a.emit('vcvtph2ps', S, weight(layout.minimum + 16 * half));
+    const isNegated = minima === 'tile' || sub === 16;
+    for (const token of tokens) addScaled(tile, token, half, S, dx, isNegated ? 'vaddps' : 'vsubps');
   }
-  a.emit('vpor', W, W, V);
-}
 
-export const integerProducts: Readonly<Record<IntegerFormat, Product>> = {
-  /**
-   * q = -128 .. 127: |q| as u8 times the activation with the sign of q. Two products: at most 2 * 128 * 127 = 32512.
-   */
-  q8_0: {
-    vectors,
-    tokens: [2, 1],
-    unroll: 1,
-    inRegisters: false,
-    constants: [[0x80], WORDS_OF_ONE],
-    emit(tile) {
-      const { a } = tile;
-      for (let g = 0; g < 8; g++) {
-        for (const half of halves) {
-          a.emit('vpxor', signedOf(half), C0, tile.weight(tiles.q8_0.levels + 64 * g + 32 * half));
-          a.emit('vpabsb', levelOf(half), signedOf(half));
-        }
-        for (const token of tokensOf(tile)) {
-          a.emit('vpbroadcastd', X, tile.x(token, 4 * g));
-          for (const half of halves) {
-            const sum = sumOf(token, half);
-            a.emit('vpsignb', T, X, signedOf(half));
-            a.emit('vpmaddubsw', T, levelOf(half), T);
-            a.emit('vpmaddwd', g === 0 ? sum : T, T, C1);
-            if (g > 0) a.emit('vpaddd', sum, sum, T);
-          }
-        }
-      }
-      for (const half of halves) {
-        a.emit('vcvtph2ps', W, tile.weight(tiles.q8_0.d + 16 * half));
-        for (const token of tokensOf(tile))
-          addScaled(tile, half, { token, sum: sumOf(token, half) }, W, small.d, 'vaddps');
-      }
-    },
-  },
+  /** sum = -1 * the sum of activations, which comes as two of -8 times that. */
+  function sumActivations(tile: Tile, half: number): void {
+    const { a, x } = tile;
+    for (const token of tokensOf(tile)) {
+      const sum = sumOf(token, half);
+      a.emit('vpbroadcastd', sum, x(token, small.sums));
+      a.emit('vpmaddwd', sum, sum, words);
+      a.emit('vpsrad', sum, sum, 3);
+    }
+  }
 
-  /**
-   * Levels 0 .. 15. Two products: at most 2 * 15 * 127 = 3810. An i16 starts at -8 * sum of its 16 activations, so that it
-   * ends as a sum of 16 (level - 8) * x: at most 16 * 8 * 127 = 16256.
-   */
-  q4_0: {
-    vectors,
-    tokens: [2, 1],
-    unroll: 1,
-    inRegisters: false,
-    constants: [NIBBLES, WORDS_OF_ONE],
-    emit(tile) {
-      const { a } = tile;
+  /** sum = sum of mn * sums of activations: mn has 8 bits, so 2^8 * 256 * 127 < 2^23; -32 times and back for sub-blocks of 16. */
+  function sumMinima(tile: Tile, half: number): void {
+    const { a, weight, x } = tile;
+    const [one, two] = [lanes(LEVEL, 128), lanes(SIGNED, 128)];
+    for (let at = 0; at < 256; at += sub === 16 ? 16 : 64) {
+      const from = (number: number) => weight(layout.minima + 16 * number + 8 * half);
+      if (sub === 16) {
+        a.emit('vpmovzxbd', LEVEL, from(at / 16));
+        a.emit('vpshufb', LEVEL, LEVEL, words);
+      } else {
+        // i16 pairs of the minima of two sub-blocks.
+        a.emit('vmovq', one, from(at / 32));
+        a.emit('vmovq', two, from(at / 32 + 1));
+        a.emit('vpunpcklbw', one, one, two);
+        a.emit('vpmovzxbw', LEVEL, one);
+      }
       for (const token of tokensOf(tile)) {
-        a.emit('vpbroadcastd', sumOf(token, 0), tile.x(token, small.sums));
-        a.emit('vmovdqa', sumOf(token, 1), sumOf(token, 0));
+        const sum = sumOf(token, half);
+        const sums = sub === 16 ? large.step * (at >> 5) + large.sums + (at & 16) / 4 : large.sums32 + at / 16;
+        a.emit('vpbroadcastd', T, x(token, sums));
+        a.emit('vpmaddwd', at === 0 ? sum : T, LEVEL, T);
+        if (at > 0) a.emit('vpaddd', sum, sum, T);
       }
-      for (let g = 0; g < 4; g++) {
-        for (const part of [0, 1]) {
-          for (const half of halves) {
-            const level = levelOf(half);
-            if (part === 0) {
-              a.emit('vmovdqu', signedOf(half), tile.weight(tiles.q4_0.levels + 64 * g + 32 * half));
-              a.emit('vpand', level, C0, signedOf(half));
-            } else {
-              a.emit('vpsrlw', level, signedOf(half), 4);
-              a.emit('vpand', level, level, C0);
-            }
-          }
-          for (const token of tokensOf(tile)) {
-            a.emit('vpbroadcastd', X, tile.x(token, 16 * part + 4 * g));
-            for (const half of halves) {
-              const sum = sumOf(token, half);
-              a.emit('vpmaddubsw', T, levelOf(half), X);
-              a.emit('vpaddw', sum, sum, T);
-            }
-          }
-        }
-      }
-      for (const half of halves) {
-        a.emit('vcvtph2ps', W, tile.weight(tiles.q4_0.d + 16 * half));
-        for (const token of tokensOf(tile)) {
-          const sum = sumOf(token, half);
-          a.emit('vpmaddwd', sum, sum, C1);
-          addScaled(tile, half, { token, sum }, W, small.d, 'vaddps');
-        }
-      }
-    },
-  },
-
-  /**
-   * Levels 0 .. 15, of 32 k an i16 has 16: at most 16 * 15 * 127 = 30480. Times sc, 6 bits, and over 8 sub-blocks:
-   * 2 * 30480 * 63 * 8 < 2^25. Minima: mn, 6 bits, times a sum of 32 activations, over 8 sub-blocks: < 2^22.
-   */
-  q4_K: {
-    vectors,
-    tokens: [2, 1],
-    unroll: 1,
-    inRegisters: false,
-    constants: [NIBBLES, LOW_WORDS],
-    emit(tile) {
-      const { a } = tile;
-      const { levels, scales, d, step } = tiles.q4_K;
-      clearSums(tile);
-      tile.repeat(8, { weight: step, x: large.step, lagging: 16, pass: [0, 1] }, () => {
-        for (const { half, sums } of sumsOf(tile)) {
-          for (let g = 0; g < 4; g++) {
-            a.emit('vmovdqu', V, tile.weight(levels + 64 * g + 32 * half));
-            a.emit('vpand', W, C0, V);
-            a.emit('vpsrlw', V, V, 4);
-            a.emit('vpand', V, V, C0);
-            addWords(tile, sums, W, 4 * g, g === 0);
-            addWords(tile, sums, V, 16 + 4 * g, false);
-          }
-          a.emit('vpmovzxbd', S, tile.lagging(scales + 8 * half));
-          addScaledWords(tile, sums);
-        }
-      });
-      for (const { half, sums } of sumsOf(tile)) {
-        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
-        for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
-        subtractMinima(tile, half, sums);
-      }
-    },
-  },
-
-  /**
-   * Levels 0 .. 63. Two products: at most 2 * 63 * 127 = 16002. Of 16 k an i16 has 8 and starts at -32 * their sum, so that
-   * it ends as a sum of 8 (level - 32) * x: at most 8 * 32 * 127 = 32512. Times sc, s8, and over 16 sub-blocks:
-   * 2 * 32512 * 128 * 16 < 2^28.
-   */
-  q6_K: {
-    vectors,
-    tokens: [2, 1],
-    unroll: 1,
-    inRegisters: false,
-    constants: [NIBBLES, LOW_WORDS, [0x30]],
-    emit(tile) {
-      const { a } = tile;
-      const { levels, high, scales, d, step } = tiles.q6_K;
-      clearSums(tile);
-      tile.repeat(8, { weight: step, x: large.step, lagging: 1, pass: [0, 1] }, () => {
-        for (const { half, sums } of sumsOf(tile)) {
-          for (const sub of [0, 1]) {
-            for (const { token, words } of sums) a.emit('vpbroadcastd', words, tile.x(token, large.sums + 4 * sub));
-            a.emit('vmovdqu', S, tile.weight(high + 64 * sub + 32 * half));
-            for (let g = 0; g < 4; g++) {
-              joinLevels(tile, levels + 64 * g + 32 * half, sub === 1, g);
-              addWords(tile, sums, W, 16 * sub + 4 * g, false);
-            }
-            a.emit('vpmovsxbd', S, tile.weight(scales + 16 * sub + 8 * half));
-            addScaledWords(tile, sums);
-          }
-        }
-      });
-      for (const { half, sums } of sumsOf(tile)) {
-        a.emit('vcvtph2ps', W, tile.weight(d + 16 * half));
-        for (const of of sums) addScaled(tile, half, of, W, large.d, 'vaddps');
-      }
-    },
-  },
-};
+    }
+    if (sub === 16) for (const token of tokensOf(tile)) a.emit('vpsrad', sumOf(token, half), sumOf(token, half), 5);
+  }
+}

@@ -4,14 +4,14 @@ import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { InstructionSet, Target } from '../target.ts';
 import { bf16Product } from './bf16-products.ts';
 import { floatProduct } from './float-products.ts';
-import { integerProducts } from './integer-products.ts';
+import { integerProduct } from './integer-products.ts';
 import { type IntegerFormat, isIntegerFormat } from './levels.ts';
 import type { PackedFormat } from './packing.ts';
 import { type Product, panelVectors, type UnpackedProduct } from './product.ts';
 import { tileBf16Product } from './tile-bf16-products.ts';
-import { tileIntegerProducts } from './tile-integer-products.ts';
-import { unpackedIntegers } from './unpacked-integers.ts';
-import { wideIntegerProducts } from './vnni-products.ts';
+import { tileIntegerProduct } from './tile-integer-products.ts';
+import { unpackedIntegerProduct } from './unpacked-integers.ts';
+import { wideIntegerProduct } from './vnni-products.ts';
 
 /** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
 export interface Products {
@@ -19,16 +19,13 @@ export interface Products {
   readonly unpacked?: UnpackedProduct;
 }
 
-interface IntegerProducts {
-  readonly direct: Readonly<Record<IntegerFormat, Product>>;
-  readonly unpacked?: Readonly<Record<IntegerFormat, UnpackedProduct>>;
-}
+type ProductsOf = (format: IntegerFormat) => Products;
 
-const integers: Readonly<Record<InstructionSet, IntegerProducts>> = {
-  avx2: { direct: integerProducts, unpacked: unpackedIntegers },
-  avx512: { direct: wideIntegerProducts(false) },
-  vnni: { direct: wideIntegerProducts(true) },
-  amx: { direct: wideIntegerProducts(true), unpacked: tileIntegerProducts },
+const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
+  avx2: (format) => ({ direct: integerProduct(format), unpacked: unpackedIntegerProduct(format) }),
+  avx512: (format) => ({ direct: wideIntegerProduct(format, false) }),
+  vnni: (format) => ({ direct: wideIntegerProduct(format, true) }),
+  amx: (format) => ({ direct: wideIntegerProduct(format, true), unpacked: tileIntegerProduct(format) }),
 };
 
 /** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
@@ -45,10 +42,7 @@ export function productsOf(
     case 'bf16':
       return { unpacked: name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
     case 'i8':
-      if (isIntegerFormat(format)) {
-        const { direct, unpacked } = integers[name];
-        return { direct: direct[format], ...(unpacked && { unpacked: unpacked[format] }) };
-      }
+      if (isIntegerFormat(format)) return integers[name](format);
       throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
         op: 'quantized_dot',
         device: 'cpu',

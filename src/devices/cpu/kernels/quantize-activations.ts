@@ -2,8 +2,8 @@
  * Activations f32 [T, K] to the integers that the `i8` dot numerics multiply: `quantizeActivations` of numerics/dot.ts,
  * bit for bit. The result is one record a token and block, rows of them one after another:
  *
- *   blocks of 32 (q8_0, q4_0): i8[32]; f32 d; i16[2] -8 * sums
- *   blocks of 256 (K-quants):  for each 32 k i8[32] and i16[2][2] -32 * sums of each 16; i16[8] sums of each 32; f32 d
+ *   blocks of 16 or 32:        i8[16 or 32]; f32 d; i16[2] -8 * sums
+ *   blocks of 256:             for each 32 k i8[32] and i16[2][2] -32 * sums of each 16; i16[8] sums of each 32; f32 d
  *   the same for tiles:        i8[256]; i16[8] sums of each 32; i16[16] sums of each 16; f32 d; 12 bytes
  *
  * where "sums" are two: of the k with k mod 4 in {0, 1} and in {2, 3}, the halves of a dword lane. Kernels start their i16
@@ -17,6 +17,7 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import { buildKernel, loadPattern } from './frame.ts';
 
 export const records = {
+  16: { bytes: 24, d: 16, sums: 20 },
   32: { bytes: 40, d: 32, sums: 36 },
   /** `step`: from what belongs to 32 k to the same of the next 32. */
   256: { bytes: 340, step: 40, sums: 32, sums32: 320, d: 336 },
@@ -25,10 +26,16 @@ export const records = {
 
 export type RecordKind = keyof typeof records;
 
+/** Of one block, where that is no tile of 256. */
+export const smallRecords = (block: 16 | 32 | 256) => records[block === 16 ? 16 : 32];
+
+/** Activations of a record. */
+export const recordSize = (kind: RecordKind): number => (kind === 'tiles' ? 256 : kind);
+
 /** Buffers: x f32 [T, K], activations. A unit of work is a block. */
 export function quantizeActivationsKernel(kind: RecordKind, tokens: Dim, K: number): EmittedKernel {
   const { bytes: record, d } = records[kind];
-  const block = kind === 32 ? 32 : 256;
+  const block = recordSize(kind);
   return buildKernel(
     { name: `quantize_activations_${kind}_${K}`, buffers: ['x', 'activations'], tokens, stackBytes: 0 },
     ({ a, loadTokens }) => {
@@ -46,9 +53,18 @@ export function quantizeActivationsKernel(kind: RecordKind, tokens: Dim, K: numb
       a.emit('imul', to, unit, record);
       a.emit('add', to, address('activations'));
       emitScale(a, block, x, ptr(to, d));
+      if (kind === 16) {
+        emitLevels(a, ptr(x), 2);
+        a.emit('vmovdqu', ptr(to), xmm(LEVELS.id));
+        a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
+        emitAcross(a, xmm(SUMS.id));
+        emitNegated(a, xmm(SUMS.id), 3);
+        a.emit('vmovd', ptr(to, records[16].sums), xmm(SUMS.id));
+        return;
+      }
       for (let part = 0; part < block / 32; part++) {
         const levels = ptr(to, kind === 32 ? 0 : records[kind].step * part);
-        emitLevels(a, ptr(x, 128 * part));
+        emitLevels(a, ptr(x, 128 * part), 4);
         a.emit('vmovdqu', levels, LEVELS);
         a.emit('vpmaddubsw', SUMS, ONES, LEVELS);
         switch (kind) {
@@ -113,17 +129,17 @@ function emitScale(a: Assembler, block: number, x: Gp, d: Mem): void {
   a.emit('vbroadcastss', INVERSE, normal);
 }
 
-/** LEVELS = the 32 floats at `x` as i8. */
-function emitLevels(a: Assembler, x: Mem): void {
+/** LEVELS = 8 floats at `x`, so many times, as i8; of two, in the lower half. */
+function emitLevels(a: Assembler, x: Mem, count: 2 | 4): void {
   const parts = [LEVELS, ymm(1), ymm(2), ymm(3)] as const;
-  parts.forEach((part, i) => {
+  parts.slice(0, count).forEach((part, i) => {
     a.emit('vmulps', part, INVERSE, offset(x, 32 * i));
     a.emit('vcvtps2dq', part, part);
     a.emit('vpand', part, part, SOME);
   });
   a.emit('vpackssdw', parts[0], parts[0], parts[1]);
-  a.emit('vpackssdw', parts[2], parts[2], parts[3]);
-  a.emit('vpacksswb', parts[0], parts[0], parts[2]);
+  if (count === 4) a.emit('vpackssdw', parts[2], parts[2], parts[3]);
+  a.emit('vpacksswb', parts[0], parts[0], count === 4 ? parts[2] : parts[0]);
   a.emit('vpermd', LEVELS, ORDER, LEVELS);
 }
 

@@ -32,7 +32,7 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import type { Target } from '../target.ts';
 import { activationRowBytes, activationsOf } from './activations.ts';
 import { buildKernel, type Frame, loadPattern } from './frame.ts';
-import { packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
+import { packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
 import { emitForPanel, emitResults } from './panel-results.ts';
 import { constantOf, type Product, tileAt } from './product.ts';
 import { productsOf } from './products.ts';
@@ -61,7 +61,7 @@ const burst = 1024;
 export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKernel {
   const { tokens: T, N, K, bias } = shape;
   const format = packedFormat(shape.format);
-  const { size, bytes } = tiles[format];
+  const { size, bytes } = tileSize(format);
   const activations = activationsOf(format, shape.numerics, target);
   const tokenBytes = activationRowBytes(activations, K);
   const panels = Math.ceil(N / panelRows);

@@ -19,15 +19,16 @@ import {
   r14,
   rax,
   rcx,
-  rip,
   sized,
   type Xmm,
   xmm,
 } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
-import { buildKernel } from './frame.ts';
-import { isIntegerFormat, type Levels, levels } from './levels.ts';
-import { type PackedFormat, packedFormat, panelBytes, panelRows, tiles } from './packing.ts';
+import { buildKernel, loadPattern } from './frame.ts';
+import { blockOf, isIntegerFormat, type Levels, layoutOf, levelsOf } from './levels.ts';
+import { type PackedFormat, packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
+import { emitQuads, quadConstants, quadsOf32 } from './quads.ts';
+import { emitD } from './scales.ts';
 
 export interface TakeShape {
   readonly format: string;
@@ -42,11 +43,14 @@ export interface TakeShape {
  */
 export function quantizedTakeKernel({ format: name, tokens, N, K }: TakeShape): EmittedKernel {
   const format = packedFormat(name);
-  const { size, bytes } = tiles[format];
+  const { size, bytes } = tileSize(format);
   // r9 tile, r10 result, r11 end of the whole tiles; r12, r13 and r14: one, two and four times the lane.
   return buildKernel(
     { name: `quantized_take_${format}_${N}x${K}`, buffers: ['ids', 'weight', 'y'], tokens, stackBytes: 0 },
-    ({ loadTokens }) => loadTokens(rax),
+    ({ a, loadTokens }) => {
+      loadTokens(rax);
+      if (isIntegerFormat(format)) loadConstants(a, levelsOf(format));
+    },
     ({ a, unit, address }) => {
       a.emit('mov', rcx, address('ids'));
       a.emit('mov', eax, indexed(rcx, unit, 4));
@@ -89,7 +93,7 @@ const dwordAt = (at: number): Mem => indexed(r9, r14, 1, at);
 /** The first `count` values of the tile at r9 to r10. */
 function emitTile(a: Assembler, format: PackedFormat, count: number): void {
   if (isIntegerFormat(format)) {
-    emitIntegers(a, levels[format], count);
+    emitIntegers(a, levelsOf(format));
     return;
   }
   switch (format) {
@@ -117,45 +121,73 @@ function emitTile(a: Assembler, format: PackedFormat, count: number): void {
   }
 }
 
-const [VALUES, HIGH, SCALE, MINIMUM, OFFSET] = [xmm(0), xmm(1), xmm(2), xmm(3), xmm(4)];
+const [VALUES, LEVELS, SCALE, MINIMUM, T] = [xmm(0), xmm(1), xmm(2), xmm(3), xmm(4)];
+const planes = [xmm(5), xmm(6)];
+const constantAt = (i: number) => xmm(7 + i);
 
-/** Four values at a time. */
-function emitIntegers(a: Assembler, format: Levels, count: number): void {
-  const { sub, bits, offset, d, scale, minimum } = format;
-  const mask = (value: number) => rip(a.constant(Int32Array.of(value, value, value, value)));
-  for (let start = 0; start < count; start += sub) {
-    emitHalf(a, SCALE, d);
-    if (scale !== undefined) emitTimesByte(a, SCALE, scale.at(start), scale.signed);
-    if (minimum !== undefined) {
-      emitHalf(a, MINIMUM, minimum.dmin);
-      emitTimesByte(a, MINIMUM, minimum.at(start), false);
-    }
-    if (offset > 0) a.emit('vmovdqa', OFFSET, mask(offset));
-    for (let k = start; k < start + sub; k += 4) {
-      const { at, shift, high } = format.quad(k);
-      a.emit('vpmovzxbd', VALUES, dwordAt(at));
-      if (shift > 0) a.emit('vpsrld', VALUES, VALUES, shift);
-      if (bits === 4) a.emit('vpand', VALUES, VALUES, mask(15));
-      if (high !== undefined) {
-        a.emit('vpmovzxbd', HIGH, dwordAt(high.at));
-        a.emit('vpsrld', HIGH, HIGH, high.shift);
-        a.emit('vpand', HIGH, HIGH, mask(3));
-        a.emit('vpslld', HIGH, HIGH, bits);
-        a.emit('vpor', VALUES, VALUES, HIGH);
+function loadConstants(a: Assembler, format: Levels): void {
+  for (const [i, pattern] of quadConstants(format, 'value').entries()) loadPattern(a, constantAt(i), pattern);
+}
+
+/** A whole tile, four values at a time. */
+function emitIntegers(a: Assembler, format: Levels): void {
+  const { size, sub, d, scales, minima } = format;
+  const layout = layoutOf(format);
+  const registers = {
+    planes,
+    temporary: T,
+    constants: quadConstants(format, 'value').map((_, i) => constantAt(i)),
+    level: () => LEVELS,
+  };
+  const quadsOfSub = quadsOf32.slice(0, sub / 4);
+  for (let start = 0; start < size; start += Math.min(sub, 32)) {
+    const number = Math.floor(start / sub);
+    if (start % sub === 0) {
+      emitRowD(a, d, layout.d[Math.floor(start / blockOf(format))] as number);
+      if (scales !== undefined) emitTimesByte(a, SCALE, layout.scales + 16 * number, scales === 's8');
+      if (minima !== undefined) {
+        a.emit('vpbroadcastw', T, halfAt(layout.minimum));
+        a.emit('vcvtph2ps', MINIMUM, T);
       }
-      if (offset > 0) a.emit('vpsubd', VALUES, VALUES, OFFSET);
-      a.emit('vcvtdq2ps', VALUES, VALUES);
-      a.emit('vmulps', VALUES, VALUES, SCALE);
-      if (minimum !== undefined) a.emit('vsubps', VALUES, VALUES, MINIMUM);
-      a.emit('vmovups', ptr(r10, 4 * k), VALUES);
+      if (minima === 'sub') emitTimesByte(a, MINIMUM, layout.minima + 16 * number, false);
     }
+    const [group, first] = [start >> 5, (start & 31) / 4];
+    const quads = quadsOfSub.map((quad) => first + quad);
+    emitQuads(
+      a,
+      format,
+      'value',
+      quads,
+      (at) => dwordAt(at + layout.step * group),
+      registers,
+      (quad) => {
+        a.emit('vpmovsxbd', VALUES, LEVELS);
+        a.emit('vcvtdq2ps', VALUES, VALUES);
+        a.emit('vmulps', VALUES, VALUES, SCALE);
+        if (minima !== undefined) a.emit('vsubps', VALUES, VALUES, MINIMUM);
+        a.emit('vmovups', ptr(r10, 128 * group + 16 * quad), VALUES);
+      },
+    );
   }
 }
 
-/** The row's half at `at`, in all lanes. */
-function emitHalf(a: Assembler, register: Xmm, at: number): void {
-  a.emit('vpbroadcastw', register, halfAt(at));
-  a.emit('vcvtph2ps', register, register);
+/** SCALE = the row's d, in all lanes. */
+function emitRowD(a: Assembler, d: Levels['d'], at: number): void {
+  switch (d) {
+    case 'f16':
+      a.emit('vpbroadcastw', T, halfAt(at));
+      break;
+    case 'f32':
+      a.emit('vbroadcastss', T, dwordAt(at));
+      break;
+    case 'e8m0':
+    case 'e4m3':
+      a.emit('vpbroadcastb', T, byteAt(at));
+      break;
+    default:
+      d satisfies never;
+  }
+  emitD(a, d, SCALE, T, VALUES);
 }
 
 /** register = register * the row's byte at `at`. */

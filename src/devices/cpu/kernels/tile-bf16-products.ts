@@ -4,7 +4,7 @@
  */
 import { indexed, r8, rdi, zmm } from '../asm/operands.ts';
 import { valuesOf } from './float-values.ts';
-import { type PackedFormat, tiles } from './packing.ts';
+import { type PackedFormat, tileSize } from './packing.ts';
 import { constantOf, panelVectors, type TokenGroup, type UnpackedProduct } from './product.ts';
 import { configureTiles, leftTile, releaseTiles, rightTile, sumTile } from './tile-registers.ts';
 
@@ -13,7 +13,7 @@ const tileBytes = 1024;
 
 export function tileBf16Product(format: PackedFormat, panels: 1 | 2): UnpackedProduct {
   const values = valuesOf(format, vectors);
-  const { size } = tiles[format];
+  const { size } = tileSize(format);
   const step = Math.max(32, size);
   const order = constantOf(vectors, values.constants.length);
   return {

@@ -9,18 +9,19 @@
  */
 import type { Assembler } from '../asm/assembler.ts';
 import { broadcast, indexed, type Mem, ptr, r8, rdi, rsp, type Vec, zmm } from '../asm/operands.ts';
-import type { IntegerFormat } from './levels.ts';
-import { tiles } from './packing.ts';
+import { blockOf, type IntegerFormat, type Levels, layoutOf, levelsOf } from './levels.ts';
 import { constantOf, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
-import { records } from './quantize-activations.ts';
+import { emitQuads, quadConstants, quadsOf32 } from './quads.ts';
+import { records, smallRecords } from './quantize-activations.ts';
+import { emitD } from './scales.ts';
 import { configureTiles, leftTile, releaseTiles, rightTile, sumTile } from './tile-registers.ts';
-import { joinLevel, joinPairs } from './vnni-products.ts';
+import { joinPairs } from './vnni-products.ts';
 
 const vectors = panelVectors[512];
-const small = records[32];
 const large = records.tiles;
-const constant = (i: number) => constantOf(vectors, i);
-const [C0, C1, C3, C4] = [constant(0), constant(1), constant(3), constant(4)];
+/** Constants: words of 255, bytes of 127 and words of one, then those of quads. */
+const CONSTANTS = [[255, 0], [127], [1, 0]] as const;
+const [LOW_BYTES, SEVEN_BITS, ONES] = [0, 1, 2].map((i) => constantOf(vectors, i)) as [Vec, Vec, Vec];
 
 /** Registers of the float step: accumulators of the 16 tokens, then what all of them share, then temporaries in turn. */
 const accOf = (token: number) => zmm(token);
@@ -105,30 +106,52 @@ function common(ring: Ring, bytes: number) {
   } as const;
 }
 
-/** Blocks of 32: a tile i8 [8][16][4], then scales f32[16]. */
-function blocksOf32(
-  constants: UnpackedProduct['constants'],
-  d: number,
-  emitLevels: (tile: Tile) => void,
-): UnpackedProduct {
+/** Writes 32 k of values, i8, to rows of a tile at `to`. */
+function emitValues(format: Levels, { a, weight }: Tile, use: (quad: number, value: Vec) => void): void {
+  const VALUE = zmm(1);
+  const registers = {
+    planes: [zmm(7), zmm(8)],
+    temporary: zmm(9),
+    constants: quadConstants(format, 'value').map((_, i) => constantOf(vectors, CONSTANTS.length + i)),
+    level: () => VALUE,
+  };
+  emitQuads(a, format, 'value', quadsOf32, weight, registers, (quad) => use(quad, VALUE));
+}
+
+/** Blocks of 32 or 16: a tile i8 [8 or 4][16][4], then scales f32[16], and minima f32[16]. */
+function smallBlocks(format: Levels): UnpackedProduct {
   const ring: Ring = { slotBytes: 1024 };
-  const stepBytes = 512 + 64;
+  const hasMinima = format.minima !== undefined;
+  const block = blockOf(format);
+  const small = smallRecords(block);
+  const scaleAt = 16 * block;
+  const minimumAt = scaleAt + 64;
+  const blockBytes = hasMinima ? minimumAt + 64 : minimumAt;
+  const layout = layoutOf(format);
   return {
-    ...common(ring, 32),
+    ...common(ring, block),
     step: 32,
-    stepBytes,
-    xStepBytes: small.bytes,
+    stepBytes: (32 / block) * blockBytes,
+    xStepBytes: (32 / block) * small.bytes,
     steps: 16,
-    constants,
+    constants: [...CONSTANTS, ...quadConstants(format, 'value')],
     emitDecode(tileOf) {
       const tile = tileOf(0);
-      emitLevels(tile);
-      tile.a.emit('vcvtph2ps', zmm(0), tile.weight(d));
-      tile.a.emit('vmovaps', tile.x(0, 512), zmm(0));
+      const { a, weight, x } = tile;
+      emitValues(format, tile, (quad, value) => {
+        const part = Math.floor((4 * quad) / block);
+        a.emit('vmovaps', x(0, blockBytes * part + 64 * (quad - (block / 4) * part)), value);
+      });
+      for (const [part, at] of layout.d.entries()) {
+        emitD(a, format.d, zmm(0), weight(at), zmm(1));
+        a.emit('vmovaps', x(0, blockBytes * part + scaleAt), zmm(0));
+      }
+      if (hasMinima) storeHalfs(tile, layout.minimum, minimumAt);
     },
     emitMultiply(group) {
-      const { a, decoded, x, rowBytes } = group;
-      emitPipeline(group, stepBytes, small.bytes, {
+      const { a, count, decoded, x, rowBytes } = group;
+      if (block < 32) a.emit('imul', count, count, 32 / block);
+      emitPipeline(group, blockBytes, small.bytes, {
         multiply(slot) {
           a.emit('tileloadd', sumTile(slot), ptr(rsp, 2 * ring.slotBytes));
           a.emit('tileloadd', leftTile(slot), indexed(x, rdi, 1));
@@ -137,11 +160,22 @@ function blocksOf32(
         },
         store: (slot) => a.emit('tilestored', indexed(rsp, r8, 1, ring.slotBytes * slot), sumTile(slot)),
         add(slot, behind) {
-          a.emit('vmovaps', SCALE, ptr(decoded, 512 - stepBytes * behind));
+          a.emit('vmovaps', SCALE, ptr(decoded, scaleAt - blockBytes * behind));
+          if (hasMinima) a.emit('vmovaps', MINIMUM, ptr(decoded, minimumAt - blockBytes * behind));
           for (const token of tokens) {
             const [sum, scale] = temporaries(token);
+            const record = (at: number) => ptr(x, rowBytes * token + at - small.bytes * behind);
             a.emit('vcvtdq2ps', sum, ptr(rsp, ring.slotBytes * slot + 64 * token));
-            a.emit('vmulps', scale, SCALE, broadcast(ptr(x, rowBytes * token + small.d - small.bytes * behind)));
+            a.emit('vmulps', scale, SCALE, broadcast(record(small.d)));
+            a.emit('vmulps', sum, sum, scale);
+            a.emit('vaddps', accOf(token), accOf(token), sum);
+            if (!hasMinima) continue;
+            // The sums of activations come as two of -8 times what they are.
+            a.emit('vpbroadcastd', sum, record(small.sums));
+            a.emit('vpmaddwd', sum, sum, ONES);
+            a.emit('vpsrad', sum, sum, 3);
+            a.emit('vcvtdq2ps', sum, sum);
+            a.emit('vmulps', scale, MINIMUM, broadcast(record(small.d)));
             a.emit('vmulps', sum, sum, scale);
             a.emit('vaddps', accOf(token), accOf(token), sum);
           }
@@ -210,15 +244,19 @@ function emitPipeline(
   for (const token of tokens) a.emit('vmovaps', ptr(sums, 64 * token), accOf(token));
 }
 
-/** Blocks of 256: two planes i8 [64][16][4], high and low; scales f32[16]; minima i16 [4][16][2], their scales f32[16]. */
+/**
+ * Blocks of 256: two planes i8 [64][16][4], high and low; scales f32[16]; minima i16 [4 or 8][16][2], their scales f32[16].
+ * sc * value must have 13 bits and a sign.
+ */
 const plane = 4096;
-const block256 = { scale: 2 * plane, minima: 2 * plane + 64, minimum: 2 * plane + 320, bytes: 2 * plane + 384 };
+const block256 = { scale: 2 * plane, minimum: 2 * plane + 64, minima: 2 * plane + 128, bytes: 2 * plane + 640 };
 
-function blocksOf256(
-  constants: UnpackedProduct['constants'],
-  hasMinima: boolean,
-  emitDecode: (tile: Tile) => void,
-): UnpackedProduct {
+function blocksOf256(format: Levels): UnpackedProduct {
+  const { minima: hasMinima, sub, scales } = format;
+  const layout = layoutOf(format);
+  const pairs = 128 / sub;
+  const sums = sub === 16 ? large.sums16 : large.sums32;
+  const extend = scales === 's8' ? 'vpmovsxbd' : 'vpmovzxbd';
   const ring: Ring = { slotBytes: 2048 };
   const { bytes, scale, minima, minimum } = block256;
   return {
@@ -227,8 +265,31 @@ function blocksOf256(
     stepBytes: bytes,
     xStepBytes: large.bytes,
     steps: 2,
-    constants,
-    emitDecode: (tileOf) => emitDecode(tileOf(0)),
+    constants: [...CONSTANTS, ...quadConstants(format, 'value')],
+    emitDecode(tileOf) {
+      const tile = tileOf(0);
+      const { a, weight, x } = tile;
+      const factor = zmm(0);
+      const lagging = scales === undefined ? 1 : (16 * 32) / sub;
+      if (scales === undefined) a.emit('vmovaps', factor, ONES);
+      tile.repeat(8, { weight: layout.step, x: 512, lagging, pass: [0, 1] }, () => {
+        emitValues(format, tile, (quad, value) => {
+          if (scales !== undefined && (4 * quad) % Math.min(sub, 32) === 0) {
+            loadScales(tile, factor, extend, tile.lagging(layout.scales + 4 * quad));
+          }
+          storePlanes(tile, value, factor, 64 * quad);
+        });
+      });
+      emitD(a, format.d, zmm(0), weight(layout.d[0] ?? 0), zmm(1));
+      a.emit('vmovaps', x(0, scale), zmm(0));
+      if (hasMinima === undefined) return;
+      storeHalfs(tile, layout.minimum, minimum);
+      for (let i = 0; i < pairs; i++) {
+        const at = layout.minima + 32 * i;
+        joinPairs(tile, zmm(0), 'vpmovzxbd', weight(at), weight(at + 16));
+        a.emit('vmovaps', x(0, minima + 64 * i), zmm(0));
+      }
+    },
     emitMultiply(group) {
       const { a, decoded, x, rowBytes } = group;
       const multiply: Multiply = (slot, ahead, between) => {
@@ -249,9 +310,9 @@ function blocksOf256(
       };
       const emitShared = () => {
         a.emit('vmovaps', SCALE, ptr(decoded, scale));
-        if (!hasMinima) return;
+        if (hasMinima === undefined) return;
         a.emit('vmovaps', MINIMUM, ptr(decoded, minimum));
-        for (let i = 0; i < 4; i++) a.emit('vmovaps', minimaOf(i), ptr(decoded, minima + 64 * i));
+        for (let i = 0; i < Math.min(4, pairs); i++) a.emit('vmovaps', minimaOf(i), ptr(decoded, minima + 64 * i));
       };
       const add: Add = (slot, some) => {
         for (const token of some) {
@@ -265,10 +326,11 @@ function blocksOf256(
           a.emit('vmulps', factor, SCALE, dx);
           a.emit('vmulps', sum, sum, factor);
           a.emit('vaddps', acc, acc, sum);
-          if (!hasMinima) continue;
+          if (hasMinima === undefined) continue;
           a.emit('vpxord', sum, sum, sum);
-          for (let i = 0; i < 4; i++) {
-            a.emit('vpdpwssd', sum, minimaOf(i), broadcast(ptr(x, rowBytes * token + large.sums32 + 4 * i)));
+          for (let i = 0; i < pairs; i++) {
+            if (i >= 4) a.emit('vmovaps', factor, ptr(decoded, minima + 64 * i));
+            a.emit('vpdpwssd', sum, i < 4 ? minimaOf(i) : factor, broadcast(ptr(x, rowBytes * token + sums + 4 * i)));
           }
           a.emit('vcvtdq2ps', sum, sum);
           a.emit('vmulps', factor, MINIMUM, dx);
@@ -285,8 +347,7 @@ function blocksOf256(
 const SELECT = 0xd8;
 
 /**
- * The planes of 4 k: `level` holds i8, `scales` an i16 twice in each lane. The products fit 13 bits and a sign. C1 holds
- * words of 255, C3 bytes of 127.
+ * The planes of 4 k: `level` holds i8, `scales` an i16 twice in each lane. The products fit 13 bits and a sign.
  */
 function storePlanes(tile: Tile, level: Vec, scales: Vec, at: number): void {
   const { a } = tile;
@@ -297,12 +358,12 @@ function storePlanes(tile: Tile, level: Vec, scales: Vec, at: number): void {
   a.emit('vpmullw', even, even, scales);
   a.emit('vpmullw', odd, odd, scales);
   a.emit('vpsllw', low, odd, 8);
-  a.emit('vpternlogd', low, even, C1, SELECT);
-  a.emit('vpandd', low, low, C3);
+  a.emit('vpternlogd', low, even, LOW_BYTES, SELECT);
+  a.emit('vpandd', low, low, SEVEN_BITS);
   a.emit('vmovaps', tile.x(0, plane + at), low);
   a.emit('vpsraw', even, even, 7);
   a.emit('vpsllw', odd, odd, 1);
-  a.emit('vpternlogd', odd, even, C1, SELECT);
+  a.emit('vpternlogd', odd, even, LOW_BYTES, SELECT);
   a.emit('vmovaps', tile.x(0, at), odd);
 }
 
@@ -320,72 +381,7 @@ function storeHalfs({ a, weight, x }: Tile, d: number, at: number): void {
   a.emit('vmovaps', x(0, at), zmm(0));
 }
 
-export const tileIntegerProducts: Readonly<Record<IntegerFormat, UnpackedProduct>> = {
-  q8_0: blocksOf32([[0x80]], tiles.q8_0.d, ({ a, weight, x }) => {
-    for (let g = 0; g < 8; g++) {
-      a.emit('vpxord', zmm(g), C0, weight(tiles.q8_0.levels + 64 * g));
-      a.emit('vmovaps', x(0, 64 * g), zmm(g));
-    }
-  }),
-
-  q4_0: blocksOf32([[15], [8]], tiles.q4_0.d, ({ a, weight, x }) => {
-    for (let g = 0; g < 4; g++) {
-      const [low, high] = [zmm(2 * g), zmm(2 * g + 1)];
-      a.emit('vmovdqu32', high, weight(tiles.q4_0.levels + 64 * g));
-      a.emit('vpandd', low, C0, high);
-      a.emit('vpsrlw', high, high, 4);
-      a.emit('vpandd', high, C0, high);
-      for (const [row, levels] of [
-        [g, low],
-        [4 + g, high],
-      ] as const) {
-        a.emit('vpsubb', levels, levels, C1);
-        a.emit('vmovaps', x(0, 64 * row), levels);
-      }
-    }
-  }),
-
-  /** sc * q: up to 63 * 15. */
-  q4_K: blocksOf256([[15], [255, 0], [0], [127]], true, (tile) => {
-    const { a, weight, x } = tile;
-    const { levels, scales, minima, d, dmin, step } = tiles.q4_K;
-    const [factor, low, high] = [zmm(0), zmm(1), zmm(2)];
-    tile.repeat(8, { weight: step, x: 512, lagging: 16, pass: [0, 1] }, () => {
-      loadScales(tile, factor, 'vpmovzxbd', tile.lagging(scales));
-      for (let g = 0; g < 4; g++) {
-        a.emit('vmovdqu32', high, weight(levels + 64 * g));
-        a.emit('vpandd', low, C0, high);
-        a.emit('vpsrlw', high, high, 4);
-        a.emit('vpandd', high, C0, high);
-        storePlanes(tile, low, factor, 64 * g);
-        storePlanes(tile, high, factor, 64 * (4 + g));
-      }
-    });
-    storeHalfs(tile, d, block256.scale);
-    storeHalfs(tile, dmin, block256.minimum);
-    for (let i = 0; i < 4; i++) {
-      const at = minima + 32 * i;
-      joinPairs(tile, zmm(0), 'vpmovzxbd', weight(at), weight(at + 16));
-      a.emit('vmovaps', x(0, block256.minima + 64 * i), zmm(0));
-    }
-  }),
-
-  /** sc * (q - 32): -4064 to 4096. */
-  q6_K: blocksOf256([[15], [255, 0], [0x30], [127], [32]], false, (tile) => {
-    const { a, weight } = tile;
-    const { levels, high, scales, d, step } = tiles.q6_K;
-    const [factor, level, pairs] = [zmm(0), zmm(1), zmm(2)];
-    tile.repeat(8, { weight: step, x: 512, lagging: 1, pass: [0, 1] }, () => {
-      for (const sub of [0, 1]) {
-        a.emit('vmovdqu32', pairs, weight(high + 64 * sub));
-        loadScales(tile, factor, 'vpmovsxbd', weight(scales + 16 * sub));
-        for (let g = 0; g < 4; g++) {
-          joinLevel(tile, { level, pairs, at: levels + 64 * g, isHigh: sub === 1, g });
-          a.emit('vpsubb', level, level, C4);
-          storePlanes(tile, level, factor, 64 * (4 * sub + g));
-        }
-      }
-    });
-    storeHalfs(tile, d, block256.scale);
-  }),
-};
+export function tileIntegerProduct(name: IntegerFormat): UnpackedProduct {
+  const format = levelsOf(name);
+  return format.size === 32 ? smallBlocks(format) : blocksOf256(format);
+}

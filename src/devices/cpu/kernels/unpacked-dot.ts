@@ -7,7 +7,7 @@
 import type { Assembler } from '../asm/assembler.ts';
 import { ptr, r8, r9, r10, r11, r12, r13, r14, rax, rcx, rdi, rdx, rsi, rsp } from '../asm/operands.ts';
 import { flushSubnormals, keepSubnormals } from './bf16.ts';
-import { type PackedFormat, panelBytes, panelRows, tiles } from './packing.ts';
+import { type PackedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
 import { emitForPanel, emitResults } from './panel-results.ts';
 import { tileAt, type UnpackedProduct } from './product.ts';
 
@@ -35,7 +35,7 @@ export function unpackedBytes(product: UnpackedProduct, K: number): number {
 /** The sums of rsi tokens. Keeps rsi, and nothing else. */
 export function emitUnpackedDot(a: Assembler, product: UnpackedProduct, { format, K, rowBytes }: Walk): void {
   const { panels, step, steps, xStepBytes, tokens, flushes } = product;
-  const { size, bytes } = tiles[format];
+  const { size, bytes } = tileSize(format);
   const packedStep = (step / size) * bytes;
   const left = r14;
   emitZeroSums(a, product);

@@ -1,101 +1,103 @@
 /**
  * The `i8` dot numerics for many tokens with AVX2: 256 k of a panel are decoded once into memory that stays in the first
  * cache, as bytes and as what they are scaled with, and multiplied there with all tokens of a unit, four at a time. Which
- * integers are exact, and why, is said in integer-products.ts.
+ * integers are exact, and why, is said at `WordSums` of levels.ts. Signed values of blocks of 32 with 8 bits are multiplied
+ * as two nibbles: value + 128 = 16 * high + low, where the high one has an offset of 8.
  *
  * What limits it, for 16 rows, 32 k and a token of q4_0: 16 VPMADDUBSW, which two of four vector ports take, 16 VPADDW and
  * 10 operations for the scales, which together fill all four for 10.5 cycles. Zen 3 takes 12.5 for these alone.
  */
 import type { Assembler } from '../asm/assembler.ts';
-import { lanes, type Mem, ptr, r8, rsp, type Vec, ymm } from '../asm/operands.ts';
-import type { IntegerFormat } from './levels.ts';
-import { tiles } from './packing.ts';
-import { constantOf, halves, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
-import { records } from './quantize-activations.ts';
+import { type Mem, ptr, r8, rsp, type Vec, ymm } from '../asm/operands.ts';
+import { emitStart, WORDS_OF_ONE } from './integer-products.ts';
+import { blockOf, codingOf, type IntegerFormat, type Levels, levelsOf } from './levels.ts';
+import { constantOf, halves, panelVectors, type TokenGroup, type UnpackedProduct } from './product.ts';
+import { chainsOf, quadsOf32 } from './quads.ts';
+import { records, smallRecords } from './quantize-activations.ts';
+import {
+  type Decoded,
+  decodeD,
+  decodedOf,
+  decodeLevels,
+  decodeTile,
+  emitPrefetch,
+  highNibbles,
+  levelAt,
+} from './unpacked-levels.ts';
 
-const small = records[32];
 const large = records[256];
 const vectors = panelVectors[256];
 
-/** Words of up to 4 tokens in registers 0 to 7, levels of both halves in 8 and 9; the last three may be constants. */
+/** Words, or sums, of up to 4 tokens in registers 0 to 7. */
 const wordsOf = (token: number, half: number) => ymm(2 * token + half);
 const levelOf = (half: number) => ymm(8 + half);
 const X = ymm(10);
 const productOf = (half: number) => ymm(11 + half);
-const [C0, C1, C2] = [0, 1, 2].map((i) => constantOf(vectors, i)) as [Vec, Vec, Vec];
-
-const NIBBLES = [15];
-const WORDS_OF_ONE = [1, 0];
-/** For VPSHUFB: the low i16 of each dword, twice. */
-const LOW_WORDS = [0, 1, 0, 1, 4, 5, 4, 5, 8, 9, 8, 9, 12, 13, 12, 13];
-
-/**
- * Decoded are 32 k after another: their levels, as bytes of k = 4 * quad .. for both halves (of q8_0 the low nibbles, then
- * the high ones), then their scales, and behind 256 k what a tile of those has once.
- */
-const levelAt = (quad: number, half: number) => 64 * quad + 32 * half;
-const decoded = {
-  q8_0: { bytes: 1088, high: 512, scales: 1024 },
-  q4_0: { bytes: 576, scales: 512 },
-  q4_K: { bytes: 576, scales: 512, d: 0, dmin: 64, minima: 128, tileBytes: 384 },
-  q6_K: { bytes: 640, scales: 512, d: 0, tileBytes: 64 },
-} as const;
+const [P, Q] = [ymm(13), ymm(14)];
+/** Words of one, where a format has no sub-scales. */
+const ONES = constantOf(vectors, 0);
 
 /** Where the sums i32 of a tile, or of 32 k, wait. */
 const sumAt = (token: number, half: number) => ptr(rsp, 64 * token + 32 * half);
 const sumBytes = 4 * 64;
 
-/** 32 k while they are decoded. */
-type Step = Pick<Tile, 'a' | 'weight'> & { readonly to: (at: number) => Mem };
-
-const stepOf = ({ a, weight, x }: Tile): Step => ({ a, weight, to: (at) => x(0, at) });
-
-/** Asks for what is decoded some time later. */
-function emitPrefetch({ a, weight }: Step, bytes: number): void {
-  for (let at = 0; at < bytes; at += 64) a.emit('prefetcht0', weight(2048 + at));
+/** Where a record has what a token's words start at, and what that is made for. */
+interface Start {
+  readonly at: number;
+  readonly size: 32 | 256;
+  readonly offset: number;
 }
 
-/** Nibbles of bytes at `from` to `low` and `high`. */
-function splitNibbles({ a, weight, to }: Step, from: number, nibbles: Vec, low: number, high: number): void {
-  for (const half of halves) {
-    const [one, two] = [ymm(2 * half), ymm(2 * half + 1)];
-    a.emit('vmovdqu', two, weight(from + 32 * half));
-    a.emit('vpand', one, nibbles, two);
-    a.emit('vpsrlw', two, two, 4);
-    a.emit('vpand', two, two, nibbles);
-    a.emit('vmovdqa', to(low + 32 * half), one);
-    a.emit('vmovdqa', to(high + 32 * half), two);
-  }
-}
-
-/** 16 numbers of f16 to f32. */
-function convertScales({ a, weight, to }: Step, from: number, at: number): void {
-  for (const half of halves) {
-    a.emit('vcvtph2ps', X, weight(from + 16 * half));
-    a.emit('vmovaps', to(at + 32 * half), X);
-  }
-}
-
-/** words = levels at `at` * activations, of some quads and each token; `bias`, if any, is where a token's words start. */
+/** words = bytes at `at` * activations, of some quads and each token; `gap`: bytes before these activations that are none. */
 function multiplyQuads(
   { a, tokens, decoded, x, rowBytes }: TokenGroup,
   at: number,
-  [from, end]: readonly [number, number],
-  bias: number | undefined,
+  quads: readonly number[],
+  start?: Start,
+  gap = 0,
 ): void {
-  for (let quad = from; quad < end; quad++) {
+  for (const quad of quads) {
     for (const half of halves) a.emit('vmovdqa', levelOf(half), ptr(decoded, at + levelAt(quad, half)));
     for (let token = 0; token < tokens; token++) {
-      const isFirst = quad === from;
-      a.emit('vpbroadcastd', X, ptr(x, rowBytes * token + 4 * quad));
+      const isFirst = quad === quads[0];
+      a.emit('vpbroadcastd', X, ptr(x, rowBytes * token + gap + 4 * quad));
       for (const half of halves) {
         a.emit('vpmaddubsw', isFirst ? wordsOf(token, half) : productOf(half), levelOf(half), X);
       }
-      if (isFirst && bias === undefined) continue;
-      if (isFirst) a.emit('vpbroadcastd', X, ptr(x, rowBytes * token + (bias as number)));
+      if (isFirst && start === undefined) continue;
+      if (isFirst && start !== undefined) {
+        a.emit('vpbroadcastd', X, ptr(x, rowBytes * token + start.at));
+        emitStart(a, start.size, start.offset, X);
+      }
       for (const half of halves) {
         a.emit('vpaddw', wordsOf(token, half), wordsOf(token, half), isFirst ? X : productOf(half));
       }
+    }
+  }
+}
+
+/** sums in registers += |value| times activations with the sign of the value, times sc. */
+function addSigned({ a, tokens, decoded, x, rowBytes }: TokenGroup, quads: readonly number[], scales: number): void {
+  const magnitude = (i: number, half: number) => ymm(8 + 2 * i + half);
+  const activations = (i: number) => ymm(12 + i);
+  const products = [ymm(14), ymm(15)] as const;
+  const value = (quad: number, half: number) => ptr(decoded, levelAt(quad, half));
+  for (const [i, quad] of quads.entries()) {
+    for (const half of halves) a.emit('vpabsb', magnitude(i, half), value(quad, half));
+  }
+  for (let token = 0; token < tokens; token++) {
+    for (const [i, quad] of quads.entries())
+      a.emit('vpbroadcastd', activations(i), ptr(x, rowBytes * token + 4 * quad));
+    for (const half of halves) {
+      for (const [i, quad] of quads.entries()) {
+        const product = products[i] as Vec;
+        a.emit('vpsignb', product, activations(i), value(quad, half));
+        a.emit('vpmaddubsw', product, magnitude(i, half), product);
+      }
+      const [sum, words] = [wordsOf(token, half), products[0]];
+      if (quads.length === 2) a.emit('vpaddw', words, words, products[1]);
+      a.emit('vpmaddwd', words, words, ptr(decoded, scales + 32 * half));
+      a.emit('vpaddd', sum, sum, words);
     }
   }
 }
@@ -113,110 +115,128 @@ function scaled(a: Assembler, sum: Vec, scale: Mem, dx: Vec, value: Vec): void {
   a.emit('vmulps', value, sum, value);
 }
 
-/** Adds the sums of 32 k, i32 in `wordsOf`, to the accumulators. */
-function accumulate({ a, tokens, decoded, x, rowBytes, sums }: TokenGroup, scales: number): void {
+/** Where the record of a block of a tile of 32 k is, and what of a record lies before its activations. */
+function placeOf(format: Levels, part: number) {
+  const record = smallRecords(blockOf(format));
+  return { ...record, at: record.bytes * part, gap: (record.bytes - 16) * part };
+}
+
+/** The sums i32 of a block of a tile of 32 k to `wordsOf`. */
+function multiplyBlock(group: TokenGroup, { format, kind }: Decoded, part: number): void {
+  const { a, tokens } = group;
+  if (kind === 'nibbles') {
+    multiplyQuads(group, highNibbles, quadsOf32, { at: records[32].sums, size: 32, offset: 8 });
+    forEachWords(tokens, (words, sum) => {
+      a.emit('vpmaddwd', words, words, ONES);
+      a.emit('vpslld', words, words, 4);
+      a.emit('vmovdqa', sum, words);
+    });
+    multiplyQuads(group, 0, quadsOf32);
+    forEachWords(tokens, (words, sum) => {
+      a.emit('vpmaddwd', words, words, ONES);
+      a.emit('vpaddd', words, words, sum);
+    });
+    return;
+  }
+  const { offset } = codingOf(format);
+  const { sums, gap, at } = placeOf(format, part);
+  const chains = blockOf(format) === 16 ? chainsOf(format).slice(part, part + 1) : chainsOf(format);
+  for (const [i, chain] of chains.entries()) {
+    multiplyQuads(group, 0, chain, offset > 0 ? { at: at + sums, size: 32, offset } : undefined, gap);
+    forEachWords(tokens, (words, sum) => {
+      a.emit('vpmaddwd', words, words, ONES);
+      if (i > 0) a.emit('vpaddd', words, words, sum);
+      if (i < chains.length - 1) a.emit('vmovdqa', sum, words);
+    });
+  }
+}
+
+/** Adds the sums of a block, i32 in `wordsOf`, to the accumulators. */
+function accumulate(
+  { a, tokens, decoded, x, rowBytes, sums }: TokenGroup,
+  { format, scales, minimum }: Decoded,
+  part: number,
+): void {
+  const small = placeOf(format, part);
   for (let token = 0; token < tokens; token++) {
-    a.emit('vbroadcastss', X, ptr(x, rowBytes * token + small.d));
+    a.emit('vbroadcastss', X, ptr(x, rowBytes * token + small.at + small.d));
+    if (format.minima === 'tile') {
+      // -1 times the sum of activations, which comes as two of -8 times that.
+      a.emit('vpbroadcastd', P, ptr(x, rowBytes * token + small.at + small.sums));
+      a.emit('vpmaddwd', P, P, ONES);
+      a.emit('vpsrad', P, P, 3);
+      a.emit('vcvtdq2ps', P, P);
+    }
     for (const half of halves) {
       const [value, acc] = [productOf(half), ptr(sums, 64 * token + 32 * half)];
-      scaled(a, wordsOf(token, half), ptr(decoded, scales + 32 * half), X, value);
+      scaled(a, wordsOf(token, half), ptr(decoded, scales + 64 * part + 32 * half), X, value);
       a.emit('vaddps', value, value, acc);
+      if (format.minima === 'tile') {
+        a.emit('vmulps', Q, X, ptr(decoded, minimum + 32 * half));
+        a.emit('vmulps', Q, P, Q);
+        a.emit('vaddps', value, value, Q);
+      }
       a.emit('vmovaps', acc, value);
     }
   }
 }
 
-/** sum += words * the pairs of i16 at `scales`. */
-function addScaledWords({ a, tokens, decoded }: TokenGroup, scales: number): void {
-  forEachWords(tokens, (words, sum, half) => {
-    a.emit('vpmaddwd', words, words, ptr(decoded, scales + 32 * half));
-    a.emit('vpaddd', words, words, sum);
-    a.emit('vmovdqa', sum, words);
-  });
+/** Adds 32 k of a block of 256 to its sums. */
+function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Decoded): void {
+  const { a, tokens, decoded } = group;
+  const { sub, scales } = format;
+  const { offset } = codingOf(format);
+  for (const chain of chainsOf(format)) {
+    const part = (chain[0] as number) >> 2;
+    const at = scalesAt + (sub === 16 ? 64 * part : 0);
+    if (kind === 'values') {
+      addSigned(group, chain, at);
+      continue;
+    }
+    multiplyQuads(group, 0, chain, offset > 0 ? { at: large.sums + 4 * part, size: 256, offset } : undefined);
+    forEachWords(tokens, (words, sum, half) => {
+      a.emit('vpmaddwd', words, words, scales === undefined ? ONES : ptr(decoded, at + 32 * half));
+      a.emit('vpaddd', words, words, sum);
+      a.emit('vmovdqa', sum, words);
+    });
+  }
 }
 
-/** A format with a tile of 32 k. */
-function ofSmallTiles(
-  format: 'q8_0' | 'q4_0',
-  constants: UnpackedProduct['constants'],
-  decode: (step: Step) => void,
-  multiply: (group: TokenGroup) => void,
-): UnpackedProduct {
-  const { bytes } = decoded[format];
-  return {
-    ...common,
-    step: 32,
-    stepBytes: bytes,
-    xStepBytes: small.bytes,
-    steps: 8,
-    constants,
-    emitDecode(tileOf) {
-      const step = stepOf(tileOf(0));
-      emitPrefetch(step, tiles[format].bytes);
-      decode(step);
-    },
-    emitMultiply(group) {
-      const { a, count, decoded, x } = group;
-      a.align(32);
-      const next = a.here();
-      multiply(group);
-      a.emit('add', decoded, bytes);
-      a.emit('add', x, small.bytes);
-      a.emit('dec', count);
-      a.emit('jnz', next);
-    },
-  };
-}
-
-interface LargeTile {
-  readonly constants: UnpackedProduct['constants'];
-  /** What a tile has once; `to` is behind what has been decoded of its 256 k, `first` its beginning. */
-  decodeTile(step: Step, first: (at: number) => Mem): void;
-  decode(step: Step): void;
-  /** Adds 32 k to the sums. */
-  multiply(group: TokenGroup): void;
-  /** Adds the sums to the accumulators; `decoded` and `x` are 256 k further than before. */
-  finish(group: TokenGroup): void;
-}
-
-/** A format with a tile of 256 k. */
-function ofLargeTiles(format: 'q4_K' | 'q6_K', { constants, ...tile }: LargeTile): UnpackedProduct {
-  const { bytes, tileBytes } = decoded[format];
-  const packed = tiles[format];
-  return {
-    ...common,
-    step: 256,
-    stepBytes: 8 * bytes + tileBytes,
-    xStepBytes: large.bytes,
-    steps: 1,
-    constants,
-    emitDecode(tileOf) {
-      const whole = tileOf(0);
-      const { a, weight, x } = whole;
-      tile.decodeTile({ a, weight, to: (at) => x(0, 8 * bytes + at) }, (at) => x(0, at));
-      const steps = { weight: packed.step, x: bytes, lagging: 1, pass: [0, 1] } as const;
-      whole.repeat(8, steps, () => {
-        const step = stepOf(whole);
-        emitPrefetch(step, packed.step);
-        tile.decode(step);
-      });
-    },
-    emitMultiply(group) {
-      const { a, tokens, decoded, x } = group;
-      const zero = ymm(0);
-      a.emit('vpxor', zero, zero, zero);
-      forEachWords(tokens, (_, sum) => a.emit('vmovdqa', sum, zero));
-      a.emit('mov', r8, 8);
-      a.align(32);
-      const next = a.here();
-      tile.multiply(group);
-      a.emit('add', decoded, bytes);
-      a.emit('add', x, large.step);
-      a.emit('dec', r8);
-      a.emit('jnz', next);
-      tile.finish(group);
-    },
-  };
+/** Adds the sums of a block of 256 to the accumulators; `decoded` and `x` are 256 k further than its beginning. */
+function finishBlock({ a, tokens, decoded, x, rowBytes, sums }: TokenGroup, { format, kind, tile }: Decoded): void {
+  const { sub, minima } = format;
+  const { shift } = codingOf(format);
+  for (let token = 0; token < tokens; token++) {
+    const record = (at: number) => ptr(x, rowBytes * token + at - 8 * large.step);
+    const acc = (half: number) => ptr(sums, 64 * token + 32 * half);
+    a.emit('vbroadcastss', X, record(large.d));
+    for (const half of halves) {
+      const sum = kind === 'values' ? wordsOf(token, half) : levelOf(half);
+      if (kind === 'codes') a.emit('vmovdqa', sum, sumAt(token, half));
+      if (kind === 'codes' && shift > 0) a.emit('vpsrad', sum, sum, shift);
+      scaled(a, sum, ptr(decoded, tile.d + 32 * half), X, productOf(half));
+      a.emit('vaddps', productOf(half), productOf(half), acc(half));
+    }
+    if (minima === 'sub') {
+      const count = sub === 16 ? 16 : 4;
+      for (let i = 0; i < count; i++) {
+        const at = sub === 16 ? large.step * (i >> 1) + large.sums + 4 * (i & 1) : large.sums32 + 4 * i;
+        a.emit('vpbroadcastd', P, record(at));
+        for (const half of halves) {
+          const product = i === 0 ? levelOf(half) : Q;
+          a.emit('vpmaddwd', product, P, ptr(decoded, tile.minima + 64 * i + 32 * half));
+          if (i > 0) a.emit('vpaddd', levelOf(half), levelOf(half), product);
+        }
+      }
+      for (const half of halves) {
+        // Sums of 16 come as -32 times what they are.
+        if (sub === 16) a.emit('vpsrad', levelOf(half), levelOf(half), 5);
+        scaled(a, levelOf(half), ptr(decoded, tile.dmin + 32 * half), X, Q);
+        a.emit(sub === 16 ? 'vaddps' : 'vsubps', productOf(half), productOf(half), Q);
+      }
+    }
+    for (const half of halves) a.emit('vmovaps', acc(half), productOf(half));
+  }
 }
 
 const common = {
@@ -229,160 +249,80 @@ const common = {
   ownBytes: sumBytes,
 } as const;
 
-/** value = acc + f32(sum) * (d * dx), with the sum over a tile. */
-function addTile({ a, decoded, sums }: TokenGroup, token: number, half: number, d: number): void {
-  const [sum, value] = [levelOf(half), productOf(half)];
-  a.emit('vmovdqa', sum, sumAt(token, half));
-  scaled(a, sum, ptr(decoded, d + 32 * half), X, value);
-  a.emit('vaddps', value, value, ptr(sums, 64 * token + 32 * half));
+function ofBlocksOf32(decoded: Decoded): UnpackedProduct {
+  const { format, layout, bytes } = decoded;
+  const xBytes = layout.d.length * smallRecords(blockOf(format)).bytes;
+  return {
+    ...common,
+    step: 32,
+    stepBytes: bytes,
+    xStepBytes: xBytes,
+    steps: 8,
+    constants: [WORDS_OF_ONE],
+    emitDecode(tileOf) {
+      const tile = tileOf(0);
+      emitPrefetch(tile, layout.bytes);
+      decodeLevels(tile, decoded);
+      for (const [part, at] of layout.d.entries()) {
+        decodeD(tile, format.d, at, (half) => tile.x(0, decoded.scales + 64 * part + half));
+      }
+      if (format.minima === 'tile') decodeD(tile, 'f16', layout.minimum, (half) => tile.x(0, decoded.minimum + half));
+    },
+    emitMultiply(group) {
+      const { a, count, decoded: at, x } = group;
+      a.align(32);
+      const next = a.here();
+      for (const part of layout.d.keys()) {
+        multiplyBlock(group, decoded, part);
+        accumulate(group, decoded, part);
+      }
+      a.emit('add', at, bytes);
+      a.emit('add', x, xBytes);
+      a.emit('dec', count);
+      a.emit('jnz', next);
+    },
+  };
 }
 
-export const unpackedIntegers: Readonly<Record<IntegerFormat, UnpackedProduct>> = {
-  /** q = 16 * (high - 8) + low: each a chain like those of q4_0, where whole levels would need sums of 32 bits for every product. */
-  q8_0: ofSmallTiles(
-    'q8_0',
-    [NIBBLES, WORDS_OF_ONE],
-    (step) => {
-      const { levels, d } = tiles.q8_0;
-      for (let quad = 0; quad < 8; quad++) {
-        const at = levelAt(quad, 0);
-        splitNibbles(step, levels + 64 * quad, C0, at, decoded.q8_0.high + at);
-      }
-      convertScales(step, d, decoded.q8_0.scales);
-    },
-    (group) => {
-      const { a, tokens } = group;
-      multiplyQuads(group, decoded.q8_0.high, [0, 8], small.sums);
-      forEachWords(tokens, (words, sum) => {
-        a.emit('vpmaddwd', words, words, C1);
-        a.emit('vpslld', words, words, 4);
-        a.emit('vmovdqa', sum, words);
+function ofBlocksOf256(decoded: Decoded): UnpackedProduct {
+  const { format, layout, kind, bytes } = decoded;
+  return {
+    ...common,
+    step: 256,
+    stepBytes: 8 * bytes + decoded.tile.bytes,
+    xStepBytes: large.bytes,
+    steps: 1,
+    constants: format.scales === undefined ? [WORDS_OF_ONE] : [],
+    emitDecode(tileOf) {
+      const tile = tileOf(0);
+      decodeTile(tile, decoded);
+      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1, pass: [0, 1] }, () => {
+        emitPrefetch(tile, layout.step);
+        decodeLevels(tile, decoded);
       });
-      multiplyQuads(group, 0, [0, 8], undefined);
-      forEachWords(tokens, (words, sum) => {
-        a.emit('vpmaddwd', words, words, C1);
-        a.emit('vpaddd', words, words, sum);
-      });
-      accumulate(group, decoded.q8_0.scales);
     },
-  ),
+    emitMultiply(group) {
+      const { a, tokens, decoded: at, x } = group;
+      if (kind === 'values') {
+        forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
+      } else {
+        a.emit('vpxor', X, X, X);
+        forEachWords(tokens, (_, sum) => a.emit('vmovdqa', sum, X));
+      }
+      a.emit('mov', r8, 8);
+      a.align(32);
+      const next = a.here();
+      multiplySub(group, decoded);
+      a.emit('add', at, bytes);
+      a.emit('add', x, large.step);
+      a.emit('dec', r8);
+      a.emit('jnz', next);
+      finishBlock(group, decoded);
+    },
+  };
+}
 
-  q4_0: ofSmallTiles(
-    'q4_0',
-    [NIBBLES, WORDS_OF_ONE],
-    (step) => {
-      const { levels, d } = tiles.q4_0;
-      for (let g = 0; g < 4; g++) splitNibbles(step, levels + 64 * g, C0, levelAt(g, 0), levelAt(g + 4, 0));
-      convertScales(step, d, decoded.q4_0.scales);
-    },
-    (group) => {
-      const { a, tokens } = group;
-      multiplyQuads(group, 0, [0, 8], small.sums);
-      forEachWords(tokens, (words) => a.emit('vpmaddwd', words, words, C1));
-      accumulate(group, decoded.q4_0.scales);
-    },
-  ),
-
-  q4_K: ofLargeTiles('q4_K', {
-    constants: [NIBBLES, LOW_WORDS],
-    decodeTile(step, first) {
-      const { a, weight, to } = step;
-      const { d, dmin, scales, minima } = tiles.q4_K;
-      const at = decoded.q4_K;
-      convertScales(step, d, at.d);
-      convertScales(step, dmin, at.dmin);
-      for (const half of halves) {
-        for (let sub = 0; sub < 8; sub++) {
-          a.emit('vpmovzxbd', X, weight(scales + 16 * sub + 8 * half));
-          a.emit('vpshufb', X, X, C1);
-          a.emit('vmovdqa', first(at.bytes * sub + at.scales + 32 * half), X);
-        }
-        for (let sub = 0; sub < 8; sub += 2) {
-          // i16 pairs of the minima of two sub-blocks.
-          const [one, two] = [lanes(X, 128), lanes(productOf(0), 128)];
-          a.emit('vmovq', one, weight(minima + 16 * sub + 8 * half));
-          a.emit('vmovq', two, weight(minima + 16 * (sub + 1) + 8 * half));
-          a.emit('vpunpcklbw', one, one, two);
-          a.emit('vpmovzxbw', X, one);
-          a.emit('vmovdqa', to(at.minima + 32 * sub + 32 * half), X);
-        }
-      }
-    },
-    decode(step) {
-      const { levels } = tiles.q4_K;
-      for (let g = 0; g < 4; g++) splitNibbles(step, levels + 64 * g, C0, levelAt(g, 0), levelAt(g + 4, 0));
-    },
-    multiply(group) {
-      multiplyQuads(group, 0, [0, 8], undefined);
-      addScaledWords(group, decoded.q4_K.scales);
-    },
-    finish(group) {
-      const { a, tokens, decoded: tile, x, rowBytes, sums } = group;
-      const { d, dmin, minima } = decoded.q4_K;
-      const ofRecord = (token: number, at: number) => ptr(x, rowBytes * token + at - 8 * large.step);
-      for (let token = 0; token < tokens; token++) {
-        a.emit('vbroadcastss', X, ofRecord(token, large.d));
-        for (const half of halves) addTile(group, token, half, d);
-        for (let sub = 0; sub < 8; sub += 2) {
-          a.emit('vpbroadcastd', ymm(0), ofRecord(token, large.sums32 + 2 * sub));
-          for (const half of halves) {
-            const sum = levelOf(half);
-            const product = sub === 0 ? sum : ymm(1);
-            a.emit('vpmaddwd', product, ymm(0), ptr(tile, minima + 32 * sub + 32 * half));
-            if (sub > 0) a.emit('vpaddd', sum, sum, product);
-          }
-        }
-        for (const half of halves) {
-          const value = productOf(half);
-          scaled(a, levelOf(half), ptr(tile, dmin + 32 * half), X, ymm(0));
-          a.emit('vsubps', value, value, ymm(0));
-          a.emit('vmovaps', ptr(sums, 64 * token + 32 * half), value);
-        }
-      }
-    },
-  }),
-
-  q6_K: ofLargeTiles('q6_K', {
-    constants: [NIBBLES, LOW_WORDS, [0x30]],
-    decodeTile: (step) => convertScales(step, tiles.q6_K.d, decoded.q6_K.d),
-    decode({ a, weight, to }) {
-      const { levels, high, scales } = tiles.q6_K;
-      const [pairs, level, bits] = [ymm(0), ymm(1), ymm(2)];
-      for (const half of halves) {
-        for (const sub of [0, 1]) {
-          a.emit('vmovdqu', pairs, weight(high + 64 * sub + 32 * half));
-          for (let g = 0; g < 4; g++) {
-            // Bits 2g and 2g + 1 of each byte become bits 4 and 5.
-            if (g < 2) a.emit('vpsllw', bits, pairs, 4 - 2 * g);
-            else if (g > 2) a.emit('vpsrlw', bits, pairs, 2 * g - 4);
-            a.emit('vpand', bits, C2, g === 2 ? pairs : bits);
-            a.emit('vmovdqu', level, weight(levels + 64 * g + 32 * half));
-            if (sub === 1) a.emit('vpsrlw', level, level, 4);
-            a.emit('vpand', level, level, C0);
-            a.emit('vpor', level, level, bits);
-            a.emit('vmovdqa', to(levelAt(4 * sub + g, half)), level);
-          }
-          a.emit('vpmovsxbd', level, weight(scales + 16 * sub + 8 * half));
-          a.emit('vpshufb', level, level, C1);
-          a.emit('vmovdqa', to(decoded.q6_K.scales + 64 * sub + 32 * half), level);
-        }
-      }
-    },
-    multiply(group) {
-      for (const sub of [0, 1]) {
-        multiplyQuads(group, 0, [4 * sub, 4 * sub + 4], large.sums + 4 * sub);
-        addScaledWords(group, decoded.q6_K.scales + 64 * sub);
-      }
-    },
-    finish(group) {
-      const { a, tokens, x, rowBytes, sums } = group;
-      for (let token = 0; token < tokens; token++) {
-        a.emit('vbroadcastss', X, ptr(x, rowBytes * token + large.d - 8 * large.step));
-        for (const half of halves) {
-          addTile(group, token, half, decoded.q6_K.d);
-          a.emit('vmovaps', ptr(sums, 64 * token + 32 * half), productOf(half));
-        }
-      }
-    },
-  }),
-};
+export function unpackedIntegerProduct(name: IntegerFormat): UnpackedProduct {
+  const decoded = decodedOf(levelsOf(name));
+  return decoded.format.size === 32 ? ofBlocksOf32(decoded) : ofBlocksOf256(decoded);
+}

@@ -7,7 +7,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { recall, remember } from '../cache-folder.ts';
 import { codeStamp } from '../code-stamp.ts';
-import { isPackedFormat, tiles } from '../kernels/packing.ts';
+import { isPackedFormat, packedFormats } from '../kernels/packing.ts';
 import type { OperatingSystem } from '../os/os.ts';
 import { type InstructionSet, usableTargets } from '../target.ts';
 import { commonArea } from './program-test.ts';
@@ -43,7 +43,7 @@ export async function selfTest(system: OperatingSystem, options: SelfTestOptions
   const { model, names } = system.cpuFeatures();
   const key = { model: model.trim(), features: [...names].sort().join(' '), code: codeStamp() };
   const known = options.again ? [] : recallVerdicts(key);
-  const areas = [commonArea, ...(options.formats ?? Object.keys(tiles)).filter(isPackedFormat)];
+  const areas = [commonArea, ...(options.formats ?? packedFormats).filter(isPackedFormat)];
   const verdicts: Verdict[] = [];
   let [conclusive, isNew] = [true, false];
   for (const { name } of usableTargets({ names }).toReversed()) {

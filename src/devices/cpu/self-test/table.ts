@@ -18,11 +18,13 @@ import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
 import type { ElementType } from '../../../numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
 import { blockFormat } from '../../../numerics/quant/formats.ts';
-import { isPackedFormat, type PackedFormat, tiles } from '../kernels/packing.ts';
+import { writeD } from '../kernels/blocks.ts';
+import { isIntegerFormat } from '../kernels/levels.ts';
+import { isPackedFormat, type PackedFormat, packedFormats } from '../kernels/packing.ts';
 import { commonArea, programTest, type SelfTest } from './program-test.ts';
 
 /** Of some areas: weight formats, and what all programs may need. */
-export function* selfTests(areas: readonly string[] = [commonArea, ...Object.keys(tiles)]): Generator<SelfTest> {
+export function* selfTests(areas: readonly string[] = [commonArea, ...packedFormats]): Generator<SelfTest> {
   const formats = areas.filter(isPackedFormat);
   yield* products(formats);
   yield* takes(formats);
@@ -76,11 +78,16 @@ const build = (
 
 // ── weights ──
 
-/** Blocks as `encode` makes them. */
-function weightBytes(format: string, count: number, seed: number): Uint8Array {
+/** Blocks as `encode` makes them, or any whose d is 1/16. */
+function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Array {
   const { blockSize, blockBytes, encode } = blockFormat(format);
   const bytes = new Uint8Array((count / blockSize) * blockBytes);
-  encode(randomFloats(count, seed), bytes);
+  if (encode !== undefined || !isIntegerFormat(format)) {
+    encode?.(randomFloats(count, seed), bytes);
+    return bytes;
+  }
+  bytes.set(Uint8Array.from(randomWords(bytes.length, seed), (word) => word >>> 24));
+  for (let at = 0; at < bytes.length; at += blockBytes) writeD(format, bytes.subarray(at, at + blockBytes), -4);
   return bytes;
 }
 

@@ -1,0 +1,154 @@
+/**
+ * Panels as the integer products for many tokens with AVX2 multiply them (unpacked-integers.ts): bytes of quads, and what they
+ * are scaled with, of 32 k after another.
+ */
+import type { Assembler } from '../asm/assembler.ts';
+import { lanes, type Mem, rip, type Vec, ymm } from '../asm/operands.ts';
+import { LOW_WORDS } from './integer-products.ts';
+import { dBytes, type Layout, type Levels, layoutOf, wordSumsOf } from './levels.ts';
+import { halves, type Tile } from './product.ts';
+import { emitQuads, pairedQuads, quadConstants, quadsOf32 } from './quads.ts';
+import { emitD } from './scales.ts';
+
+/** Registers of what lies there for a tile; the last one of all may be a constant of the product. */
+const [X, T] = [ymm(10), ymm(11)];
+
+export type Kind = 'codes' | 'values' | 'nibbles';
+
+/** Decoded 32 k: bytes of quads for both halves (nibbles: low, then high), then scales; a tile of 256 k has more behind all of them. */
+export interface Decoded {
+  readonly format: Levels;
+  readonly layout: Layout;
+  readonly kind: Kind;
+  /** Of 32 k. */
+  readonly bytes: number;
+  readonly scales: number;
+  readonly minimum: number;
+  /** Of a tile of 256 k, behind its levels. */
+  readonly tile: { readonly d: number; readonly dmin: number; readonly minima: number; readonly bytes: number };
+}
+
+export const levelAt = (quad: number, half: number) => 64 * quad + 32 * half;
+export const highNibbles = 512;
+
+export function decodedOf(format: Levels): Decoded {
+  const { size, sub, scales, minima } = format;
+  const isSigned = wordSumsOf(format).kind === 'signed';
+  const kind = !isSigned ? 'codes' : size === 32 ? 'nibbles' : 'values';
+  const levelBytes = kind === 'nibbles' ? 1024 : 512;
+  // f32 of a tile of 32; i16 twice of each sub-block.
+  const scaleBytes = size === 32 ? 64 * layoutOf(format).d.length : scales === undefined ? 0 : sub === 16 ? 128 : 64;
+  const minimum = levelBytes + scaleBytes;
+  const minimaBytes = minima === 'sub' ? (sub === 16 ? 1024 : 256) : 0;
+  return {
+    format,
+    layout: layoutOf(format),
+    kind,
+    bytes: minimum + (minima === 'tile' ? 64 : 0),
+    scales: levelBytes,
+    minimum,
+    tile: { d: 0, dmin: 64, minima: 128, bytes: 128 + minimaBytes },
+  };
+}
+
+/** Asks for what is decoded some time later. */
+export function emitPrefetch({ a, weight }: Tile, bytes: number): void {
+  for (let at = 0; at < bytes; at += 64) a.emit('prefetcht0', weight(2048 + at));
+}
+
+/** The bytes of 32 k. Registers but the last are free. */
+export function decodeLevels({ a, weight, x }: Tile, { format, kind }: Decoded): void {
+  const as = kind === 'values' ? 'value' : 'code';
+  const patterns = quadConstants(format, as);
+  const constants = patterns.map((_, i) => ymm(8 + i));
+  for (const [i, pattern] of patterns.entries()) a.emit('vmovdqa', constants[i] as Vec, repeated(a, pattern));
+  const [level, low, nibble] = [ymm(0), ymm(4), ymm(12)];
+  if (kind === 'nibbles') a.emit('vmovdqa', nibble, repeated(a, [15]));
+  const registers = { planes: [ymm(1), ymm(2)], temporary: ymm(3), constants, level: () => level };
+  const quads = format.planes[0] === 4 ? pairedQuads : quadsOf32;
+  for (const half of halves) {
+    emitQuads(
+      a,
+      format,
+      as,
+      quads,
+      (at) => weight(at + 32 * half),
+      registers,
+      (quad) => {
+        const to = x(0, levelAt(quad, half));
+        if (kind !== 'nibbles') {
+          a.emit('vmovdqa', to, level);
+          return;
+        }
+        a.emit('vpand', low, nibble, level);
+        a.emit('vmovdqa', to, low);
+        a.emit('vpsrlw', level, level, 4);
+        a.emit('vpand', level, level, nibble);
+        a.emit('vmovdqa', x(0, highNibbles + levelAt(quad, half)), level);
+      },
+    );
+  }
+}
+
+const repeated = (a: Assembler, pattern: readonly number[]): Mem =>
+  rip(a.constant(Uint8Array.from({ length: 32 }, (_, i) => pattern[i % pattern.length] as number)));
+
+/** 16 scales to f32. */
+export function decodeD({ a, weight }: Tile, d: Levels['d'], from: number, to: (at: number) => Mem): void {
+  for (const half of halves) {
+    emitD(a, d, X, weight(from + 8 * half * dBytes[d]), T);
+    a.emit('vmovaps', to(32 * half), X);
+  }
+}
+
+/** Bytes of sub-blocks to i16, twice in each dword. */
+function decodeBytes({ a }: Tile, isSigned: boolean, from: (at: number) => Mem, to: (at: number) => Mem): void {
+  for (const half of halves) {
+    a.emit(isSigned ? 'vpmovsxbd' : 'vpmovzxbd', X, from(8 * half));
+    a.emit('vpshufb', X, X, repeated(a, LOW_WORDS));
+    a.emit('vmovdqa', to(32 * half), X);
+  }
+}
+
+/** What a tile of 256 k has once, behind its levels, and the scales of all sub-blocks, with their levels. */
+export function decodeTile(tile: Tile, { format, layout, bytes, scales: scalesAt, tile: at }: Decoded): void {
+  const { a, weight, x } = tile;
+  const { sub, d, scales, minima } = format;
+  const behind = 8 * bytes;
+  decodeD(tile, d, layout.d[0] ?? 0, (half) => x(0, behind + at.d + half));
+  const subsOf32 = sub === 16 ? 2 : 1;
+  for (let i = 0; scales !== undefined && i < 8 * subsOf32; i++) {
+    const to = bytes * Math.floor(i / subsOf32) + scalesAt + 64 * (i % subsOf32);
+    decodeBytes(
+      tile,
+      scales === 's8',
+      (half) => weight(layout.scales + 16 * i + half),
+      (half) => x(0, to + half),
+    );
+  }
+  if (minima === undefined) return;
+  decodeD(tile, 'f16', layout.minimum, (half) => x(0, behind + at.dmin + half));
+  if (sub === 16) {
+    for (let i = 0; i < 16; i++) {
+      const to = behind + at.minima + 64 * i;
+      decodeBytes(
+        tile,
+        false,
+        (half) => weight(layout.minima + 16 * i + half),
+        (half) => x(0, to + half),
+      );
+    }
+    return;
+  }
+  for (const half of halves) {
+    for (let i = 0; i < 8; i += 2) {
+      // i16 pairs of the minima of two sub-blocks.
+      const [one, two] = [lanes(X, 128), lanes(T, 128)];
+      a.emit('vmovq', one, weight(layout.minima + 16 * i + 8 * half));
+      a.emit('vmovq', two, weight(layout.minima + 16 * (i + 1) + 8 * half));
+      a.emit('vpunpcklbw', one, one, two);
+      a.emit('vpmovzxbw', X, one);
+      a.emit('vmovdqa', x(0, behind + at.minima + 32 * i + 32 * half), X);
+    }
+  }
+}
