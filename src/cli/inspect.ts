@@ -29,7 +29,7 @@ export function addInspect(program: Command): void {
     .action(async (path: string, options: InspectOptions) => {
       await using checkpoint = await openCheckpoint(path);
       const model = tryOpen(checkpoint);
-      const memory = typeof model === 'string' ? undefined : await predictMemory(checkpoint, model, options.context);
+      const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options.context);
       if (options.json) printJson(checkpoint, model, memory);
       else printText(checkpoint, model, memory);
     });
@@ -45,19 +45,31 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
   }
 }
 
+/** A device need not have what the model needs: then the file is shown, and why. */
+async function tryPredict(checkpoint: Checkpoint, model: Model, context?: number): Promise<MemoryPrediction | string> {
+  try {
+    return await predictMemory(checkpoint, model, context);
+  } catch (error) {
+    if (isIngotError(error)) return error.message;
+    throw error;
+  }
+}
+
 function tensorRows(checkpoint: Checkpoint) {
   return [...checkpoint.tensors.values()].map(({ name, format, shape, bytes }) => {
     return { name, format, shape, bytes: bytes.length };
   });
 }
 
-function printJson(checkpoint: Checkpoint, model: Model | string, memory: MemoryPrediction | undefined): void {
+function printJson(checkpoint: Checkpoint, model: Model | string, memory: MemoryPrediction | string | undefined): void {
   const { kind, path, metadata } = checkpoint;
+  const reason = [model, memory].find((found) => typeof found === 'string');
   const runs =
     typeof model === 'string'
-      ? { runs: false, reason: model }
+      ? { runs: false, reason }
       : {
-          runs: true,
+          runs: reason === undefined,
+          ...(reason !== undefined && { reason }),
           architecture: model.architecture,
           parameters: model.parameterCount,
           vocabularySize: model.vocabularySize,
@@ -66,7 +78,18 @@ function printJson(checkpoint: Checkpoint, model: Model | string, memory: Memory
         };
   const plain = Object.fromEntries([...metadata].map(([key, value]) => [key, jsonValue(value)]));
   console.log(
-    JSON.stringify({ path, kind, ...runs, memory, metadata: plain, tensors: tensorRows(checkpoint) }, undefined, 2),
+    JSON.stringify(
+      {
+        path,
+        kind,
+        ...runs,
+        memory: reason === undefined ? memory : undefined,
+        metadata: plain,
+        tensors: tensorRows(checkpoint),
+      },
+      undefined,
+      2,
+    ),
   );
 }
 
@@ -78,7 +101,7 @@ function jsonValue(value: MetadataValue): unknown {
   return value;
 }
 
-function printText(checkpoint: Checkpoint, model: Model | string, memory: MemoryPrediction | undefined): void {
+function printText(checkpoint: Checkpoint, model: Model | string, memory: MemoryPrediction | string | undefined): void {
   const tensors = tensorRows(checkpoint);
   const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   console.log(`${checkpoint.path}: ${checkpoint.kind}, ${tensors.length} tensors, ${formatBytes(bytes)}`);
@@ -90,7 +113,8 @@ function printText(checkpoint: Checkpoint, model: Model | string, memory: Memory
         `${model.vocabularySize} tokens, context ${model.contextLength}`,
     );
   }
-  if (memory !== undefined) console.log(formatPrediction(memory));
+  if (memory !== undefined)
+    console.log(typeof memory === 'string' ? `Cannot run: ${memory}` : formatPrediction(memory));
   console.log('');
   for (const [key, value] of checkpoint.metadata) console.log(`${key} = ${shortValue(value)}`);
   console.log('');

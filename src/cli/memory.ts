@@ -12,7 +12,7 @@ import { memoryNeed } from '../engine/memory-need.ts';
 import { openTokenizer } from '../engine/open-model-node.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import { kvBytesPerToken, type Model } from '../models/model.ts';
-import { blockFormats } from '../numerics/quant/formats.ts';
+import { encodableFormats } from '../numerics/quant/formats.ts';
 import { formatBytes, peakMemory } from './report.ts';
 
 export interface MemoryPrediction {
@@ -80,7 +80,7 @@ export async function predictMemory(
 /** What the weights would take with all matrices in one format; of those that the device multiplies by as they are. */
 function formatBytesOf(device: Device, model: Model): readonly { readonly format: string; readonly bytes: number }[] {
   const weights = [...model.weights.values()];
-  const all = blockFormats.flatMap(({ name: format, blockSize }) => {
+  const all = encodableFormats.flatMap(({ name: format, blockSize }) => {
     const matrices = weights.filter(({ shape }) => shape.length > 1);
     if (matrices.some(({ shape }) => (shape.at(-1) ?? 1) % blockSize !== 0)) return [];
     const bytes = weights.reduce(

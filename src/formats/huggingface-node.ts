@@ -9,6 +9,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, StoredTensor } from './checkpoint.ts';
 import { type FileSource, openFile, systemError } from './file-node.ts';
 import { isJsonObject, readJsonObject } from './json.ts';
+import { joinQuantizedWeights } from './quantized-weights.ts';
 import { readSafetensorsHeader } from './safetensors.ts';
 
 const companionNames = [
@@ -34,7 +35,8 @@ export async function openHuggingFaceFolder(path: string): Promise<Checkpoint> {
   try {
     if (!folder.names.has('config.json')) throw notAModel(folder);
     const config = await readJsonObject(await folder.open('config.json'));
-    const tensors = folder.names.has(indexName) ? await readShards(folder) : await readSingle(folder);
+    const stored = folder.names.has(indexName) ? await readShards(folder) : await readSingle(folder);
+    const tensors = joinQuantizedWeights(config, stored, path);
     const companions = new Map<string, ByteSource>();
     for (const name of companionNames) {
       if (folder.names.has(name)) companions.set(name, await folder.open(name));

@@ -323,8 +323,9 @@ class CpuDevice implements Device {
   }
 }
 
+/** Blocks without a layout are refused where they are packed: decoded they would take many times their memory. */
 function isMatrix(format: string, shape: readonly number[]): shape is readonly [number, number] {
-  return shape.length === 2 && isPackedFormat(format);
+  return shape.length === 2 && (isPackedFormat(format) || blockFormat(format).blockSize > 1);
 }
 
 function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {
