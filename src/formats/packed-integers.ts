@@ -11,6 +11,7 @@
  * AWQ (AutoAWQ, "gemm"): qweight [K, N / 8], 4 bits, outputs in the order 0 2 4 6 1 3 5 7 in a word; qzeros [K / group, N / 8] likewise.
  */
 import { IngotError } from '../base/errors.ts';
+import { writeU32 } from '../numerics/quant/format.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
 import type { StoredTensor } from './checkpoint.ts';
 import { rowSource } from './row-source.ts';
@@ -88,6 +89,7 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
   const mask = 2 ** bits - 1;
   const middle = levelsOf[format];
   const { blockBytes } = blockFormat(format);
+  const write = writeLevels[format];
   const rowBytes = (K / blockSize) * blockBytes;
 
   /** Of all rows, while they are wanted: an output's values are spread over all of them. */
@@ -112,29 +114,27 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
     given += count;
     if (given >= N) [held, given] = [undefined, 0];
     const out = new Uint8Array(count * rowBytes);
-    const block = new Uint8Array(blockSize);
-    for (let row = 0, at = 0; row < count; row++) {
-      const n = first + row;
-      // Where a word has output n, of AWQ's weights and of everybody's zeros.
-      const word = Math.floor(n / perWord);
-      const place = n % perWord;
-      const shift = bits * (method === 'awq' ? (awqPlaces[place] as number) : place);
-      for (let start = 0; start < K; start += blockSize, at += blockBytes) {
+    const fill = method === 'awq' ? fillAwq : fillGptq;
+    const levels = new Uint8Array(perWord * blockSize);
+    // Outputs that share words are made together.
+    for (let word = Math.floor(first / perWord); word * perWord < first + count; word++) {
+      for (let start = 0; start < K; start += blockSize) {
+        fill(q, across, bits, word, start, levels);
         const g = Math.floor(start / group);
-        const zero = (((z[g * (N / perWord) + word] as number) >>> shift) & mask) + zeroOffset;
-        if (symmetric && zero !== 2 ** (bits - 1))
-          refuse('InvalidFile', 'its zeros are not where its settings say (sym)');
-        for (let k = 0; k < blockSize; k++) {
-          const level =
-            method === 'awq'
-              ? (q[(start + k) * across + word] as number) >>> shift
-              : (q[Math.floor((start + k) / perWord) * N + n] as number) >>> (bits * ((start + k) % perWord));
-          block[k] = (level & mask) - zero + middle;
+        const zeros = z[g * (N / perWord) + word] as number;
+        for (let place = 0; place < perWord; place++) {
+          const n = word * perWord + place;
+          if (n < first || n >= first + count) continue;
+          const shift = bits * (method === 'awq' ? (awqPlaces[place] as number) : place);
+          const zero = ((zeros >>> shift) & mask) + zeroOffset;
+          if (symmetric && zero !== 2 ** (bits - 1))
+            refuse('InvalidFile', 'its zeros are not where its settings say (sym)');
+          const at = (n - first) * rowBytes + (start / blockSize) * blockBytes;
+          const scale = 2 * (g * N + n);
+          out[at] = s[scale] as number;
+          out[at + 1] = s[scale + 1] as number;
+          write(levels, place * blockSize, middle - zero, out, at + 2);
         }
-        const scale = 2 * (g * N + n);
-        out[at] = s[scale] as number;
-        out[at + 1] = s[scale + 1] as number;
-        writeLevels[format](block, out, at + 2);
       }
     }
     return out;
@@ -142,20 +142,51 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
   return { name: `${stem}.weight`, format, shape: [N, K], bytes: source };
 }
 
-/** 32 levels behind the scale of a block. */
-const writeLevels: Readonly<Record<keyof typeof levelsOf, (levels: Uint8Array, out: Uint8Array, at: number) => void>> =
-  {
-    q4_0(levels, out, at) {
-      for (let k = 0; k < 16; k++) out[at + k] = (levels[k] as number) | ((levels[k + 16] as number) << 4);
-    },
-    q5_0(levels, out, at) {
-      for (let k = 0; k < 32; k++)
-        out[at + (k >> 3)] = (out[at + (k >> 3)] as number) | (((levels[k] as number) >> 4) << (k & 7));
-      for (let k = 0; k < 16; k++)
-        out[at + 4 + k] = ((levels[k] as number) & 15) | (((levels[k + 16] as number) & 15) << 4);
-    },
-    q8_0(levels, out, at) {
-      // Signed there: 128 less.
-      for (let k = 0; k < 32; k++) out[at + k] = (levels[k] as number) ^ 0x80;
-    },
-  };
+/** The levels of 32 k from `start` on, of all outputs that `word` holds one after another. */
+type Fill = (q: Int32Array, across: number, bits: number, word: number, start: number, levels: Uint8Array) => void;
+
+const fillAwq: Fill = (q, across, _, word, start, levels) => {
+  for (let k = 0, at = start * across + word; k < blockSize; k++, at += across) {
+    const eight = q[at] as number;
+    for (let place = 0; place < 8; place++) {
+      levels[place * blockSize + k] = (eight >>> (4 * (awqPlaces[place] as number))) & 15;
+    }
+  }
+};
+
+const fillGptq: Fill = (q, across, bits, word, start, levels) => {
+  const perWord = 32 / bits;
+  const mask = 2 ** bits - 1;
+  for (let place = 0; place < perWord; place++) {
+    let to = place * blockSize;
+    for (let row = start / perWord; row < (start + blockSize) / perWord; row++) {
+      const some = q[row * across + word * perWord + place] as number;
+      for (let shift = 0; shift < 32; shift += bits) levels[to++] = (some >>> shift) & mask;
+    }
+  }
+};
+
+/** 32 levels, `add` more each, behind the scale of a block. */
+type Write = (levels: Uint8Array, from: number, add: number, out: Uint8Array, at: number) => void;
+
+const writeLevels: Readonly<Record<keyof typeof levelsOf, Write>> = {
+  q4_0(levels, from, add, out, at) {
+    for (let k = 0; k < 16; k++) {
+      out[at + k] = ((levels[from + k] as number) + add) | (((levels[from + k + 16] as number) + add) << 4);
+    }
+  },
+  q5_0(levels, from, add, out, at) {
+    let high = 0;
+    for (let k = 0; k < 16; k++) {
+      const one = (levels[from + k] as number) + add;
+      const two = (levels[from + k + 16] as number) + add;
+      out[at + 4 + k] = (one & 15) | ((two & 15) << 4);
+      high |= ((one >> 4) << k) | ((two >> 4) << (k + 16));
+    }
+    writeU32(out, at, high);
+  },
+  q8_0(levels, from, add, out, at) {
+    // Signed there: 128 less.
+    for (let k = 0; k < 32; k++) out[at + k] = (levels[from + k] as number) + add - 128;
+  },
+};
