@@ -1,6 +1,6 @@
 /**
  * What the package ships: a few files instead of some three hundred, whose loading one by one takes a third of a short
- * command's time. Entries are what programs import and what Node starts (the command line, the engine's worker, processes that
+ * command's time. Entries are what programs import and what Node starts (the command line, workers, processes that
  * try machine code). They lie side by side, so that `new URL('./worker-node.js', import.meta.url)` finds each from any chunk.
  */
 import { defineConfig } from 'rolldown';
@@ -10,6 +10,7 @@ export default defineConfig({
     'dist/src/index.js',
     'dist/src/cli/main.js',
     'dist/src/engine/worker-node.js',
+    'dist/src/formats/recode-worker-node.js',
     'dist/src/devices/cpu/self-test/child.js',
     'dist/src/devices/cpu/os/machine-code-trial.js',
   ],

@@ -4,6 +4,8 @@ import { convertTensor } from '../formats/convert-tensor.ts';
 import { isGguf } from '../formats/gguf.ts';
 import { type GgufType, ggufFileTypes } from '../formats/gguf-types.ts';
 import type { GgufContents } from '../formats/gguf-write.ts';
+import type { ImportanceMatrix } from '../formats/importance-matrix.ts';
+import type { Recoder } from '../formats/recode.ts';
 import type { TensorToWrite } from '../formats/tensor-stream.ts';
 import type { GgufDescription, Model } from '../models/model.ts';
 
@@ -13,8 +15,18 @@ export interface ExportOptions {
   readonly name: string;
   /** `tokenizer.*` keys. */
   readonly tokenizer: Metadata;
-  /** A row of `numerics/quant/formats.ts` for all matrices; without one each keeps its own. Vectors are f32. */
-  readonly format?: string;
+  /** What becomes of the weights; without it each keeps its format. Vectors are f32. */
+  readonly weights?: WeightPlan;
+}
+
+export interface WeightPlan {
+  /** Of tensors by their names in the file, rows of `numerics/quant/formats.ts`. The others keep what they have. */
+  readonly formats: ReadonlyMap<string, string>;
+  /** llama.cpp's number of the whole, where it is a mixture with a name. */
+  readonly fileType?: number;
+  readonly importance?: ImportanceMatrix;
+  /** Where weights are recoded; this thread if it is left out. */
+  readonly recoder?: Recoder;
 }
 
 /**
@@ -24,15 +36,24 @@ export interface ExportOptions {
  */
 export function exportGguf(checkpoint: Checkpoint, model: Model, options: ExportOptions): GgufContents {
   const description = model.toGguf();
+  const { weights: plan } = options;
   const tensors = description.weights.map(({ name, stored, interleaveHeads }) => {
-    const format = stored.shape.length === 1 ? 'f32' : (options.format ?? stored.format);
-    return convertTensor(stored, { name, format, ...(interleaveHeads !== undefined && { interleaveHeads }) });
+    const format = stored.shape.length === 1 ? 'f32' : (plan?.formats.get(name) ?? stored.format);
+    const importance = plan?.importance?.get(name);
+    return convertTensor(stored, {
+      name,
+      format,
+      ...(interleaveHeads !== undefined && { interleaveHeads }),
+      ...(importance !== undefined && { importance }),
+      ...(plan?.recoder !== undefined && { recoder: plan.recoder }),
+    });
   });
-  const made = ggufContents(description, tensors, [['general.name', options.name], ...options.tokenizer]);
+  const keys = formatKeys(tensors, plan?.fileType);
+  const made = ggufContents(description, tensors, [...keys, ['general.name', options.name], ...options.tokenizer]);
   if (!isGguf(checkpoint)) return made;
   const metadata = new Map(checkpoint.metadata);
   const types = new Map(checkpoint.metadataTypes);
-  for (const [key, value] of options.format === undefined ? [] : formatKeys(tensors)) {
+  for (const [key, value] of plan === undefined ? [] : keys) {
     metadata.set(key, value);
     types.set(key, 'uint32');
   }
@@ -49,12 +70,12 @@ export function ggufContents(
   return { metadata: new Map([...metadata, ...formatKeys(tensors), ...more]), types, tensors };
 }
 
-function formatKeys(tensors: readonly TensorToWrite[]): [string, number][] {
+function formatKeys(tensors: readonly TensorToWrite[], fileType?: number): [string, number][] {
   const format = mostlyFormat(tensors);
-  const type = ggufFileTypes.get(format);
+  const type = fileType ?? ggufFileTypes.get(format);
   return [
     ...(type === undefined ? [] : [['general.file_type', type] satisfies [string, number]]),
-    ...(/^(f|bf)\d/.test(format)
+    ...(fileType === undefined && /^(f|bf)\d/.test(format)
       ? []
       : [['general.quantization_version', quantizationVersion] satisfies [string, number]]),
   ];

@@ -13,6 +13,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   profile: async () => (await import('./profile.ts')).addProfile,
   inspect: async () => (await import('./inspect.ts')).addInspect,
   convert: async () => (await import('./convert.ts')).addConvert,
+  quantize: async () => (await import('./quantize.ts')).addQuantize,
   pull: async () => (await import('./pull.ts')).addPull,
   list: async () => (await import('./list.ts')).addList,
   rm: async () => (await import('./rm.ts')).addRm,

@@ -85,8 +85,10 @@ async function written(contents: GgufContents): Promise<GgufCheckpoint> {
 }
 
 function exported(checkpoint: Checkpoint, format?: string): GgufContents {
-  const options = { name: 'made up', tokenizer: new Map(), ...(format !== undefined && { format }) };
-  return exportGguf(checkpoint, openModel(checkpoint), options);
+  const model = openModel(checkpoint);
+  const names = model.toGguf().weights.map(({ name }) => name);
+  const weights = format === undefined ? undefined : { formats: new Map(names.map((name) => [name, format])) };
+  return exportGguf(checkpoint, model, { name: 'made up', tokenizer: new Map(), ...(weights && { weights }) });
 }
 
 async function valuesOf(file: Checkpoint, name: string): Promise<Float32Array> {

@@ -15,10 +15,11 @@ export interface BlockFormat {
   /** Decodes `values.length` values; `bytes` holds exactly their blocks. Bit-exact to the format's public definition. */
   decode(bytes: Uint8Array, values: Float32Array): void;
   /**
-   * Encodes to nearest, byte for byte as ggml does; `values.length` is a multiple of `blockSize`. Absent where encoding
+   * Encodes to nearest, byte for byte as ggml does; `values.length` is a multiple of `blockSize`. `importance` is a weight
+   * for each column where values are rows of as many; formats that search for nothing ignore it. Absent where encoding
    * means a search that Ingot does not have.
    */
-  readonly encode?: (values: Float32Array, bytes: Uint8Array) => void;
+  readonly encode?: (values: Float32Array, bytes: Uint8Array, importance?: Float32Array) => void;
   /** Formats of integers only: reads the block at `offset` as integers, which the `i8` dot numerics multiply exactly. */
   readonly integers?: ReadIntegers;
   /** Values in an integer block where that is less than `blockSize`: parts of a block that have scales of their own. */
@@ -85,8 +86,4 @@ export function writeF16(bytes: Uint8Array, offset: number, value: number): numb
 /** Nearest integer of a float, ties to even, by the float adder; for |value| < 2^22. */
 export function nearestInteger(value: number): number {
   return Math.fround(value + 12582912) - 12582912;
-}
-
-export function clamp(value: number, low: number, high: number): number {
-  return Math.max(low, Math.min(high, value));
 }

@@ -4,8 +4,12 @@
  * value k of sub-block s], 128 bytes of nibbles: of each 64 values the first 32 are the low nibbles of 32 bytes, the others
  * the high ones.
  */
-import { clamp, type EncodableFormat, nearestInteger, readF16, writeF16 } from './format.ts';
+import { type EncodableFormat, readF16, writeF16 } from './format.ts';
+import { sumOfSquares, weigh } from './importance.ts';
 import { minimumOf, scaleOf, writeScale } from './k-scales.ts';
+import { nearestLevel } from './nearest-level.ts';
+import { type MinimumFit, type MinimumSearch, searchMinimum, weightedSearch } from './search-minimum.ts';
+import { searchPositive } from './search-positive.ts';
 
 const size = 256;
 const subSize = 32;
@@ -14,16 +18,26 @@ const scalesAt = 4;
 const highAt = 16;
 const f = Math.fround;
 
-/** What the two differ in: bits, and the trials of the search for scales. */
+/** What the two differ in: bits, and the search for scales. */
 interface Variant {
   readonly top: 15 | 31;
   readonly nibblesAt: number;
-  readonly firstTrial: number;
-  readonly trials: number;
+  readonly search: MinimumSearch;
+  readonly weighted: MinimumSearch;
 }
 
-export const q4_K = makeFormat('q4_K', 12, { top: 15, nibblesAt: 16, firstTrial: -1, trials: 21 });
-export const q5_K = makeFormat('q5_K', 13, { top: 31, nibblesAt: 48, firstTrial: -0.5, trials: 16 });
+export const q4_K = makeFormat('q4_K', 12, {
+  top: 15,
+  nibblesAt: 16,
+  search: { top: 15, first: -1, step: f(0.1), trials: 21, error: 'squared' },
+  weighted: weightedSearch(15),
+});
+export const q5_K = makeFormat('q5_K', 13, {
+  top: 31,
+  nibblesAt: 48,
+  search: { top: 31, first: -0.5, step: f(0.1), trials: 16, error: 'squared' },
+  weighted: weightedSearch(31),
+});
 
 function makeFormat(name: string, ggmlType: number, variant: Variant): EncodableFormat {
   const { top, nibblesAt } = variant;
@@ -51,9 +65,9 @@ function makeFormat(name: string, ggmlType: number, variant: Variant): Encodable
       }
     },
 
-    encode(values, bytes) {
+    encode(values, bytes, importance) {
       for (let start = 0, offset = 0; start < values.length; start += size, offset += blockBytes) {
-        encodeBlock(values.subarray(start, start + size), bytes.subarray(offset, offset + blockBytes), variant);
+        encodeBlock(values, start, bytes, offset, variant, importance);
       }
     },
 
@@ -70,138 +84,90 @@ function makeFormat(name: string, ggmlType: number, variant: Variant): Encodable
   };
 }
 
-function encodeBlock(values: Float32Array, bytes: Uint8Array, variant: Variant): void {
+const levels = new Uint8Array(size);
+const weights = new Float32Array(subSize);
+const scales = new Float32Array(subBlocks);
+const minima = new Float32Array(subBlocks);
+const sums = new Float32Array(subBlocks);
+const scaleLevels = new Uint8Array(subBlocks);
+const minimumLevels = new Uint8Array(subBlocks);
+
+function encodeBlock(
+  values: Float32Array,
+  start: number,
+  bytes: Uint8Array,
+  offset: number,
+  variant: Variant,
+  importance: Float32Array | undefined,
+): void {
   const { top, nibblesAt } = variant;
-  const levels = new Uint8Array(size);
-  const fits: Fit[] = [];
-  let largestScale = 0;
-  let largestMinimum = 0;
+  const fitted =
+    importance === undefined ? fit(values, start, variant) : fitWeighted(values, start, variant, importance);
   for (let sub = 0; sub < subBlocks; sub++) {
-    const span = values.subarray(sub * subSize, (sub + 1) * subSize);
-    const fit = fitSubBlock(span, levels.subarray(sub * subSize, (sub + 1) * subSize), variant);
-    largestScale = Math.max(largestScale, fit.scale);
-    largestMinimum = Math.max(largestMinimum, fit.minimum);
-    fits.push(fit);
+    writeScale(bytes, offset + scalesAt, sub, scaleLevels[sub] as number, minimumLevels[sub] as number);
   }
-  const inverseScale = largestScale > 0 ? f(63 / largestScale) : 0;
-  const inverseMinimum = largestMinimum > 0 ? f(63 / largestMinimum) : 0;
-  fits.forEach((fit, sub) => {
-    const scale = Math.min(63, nearestInteger(f(inverseScale * fit.scale)) & 255);
-    const minimum = Math.min(63, nearestInteger(f(inverseMinimum * fit.minimum)) & 255);
-    writeScale(bytes, scalesAt, sub, scale, minimum);
-  });
-  const d = writeF16(bytes, 0, f(largestScale / 63));
-  const dmin = writeF16(bytes, 2, f(largestMinimum / 63));
+  const d = writeF16(bytes, offset, fitted.scale);
+  const dmin = writeF16(bytes, offset + 2, fitted.minimum);
 
   // The levels once more, against the scales as they were stored.
   for (let sub = 0; sub < subBlocks; sub++) {
-    const scale = f(d * scaleOf(bytes, scalesAt, sub));
+    const scale = f(d * scaleOf(bytes, offset + scalesAt, sub));
     if (scale === 0) continue;
-    const minimum = f(dmin * minimumOf(bytes, scalesAt, sub));
+    const minimum = f(dmin * minimumOf(bytes, offset + scalesAt, sub));
     for (let k = sub * subSize; k < (sub + 1) * subSize; k++) {
-      levels[k] = clamp(nearestInteger(f(f((values[k] as number) + minimum) / scale)), 0, top);
+      levels[k] = nearestLevel(f(f((values[start + k] as number) + minimum) / scale), 0, top);
     }
   }
   for (let pair = 0; pair < subBlocks / 2; pair++) {
     for (let k = 0; k < subSize; k++) {
       const low = levels[pair * 2 * subSize + k] as number;
       const high = levels[(pair * 2 + 1) * subSize + k] as number;
-      bytes[nibblesAt + pair * subSize + k] = (low & 15) | ((high & 15) << 4);
+      bytes[offset + nibblesAt + pair * subSize + k] = (low & 15) | ((high & 15) << 4);
     }
   }
   if (top === 15) return;
   for (let k = 0; k < subSize; k++) {
     let high = 0;
     for (let sub = 0; sub < subBlocks; sub++) high |= ((levels[sub * subSize + k] as number) >> 4) << sub;
-    bytes[highAt + k] = high;
+    bytes[offset + highAt + k] = high;
   }
 }
 
-/** x is near `scale * level - minimum`; `minimum` is not negative. */
-interface Fit {
-  readonly scale: number;
-  readonly minimum: number;
+const found: MinimumFit = { scale: 0, minimum: 0 };
+
+/** Fills the levels of scales and minima, and gives what they are multiples of. */
+function fit(values: Float32Array, start: number, { search }: Variant): MinimumFit {
+  let largestScale = 0;
+  let largestMinimum = 0;
+  for (let sub = 0; sub < subBlocks; sub++) {
+    const at = start + sub * subSize;
+    const rms = f(Math.sqrt(f(sumOfSquares(values, at, subSize) / subSize)));
+    for (let k = 0; k < subSize; k++) weights[k] = rms + Math.abs(values[at + k] as number);
+    searchMinimum(values, at, weights, search, levels, sub * subSize, found);
+    scales[sub] = found.scale;
+    minima[sub] = found.minimum;
+    if (found.scale > largestScale) largestScale = found.scale;
+    if (found.minimum > largestMinimum) largestMinimum = found.minimum;
+  }
+  const inverseScale = largestScale > 0 ? f(63 / largestScale) : 0;
+  const inverseMinimum = largestMinimum > 0 ? f(63 / largestMinimum) : 0;
+  for (let sub = 0; sub < subBlocks; sub++) {
+    scaleLevels[sub] = Math.min(63, nearestLevel(f(inverseScale * (scales[sub] as number)), -256, 255) & 255);
+    minimumLevels[sub] = Math.min(63, nearestLevel(f(inverseMinimum * (minima[sub] as number)), -256, 255) & 255);
+  }
+  return { scale: f(largestScale / 63), minimum: f(largestMinimum / 63) };
 }
 
-const trial = new Uint8Array(subSize);
-const weights = new Float32Array(subSize);
-
-/**
- * ggml's search (make_qkx2_quants): trial scales give levels, each set of levels gives its best scale and minimum by
- * weighted least squares, and the smallest weighted error wins. Every operation is rounded to f32, as compiled C does.
- */
-function fitSubBlock(x: Float32Array, levels: Uint8Array, { top, firstTrial, trials }: Variant): Fit {
-  let squares = 0;
-  for (let k = 0; k < subSize; k++) squares = f(squares + f((x[k] as number) * (x[k] as number)));
-  const rms = f(Math.sqrt(f(squares / subSize)));
-  for (let k = 0; k < subSize; k++) weights[k] = rms + Math.abs(x[k] as number);
-
-  let low = x[0] as number;
-  let high = low;
-  let sumW = weights[0] as number;
-  let sumX = f(sumW * low);
-  for (let k = 1; k < subSize; k++) {
-    const value = x[k] as number;
-    const w = weights[k] as number;
-    if (value < low) low = value;
-    if (value > high) high = value;
-    sumW = f(sumW + w);
-    sumX = f(sumX + f(w * value));
+function fitWeighted(values: Float32Array, start: number, { weighted }: Variant, importance: Float32Array): MinimumFit {
+  const variance = f((2 * sumOfSquares(values, start, size)) / size);
+  for (let sub = 0; sub < subBlocks; sub++) {
+    const at = start + sub * subSize;
+    sums[sub] = weigh(values, at, importance, at % importance.length, variance, weights);
+    searchMinimum(values, at, weights, weighted, levels, sub * subSize, found);
+    scales[sub] = found.scale;
+    minima[sub] = found.minimum;
   }
-  if (low > 0) low = 0;
-  if (high === low) {
-    levels.fill(0);
-    return { scale: 0, minimum: -low };
-  }
-
-  const firstInverse = f(top / f(high - low));
-  let scale = f(1 / firstInverse);
-  assignLevels(x, firstInverse, low, top, levels);
-  let bestError = weightedError(x, levels, scale, low);
-  for (let step = 0; step < trials; step++) {
-    // `low` is the best minimum found so far, not the first one.
-    const inverse = f(f(f(firstTrial + f(f(0.1) * step)) + top) / f(high - low));
-    assignLevels(x, inverse, low, top, trial);
-    let sumL = 0;
-    let sumL2 = 0;
-    let sumXL = 0;
-    for (let k = 0; k < subSize; k++) {
-      const level = trial[k] as number;
-      const wl = f((weights[k] as number) * level);
-      sumL = f(sumL + wl);
-      sumL2 = f(sumL2 + f(wl * level));
-      sumXL = f(sumXL + f(wl * (x[k] as number)));
-    }
-    const determinant = f(f(sumW * sumL2) - f(sumL * sumL));
-    if (!(determinant > 0)) continue;
-    let trialScale = f(f(f(sumW * sumXL) - f(sumX * sumL)) / determinant);
-    let trialLow = f(f(f(sumL2 * sumX) - f(sumL * sumXL)) / determinant);
-    if (trialLow > 0) {
-      trialLow = 0;
-      trialScale = f(sumXL / sumL2);
-    }
-    const error = weightedError(x, trial, trialScale, trialLow);
-    if (error < bestError) {
-      levels.set(trial);
-      bestError = error;
-      scale = trialScale;
-      low = trialLow;
-    }
-  }
-  return { scale, minimum: -low };
-}
-
-function assignLevels(x: Float32Array, inverse: number, low: number, top: number, levels: Uint8Array): void {
-  for (let k = 0; k < subSize; k++) {
-    levels[k] = clamp(nearestInteger(f(inverse * f((x[k] as number) - low))), 0, top);
-  }
-}
-
-function weightedError(x: Float32Array, levels: Uint8Array, scale: number, low: number): number {
-  let sum = 0;
-  for (let k = 0; k < subSize; k++) {
-    const difference = f(f(f(scale * (levels[k] as number)) + low) - (x[k] as number));
-    sum = f(sum + f((weights[k] as number) * f(difference * difference)));
-  }
-  return sum;
+  const scale = searchPositive(scales, sums, 63, scaleLevels);
+  const minimum = searchPositive(minima, sums, 63, minimumLevels);
+  return { scale, minimum };
 }

@@ -4,6 +4,9 @@
  * low nibble of byte k, of value k + 16 in the high.
  */
 import { type EncodableFormat, readF16, readU32, writeF16, writeU32 } from './format.ts';
+import { sumOfSquares, weigh } from './importance.ts';
+import { type MinimumFit, searchMinimum, weightedSearch } from './search-minimum.ts';
+import { searchScale } from './search-scale.ts';
 
 const size = 32;
 const half = 16;
@@ -44,35 +47,17 @@ function makeFormat(name: string, ggmlType: number, bits: 4 | 5, hasMinimum: boo
       }
     },
 
-    encode(values, bytes) {
+    encode(values, bytes, importance) {
       for (let start = 0, offset = 0; start < values.length; start += size, offset += blockBytes) {
-        let lowest = 0;
-        let d: number;
-        if (hasMinimum) {
-          lowest = largestF32;
-          let highest = -largestF32;
-          for (let k = start; k < start + size; k++) {
-            const value = values[k] as number;
-            if (value < lowest) lowest = value;
-            if (value > highest) highest = value;
-          }
-          d = f(f(highest - lowest) / top);
-          writeF16(bytes, offset + 2, lowest);
-        } else {
-          // The value of largest magnitude, with its sign, becomes exactly -zero * d: the extra level on its side is used.
-          let extreme = 0;
-          for (let k = start; k < start + size; k++) {
-            const value = values[k] as number;
-            if (Math.abs(value) > Math.abs(extreme)) extreme = value;
-          }
-          d = f(extreme / -zero);
-        }
-        writeF16(bytes, offset, d);
-        const inverse = d === 0 ? 0 : f(1 / d);
+        if (importance !== undefined) fitWeighted(values, start, importance, bits, hasMinimum);
+        else if (hasMinimum) fitRange(values, start, top);
+        else fitExtreme(values, start, zero, top);
+        writeF16(bytes, offset, found.scale);
+        if (hasMinimum) writeF16(bytes, offset + 2, -found.minimum);
         let high = 0;
         for (let k = 0; k < half; k++) {
-          const one = levelOf(f((values[start + k] as number) - lowest), inverse, zero, top);
-          const two = levelOf(f((values[start + k + half] as number) - lowest), inverse, zero, top);
+          const one = levels[k] as number;
+          const two = levels[k + half] as number;
           bytes[offset + nibblesAt + k] = (one & 15) | ((two & 15) << 4);
           high |= ((one >> 4) << k) | ((two >> 4) << (k + half));
         }
@@ -96,6 +81,55 @@ function makeFormat(name: string, ggmlType: number, bits: 4 | 5, hasMinimum: boo
   };
 }
 
-function levelOf(value: number, inverse: number, zero: number, top: number): number {
-  return Math.min(top, f(f(value * inverse) + (zero + 0.5)) | 0);
+const levels = new Uint8Array(size);
+const weights = new Float32Array(size);
+const found: MinimumFit = { scale: 0, minimum: 0 };
+
+function fitRange(values: Float32Array, start: number, top: number): void {
+  let lowest = largestF32;
+  let highest = -largestF32;
+  for (let k = start; k < start + size; k++) {
+    const value = values[k] as number;
+    if (value < lowest) lowest = value;
+    if (value > highest) highest = value;
+  }
+  found.scale = f(f(highest - lowest) / top);
+  found.minimum = -lowest;
+  const inverse = found.scale === 0 ? 0 : f(1 / found.scale);
+  for (let k = 0; k < size; k++) {
+    levels[k] = Math.min(top, f(f(f((values[start + k] as number) - lowest) * inverse) + 0.5) | 0);
+  }
 }
+
+/** The value of largest magnitude, with its sign, becomes exactly -zero * d: the extra level on its side is used. */
+function fitExtreme(values: Float32Array, start: number, zero: number, top: number): void {
+  let extreme = 0;
+  for (let k = start; k < start + size; k++) {
+    const value = values[k] as number;
+    if (Math.abs(value) > Math.abs(extreme)) extreme = value;
+  }
+  found.scale = f(extreme / -zero);
+  const inverse = found.scale === 0 ? 0 : f(1 / found.scale);
+  for (let k = 0; k < size; k++) {
+    levels[k] = Math.min(top, f(f((values[start + k] as number) * inverse) + (zero + 0.5)) | 0);
+  }
+}
+
+function fitWeighted(
+  values: Float32Array,
+  start: number,
+  importance: Float32Array,
+  bits: 4 | 5,
+  hasMinimum: boolean,
+): void {
+  const columns = importance.length;
+  const column = start % columns;
+  if (column === 0) rowVariance = f(sumOfSquares(values, start, columns) / columns);
+  weigh(values, start, importance, column, rowVariance, weights);
+  if (hasMinimum) searchMinimum(values, start, weights, weightedSearches[bits], levels, 0, found);
+  else found.scale = searchScale(values, start, weights, 2 ** (bits - 1), levels, 0);
+}
+
+const weightedSearches = { 4: weightedSearch(15), 5: weightedSearch(31) } as const;
+/** Of the row whose blocks are being encoded. */
+let rowVariance = 0;

@@ -20,14 +20,17 @@ export const q8_0: EncodableFormat = {
   encode(values, bytes) {
     for (let start = 0, offset = 0; start < values.length; start += size, offset += blockBytes) {
       let largest = 0;
-      for (let k = 0; k < size; k++) largest = Math.max(largest, Math.abs(values[start + k] as number));
+      for (let k = start; k < start + size; k++) {
+        const magnitude = Math.abs(values[k] as number);
+        if (!(largest > magnitude)) largest = magnitude;
+      }
       const d = Math.fround(largest / 127);
       const inverse = d === 0 ? 0 : Math.fround(1 / d);
       writeF16(bytes, offset, d);
       for (let k = 0; k < size; k++) {
         const scaled = Math.fround((values[start + k] as number) * inverse);
         // C's roundf: ties away from zero.
-        bytes[offset + 2 + k] = Math.sign(scaled) * Math.floor(Math.abs(scaled) + 0.5);
+        bytes[offset + 2 + k] = (scaled < 0 ? scaled - 0.5 : scaled + 0.5) | 0;
       }
     }
   },

@@ -76,6 +76,33 @@ def hard_values(random: np.random.Generator) -> np.ndarray:
     return normal.astype(np.float32).reshape(-1)
 
 
+def odd_values(random: np.random.Generator) -> np.ndarray:
+    """Super-blocks of 256 with what no model has."""
+    values = random.standard_normal((10, 256)).astype(np.float32)
+    values[0] = np.nan
+    values[1, 0] = np.nan
+    values[2, 77] = np.nan
+    values[3, 5] = np.inf
+    values[4, 0] = -np.inf
+    values[5, 200] = np.inf
+    values[5, 201] = -np.inf
+    values[6] *= 1e37
+    values[7] *= 1e6  # scales pass the range of f16
+    values[8] *= 1e-38  # subnormals
+    values[9] *= 1e-43
+    return values.reshape(-1)
+
+
+def canonical(name: str, data: bytes) -> bytes:
+    """With the sign of scales that are NaN, which depends on the processor, cleared."""
+    blocks = np.frombuffer(data, dtype=np.uint8).reshape(-1, GGML_QUANT_SIZES[kind_of(name)][1]).copy()
+    for offset in SCALES[name]:
+        scales = blocks[:, offset : offset + 2].copy().view(np.uint16).reshape(-1)
+        scales[(scales & 0x7FFF) > 0x7C00] = 0x7E00
+        blocks[:, offset : offset + 2] = scales.view(np.uint8).reshape(-1, 2)
+    return blocks.tobytes()
+
+
 def random_bytes(random: np.random.Generator, name: str, blocks: int) -> np.ndarray:
     block_bytes = GGML_QUANT_SIZES[kind_of(name)][1]
     data = random.integers(0, 256, (blocks, block_bytes), dtype=np.uint8)
@@ -113,6 +140,9 @@ def main() -> None:
         assert quants.quantize(values, kind_of(name)).tobytes() == encoded[name], name
     importance = (random.standard_normal(COLUMNS) ** 2).astype(np.float32)
     weighted = {name: encode(library, name, values, importance) for name in WEIGHTED}
+    odd = odd_values(random)
+    odd_encoded = {name: canonical(name, encode(library, name, odd)) for name in ENCODED}
+    odd_weighted = {name: canonical(name, encode(library, name, odd, importance)) for name in WEIGHTED}
     decoded = {}
     for name in SCALES:
         block_size = GGML_QUANT_SIZES[kind_of(name)][0]
@@ -123,6 +153,9 @@ def main() -> None:
         "importance": text(importance.tobytes()),
         "encoded": {name: text(data) for name, data in encoded.items()},
         "weighted": {name: text(data) for name, data in weighted.items()},
+        "odd": text(odd.tobytes()),
+        "oddEncoded": {name: text(data) for name, data in odd_encoded.items()},
+        "oddWeighted": {name: text(data) for name, data in odd_weighted.items()},
         "decoded": decoded,
     }
     path = Path(__file__).parent.parent / "fixtures" / "quants.json"

@@ -44,6 +44,11 @@ const iq2 = signed([8, 25, 43, 0]);
 const iq3Large = signed([4, 12, 20, 28, 36, 44, 52, 62]);
 const iq3Small = signed([1, 3, 5, 7, 9, 11, 13, 15]);
 
+/**
+ * sc is 0 .. 15 (q2_K), 0 .. 63 (q4_K, q5_K), -32 .. 31 (q3_K, iq4_xs), 1 .. 31 (iq2, iq3), -128 .. 127 (q6_K), so sc * value has 13
+ * bits and a sign at most: 128 * 32. Sums over a block of 256 stay below 2^12 * 127 * 256 < 2^27, and minima, mn of 6 bits, below
+ * 2^6 * 127 * 256 < 2^21, or 2^26 where they are -32 times that.
+ */
 export const levels = {
   q8_0: { size: 32, planes: [8], offset: 128, sub: 32, d: 'f16' },
   q4_0: { size: 32, planes: [4], offset: 8, sub: 32, d: 'f16' },
