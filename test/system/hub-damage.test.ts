@@ -166,9 +166,9 @@ test('silence is not waited for without end', async () => {
   await using hub = await freshHub();
   let hangs = 2;
   hub.onContents = () => hangs-- > 0;
-  assert.ok(isModel((await pullFrom(hub)).path));
+  assert.ok(isModel((await pullFrom(hub, 'hf:org/repo', { patience: 300 })).path));
   hub.onHub = () => true;
-  await assert.rejects(pullFrom(hub), refused('Network', /nothing came for 0\.3 s/));
+  await assert.rejects(pullFrom(hub, 'hf:org/repo', { patience: 300 }), refused('Network', /nothing came for 0\.3 s/));
 });
 
 test('redirects: to where they should not, and without end', async () => {
@@ -209,7 +209,7 @@ test('contents that change between two halves of a pull: the new commit is fetch
     if (++answers > 2) stop.abort();
     return false;
   };
-  await assert.rejects(pullFrom(hub, 'hf:org/repo', stop.signal), refused('Aborted', /cancelled/));
+  await assert.rejects(pullFrom(hub, 'hf:org/repo', { signal: stop.signal }), refused('Aborted', /cancelled/));
   assert.ok(blobs().includes(`${modelHash}.ingot-partial`));
   hub.onContents = () => false;
   const changed = Buffer.from(model);

@@ -45,9 +45,15 @@ export async function freshHub(): Promise<TestHub> {
   return hub;
 }
 
-export function pullFrom(hub: TestHub, name = 'hf:org/repo', signal?: AbortSignal): Promise<Pulled> {
-  const asHub = { endpoint: hub.endpoint, token: 'hf_secret', patience: 300, firstWait: 1 };
-  return pull(parseHubName(name), { hub: { ...asHub, ...(signal && { signal }) } });
+interface PullSettings {
+  readonly signal?: AbortSignal;
+  /** Machines on which tests run may be busy. */
+  readonly patience?: number;
+}
+
+export function pullFrom(hub: TestHub, name = 'hf:org/repo', settings: PullSettings = {}): Promise<Pulled> {
+  const asHub = { endpoint: hub.endpoint, token: 'hf_secret', patience: 20_000, firstWait: 1 };
+  return pull(parseHubName(name), { hub: { ...asHub, ...settings } });
 }
 
 export function isModel(path: string): boolean {

@@ -94,7 +94,7 @@ test('a journal cut off in a line, or of another size, is believed as far as it 
     stop.abort();
     return false;
   };
-  await assert.rejects(pullFrom(hub, 'hf:org/repo', stop.signal));
+  await assert.rejects(pullFrom(hub, 'hf:org/repo', { signal: stop.signal }));
   hub.onContents = () => false;
   const journal = new CachedRepository('org/repo').blobPath(`${modelHash}.ingot-partial.pieces`);
   for (const text of [
