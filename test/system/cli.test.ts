@@ -310,7 +310,7 @@ test('a reader that stops listening ends the work quietly', async () => {
 
 test('help names every command and option', async () => {
   const { out } = await ingot(['--help']);
-  for (const command of ['run', 'bench', 'profile', 'inspect', 'convert', 'doctor'])
+  for (const command of ['run', 'bench', 'profile', 'inspect', 'convert', 'pull', 'list', 'rm', 'doctor'])
     assert.match(out, new RegExp(`\\n  ${command} `));
   const run = (await ingot(['run', '--help'])).out;
   for (const option of 'temperature top-k top-p min-p seed stop device threads'.split(' ')) {
