@@ -10,6 +10,8 @@ export type ErrorCode =
   | 'FileExists'
   // the system refused: permission, full disk, a failing device
   | 'FileAccess'
+  // a server cannot be reached, or answers what it should not
+  | 'Network'
   | 'ContextOverflow'
   // files and text
   | 'InvalidFile'

@@ -1,26 +1,17 @@
 /** `ingot inspect FILE`: what a model file says, its tensors, and the memory that a run will need. */
 import type { Command } from 'commander';
 import { isIngotError } from '../base/errors.ts';
-import { availableMemory, openDevice } from '../devices/open-node.ts';
 import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
-import { kvBytesPerToken, type Model } from '../models/model.ts';
+import type { Model } from '../models/model.ts';
+import { formatPrediction, type MemoryPrediction, predictMemory } from './memory.ts';
 import { wholeNumber } from './options.ts';
 import { formatBytes, formatCount, formatTable } from './report.ts';
 
 interface InspectOptions {
   readonly context?: number;
   readonly json?: boolean;
-}
-
-interface MemoryNeed {
-  readonly device: string;
-  readonly contextLength: number;
-  readonly weightBytes: number;
-  readonly kvBytes: number;
-  readonly totalBytes: number;
-  readonly availableBytes: number;
 }
 
 export function addInspect(program: Command): void {
@@ -38,7 +29,7 @@ export function addInspect(program: Command): void {
     .action(async (path: string, options: InspectOptions) => {
       await using checkpoint = await openCheckpoint(path);
       const model = tryOpen(checkpoint);
-      const memory = typeof model === 'string' ? undefined : await memoryNeed(model, options.context);
+      const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options.context);
       if (options.json) printJson(checkpoint, model, memory);
       else printText(checkpoint, model, memory);
     });
@@ -54,13 +45,14 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
   }
 }
 
-async function memoryNeed(model: Model, context = model.contextLength): Promise<MemoryNeed> {
-  await using device = await openDevice();
-  const contextLength = Math.min(context, model.contextLength);
-  const weightBytes = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
-  const kvBytes = contextLength * kvBytesPerToken(model, 'f32');
-  const totalBytes = weightBytes + kvBytes;
-  return { device: device.name, contextLength, weightBytes, kvBytes, totalBytes, availableBytes: availableMemory() };
+/** A device need not have what the model needs: then the file is shown, and why. */
+async function tryPredict(checkpoint: Checkpoint, model: Model, context?: number): Promise<MemoryPrediction | string> {
+  try {
+    return await predictMemory(checkpoint, model, context);
+  } catch (error) {
+    if (isIngotError(error)) return error.message;
+    throw error;
+  }
 }
 
 function tensorRows(checkpoint: Checkpoint) {
@@ -69,13 +61,15 @@ function tensorRows(checkpoint: Checkpoint) {
   });
 }
 
-function printJson(checkpoint: Checkpoint, model: Model | string, memory: MemoryNeed | undefined): void {
+function printJson(checkpoint: Checkpoint, model: Model | string, memory: MemoryPrediction | string | undefined): void {
   const { kind, path, metadata } = checkpoint;
+  const reason = [model, memory].find((found) => typeof found === 'string');
   const runs =
     typeof model === 'string'
-      ? { runs: false, reason: model }
+      ? { runs: false, reason }
       : {
-          runs: true,
+          runs: reason === undefined,
+          ...(reason !== undefined && { reason }),
           architecture: model.architecture,
           parameters: model.parameterCount,
           vocabularySize: model.vocabularySize,
@@ -84,7 +78,18 @@ function printJson(checkpoint: Checkpoint, model: Model | string, memory: Memory
         };
   const plain = Object.fromEntries([...metadata].map(([key, value]) => [key, jsonValue(value)]));
   console.log(
-    JSON.stringify({ path, kind, ...runs, memory, metadata: plain, tensors: tensorRows(checkpoint) }, undefined, 2),
+    JSON.stringify(
+      {
+        path,
+        kind,
+        ...runs,
+        memory: reason === undefined ? memory : undefined,
+        metadata: plain,
+        tensors: tensorRows(checkpoint),
+      },
+      undefined,
+      2,
+    ),
   );
 }
 
@@ -96,7 +101,7 @@ function jsonValue(value: MetadataValue): unknown {
   return value;
 }
 
-function printText(checkpoint: Checkpoint, model: Model | string, memory: MemoryNeed | undefined): void {
+function printText(checkpoint: Checkpoint, model: Model | string, memory: MemoryPrediction | string | undefined): void {
   const tensors = tensorRows(checkpoint);
   const bytes = tensors.reduce((sum, tensor) => sum + tensor.bytes, 0);
   console.log(`${checkpoint.path}: ${checkpoint.kind}, ${tensors.length} tensors, ${formatBytes(bytes)}`);
@@ -108,13 +113,8 @@ function printText(checkpoint: Checkpoint, model: Model | string, memory: Memory
         `${model.vocabularySize} tokens, context ${model.contextLength}`,
     );
   }
-  if (memory !== undefined) {
-    console.log(
-      `Memory on the ${memory.device} device: ${formatBytes(memory.weightBytes)} weights + ` +
-        `${formatBytes(memory.kvBytes)} KV cache of ${memory.contextLength} tokens = ${formatBytes(memory.totalBytes)}` +
-        ` (${formatBytes(memory.availableBytes)} available)`,
-    );
-  }
+  if (memory !== undefined)
+    console.log(typeof memory === 'string' ? `Cannot run: ${memory}` : formatPrediction(memory));
   console.log('');
   for (const [key, value] of checkpoint.metadata) console.log(`${key} = ${shortValue(value)}`);
   console.log('');

@@ -19,6 +19,9 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   tokenize: async () => (await import('./tokenize.ts')).addTokenize,
   convert: async () => (await import('./convert.ts')).addConvert,
   quantize: async () => (await import('./quantize.ts')).addQuantize,
+  pull: async () => (await import('./pull.ts')).addPull,
+  list: async () => (await import('./list.ts')).addList,
+  rm: async () => (await import('./rm.ts')).addRm,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 
@@ -28,8 +31,20 @@ const program = new Command('ingot')
   .description('Compiles and runs language models on this machine.')
   .version(version)
   .option('--debug', 'show where in Ingot an error came from')
+  .option('--offline', 'use only models that are on this machine (also HF_HUB_OFFLINE=1)')
+  .addHelpText(
+    'after',
+    '\nA model may also be named as on huggingface.co: hf:org/repo, hf:org/repo:file or hf:org/repo:Q4_K_M.',
+  )
   .showHelpAfterError('(ingot COMMAND --help shows what it takes)')
   .exitOverride();
+
+// Wherever a command takes a model, it may be one of the hub. Loaded only when one is named so.
+program.hook('preAction', async (_, command) => {
+  if (!process.argv.some((word) => word.includes('hf:'))) return;
+  const { resolveHubNames } = await import('./hub/arguments.ts');
+  await resolveHubNames(command, program.opts<{ offline?: boolean }>().offline ?? false);
+});
 
 // Without the name of one, help is shown or a name is corrected: that takes all.
 const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));

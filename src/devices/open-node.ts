@@ -1,5 +1,5 @@
 /** Devices that this build can open under Node, and the choice among them. */
-import { cpus, freemem, totalmem } from 'node:os';
+import { cpus, freemem } from 'node:os';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import { cacheFolder } from './cpu/cache-folder.ts';
 import { openCodeCache } from './cpu/code-cache.ts';
@@ -124,10 +124,9 @@ async function testedSet(system: OperatingSystem, formats: DeviceOptions['format
 
 /** Memory that this process may still take, in bytes: what the system and its control group leave. */
 export function availableMemory(): number {
-  // Absent from the types of older Node versions; 0 where the system sets no limit.
-  const limit = process.constrainedMemory?.() ?? 0;
-  const total = totalmem();
-  return limit > 0 && limit < total ? Math.min(limit, freemem()) : freemem();
+  const found = findSystem();
+  const group = found.usable ? found.system.limits().memory : undefined;
+  return group === undefined ? freemem() : Math.min(freemem(), Math.max(0, group.limit - group.used));
 }
 
 export function processorName(): string {

@@ -1,6 +1,8 @@
 /** From a path and the name of a device to an engine on this thread, which owns both: the worker's way to open one. */
 import { dumpTo } from '../compiler/dump-node.ts';
-import { openDevice } from '../devices/open-node.ts';
+import type { Device } from '../devices/device.ts';
+import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
+import type { Model } from '../models/model.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openForRunning } from './open-model-node.ts';
@@ -22,6 +24,14 @@ export interface EngineSettings extends EngineOptions {
 /** Weights of so few bytes lie in caches, and a step is over before JavaScript has prepared the next, unless that has a core of its own. */
 const smallBytes = 32 << 20;
 
+/** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
+export function openDeviceFor(model: Model, name?: string, options: DeviceOptions = {}): Promise<Device> {
+  const weights = [...model.weights.values()];
+  const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
+  const formats = [...new Set(weights.map(({ format }) => format))];
+  return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
+}
+
 /** An engine with all that it stands on, which is closed with it. */
 export interface LoadedEngine extends AsyncDisposable {
   readonly engine: Engine;
@@ -38,10 +48,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const source = await openForRunning(path);
     opened.push(source);
     const { model, tokenizer, chatTemplate } = source;
-    const weights = [...model.weights.values()];
-    const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
-    const formats = [...new Set(weights.map(({ format }) => format))];
-    const device = await openDevice(deviceName, { threads, mlock, spareCore: bytes < smallBytes, formats });
+    const device = await openDeviceFor(model, deviceName, { threads, mlock });
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const template = chatTemplate === undefined ? {} : { chatTemplate };

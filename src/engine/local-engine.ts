@@ -156,7 +156,6 @@ export class LocalEngine implements Engine {
     const { chatTemplate, ...rest } = other;
     const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
     const limits = stepLimits(contextLength, sequences, model.wholeSequences);
-    checkMemory(device, model, kv, limits);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     return new LocalEngine(device, model, tokenizer, { contextLength, chatTemplate, runner, kv, queue });
   }
@@ -578,20 +577,6 @@ export function stepLimits(contextLength: number, sequences = 1, wholeSequences 
     blocksPerSequence,
     maxBias: 512,
   };
-}
-
-/** @throws IngotError 'OutOfMemory' if weights and KV pools are more than the device has. */
-function checkMemory(device: Device, model: Model, kv: KvElement, limits: StepLimits): void {
-  const weights = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
-  const pools = limits.blockCount * limits.blockSize * kvBytesPerToken(model, kv);
-  const { memoryBytes } = device.hardware;
-  if (weights + pools <= memoryBytes) return;
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
-  throw new IngotError(
-    'OutOfMemory',
-    `the model needs ${gib(weights)} for weights and ${gib(pools)} for the KV cache; the ${device.name} device has ${gib(memoryBytes)}`,
-    { device: device.name, hint: 'Use a smaller model or a shorter context.' },
-  );
 }
 
 /** Lets timers, input and output have their turn between steps, whatever the device blocks. */

@@ -11,6 +11,7 @@ import type { Program } from '../ir/program.ts';
 import type { BuildOptions, KvElement, Model } from '../models/model.ts';
 import type { DotNumerics } from '../numerics/dot.ts';
 import type { EngineNumerics } from './engine.ts';
+import { memoryNeed, refuseTooLarge } from './memory-need.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { CachedSequence, StepEntry } from './scheduler.ts';
 
@@ -82,6 +83,7 @@ export class Runner implements AsyncDisposable {
   async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
     const first: Results = this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
     const executable = await this.#compile(first, 'i8');
+    refuseTooLarge(this.#device, memoryNeed(this.#device, this.#model, executable), this.limits);
     const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
     let done = 0;
     const watched = (bytes: ByteSource): ByteSource => {

@@ -9,6 +9,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, StoredTensor } from './checkpoint.ts';
 import { type FileSource, openFile, systemError } from './file-node.ts';
 import { isJsonObject, readJsonObject } from './json.ts';
+import { joinQuantizedWeights } from './quantized-weights.ts';
 import { readSafetensorsHeader } from './safetensors.ts';
 
 const companionNames = [
@@ -37,10 +38,12 @@ export async function openHuggingFaceFolder(path: string): Promise<Checkpoint> {
   const folder = new Folder(path, await listFolder(path));
   try {
     if (!folder.names.has('config.json')) throw notAModel(folder);
-    const metadata = new Map(Object.entries(await readJsonObject(await folder.open('config.json'))));
+    const config = await readJsonObject(await folder.open('config.json'));
+    const metadata = new Map(Object.entries(config));
     const pooling = await readPooling(folder);
     if (pooling !== undefined) metadata.set(poolingName, pooling);
-    const tensors = folder.names.has(indexName) ? await readShards(folder) : await readSingle(folder);
+    const stored = folder.names.has(indexName) ? await readShards(folder) : await readSingle(folder);
+    const tensors = joinQuantizedWeights(config, stored, path);
     const companions = new Map<string, ByteSource>();
     for (const name of companionNames) {
       if (folder.names.has(name)) companions.set(name, await folder.open(name));

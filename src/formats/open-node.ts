@@ -5,6 +5,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type FileSource, openFile, systemError } from './file-node.ts';
 import { readGguf } from './gguf.ts';
+import { joinGgufParts } from './gguf-parts-node.ts';
 import { openHuggingFaceFolder } from './huggingface-node.ts';
 import { llama2cFileBytes, llama2cHeaderBytes, parseLlama2cHeader, readLlama2c } from './llama2c.ts';
 import { readSafetensors } from './safetensors.ts';
@@ -50,7 +51,7 @@ const knownBeginnings: readonly (readonly [bytes: string, what: string, hint: st
 async function readByContents(file: FileSource): Promise<Checkpoint> {
   const head = await file.read(0, Math.min(file.length, 32));
   const text = String.fromCharCode(...head);
-  if (text.startsWith('GGUF')) return readGguf(file);
+  if (text.startsWith('GGUF')) return joinGgufParts(await readGguf(file));
   if (looksLikeSafetensors(file, head)) return readSafetensors(file);
   const known = knownBeginnings.find(([bytes]) => text.startsWith(bytes));
   if (known !== undefined) throw unsupported(file, known[1], `${known[2]}; ${supported}`);

@@ -322,6 +322,10 @@ test('help names every command and option', async () => {
     'doctor',
     'serve',
     'tokenize',
+    'embed',
+    'pull',
+    'list',
+    'rm',
   ])
     assert.match(out, new RegExp(`\\n  ${command} `));
   const run = (await ingot(['run', '--help'])).out;

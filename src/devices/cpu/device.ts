@@ -323,8 +323,9 @@ class CpuDevice implements Device {
   }
 }
 
+/** Blocks without a layout are refused where they are packed: decoded they would take many times their memory. */
 function isPacked(format: string, shape: readonly number[]): boolean {
-  return panelFormat(format, shape.length) !== undefined;
+  return panelFormat(format, shape.length) !== undefined || (shape.length > 1 && blockFormat(format).blockSize > 1);
 }
 
 function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {

@@ -7,8 +7,8 @@ import { fromBits, toBits } from '../rounding.ts';
 export interface BlockFormat {
   /** ggml's name of the type in lower case as its tools print it: 'f32', 'q8_0', 'q4_K'. */
   readonly name: string;
-  /** Its number in GGUF files. */
-  readonly ggmlType: number;
+  /** Its number in GGUF files, where they may have it. */
+  readonly ggmlType?: number;
   /** Values in a block; the last dimension of a tensor is a multiple of it. */
   readonly blockSize: number;
   readonly blockBytes: number;

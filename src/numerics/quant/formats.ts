@@ -2,6 +2,7 @@
 import { IngotError } from '../../base/errors.ts';
 import type { BlockFormat, EncodableFormat } from './format.ts';
 import { mxfp4, nvfp4 } from './fp4.ts';
+import { e4m3, e5m2 } from './fp8.ts';
 import { iq2_s, iq2_xs, iq2_xxs, iq3_s, iq3_xxs } from './iq2_iq3.ts';
 import { iq4_nl, iq4_xs } from './iq4.ts';
 import { bf16, f16, f32 } from './plain.ts';
@@ -38,10 +39,14 @@ export const blockFormats: readonly BlockFormat[] = [
   iq2_s,
   iq3_xxs,
   iq3_s,
+  e4m3,
+  e5m2,
 ];
 
 const byName = new Map(blockFormats.map((format) => [format.name, format]));
-const byGgmlType = new Map(blockFormats.map((format) => [format.ggmlType, format]));
+const byGgmlType = new Map(
+  blockFormats.flatMap((format) => (format.ggmlType === undefined ? [] : [[format.ggmlType, format] as const])),
+);
 
 /** @throws IngotError 'UnsupportedFile' for a name that the table does not have. */
 export function blockFormat(name: string): BlockFormat {

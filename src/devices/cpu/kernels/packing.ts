@@ -43,7 +43,10 @@ export function isPackedFormat(format: string): format is PackedFormat {
 /** @throws IngotError 'UnsupportedOp' for a format without a packed layout. */
 export function packedFormat(format: string): PackedFormat {
   if (isPackedFormat(format)) return format;
-  throw new IngotError('UnsupportedOp', `weights of format ${format} have no packed layout`, { device: 'cpu' });
+  throw new IngotError('UnsupportedOp', `weights of format ${format} have no packed layout`, {
+    device: 'cpu',
+    hint: 'use --device reference, which decodes them and is slow; or take the model in another format',
+  });
 }
 
 /** Bytes of one panel: 16 rows of K values. */

@@ -1,0 +1,28 @@
+/** `hf:` names among the arguments and options of a command become paths before it runs: no command has to know of the hub. */
+import type { Command } from 'commander';
+import { withInterrupt } from '../interrupt.ts';
+import { looksLikeHubName, parseHubName } from './name.ts';
+import { findOrPull } from './pull.ts';
+
+/** These speak of the hub itself. */
+const exempt: readonly string[] = ['pull', 'rm'];
+
+/** @throws IngotError 'Usage' for names that are none, and as `findOrPull`. */
+export async function resolveHubNames(command: Command, offline: boolean): Promise<void> {
+  if (exempt.includes(command.name())) return;
+  const resolve = async (value: unknown): Promise<unknown> => {
+    if (typeof value !== 'string' || !looksLikeHubName(value)) return value;
+    const name = parseHubName(value);
+    return withInterrupt((signal) => findOrPull(name, offline || isOffline(), signal));
+  };
+  for (const [i, value] of command.processedArgs.entries()) command.processedArgs[i] = await resolve(value);
+  for (const [key, value] of Object.entries(command.opts())) {
+    const resolved = await resolve(value);
+    if (resolved !== value) command.setOptionValue(key, resolved);
+  }
+}
+
+/** As huggingface_hub reads it. */
+export function isOffline(): boolean {
+  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
+}

@@ -1,0 +1,38 @@
+/** What running a model takes of a device's memory, known before any weight is read; and the refusal where that is more than there is. */
+import { IngotError } from '../base/errors.ts';
+import type { StepLimits } from '../composites/step.ts';
+import type { Device, Executable } from '../devices/device.ts';
+import { maxBytes } from '../ir/types.ts';
+import type { Model } from '../models/model.ts';
+
+/** In bytes. */
+export interface MemoryNeed {
+  /** As the device lays them out. */
+  readonly weights: number;
+  /** KV pools, and what sampling remembers. */
+  readonly state: number;
+  /** Temporaries, inputs and results of the steps that are under way at the same time. */
+  readonly scratch: number;
+}
+
+export function memoryNeed(device: Device, model: Model, { program, scratchBytes }: Executable): MemoryNeed {
+  const states = program.parameters.filter(({ role }) => role === 'state');
+  return {
+    weights: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
+    state: states.reduce((sum, { type }) => sum + maxBytes(type), 0),
+    scratch: scratchBytes * device.runsAhead,
+  };
+}
+
+/** @throws IngotError 'OutOfMemory' with the figures if the device has less. */
+export function refuseTooLarge(device: Device, need: MemoryNeed, { blockCount, blockSize }: StepLimits): void {
+  const { memoryBytes } = device.hardware;
+  if (need.weights + need.state + need.scratch <= memoryBytes) return;
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  throw new IngotError(
+    'OutOfMemory',
+    `the model needs ${gib(need.weights)} for weights, ${gib(need.state)} for the KV cache of ${blockCount * blockSize} tokens and ` +
+      `${gib(need.scratch)} to compute in; the ${device.name} device has ${gib(memoryBytes)}`,
+    { device: device.name, hint: 'use a smaller model or a shorter context; ingot inspect shows what would fit' },
+  );
+}

@@ -1,0 +1,70 @@
+/** What `ingot inspect` says that a run will take, beside what runs take. */
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { promisify } from 'node:util';
+import { randomModel } from '../../bench/random-model.ts';
+import { type MemoryPrediction, predictMemory } from '../../src/cli/memory.ts';
+import { createFile } from '../../src/formats/atomic-write-node.ts';
+import { layoutGguf } from '../../src/formats/gguf-write.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { openModel } from '../../src/models/architectures.ts';
+import { noCpu } from '../conformance/devices.ts';
+import { repositoryPath } from '../fixtures.ts';
+
+const main = repositoryPath('dist', 'ingot', 'main.js');
+const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
+const folder = mkdtempSync(join(tmpdir(), 'ingot-memory-'));
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+async function ingot(...args: readonly string[]): Promise<string> {
+  const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') };
+  return (await promisify(execFile)(process.execPath, [main, ...args], { env, maxBuffer: 64 << 20 })).stdout;
+}
+
+/** Longer than a step, so that all of its temporaries are touched. */
+const prompt = 'the fox '.repeat(150);
+
+async function compare(path: string): Promise<{ readonly predicted: number; readonly taken: number }> {
+  const run = async () => JSON.parse(await ingot('run', path, prompt, '-n', '2', '--temperature', '0', '--json'));
+  // Compiling, the first time, takes more.
+  await run();
+  const { peakBytes: taken, promptTokens } = (await run()).statistics;
+  assert.ok(promptTokens > 128, String(promptTokens));
+  const { memory } = JSON.parse(await ingot('inspect', path, '--context', String(promptTokens + 2), '--json'));
+  return { predicted: (memory as MemoryPrediction).totalBytes, taken };
+}
+
+test('within 5% of a run of 324 MiB of weights', { skip: noCpu ?? false }, async () => {
+  const path = join(folder, 'model.gguf');
+  const layout = layoutGguf(randomModel('qwen3-0.6b', 'q4_0', 1));
+  await using file = await createFile(path, { length: layout.length });
+  await layout.writeTo(file);
+  await file.commit();
+  const { predicted, taken } = await compare(path);
+  assert.ok(Math.abs(predicted / taken - 1) < 0.05, `predicted ${predicted}, taken ${taken}`);
+});
+
+test('within 15% of a run of the bundled model, most of which is JavaScript', { skip: noCpu ?? false }, async () => {
+  const { predicted, taken } = await compare(bundled);
+  assert.ok(Math.abs(predicted / taken - 1) < 0.15, `predicted ${predicted}, taken ${taken}`);
+});
+
+test('what fits: a context, or other formats; a run that cannot fit says the same before it reads', async () => {
+  await using checkpoint = await openCheckpoint(bundled);
+  const model = openModel(checkpoint);
+  const all = await predictMemory(checkpoint, model);
+  const { weightBytes, scratchBytes, kvBytes, kvBytesPerThousandTokens } = all;
+  assert.deepEqual([all.longestContext, all.fittingFormats], [512, []]);
+  assert.equal(kvBytesPerThousandTokens, (1000 * 2 * 2 ** 20) / 512);
+  assert.ok(Math.abs(kvBytes - 2 * 2 ** 20) < 1 << 16);
+  const half = await predictMemory(checkpoint, model, 512, weightBytes + scratchBytes + kvBytes / 2);
+  assert.ok(half.longestContext > 250 && half.longestContext <= 260, String(half.longestContext));
+  assert.ok(half.fittingFormats.some(({ format }) => format === 'q4_0'));
+  assert.ok(!half.fittingFormats.some(({ format }) => format === 'f16' || format === 'q8_0'));
+  const none = await predictMemory(checkpoint, model, 512, 1000);
+  assert.deepEqual([none.longestContext, none.fittingFormats], [0, []]);
+});
