@@ -95,7 +95,7 @@ export function addProfile(program: Command): void {
 
 /** Tokens of context that the phases need. */
 function contextOf({ model }: OpenedModel, name: string, { p, n, d }: ProfileOptions): number {
-  const length = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
+  const length = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 2);
   if (length <= model.contextLength) return length;
   throw new IngotError(
     'ContextOverflow',
@@ -125,18 +125,22 @@ async function profile(
   });
   const { p, n, d } = options;
   const prompt = (length: number) => randomTokens(length, opened.model.vocabularySize);
-  const request = { ignoreEnd: true, signal };
+  let requests = 0;
+  /** Shares nothing with those before. */
+  const request = () => ({ ignoreEnd: true, signal, cacheOwner: String(requests++) });
   const phases: Phase[] = [];
-  const add = async (test: string, tokens: number, asked: GenerateRequest, from: 'start' | 'first token') => {
-    await measure(engine, device, asked, from);
-    const measured = await measure(engine, device, asked, from);
+  type Asked = Pick<GenerateRequest, 'prompt' | 'maxTokens'>;
+  const add = async (test: string, tokens: number, asked: Asked, from: 'start' | 'second step') => {
+    await measure(engine, device, { ...request(), ...asked }, from);
+    const measured = await measure(engine, device, { ...request(), ...asked }, from);
     const facts = { test, device: device.name, model: name, threads: device.hardware.threads, tokens };
     phases.push({ ...facts, ...analyse(measured, device.hardware) });
   };
-  if (p > 0) await add(`pp${p}`, p, { ...request, prompt: prompt(p), maxTokens: 1 }, 'start');
+  if (p > 0) await add(`pp${p}`, p, { prompt: prompt(p), maxTokens: 1 }, 'start');
   if (n > 0) {
-    const asked = { ...request, prompt: prompt(Math.max(d, 1)), maxTokens: n + 1 };
-    await add(d === 0 ? `tg${n}` : `tg${n}@d${d}`, n, asked, 'first token');
+    // When the first token is told, the step of the second has been submitted.
+    const asked = { prompt: prompt(Math.max(d, 1)), maxTokens: n + 2 };
+    await add(d === 0 ? `tg${n}` : `tg${n}@d${d}`, n, asked, 'second step');
   }
   return phases;
 }
@@ -146,16 +150,16 @@ interface MeasuredPhase {
   readonly profile: Profile;
 }
 
-/** Runs a request and measures it from its start, or from its first token on. */
+/** Runs a request and measures it from its start, or from the end of its second step on. */
 async function measure(
   engine: Engine,
   device: Device,
   request: GenerateRequest,
-  from: 'start' | 'first token',
+  from: 'start' | 'second step',
 ): Promise<MeasuredPhase> {
   device.profile();
   let start = performance.now();
-  let waits = from === 'first token';
+  let waits = from === 'second step';
   for await (const event of engine.generate(request)) {
     if (event.kind === 'end') {
       if (event.reason === 'aborted') throw new IngotError('Aborted', 'the measurement was interrupted');

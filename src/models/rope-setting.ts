@@ -125,7 +125,8 @@ function readHuggingFaceScaling(s: Settings | undefined, model: Settings): RopeS
           : model.count('max_position_embeddings'),
         betaFast: s.number('beta_fast', 32),
         betaSlow: s.number('beta_slow', 1),
-        truncate: s.boolean('truncate', true),
+        // As everywhere else where it is not denied.
+        ...(!s.boolean('truncate', true) && { truncate: false }),
         ...(s.has('attention_factor') && { attentionFactor: s.number('attention_factor') }),
         ...(s.has('mscale') && { mscale: s.number('mscale') }),
         ...(s.has('mscale_all_dim') && { mscaleAllDimensions: s.number('mscale_all_dim') }),

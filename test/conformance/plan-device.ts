@@ -78,7 +78,13 @@ export function createPlanDevice(evaluator: (kernel: Kernel) => Evaluator = eval
   return {
     name: 'reference',
     runsAhead: 2,
-    hardware: { name: 'loop language', memoryBytes: 0, threads: 1, readBytesPerSecond: 1, operationsPerSecond: {} },
+    hardware: {
+      name: 'loop language',
+      memoryBytes: 2 ** 40,
+      threads: 1,
+      readBytesPerSecond: 1,
+      operationsPerSecond: {},
+    },
     async compile(program: Program): Promise<PlannedExecutable> {
       const plan = planProgram(inlineComposites(await withConstants(program), () => false));
       for (const { steps } of plan.functions.values()) checkSteps(steps);

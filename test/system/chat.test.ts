@@ -70,7 +70,7 @@ function chat(lines: readonly string[], args: readonly string[] = greedy): Promi
 }
 
 test('a pipe brings a message a line; answers alone are on standard output; the turns before are known', async () => {
-  const question = 'Tell me a story about a brave fox.';
+  const question = 'Tell me a story about a brave fox who lived in a green forest and liked to sing.';
   const { code, out, err } = await chat([question, '', '/stats', 'Another one, please.', '/stats']);
   assert.equal(code, 0, err);
   assert.equal(out.match(/Once upon a time/g)?.length, 2, out);
@@ -83,7 +83,8 @@ test('a pipe brings a message a line; answers alone are on standard output; the 
   const [first, second] = stats.map(([, , tokens, reused]) => ({ tokens: Number(tokens), reused: Number(reused) }));
   assert.equal(first.reused, 0);
   assert.ok(second.tokens > first.tokens + 24, 'the second question comes after the first turn');
-  assert.ok(second.reused >= first.tokens + 22, 'which is not computed again');
+  // Whole blocks of 16; the last token of the answer was sampled and never read.
+  assert.ok(second.reused > first.tokens + 23 - 16, 'which is not computed again');
 });
 
 test('messages of several lines, and messages that look like commands', async () => {

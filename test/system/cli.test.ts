@@ -217,7 +217,6 @@ const mistakes: readonly { what: string; args: string[]; code: number; says: Reg
     code: 2,
     says: /no device "gpu".*\n.*reference/s,
   },
-  { what: 'a batch', args: ['bench', '-b', '2'], code: 2, says: /one sequence at a time/ },
   { what: 'a profile of nothing', args: ['profile', '-p', '0', '-n', '0'], code: 2, says: /nothing to measure/ },
   { what: 'a profile beyond the context', args: ['profile', '-p', '100000'], code: 1, says: /ContextOverflow/ },
   {
