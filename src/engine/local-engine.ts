@@ -3,7 +3,7 @@
  * has the next step before the tokens of the one before are looked at (its input says "what row 2 of the previous step
  * sampled"), so that it never waits for JavaScript.
  */
-import { IngotError, isIngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
+import { IngotError, isIngotError, type StopSignal } from '../base/errors.ts';
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
@@ -21,22 +21,15 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import { likeliest, logSumExp } from './logits.ts';
+import { likeliest } from './logits.ts';
 import { chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { Runner, type RunningStep, type StepResult } from './runner.ts';
 import { checkSampling, greedy } from './sampling.ts';
-import {
-  type CachedSequence,
-  emptyState,
-  enqueue,
-  type PlannedStep,
-  planStep,
-  remove,
-  type Sequence,
-  type StepEntry,
-} from './scheduler.ts';
+import { emptyState, enqueue, type PlannedStep, planStep, remove, type Sequence, type StepEntry } from './scheduler.ts';
 import { StepCost, type StepLoad } from './step-cost.ts';
 import { Task } from './task.ts';
+import { Texts } from './texts.ts';
+import { yieldToEvents } from './yield.ts';
 
 export interface LocalEngineOptions extends EngineOptions, LoadHooks {
   /** Sees each program that is compiled, before the first pass and after each. */
@@ -59,16 +52,6 @@ interface Flight {
   readonly submitted: number;
 }
 
-/** How a text is computed that no answer follows. */
-interface TextWork {
-  readonly signal: AbortSignal | undefined;
-  /** Tokens that need not be computed where they are known. */
-  readonly known: number;
-  /** Tokens of the step that begins with token `start`, at most. */
-  most(start: number): number;
-  work(entry: StepEntry<CachedSequence>, stop: StopSignal): Promise<void>;
-}
-
 export class LocalEngine implements Engine {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
@@ -85,10 +68,9 @@ export class LocalEngine implements Engine {
   readonly #closing = new AbortController();
   readonly #state = emptyState();
   readonly #tasks = new Map<Sequence, Task>();
-  /** Tables of texts that are scored. */
-  readonly #scored = new Set<number[]>();
-  /** Settles when nothing is computed. */
-  readonly #working = new Set<Promise<unknown>>();
+  readonly #texts: Texts;
+  /** Settles when no request is computed. */
+  #working: Promise<void> = Promise.resolve();
   #isLooping = false;
   #nextId = 0;
   #lastEnd = 0;
@@ -133,6 +115,10 @@ export class LocalEngine implements Engine {
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
     this.#sleep();
+    this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, {
+      room: () => (this.#tasks.size > 0 ? this.#change : undefined),
+      released: () => this.#awake(),
+    });
   }
 
   /**
@@ -184,13 +170,11 @@ export class LocalEngine implements Engine {
     this.#awake();
     if (this.#isLooping) return;
     this.#isLooping = true;
-    const loop = this.#loop().finally(() => {
+    this.#working = this.#loop().finally(() => {
       this.#isLooping = false;
-      this.#working.delete(loop);
       // Whoever came while the loop ended.
       if (this.#tasks.size > 0 && !this.#closing.signal.aborted) this.#stir();
     });
-    this.#working.add(loop);
   }
 
   #sleep(): void {
@@ -333,106 +317,25 @@ export class LocalEngine implements Engine {
     });
   }
 
-  async score(text: Prompt, options: ScoreOptions = {}): Promise<Float64Array> {
-    const { first = 1 } = options;
-    const ids = this.#fit(text);
-    const logprobs = new Float64Array(Math.max(0, ids.length - first));
-    await this.#eachRow(ids, options, (row, token) => {
-      logprobs[token - first] = row[ids[token]] - logSumExp(row);
-    });
-    return logprobs;
-  }
-
-  async logits(text: Prompt, options: ScoreOptions = {}): Promise<Float32Array> {
-    const { first = 1 } = options;
-    const ids = this.#fit(text);
-    const { vocabularySize } = this.model;
-    const rows = new Float32Array(Math.max(0, ids.length - first) * vocabularySize);
-    await this.#eachRow(ids, options, (row, token) => rows.set(row, (token - first) * vocabularySize));
-    return rows;
-  }
-
-  /** What the model says before each token from `first` on. Tokens before them are computed in larger steps. */
-  #eachRow(
-    ids: readonly number[],
-    { first = 1, signal }: ScoreOptions,
-    visit: (row: Float32Array, token: number) => void,
-  ): Promise<void> {
+  async score(text: Prompt, { first = 1, signal }: ScoreOptions = {}): Promise<Float64Array> {
     this.#needs('logits', 'it embeds texts and generates none');
-    if (!Number.isInteger(first) || first < 1) {
-      throw new IngotError('InvalidArgument', `the first token to score is ${first}; it must be from 1`);
-    }
-    const { maxTokens, maxRows } = this.#runner.limits;
-    const wanted = (start: number) => start >= first - 1;
-    return this.#compute(ids.slice(0, -1), {
-      signal,
-      known: first - 1,
-      most: (start) => (wanted(start) ? maxRows : Math.min(maxTokens, first - 1 - start)),
-      work: async (entry, stop) => {
-        const logits = await this.#runner.score(entry, stop, wanted(entry.start));
-        const size = this.model.vocabularySize;
-        for (let i = 0; wanted(entry.start) && i < entry.count; i++) {
-          visit(logits.subarray(i * size, (i + 1) * size), entry.start + i + 1);
-        }
-      },
-    });
+    return this.#texts.score(this.#fit(text), first, this.#stopSignal(signal));
+  }
+
+  async logits(text: Prompt, { first = 1, signal }: ScoreOptions = {}): Promise<Float32Array> {
+    this.#needs('logits', 'it embeds texts and generates none');
+    return this.#texts.logits(this.#fit(text), first, this.#stopSignal(signal));
   }
 
   async embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array> {
     this.#needs('embedding', 'it generates text and embeds none');
-    let embedding = new Float32Array();
-    await this.#compute(this.#fit(text), {
-      signal,
-      // What is known of a text before it is not in the mean of its tokens.
-      known: 0,
-      most: () => this.#runner.limits.maxTokens,
-      work: async (entry, stop) => {
-        embedding = (await this.#runner.embed(entry, stop)).slice();
-      },
-    });
-    return embedding;
+    return this.#texts.embed(this.#fit(text), this.#stopSignal(signal));
   }
 
   /** @throws IngotError 'InvalidArgument' unless the model computes this. */
   #needs(result: ModelResult, instead: string): void {
     if (this.model.results.includes(result)) return;
     throw new IngotError('InvalidArgument', `a ${this.model.architecture} model does not do that: ${instead}`);
-  }
-
-  #compute(ids: readonly number[], options: TextWork): Promise<void> {
-    const work = this.#computeText(ids, options).finally(() => this.#working.delete(settled));
-    const settled = work.catch(() => {});
-    this.#working.add(settled);
-    return work;
-  }
-
-  async #computeText(ids: readonly number[], { signal, known, most, work }: TextWork): Promise<void> {
-    const stop = this.#stopSignal(signal);
-    const sequence = { tokens: [...ids], computed: 0, blocks: [] as number[], row: undefined };
-    const { blocks } = sequence;
-    sequence.computed = this.#blocks.reuse(blocks, ids, known, '');
-    this.#scored.add(blocks);
-    try {
-      while (sequence.computed < ids.length) {
-        await yieldToEvents();
-        throwIfAborted(stop);
-        const start = sequence.computed;
-        const count = Math.min(most(start), ids.length - start);
-        // Requests that run give blocks back when they end.
-        while (this.#tasks.size > 0 && this.#blocks.missing(blocks, start + count) > this.#blocks.freeBlocks) {
-          await this.#change;
-          throwIfAborted(stop);
-        }
-        this.#blocks.grow(blocks, start + count);
-        await work({ sequence, start, count, samples: false }, stop);
-        sequence.computed += count;
-        if (known > 0) this.#blocks.publish(blocks, ids, sequence.computed, '');
-      }
-    } finally {
-      this.#scored.delete(blocks);
-      this.#blocks.release(blocks);
-      this.#awake();
-    }
   }
 
   async decode(ids: readonly number[]): Promise<string> {
@@ -469,7 +372,7 @@ export class LocalEngine implements Engine {
   }
 
   async checkIntegrity(): Promise<void> {
-    this.#blocks.checkIntegrity([...[...this.#tasks.keys()].map(({ blocks }) => blocks), ...this.#scored]);
+    this.#blocks.checkIntegrity([...[...this.#tasks.keys()].map(({ blocks }) => blocks), ...this.#texts.tables]);
   }
 
   get hasChatTemplate(): boolean {
@@ -551,7 +454,8 @@ export class LocalEngine implements Engine {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     this.#awake();
-    await Promise.all(this.#working);
+    await this.#working;
+    await this.#texts.settled();
     await this.#runner[Symbol.asyncDispose]();
   }
 }
@@ -577,12 +481,4 @@ export function stepLimits(contextLength: number, sequences = 1, wholeSequences 
     blocksPerSequence,
     maxBias: 512,
   };
-}
-
-/** Lets timers, input and output have their turn between steps, whatever the device blocks. */
-function yieldToEvents(): Promise<void> {
-  return new Promise((resolve) => {
-    if (typeof setImmediate === 'function') setImmediate(resolve);
-    else setTimeout(resolve, 0);
-  });
 }
