@@ -26,8 +26,10 @@ const all = [...names, ...embedderNames];
 async function writeGguf(name: string, path: string): Promise<void> {
   await using checkpoint = await openCheckpoint(modelFolder(name));
   const model = openModel(checkpoint);
-  const options = { name: 'a fixture', tokenizer: anyVocabulary(model.vocabularySize), format: 'f32' };
-  await writeFile(path, await bytesOf(layoutGguf(exportGguf(checkpoint, model, options))));
+  const formats = new Map(model.toGguf().weights.map((weight) => [weight.name, 'f32']));
+  const tokenizer = anyVocabulary(model.vocabularySize);
+  const file = exportGguf(checkpoint, model, { name: 'a fixture', tokenizer, weights: { formats } });
+  await writeFile(path, await bytesOf(layoutGguf(file)));
 }
 
 function logSoftmax(row: Float32Array): Float64Array {
