@@ -65,15 +65,15 @@ export class BlockManager {
    * what was published with the same `owner` is found.
    */
   reuse(table: number[], tokens: readonly number[], most: number, owner: string): number {
-    let last = this.#root(owner);
+    let last = this.#roots.get(owner);
     for (let block = 0; (block + 1) * this.blockSize <= most; block++) {
-      const next = last.children.get(this.#keyOf(tokens, block));
+      const next: Known | undefined = last?.children.get(this.#keyOf(tokens, block));
       if (next === undefined) break;
       if (this.#users[next.block]++ === 0) this.#idle.delete(next.block);
       table.push(next.block);
       last = next;
     }
-    this.#progress.set(table, { blocks: table.length, last });
+    if (last !== undefined && table.length > 0) this.#progress.set(table, { blocks: table.length, last });
     return table.length * this.blockSize;
   }
 
@@ -99,6 +99,7 @@ export class BlockManager {
   /** Says that the first `computed` tokens of a table are in its blocks: others may use those that are whole. */
   publish(table: readonly number[], tokens: readonly number[], computed: number, owner: string): void {
     const whole = Math.floor(computed / this.blockSize);
+    if (whole === 0) return;
     const progress = this.#progress.get(table);
     let last = progress?.last ?? this.#root(owner);
     for (let i = progress?.blocks ?? 0; i < whole; i++) {
@@ -150,6 +151,7 @@ export class BlockManager {
     this.#idle.delete(block);
     this.#known[block] = undefined;
     parent?.children.delete(key);
+    // Owners that have nothing any more are forgotten.
     if (parent?.parent === undefined && parent?.children.size === 0) this.#roots.delete(parent.key);
     return block;
   }

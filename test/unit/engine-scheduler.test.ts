@@ -107,6 +107,30 @@ test('whole blocks are found by what they hold, by their owner alone, until thei
   manager.checkIntegrity([]);
 });
 
+test('a text that began before its owner was forgotten is found when it is computed', () => {
+  const manager = new BlockManager(2, blockSize);
+  const [first, second] = [
+    [1, 2, 3, 4, 5],
+    [6, 7, 8, 9, 10],
+  ];
+  const waiting: number[] = [];
+  assert.equal(manager.reuse(waiting, second, 4, 'a'), 0);
+  const done: number[] = [];
+  manager.grow(done, 4);
+  manager.publish(done, first, 4, 'a');
+  manager.release(done);
+  const other: number[] = [];
+  manager.grow(other, 8);
+  manager.release(other);
+  manager.grow(waiting, 4);
+  manager.publish(waiting, second, 4, 'a');
+  manager.release(waiting);
+  const again: number[] = [];
+  assert.equal(manager.reuse(again, second, 4, 'a'), 4);
+  manager.release(again);
+  manager.checkIntegrity([]);
+});
+
 test('an integrity check finds what is lost and what is shared', () => {
   const manager = new BlockManager(4, 4);
   const table: number[] = [];
