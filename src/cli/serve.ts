@@ -7,6 +7,7 @@ import { IngotError } from '../base/errors.ts';
 import { openEngine } from '../engine/open-node.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
+import { Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { gather, wholeNumber } from './options.ts';
@@ -68,16 +69,17 @@ async function run(path: string, options: ServeOptions): Promise<void> {
   const { host, port, sequences, queue, context, device, threads, mlock, isolate, cors } = options;
   const tls = readTls(options);
   const name = options.name ?? (path === bundledModel ? 'tales' : basename(path).replace(/\.gguf$/i, ''));
-  await using engine = await openWithProgress();
+  const engine = await openWithProgress();
+  await using models = new Models([{ name, bytes: 0, open: async () => engine }]);
   const log = pino({ level: options.verbose ? 'info' : 'warn' }, pino.destination({ dest: 2, sync: false }));
   const app = createApp({
-    engine,
-    modelName: name,
+    models,
     log,
     ...(options.apiKey && { apiKeys: options.apiKey }),
     ...(isolate && { isolate }),
     ...(cors && { cors }),
   });
+  await models.preload();
   await using server = await listen(app, { host, port, ...(tls && { tls }) });
   const { contextLength, device: used } = engine;
   console.error(
