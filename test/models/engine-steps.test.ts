@@ -251,7 +251,10 @@ test('a step that fails costs the newest request in it; the others say what they
       const answers = await Promise.allSettled(requests.map((request) => generateWith(engine, request)));
       const refused = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
       assert.ok(refused.length === 1 && isIngotError(refused[0], code), `${at} ${code}: ${refused}`);
-      assert.deepEqual(answers.map(({ status }) => status), ['fulfilled', 'fulfilled', 'fulfilled', 'rejected']);
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
+      );
       answers.slice(0, 3).forEach((answer, i) => {
         assert.deepEqual(answer.status === 'fulfilled' && answer.value.ids, alone[i], `${at} ${code}: request ${i}`);
       });
