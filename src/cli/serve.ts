@@ -10,7 +10,7 @@ import { listen } from '../server/listen.ts';
 import { Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { gather, wholeNumber } from './options.ts';
+import { gather, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 
 interface ServeOptions {
@@ -18,6 +18,9 @@ interface ServeOptions {
   readonly port: number;
   readonly sequences: number;
   readonly queue: number;
+  readonly queueTime?: number;
+  readonly pace?: number;
+  readonly traceSteps?: string;
   readonly context?: number;
   readonly name?: string;
   readonly apiKey?: readonly string[];
@@ -44,6 +47,8 @@ export function addServe(program: Command): void {
     .option('--port <port>', '0 = one that is free', wholeNumber(0, 65535), 8080)
     .option('--sequences <n>', 'requests that are computed together at most', wholeNumber(1, 1024), 16)
     .option('--queue <n>', 'requests that wait at most; more are refused with status 429', wholeNumber(0), 256)
+    .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
+    .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
     .option(
       '--context <tokens>',
       "longest request, prompt and answer (default: the model's, at most 4096)",
@@ -58,6 +63,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((model: string | undefined, options: ServeOptions) => run(model ?? bundledModel, options));
 }
@@ -66,7 +72,8 @@ export function addServe(program: Command): void {
 const defaultContext = 4096;
 
 async function run(path: string, options: ServeOptions): Promise<void> {
-  const { host, port, sequences, queue, context, device, threads, mlock, isolate, cors } = options;
+  const { host, port, sequences, queue, queueTime, pace, traceSteps, context, ...others } = options;
+  const { device, threads, mlock, isolate, cors } = others;
   const tls = readTls(options);
   const name = options.name ?? (path === bundledModel ? 'tales' : basename(path).replace(/\.gguf$/i, ''));
   const engine = await openWithProgress();
@@ -95,6 +102,9 @@ async function run(path: string, options: ServeOptions): Promise<void> {
       queue,
       onProgress: progress.update,
       contextLength: context ?? { atMost: defaultContext },
+      ...(queueTime !== undefined && { queueSeconds: queueTime }),
+      ...(pace !== undefined && { pace }),
+      ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
       ...(mlock !== undefined && { mlock }),
