@@ -24,6 +24,14 @@ export function numberIn(low: number, high: number): (text: string) => number {
   };
 }
 
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value < Number.POSITIVE_INFINITY)) {
+    throw new InvalidArgumentError('It must be a number greater than 0.');
+  }
+  return value;
+}
+
 function seed(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');
