@@ -103,7 +103,10 @@ export type GenerateEvent =
 
 /** What an engine tells of what it was made of. */
 export interface EngineFacts {
-  readonly model: Pick<Model, 'architecture' | 'vocabularySize' | 'contextLength' | 'layers' | 'parameterCount'>;
+  readonly model: Pick<
+    Model,
+    'architecture' | 'vocabularySize' | 'contextLength' | 'layers' | 'parameterCount' | 'matryoshka'
+  >;
   readonly device: { readonly name: Device['name']; readonly threads: number };
   /** Longest sequence in tokens. */
   readonly contextLength: number;

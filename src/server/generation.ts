@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Engine, GenerateEvent, GenerateRequest, Prompt } from '../engine/engine.ts';
 import type { SamplingParameters } from '../engine/sampling.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { ApiError } from './failure.ts';
 import type { SamplingRequest } from './requests.ts';
 
 /** Who asks: requests share time by their owner, and computed beginnings by the other. */
@@ -36,6 +37,9 @@ export interface Wanted {
   readonly topLogprobs: number;
 }
 
+/** Answers of one request, of all its prompts together, at most. */
+const mostChoices = 128;
+
 /** Choice i draws with seed + i. */
 function requestsOf(
   request: SamplingRequest,
@@ -43,6 +47,9 @@ function requestsOf(
   asker: Asker,
 ): readonly Omit<GenerateRequest, 'signal'>[] {
   const { stop, n, seed, ignore_eos: ignoreEnd, priority } = request;
+  if (wanted.length * (n ?? 1) > mostChoices) {
+    throw new ApiError(400, `${wanted.length} prompts with ${n ?? 1} choices each are more than ${mostChoices}`);
+  }
   const first = seed === undefined || seed === null ? randomBytes(8).readBigUInt64LE() : BigInt(seed);
   const stops = typeof stop === 'string' ? [stop] : (stop ?? []);
   return wanted.flatMap((one) =>

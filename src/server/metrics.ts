@@ -82,6 +82,7 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #models: Models;
   readonly #requests: Counter<'route' | 'status'>;
+  readonly #requestSeconds: Histogram<'route'>;
   readonly #histograms: readonly { readonly histogram: Histogram<'model'>; read(of: Statistics): number | undefined }[];
   readonly #gauges: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number }[];
   readonly #counters: readonly { readonly counter: Counter<'model'>; read(totals: EngineTotals): number }[];
@@ -104,6 +105,10 @@ export class Metrics {
     this.#requests = new Counter(
       options('http_requests_total', 'Requests that were answered, by route and status', 'route', 'status'),
     );
+    this.#requestSeconds = new Histogram({
+      ...options('http_request_seconds', 'From the headers of a request to the end of its answer', 'route'),
+      buckets: seconds,
+    });
     this.#histograms = histograms.map(({ name, help, buckets, read }) => ({
       histogram: new Histogram({ ...options(name, help, 'model'), buckets }),
       read,
@@ -133,8 +138,9 @@ export class Metrics {
     models.onEvent((event) => this.#take(event));
   }
 
-  answered(route: string, status: number): void {
+  answered(route: string, status: number, seconds: number): void {
     this.#requests.inc({ route, status: String(status) });
+    this.#requestSeconds.observe({ route }, seconds);
   }
 
   generated(model: string, statistics: Statistics): void {
