@@ -11,7 +11,7 @@ import { type ModelSource, Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { splitName } from './named-model.ts';
-import { byteSize, gather, wholeNumber } from './options.ts';
+import { byteSize, gather, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes } from './report.ts';
 import { servedModels } from './served-models.ts';
@@ -21,6 +21,9 @@ interface ServeOptions {
   readonly port: number;
   readonly sequences: number;
   readonly queue: number;
+  readonly queueTime?: number;
+  readonly pace?: number;
+  readonly traceSteps?: string;
   readonly context: number;
   readonly name?: string;
   readonly memory?: number;
@@ -54,6 +57,8 @@ export function addServe(program: Command): void {
     .option('--port <port>', '0 = one that is free', wholeNumber(0, 65535), 8080)
     .option('--sequences <n>', 'requests of a model that are computed together at most', wholeNumber(1, 1024), 16)
     .option('--queue <n>', 'requests that wait at most; more are refused with status 429', wholeNumber(0), 256)
+    .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
+    .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
     .option('--context <tokens>', 'longest request, prompt and answer, as far as a model goes', wholeNumber(1), 4096)
     .option('--name <name>', "what clients call the model (default: the file's name)")
     .option(
@@ -74,6 +79,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((models: readonly string[], options: ServeOptions) =>
       run(models.length > 0 ? models : [bundledModel], options),
@@ -119,14 +125,18 @@ async function findModels(
   options: ServeOptions,
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
-  const { sequences, queue, context, device, threads, mlock, name, memory } = options;
+  const { sequences, queue, queueTime, pace, traceSteps, context, device, threads, mlock, name, memory } = options;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
+  if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
     named.map((text) => ({ ...splitName(text, existsSync), ...(name !== undefined && { name }) })),
     {
       sequences,
       queue,
       contextLength: context,
+      ...(queueTime !== undefined && { queueSeconds: queueTime }),
+      ...(pace !== undefined && { pace }),
+      ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
       ...(mlock !== undefined && { mlock }),
