@@ -73,12 +73,18 @@ export class FakeEngine implements Engine {
       totals: {
         steps: this.made,
         stepSeconds: 0,
+        stepRequests: this.made,
+        stepTokens: this.made,
+        operations: 0,
+        bytes: 0,
+        prefixHits: 0,
         promptTokens: 0,
         reusedTokens: 0,
         generatedTokens: this.made,
         preemptions: 0,
       },
       memory: { weights: 1, state: 0, scratch: 0 },
+      machine: undefined,
     };
   }
 
