@@ -82,7 +82,8 @@ export class RateLimits {
       return [{ kind, bucket, amount: Math.min(bucket.limit, kind === 'requests' ? 1 : tokens) }];
     });
     for (const { kind, bucket, amount } of wanted) {
-      if (bucket.level(now) >= amount) continue;
+      // Who has waited as long as it was told is not turned away by a rounding.
+      if (bucket.level(now) + 1e-6 >= amount) continue;
       throw new ApiError(429, `this key may have ${bucket.limit} ${kind} a minute`, {
         code: 'rate_limit_exceeded',
         retryAfter: bucket.secondsTo(amount, now),
