@@ -3,6 +3,7 @@ import type { Cost } from '../../../compiler/cost.ts';
 import { type PagedAttentionAttributes, pagedAttentionComposite } from '../../../composites/paged_attention.ts';
 import type { OpOf } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
+import { attentionBuffers } from '../kernels/attention-blocks.ts';
 import {
   type AttentionShape,
   elementSize,
@@ -11,7 +12,7 @@ import {
   partialsBytes,
   poolElements,
 } from '../kernels/attention-shape.ts';
-import { attentionBuffers, attentionKernels } from '../kernels/paged-attention.ts';
+import { attentionKernels } from '../kernels/paged-attention.ts';
 import { dimSymbols } from '../kernels/writer.ts';
 import type { RunFacts } from '../profile.ts';
 import type { CompositeBuffer, CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
