@@ -5,11 +5,12 @@ import type { Command } from 'commander';
 import { pino } from 'pino';
 import { IngotError } from '../base/errors.ts';
 import { openEngine } from '../engine/open-node.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { gather, wholeNumber } from './options.ts';
+import { gather, kvOption, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 
 interface ServeOptions {
@@ -27,6 +28,7 @@ interface ServeOptions {
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
+  readonly kv: KvFormat;
   readonly verbose?: boolean;
 }
 
@@ -57,6 +59,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .addOption(kvOption())
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((model: string | undefined, options: ServeOptions) => run(model ?? bundledModel, options));
 }
@@ -65,7 +68,7 @@ export function addServe(program: Command): void {
 const defaultContext = 4096;
 
 async function run(path: string, options: ServeOptions): Promise<void> {
-  const { host, port, sequences, queue, context, device, threads, mlock, isolate, cors } = options;
+  const { host, port, sequences, queue, context, device, threads, mlock, kv, isolate, cors } = options;
   const tls = readTls(options);
   const name = options.name ?? (path === bundledModel ? 'tales' : basename(path).replace(/\.gguf$/i, ''));
   await using engine = await openWithProgress();
@@ -91,6 +94,7 @@ async function run(path: string, options: ServeOptions): Promise<void> {
     return await openEngine(path, {
       sequences,
       queue,
+      kv,
       onProgress: progress.update,
       contextLength: context ?? { atMost: defaultContext },
       ...(device !== undefined && { device }),

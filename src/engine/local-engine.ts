@@ -7,7 +7,8 @@ import { IngotError, isIngotError, type StopSignal } from '../base/errors.ts';
 import { previouslySampled, type StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
+import type { Model, ModelResult } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -92,7 +93,7 @@ export class LocalEngine implements Engine {
       contextLength: number;
       chatTemplate: string | undefined;
       runner: Runner;
-      kv: KvElement;
+      kv: KvFormat;
       queue: number;
     },
   ) {
@@ -110,7 +111,7 @@ export class LocalEngine implements Engine {
     this.#cost = new StepCost({
       weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
       parameterCount: model.parameterCount,
-      kvBytesPerToken: kvBytesPerToken(model, kv),
+      kvBytesPerToken: model.kvBytesPerToken(kv),
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });

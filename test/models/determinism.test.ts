@@ -13,7 +13,7 @@ import { greedy } from '../../src/engine/sampling.ts';
 import type { CachedSequence, StepEntry } from '../../src/engine/scheduler.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
-import type { KvElement } from '../../src/models/model.ts';
+import type { KvFormat } from '../../src/numerics/kv-format.ts';
 import { cpuSets, noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generator, integer } from '../unit/composites-harness.ts';
@@ -101,7 +101,7 @@ class Session {
 async function withSession<T>(
   threads: number,
   set: InstructionSet,
-  kv: KvElement,
+  kv: KvFormat,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));

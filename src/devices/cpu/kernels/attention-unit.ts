@@ -8,15 +8,7 @@ import { laneCode } from '../emit/vector-sets.ts';
 import { type AttentionWriter, type Block, partialOf, type Unit } from './attention-blocks.ts';
 import { emitKeyPanel, emitValuePanel, type PanelSource } from './attention-panels.ts';
 import { emitProduct, type Prefetch } from './attention-product.ts';
-import {
-  type AttentionShape,
-  elementSize,
-  type Frame,
-  ROWS,
-  scoreRowBytes,
-  TILE,
-  tileEntry,
-} from './attention-shape.ts';
+import { type AttentionShape, type Frame, headBytes, ROWS, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
 import { emitEmpty, emitMerge, emitResult, emitSoftmax, type State, stateAt } from './attention-softmax.ts';
 import { inSlot } from './writer.ts';
 
@@ -33,8 +25,8 @@ export class AttentionUnit {
     this.#shape = shape;
     this.#frame = frame;
     this.#group = shape.heads / shape.kvHeads;
-    this.#keyRowBytes = shape.kvHeads * shape.keyDim * elementSize[shape.keys];
-    this.#valueRowBytes = shape.kvHeads * shape.valueDim * elementSize[shape.values];
+    this.#keyRowBytes = shape.kvHeads * headBytes(shape.keys, shape.keyDim);
+    this.#valueRowBytes = shape.kvHeads * headBytes(shape.values, shape.valueDim);
   }
 
   /** The results go to `y`, or where `split` is 1 to the partials. */
@@ -201,16 +193,16 @@ export class AttentionUnit {
   }
 
   #keySource(w: Writer, slot: Register, head: Register): PanelSource {
-    const { keys: element, keyDim: dim } = this.#shape;
-    return this.#source(w, w.buffer('kPool'), { element, dim, rowBytes: this.#keyRowBytes }, slot, head);
+    const { keys: format, keyDim: dim } = this.#shape;
+    return this.#source(w, w.buffer('kPool'), { format, dim, rowBytes: this.#keyRowBytes }, slot, head);
   }
   #valueSource(w: Writer, slot: Register, head: Register): PanelSource {
-    const { values: element, valueDim: dim } = this.#shape;
-    return this.#source(w, w.buffer('vPool'), { element, dim, rowBytes: this.#valueRowBytes }, slot, head);
+    const { values: format, valueDim: dim } = this.#shape;
+    return this.#source(w, w.buffer('vPool'), { format, dim, rowBytes: this.#valueRowBytes }, slot, head);
   }
   #source(w: Writer, pool: Register, lies: Omit<PanelSource, 'from'>, slot: Register, head: Register): PanelSource {
     const from = w.sum(pool, w.product(slot, lies.rowBytes));
-    w.change('add', from, w.product(head, lies.dim * elementSize[lies.element]));
+    w.change('add', from, w.product(head, headBytes(lies.format, lies.dim)));
     return { ...lies, from };
   }
 
@@ -219,7 +211,7 @@ export class AttentionUnit {
    * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
    */
   #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
-    const bytes = TILE * next.dim * elementSize[next.element];
+    const bytes = TILE * headBytes(next.format, next.dim);
     const at = w.value(panel);
     w.when(unit.heads, 'e', this.#shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
     return { at, bytes };
