@@ -24,7 +24,7 @@ const limits: StepLimits = {
 };
 /** Of the prompts; the first reaches into the second partition of attention. */
 const lengths = [290, 70, 16, 1];
-const splits = 25;
+const splits = 50;
 
 const sampling: readonly SamplingParameters[] = [
   { ...greedy, temperature: 0.9, topK: 40, topP: 0.95, seed: 11n },
@@ -121,7 +121,7 @@ function assertSame(actual: ReadonlyMap<number, Outcome>, expected: ReadonlyMap<
   }
 }
 
-for (const kv of ['f32', 'bf16'] as const) {
+for (const kv of ['f32', 'bf16', 'int8', 'int4'] as const) {
   test(`prompts cut at random, in any company, on one and two threads, with keys and values in ${kv}: the same bits`, {
     skip: noCpu ?? false,
   }, async () => {

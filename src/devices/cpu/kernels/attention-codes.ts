@@ -38,13 +38,13 @@ export function headersAt(code: LaneCode, from: readonly Address[]): Header {
   return header(code, words);
 }
 
-/** The codes of a word in each lane, from the first on. */
-export function codesOfWords(code: LaneCode, format: CodedKv, words: Register): readonly Register[] {
+/** The codes of a word in each lane, from the first on; each is taken when it is asked for, since registers are few. */
+export function* codesOfWords(code: LaneCode, format: CodedKv, words: Register): Generator<Register> {
   const mask = code.constant(32, 2 ** kvCodeBits[format] - 1);
-  return shifts[format].map((shift) => {
+  for (const shift of shifts[format]) {
     const low = shift === 0 ? words : code.op('vpsrld', 32, words, shift);
-    return shift + kvCodeBits[format] === 32 ? low : code.op('vpand', 32, low, mask);
-  });
+    yield shift + kvCodeBits[format] === 32 ? low : code.op('vpand', 32, low, mask);
+  }
 }
 
 /** Where the codes of a word begin. */

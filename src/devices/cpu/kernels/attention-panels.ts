@@ -53,12 +53,13 @@ export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSo
         m.emit('vinsertf128', view(x, 256), view(x, 256), inMemory ? high : view(quad(high), 128), 1);
         return x;
       });
-      transposed(m, rows)
-        .slice(0, words)
-        .flatMap((column) => values[i](column))
-        .forEach((value, d) => {
-          m.emit('vmovups', at(target, 4 * TILE * d + 32 * i), view(value, 256));
-        });
+      let to = 32 * i;
+      for (const column of transposed(m, rows).slice(0, words)) {
+        for (const value of values[i](column)) {
+          m.emit('vmovups', at(target, to), view(value, 256));
+          to += 4 * TILE;
+        }
+      }
     }
   };
   const words = dim / perWord;
@@ -75,11 +76,13 @@ function valuesOfWords(
   code: LaneCode,
   keys: PanelSource,
   places: (offset: number) => readonly Address[],
-): (words: Register) => readonly Register[] {
+): (words: Register) => Iterable<Register> {
   const { format } = keys;
   if (isCoded(format)) {
     const header = headersAt(code, places(headerOffset(keys)));
-    return (words) => codesOfWords(code, format, words).map((codes) => decoded(code, codes, header));
+    return function* (words) {
+      for (const codes of codesOfWords(code, format, words)) yield decoded(code, codes, header);
+    };
   }
   switch (format) {
     case 'f32':
