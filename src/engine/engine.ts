@@ -25,6 +25,10 @@ export interface EngineOptions {
   readonly sequences?: number;
   /** Requests that wait at most; more are refused. As many as come if absent. */
   readonly queue?: number;
+  /** Seconds that a request waits at most before it begins; then it is refused. As long as it takes if absent. */
+  readonly queueSeconds?: number;
+  /** With prompts in it a step may take so many times what the answers in it would take alone; 2 if absent. */
+  readonly pace?: number;
   readonly kv?: KvFormat;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
@@ -49,6 +53,8 @@ export interface GenerateRequest {
   readonly prompt: Prompt;
   /** At most this many tokens are generated. */
   readonly maxTokens: number;
+  /** Before so many tokens neither the model nor a stop string ends the text; 0 if absent. */
+  readonly minTokens?: number;
   /** What is not given is greedy. */
   readonly sampling?: Partial<SamplingParameters>;
   /** Generation ends before the first of these strings appears in the answer. */
@@ -104,7 +110,10 @@ export type GenerateEvent =
 
 /** What an engine tells of what it was made of. */
 export interface EngineFacts {
-  readonly model: Pick<Model, 'architecture' | 'vocabularySize' | 'contextLength' | 'layers' | 'parameterCount'>;
+  readonly model: Pick<
+    Model,
+    'architecture' | 'vocabularySize' | 'contextLength' | 'layers' | 'parameterCount' | 'matryoshka'
+  >;
   readonly device: { readonly name: Device['name']; readonly threads: number };
   /** Longest sequence in tokens. */
   readonly contextLength: number;
@@ -128,13 +137,23 @@ export interface EngineStatus {
   readonly totals: EngineTotals;
   /** Of the device, by kind. */
   readonly memory: Readonly<Record<MemoryKind, number>>;
+  /** Operations and bytes a second that the machine was measured to do; undefined where what steps ask for cannot be held to that. */
+  readonly machine: { readonly operations: number; readonly bytes: number } | undefined;
 }
 
 export interface EngineTotals {
   readonly steps: number;
   readonly stepSeconds: number;
+  /** Requests and tokens that were in steps, a request once a step. */
+  readonly stepRequests: number;
+  readonly stepTokens: number;
+  /** What the steps asked of the machine: step-work.ts. */
+  readonly operations: number;
+  readonly bytes: number;
   readonly promptTokens: number;
   readonly reusedTokens: number;
+  /** Requests whose prompt began with what was known. */
+  readonly prefixHits: number;
   readonly generatedTokens: number;
   readonly preemptions: number;
 }
@@ -143,7 +162,8 @@ export interface Engine extends EngineFacts, AsyncDisposable {
   /**
    * Streams an answer. As many as the engine was opened for are computed together, others wait; who reads slowly delays nobody
    * else. Ends with one 'end' event unless it throws; breaking out of the loop stops the work, and so does disposing of the engine.
-   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'Overloaded', 'UnsupportedOp', 'DeviceFault', 'DeviceLost'.
+   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'Overloaded', 'OutOfMemory', 'UnsupportedOp', 'DeviceFault', 'DeviceLost';
+   * 'DeadlineExceeded' after `queueSeconds`.
    */
   generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined>;
 

@@ -8,13 +8,15 @@ import { compile } from '../compiler/compile.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
+import { maxBytes } from '../ir/types.ts';
 import type { BuildOptions, Model } from '../models/model.ts';
 import type { DotNumerics } from '../numerics/dot.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
 import type { EngineNumerics } from './engine.ts';
 import { memoryNeed, refuseTooLarge } from './memory-need.ts';
+import { Pools } from './pools.ts';
 import type { SamplingParameters } from './sampling.ts';
-import type { CachedSequence, StepEntry } from './scheduler.ts';
+import type { CachedSequence, StepEntry } from './sequence.ts';
 
 export interface RunnerOptions {
   readonly limits: StepLimits;
@@ -59,6 +61,7 @@ export class Runner implements AsyncDisposable {
   readonly #weights = new Map<string, DeviceBuffer>();
   readonly #state = new Map<string, DeviceBuffer>();
   readonly #bound = new Map<string, Bound>();
+  #pools: Pools | undefined;
 
   private constructor(device: Device, model: Model, { limits, kv, numerics = 'exact', onPass }: RunnerOptions) {
     this.#onPass = onPass;
@@ -127,13 +130,23 @@ export class Runner implements AsyncDisposable {
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
+    const pools = [...this.#state].filter(([name]) => name.startsWith('kv.'));
+    const sized = pools.map(([, buffer]) => ({ buffer, bytes: maxBytes(buffer.type) }));
+    this.#pools = new Pools(this.#device, sized, this.limits.blockCount);
     this.#bound.set(`${first.join('+')} i8`, await this.#device.bind(executable, this.#weights, this.#state));
     const numerics: readonly DotNumerics[] = this.#numerics === 'fast' ? ['i8', 'bf16'] : ['i8'];
     for (const each of numerics) {
       await this.#bind(first, each);
       // Of many requests some will want to see what else was likely, and none is to wait for a compiler.
       if (this.limits.maxSequences > 1 && first.includes('sample')) await this.#bind(['sample', 'logits'], each);
+      if (this.limits.maxSequences > 1 && this.#model.results.includes('embedding'))
+        await this.#bind(['embedding'], each);
     }
+  }
+
+  get pools(): Pools {
+    if (this.#pools === undefined) throw new IngotError('InvalidArgument', 'no model is loaded');
+    return this.#pools;
   }
 
   #compile(results: Results, numerics: DotNumerics): Promise<Executable> {
