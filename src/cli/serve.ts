@@ -5,13 +5,14 @@ import { pino } from 'pino';
 import { IngotError } from '../base/errors.ts';
 import { availableMemory } from '../devices/open-node.ts';
 import { systemError } from '../formats/file-node.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
 import { type ModelSource, Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { splitName } from './named-model.ts';
-import { byteSize, gather, numberIn, wholeNumber } from './options.ts';
+import { byteSize, gather, kvOption, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes } from './report.ts';
 import { servedModels } from './served-models.ts';
@@ -40,6 +41,7 @@ interface ServeOptions {
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
+  readonly kv: KvFormat;
   readonly verbose?: boolean;
 }
 
@@ -79,6 +81,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .addOption(kvOption())
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((models: readonly string[], options: ServeOptions) =>
@@ -125,7 +128,7 @@ async function findModels(
   options: ServeOptions,
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
-  const { sequences, queue, queueTime, pace, traceSteps, context, device, threads, mlock, name, memory } = options;
+  const { sequences, queue, queueTime, pace, traceSteps, context, device, threads, mlock, kv, name, memory } = options;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
   if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
@@ -133,6 +136,7 @@ async function findModels(
     {
       sequences,
       queue,
+      kv,
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),

@@ -4,7 +4,6 @@ import type { LoadHooks } from '../engine/engine.ts';
 import { type OpenOptions, openEngine } from '../engine/open-node.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
-import { kvBytesPerToken } from '../models/model.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
@@ -62,5 +61,5 @@ async function expectedBytes(path: string, { contextLength, sequences, kv = 'f32
   await using checkpoint = await openCheckpoint(path);
   const model = openModel(checkpoint);
   const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-  return weights + kvBytesPerToken(model, kv) * Math.min(contextLength, model.contextLength) * sequences;
+  return weights + model.kvBytesPerToken(kv) * Math.min(contextLength, model.contextLength) * sequences;
 }

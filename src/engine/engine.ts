@@ -3,7 +3,8 @@
  * asks, `client.ts` speaks to an engine in a worker; programs and commands see only this.
  */
 import type { Device, MemoryKind } from '../devices/device.ts';
-import type { KvElement, Model } from '../models/model.ts';
+import type { Model } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import type { Conversation } from '../tokenizer/conversation.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { Statistics } from './statistics.ts';
@@ -28,7 +29,7 @@ export interface EngineOptions {
   readonly queueSeconds?: number;
   /** With prompts in it a step may take so many times what the answers in it would take alone; 2 if absent. */
   readonly pace?: number;
-  readonly kv?: KvElement;
+  readonly kv?: KvFormat;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
 }

@@ -3,7 +3,8 @@ import { IngotError, type StopSignal } from '../base/errors.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
+import type { Model, ModelResult } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -43,7 +44,7 @@ const defaultPace = 2;
 interface Parts extends Pick<LocalEngineOptions, 'chatTemplate' | 'onStep'> {
   readonly contextLength: number;
   readonly runner: Runner;
-  readonly kv: KvElement;
+  readonly kv: KvFormat;
   readonly queue: number;
   readonly queueSeconds: number;
   readonly pace: number;
@@ -82,11 +83,11 @@ export class LocalEngine implements Engine {
     const cost = new StepCost({
       weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
       parameterCount: model.parameterCount,
-      kvBytesPerToken: kvBytesPerToken(model, kv),
+      kvBytesPerToken: model.kvBytesPerToken(kv),
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
-    this.#work = new StepWork(device, model, kvBytesPerToken(model, kv));
+    this.#work = new StepWork(device, model, model.kvBytesPerToken(kv));
     this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
