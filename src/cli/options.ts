@@ -24,6 +24,13 @@ export function numberIn(low: number, high: number): (text: string) => number {
   };
 }
 
+/** Bytes: '500M', '2G', '1.5T', in powers of 1024. */
+export function byteSize(text: string): number {
+  const [, digits, unit] = /^(\d+(?:\.\d+)?)([KMGT]?)$/i.exec(text) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError('It must be a size, as 500M or 2G.');
+  return Math.floor(Number(digits) * 1024 ** ' KMGT'.indexOf(unit.toUpperCase() || ' '));
+}
+
 function seed(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');

@@ -9,7 +9,7 @@ import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { gather, numberIn, wholeNumber } from './options.ts';
+import { byteSize, gather, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 
 interface ServeOptions {
@@ -19,6 +19,8 @@ interface ServeOptions {
   readonly queue: number;
   readonly queueTime?: number;
   readonly pace?: number;
+  readonly cache?: number;
+  readonly kvDisk?: number;
   readonly traceSteps?: string;
   readonly context?: number;
   readonly name?: string;
@@ -53,6 +55,12 @@ export function addServe(program: Command): void {
       "longest request, prompt and answer (default: the model's, at most 4096)",
       wholeNumber(1),
     )
+    .option(
+      '--cache <tokens>',
+      'tokens of the KV cache in all (default: enough for every request at its longest)',
+      wholeNumber(1),
+    )
+    .option('--kv-disk <size>', 'disk for what the KV cache has no room for, as 2G', byteSize)
     .option('--name <name>', "what clients call the model (default: the file's name)")
     .option('--api-key <key>', 'clients have to send one of these keys; may be given several times', gather)
     .option('--isolate', 'no key finds what another has computed, by its answers or by their time')
@@ -71,7 +79,7 @@ export function addServe(program: Command): void {
 const defaultContext = 4096;
 
 async function run(path: string, options: ServeOptions): Promise<void> {
-  const { host, port, sequences, queue, queueTime, pace, traceSteps, context, ...others } = options;
+  const { host, port, sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, ...others } = options;
   const { device, threads, mlock, isolate, cors } = others;
   const tls = readTls(options);
   const name = options.name ?? (path === bundledModel ? 'tales' : basename(path).replace(/\.gguf$/i, ''));
@@ -102,6 +110,8 @@ async function run(path: string, options: ServeOptions): Promise<void> {
       contextLength: context ?? { atMost: defaultContext },
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
+      ...(cache !== undefined && { cacheTokens: cache }),
+      ...(kvDisk !== undefined && { kvDisk }),
       ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
