@@ -4,6 +4,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Engine, EngineNumerics, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { addBenchServe } from './bench-serve.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -41,8 +42,10 @@ export interface BenchRow {
 const repetitions = 3;
 
 export function addBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
+    // What stands behind the name of a command below is that command's.
+    .enablePositionalOptions()
     .summary('measure prefill and decode')
     .description(
       `Measures prefill of -p tokens and decode of -n tokens after -d tokens of context, ${repetitions} times each after one run that is not counted.`,
@@ -63,6 +66,7 @@ export function addBench(program: Command): void {
       const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
       console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
     });
+  addBenchServe(command);
 }
 
 async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {

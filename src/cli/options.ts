@@ -24,11 +24,21 @@ export function numberIn(low: number, high: number): (text: string) => number {
   };
 }
 
-/** Bytes: '500M', '2G', '1.5T', in powers of 1024. */
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value < Number.POSITIVE_INFINITY)) {
+    throw new InvalidArgumentError('It must be a number greater than 0.');
+  }
+  return value;
+}
+
+const units: Readonly<Record<string, number>> = { '': 0, k: 1, m: 2, g: 3, t: 4 };
+
+/** '8GB', '1.5 GiB', '800M', bytes without a unit. */
 export function byteSize(text: string): number {
-  const [, digits, unit] = /^(\d+(?:\.\d+)?)([KMGT]?)$/i.exec(text) ?? [];
-  if (digits === undefined) throw new InvalidArgumentError('It must be a size, as 500M or 2G.');
-  return Math.floor(Number(digits) * 1024 ** ' KMGT'.indexOf(unit.toUpperCase() || ' '));
+  const [, digits, prefix = '', binary] = /^(\d+(?:\.\d+)?)\s*(?:([kmgt])?(i)?b?)?$/i.exec(text.trim()) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError('It must be a size, like 8GB or 800MiB.');
+  return Math.floor(Number(digits) * (binary === undefined ? 1000 : 1024) ** units[prefix.toLowerCase()]);
 }
 
 function seed(text: string): bigint {

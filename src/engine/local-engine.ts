@@ -24,6 +24,7 @@ import { type BlockSlots, Spill } from './spill.ts';
 import { StepCost } from './step-cost.ts';
 import { StepLoop } from './step-loop.ts';
 import type { StepRecord } from './step-trace.ts';
+import { StepWork } from './step-work.ts';
 import { Texts } from './texts.ts';
 
 export interface LocalEngineOptions extends EngineOptions, LoadHooks {
@@ -68,6 +69,7 @@ export class LocalEngine implements Engine {
   readonly #spill: Spill;
   readonly #loop: StepLoop;
   readonly #texts: Texts;
+  readonly #work: StepWork;
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
@@ -92,6 +94,7 @@ export class LocalEngine implements Engine {
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
+    this.#work = new StepWork(device, model, kvBytesPerToken(model, kv));
     this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, this.#spill, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
@@ -100,6 +103,7 @@ export class LocalEngine implements Engine {
       runner,
       blocks: this.#blocks,
       cost,
+      work: this.#work,
       spill: this.#spill,
       runsAhead: device.runsAhead,
       pace,
@@ -232,6 +236,7 @@ export class LocalEngine implements Engine {
         fetchedTokens: fetched * blockSize,
       },
       memory: { weights: weights.now, state: state.now, scratch: scratch.now },
+      machine: this.#work.limits,
     };
   }
 

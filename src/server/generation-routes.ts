@@ -1,0 +1,212 @@
+/** The routes that generate text: a request of the API becomes one of a model's engine, whose events become the answer. */
+import { createHash, randomUUID } from 'node:crypto';
+import { IngotError, isIngotError } from '../base/errors.ts';
+import type { Statistics } from '../engine/statistics.ts';
+import { readBody } from './body.ts';
+import { type AnswerHead, chatAnswer, chatChunks, type TextsOf, wantedOfChat } from './chat-completions.ts';
+import { completionAnswer, completionChunks, wantedOfCompletion } from './completions.ts';
+import type { Api, Ctx, Services } from './context.ts';
+import { eventStream } from './event-stream.ts';
+import { ApiError, describeError, failureOf } from './failure.ts';
+import { type ChoiceEvent, generateChoices, type Wanted } from './generation.ts';
+import type { Lease } from './models.ts';
+import type { Charge } from './rate-limits.ts';
+import { chatRequest, completionRequest, type SamplingRequest, unsupportedField } from './requests.ts';
+
+/** A kind of completion. */
+interface Kind<R extends SamplingRequest> {
+  /** Of the ids of its answers. */
+  readonly prefix: string;
+  wanted(request: R, lease: Lease): readonly Wanted[];
+  chunks(
+    events: AsyncIterable<ChoiceEvent>,
+    request: R,
+    head: AnswerHead,
+    textsOf: TextsOf,
+  ): AsyncGenerator<object, void, undefined>;
+  answer(events: AsyncIterable<ChoiceEvent>, request: R, head: AnswerHead, textsOf: TextsOf): Promise<object>;
+}
+
+export function addGenerationRoutes(app: Api, services: Services): void {
+  app.post('/v1/chat/completions', async (c) =>
+    respond(c, services, await readBody(c, chatRequest), {
+      prefix: 'chatcmpl',
+      wanted: (request, { engine }) => [wantedOfChat(request, engine.contextLength)],
+      chunks: chatChunks,
+      answer: chatAnswer,
+    }),
+  );
+  app.post('/v1/completions', async (c) =>
+    respond(c, services, await readBody(c, completionRequest), {
+      prefix: 'cmpl',
+      wanted: (request) => wantedOfCompletion(request),
+      chunks: completionChunks,
+      answer: completionAnswer,
+    }),
+  );
+}
+
+async function respond<R extends SamplingRequest>(
+  c: Ctx,
+  services: Services,
+  request: R,
+  { prefix, wanted, chunks, answer }: Kind<R>,
+): Promise<Response> {
+  const { models, log, rates } = services;
+  models.check(request.model);
+  const field = unsupportedField(request);
+  if (field !== undefined) {
+    throw new ApiError(400, `${field} is not supported`, { param: field, code: 'unsupported_parameter' });
+  }
+  const work = new Work(services, c, request, rates.take(c.get('key'), leastTokens(request)));
+  const lease = await work.acquire();
+  const head: AnswerHead = {
+    id: answerId(prefix, c.get('requestId')),
+    created: Math.floor(Date.now() / 1000),
+    model: lease.model,
+  };
+  const events = await Begun.of(work.events(lease, wanted));
+  if (!request.stream) return c.json(await answer(events, request, head, lease.texts.of));
+  const parts = eventTexts(chunks(events, request, head, lease.texts.of), (error) => {
+    const { body, unexpected } = failureOf(error);
+    if (unexpected !== undefined) log.error({ requestId: c.get('requestId'), error: describeError(unexpected) });
+    return body;
+  });
+  c.set('answered', work.ended);
+  const onEnd = () => {
+    lease.abort();
+    void events.return();
+  };
+  const onStopped = () => c.env?.outgoing?.destroy();
+  return c.body(eventStream(parts, { onEnd, onStopped }), 200, {
+    'Content-Type': 'text/event-stream',
+    'Transfer-Encoding': 'chunked',
+    'Cache-Control': 'no-cache',
+    'X-Accel-Buffering': 'no',
+  });
+}
+
+function answerId(prefix: string, requestId: string): string {
+  const hash = createHash('sha256').update(`${requestId} ${randomUUID()}`);
+  return `${prefix}-${hash.digest('hex').slice(0, 24)}`;
+}
+
+/** What a request will cost, before it is encoded: a token is about four characters. */
+function leastTokens(request: SamplingRequest): number {
+  return JSON.stringify(request).length / 4 + (request.n ?? 1) * (request.max_tokens ?? 0);
+}
+
+type Events = AsyncGenerator<ChoiceEvent, void, undefined>;
+
+/** One request while it is worked on, and what it has cost. */
+class Work<R extends SamplingRequest> {
+  readonly #services: Services;
+  readonly #c: Ctx;
+  readonly #request: R;
+  readonly #charge: Charge;
+  /** Settles when it is over. */
+  readonly ended: Promise<void>;
+  #end: () => void = () => {};
+  readonly #statistics: Statistics[] = [];
+  #tokens = 0;
+
+  constructor(services: Services, c: Ctx, request: R, charge: Charge) {
+    this.#services = services;
+    this.#c = c;
+    this.#request = request;
+    this.#charge = charge;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    for (const [name, value] of Object.entries(charge.headers)) c.header(name, value);
+  }
+
+  async acquire(): Promise<Lease> {
+    try {
+      return await this.#services.models.acquire(this.#request.model, this.#c.req.raw.signal);
+    } catch (error) {
+      this.#charge.settle(0);
+      throw error;
+    }
+  }
+
+  /** What the engine says of it. The lease ends with them. */
+  async *events(lease: Lease, wanted: Kind<R>['wanted']): Events {
+    using held = lease;
+    const { isolate, metrics } = this.#services;
+    const owner = this.#c.get('key');
+    const asker = { owner, cacheOwner: isolate ? owner : '' };
+    const all = wanted(this.#request, held);
+    try {
+      for await (const each of generateChoices(held.engine, this.#request, all, asker, held.signal)) {
+        const { choice, event } = each;
+        if (event.kind === 'token') this.#tokens++;
+        else {
+          this.#statistics[choice] = event.statistics;
+          metrics.generated(held.model, event.statistics);
+          // A client that has gone away reads no reason.
+          if (event.reason === 'aborted') throw new IngotError('Aborted', 'the server is shutting down');
+        }
+        yield each;
+      }
+    } catch (error) {
+      if (isIngotError(error, 'DeviceLost')) held.lost();
+      throw error;
+    } finally {
+      this.#settle(held.model);
+    }
+  }
+
+  #settle(model: string): void {
+    const n = this.#request.n ?? 1;
+    const promptTokens = this.#statistics.reduce((sum, each, i) => sum + (i % n === 0 ? each.promptTokens : 0), 0);
+    this.#charge.settle(promptTokens + this.#tokens);
+    this.#c.set('facts', { model, promptTokens, generatedTokens: this.#tokens });
+    this.#end();
+  }
+}
+
+/**
+ * Events of which the first is awaited, so that what is wrong with a request is said by the status of its answer. They end what
+ * they stand on even where nobody has read any, which a generator around them would not.
+ */
+class Begun implements AsyncIterableIterator<ChoiceEvent, void, undefined> {
+  readonly #events: Events;
+  #first: IteratorResult<ChoiceEvent, void> | undefined;
+
+  private constructor(events: Events, first: IteratorResult<ChoiceEvent, void>) {
+    this.#events = events;
+    this.#first = first;
+  }
+
+  static async of(events: Events): Promise<Begun> {
+    return new Begun(events, await events.next());
+  }
+
+  next(): Promise<IteratorResult<ChoiceEvent, void>> {
+    const first = this.#first;
+    this.#first = undefined;
+    return first === undefined ? this.#events.next() : Promise.resolve(first);
+  }
+
+  return(): Promise<IteratorResult<ChoiceEvent, void>> {
+    return this.#events.return();
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
+  }
+}
+
+/** What was made of a text that comes piece by piece; a failure ends it, and says why. */
+async function* eventTexts(
+  chunks: AsyncIterable<object>,
+  failed: (error: unknown) => object,
+): AsyncGenerator<string, void, undefined> {
+  try {
+    for await (const chunk of chunks) yield JSON.stringify(chunk);
+    yield '[DONE]';
+  } catch (error) {
+    yield JSON.stringify(failed(error));
+  }
+}
