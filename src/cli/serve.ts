@@ -24,6 +24,8 @@ interface ServeOptions {
   readonly queue: number;
   readonly queueTime?: number;
   readonly pace?: number;
+  readonly cache?: number;
+  readonly kvDisk?: number;
   readonly traceSteps?: string;
   readonly context: number;
   readonly name?: string;
@@ -62,6 +64,12 @@ export function addServe(program: Command): void {
     .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
     .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
     .option('--context <tokens>', 'longest request, prompt and answer, as far as a model goes', wholeNumber(1), 4096)
+    .option(
+      '--cache <tokens>',
+      "tokens of a model's KV cache (default: enough for all requests at their longest)",
+      wholeNumber(1),
+    )
+    .option('--kv-disk <size>', 'disk for what the KV cache has no room for, like 2GB', byteSize)
     .option('--name <name>', "what clients call the model (default: the file's name)")
     .option(
       '--memory <size>',
@@ -128,7 +136,8 @@ async function findModels(
   options: ServeOptions,
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
-  const { sequences, queue, queueTime, pace, traceSteps, context, device, threads, mlock, kv, name, memory } = options;
+  const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, ...others } = options;
+  const { device, threads, mlock, kv, name, memory } = others;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
   if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
@@ -140,6 +149,8 @@ async function findModels(
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
+      ...(cache !== undefined && { cacheTokens: cache }),
+      ...(kvDisk !== undefined && { kvDisk }),
       ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
