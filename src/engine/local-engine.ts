@@ -8,6 +8,7 @@ import { previouslySampled, type StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
+import { type AnswerFormat, answerFormat, plainText } from '../tokenizer/answers/formats.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -57,6 +58,7 @@ export class LocalEngine implements Engine {
   readonly tokenizer: Tokenizer;
   readonly device: Engine['device'];
   readonly contextLength: number;
+  readonly answerFormat: AnswerFormat;
   readonly #chatTemplate: string | undefined;
   readonly #device: Device;
   readonly #queue: number;
@@ -97,6 +99,7 @@ export class LocalEngine implements Engine {
     },
   ) {
     this.#chatTemplate = chatTemplate;
+    this.answerFormat = chatTemplate === undefined ? plainText : answerFormat(chatTemplate, tokenizer);
     this.device = { name: device.name, threads: device.hardware.threads };
     this.#device = device;
     this.#queue = queue;

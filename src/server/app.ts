@@ -11,7 +11,8 @@ import type { Logger } from 'pino';
 import type { ZodType } from 'zod';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import type { Engine, GenerateEvent, TokenText } from '../engine/engine.ts';
-import { type AnswerHead, chatAnswer, chatChunks, wantedOfChat } from './chat-completions.ts';
+import { type AnswerHead, chatAnswer, chatChunks } from './chat-completions.ts';
+import { askedOfChat } from './chat-prompt.ts';
 import { completionAnswer, completionChunks, wantedOfCompletion } from './completions.ts';
 import { ApiError, failureOf, respond } from './failure.ts';
 import { type Asker, type ChoiceEvent, generateChoices, type Wanted } from './generation.ts';
@@ -114,9 +115,10 @@ export function createApp(options: AppOptions): App {
   app.post('/v1/chat/completions', async (c) => {
     const request = await body(c, chatRequest);
     const head = begin(c, request, 'chatcmpl');
-    const wanted = [wantedOfChat(request, engine.contextLength)];
-    if (request.stream) return stream(c, request, wanted, (events) => chatChunks(events, request, head, texts.of));
-    return whole(c, request, wanted, (events) => chatAnswer(events, request, head, texts.of));
+    const { wanted, parser } = await askedOfChat(request, engine);
+    if (request.stream)
+      return stream(c, request, [wanted], (events) => chatChunks(events, request, head, texts.of, parser));
+    return whole(c, request, [wanted], (events) => chatAnswer(events, request, head, texts.of, parser));
   });
   app.post('/v1/completions', async (c) => {
     const request = await body(c, completionRequest);

@@ -38,7 +38,8 @@ export async function* completionChunks(
   head: AnswerHead,
   textsOf: TextsOf,
 ): AsyncGenerator<object, void, undefined> {
-  const chunk = (choices: readonly object[], more: object = {}) => ({
+  const wantsUsage = request.stream_options?.include_usage === true;
+  const chunk = (choices: readonly object[], more: object = wantsUsage ? { usage: null } : {}) => ({
     ...head,
     object: 'text_completion',
     choices,
@@ -59,7 +60,7 @@ export async function* completionChunks(
     if (logprobs === null && event.text === '') continue;
     yield chunk([{ index, text: event.text, logprobs, finish_reason: null }]);
   }
-  if (request.stream_options?.include_usage) yield chunk([], { usage: usageOf(statistics, request.n ?? 1) });
+  if (wantsUsage) yield chunk([], { usage: usageOf(statistics, request.n ?? 1) });
 }
 
 export async function completionAnswer(
