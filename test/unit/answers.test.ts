@@ -219,7 +219,7 @@ for (const [name, { format, written, read, options = { tools } }] of Object.entr
       fc.property(fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 20 }), (sizes) => {
         assert.deepEqual(parse(format, cut(pieces, sizes), options), answer);
       }),
-      { seed: 20261128, numRuns: 100, examples: [[[1]], [[2]]] },
+      { seed: 20261128, numRuns: 30, examples: [[[1]], [[2]]] },
     );
   });
 }
@@ -301,6 +301,6 @@ test('whatever a model writes, nothing fails, and every way to cut it gives the 
         assert.deepEqual(parse(format, cut(pieces, sizes), { tools }), parse(format, pieces, { tools }));
       },
     ),
-    { seed: 20261128, numRuns: 3000 },
+    { seed: 20261128, numRuns: 1000 },
   );
 });
