@@ -44,8 +44,7 @@ export async function* completionChunks(
   head: AnswerHead,
   textsOf: TextsOf,
 ): AsyncGenerator<object, void, undefined> {
-  const wantsUsage = request.stream_options?.include_usage === true;
-  const chunk = (choices: readonly object[], more: object = wantsUsage ? { usage: null } : {}) => ({
+  const chunk = (choices: readonly object[], more: object = {}) => ({
     ...head,
     object: 'text_completion',
     choices,
@@ -66,7 +65,7 @@ export async function* completionChunks(
     if (logprobs === null && event.text === '') continue;
     yield chunk([{ index, text: event.text, logprobs, finish_reason: null }]);
   }
-  if (wantsUsage) yield chunk([], { usage: usageOf(statistics, request.n ?? 1) });
+  if (request.stream_options?.include_usage) yield chunk([], { usage: usageOf(statistics, request.n ?? 1) });
 }
 
 export async function completionAnswer(

@@ -45,6 +45,7 @@ function contentFor(template: string, content: unknown): unknown {
 
 function callFor(template: string, call: unknown): unknown {
   const { id, function: called, ...others } = record(call);
+  if (called === undefined) return call;
   const { name, arguments: written, ...more } = record(called);
   // What is read with a filter, or asked for its type, is no text.
   const takesObject = /\b(arguments|function)['"]?\]?\s*(\||is\b)|\barguments\.items\(\)/.test(template);
