@@ -18,7 +18,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import { chooseContext, encodePrompt, fitting } from './prompt.ts';
+import { type ChatTemplates, chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
 import { StepCost } from './step-cost.ts';
@@ -26,13 +26,11 @@ import { StepLoop } from './step-loop.ts';
 import type { StepRecord } from './step-trace.ts';
 import { Texts } from './texts.ts';
 
-export interface LocalEngineOptions extends EngineOptions, LoadHooks {
+export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTemplates {
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
   /** Sees each step when it is done. */
   readonly onStep?: (record: StepRecord) => void;
-  /** A Jinja program, as model files carry it. */
-  readonly chatTemplate?: string;
 }
 
 const blockSize = 16;
@@ -40,7 +38,8 @@ const blockSize = 16;
 /** Streams that run keep half of their pace, whatever else comes. */
 const defaultPace = 2;
 
-interface Parts extends Pick<LocalEngineOptions, 'chatTemplate' | 'onStep'> {
+interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
+  readonly templates: ChatTemplates;
   readonly contextLength: number;
   readonly runner: Runner;
   readonly kv: KvElement;
@@ -55,7 +54,7 @@ export class LocalEngine implements Engine {
   readonly device: Engine['device'];
   readonly contextLength: number;
   readonly answerFormat: AnswerFormat;
-  readonly #chatTemplate: string | undefined;
+  readonly #templates: ChatTemplates;
   readonly #device: Device;
   readonly #queue: number;
   readonly #queueSeconds: number;
@@ -67,9 +66,10 @@ export class LocalEngine implements Engine {
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
-    const { contextLength, chatTemplate, runner, kv, queue, queueSeconds, pace, onStep } = parts;
-    this.#chatTemplate = chatTemplate;
-    this.answerFormat = chatTemplate === undefined ? plainText : answerFormat(chatTemplate, tokenizer);
+    const { contextLength, templates, runner, kv, queue, queueSeconds, pace, onStep } = parts;
+    const template = templates.toolTemplate ?? templates.chatTemplate;
+    this.#templates = templates;
+    this.answerFormat = template === undefined ? plainText : answerFormat(template, tokenizer);
     this.device = { name: device.name, threads: device.hardware.threads };
     this.#device = device;
     this.#queue = queue;
@@ -122,14 +122,15 @@ export class LocalEngine implements Engine {
       );
     }
     const { kv = 'f32', contextLength: wanted, sequences = 1, pace = defaultPace, onStep, ...other } = options;
-    const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, chatTemplate, ...rest } = other;
+    const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, ...more } = other;
+    const { chatTemplate, toolTemplate, ...rest } = more;
+    const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
-    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
+    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
     const limits = stepLimits(contextLength, sequences, model.wholeSequences);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     return new LocalEngine(device, model, tokenizer, {
-      ...{ contextLength, runner, kv, queue, queueSeconds, pace },
-      ...(chatTemplate !== undefined && { chatTemplate }),
+      ...{ contextLength, templates, runner, kv, queue, queueSeconds, pace },
       ...(onStep && { onStep }),
     });
   }
@@ -219,7 +220,7 @@ export class LocalEngine implements Engine {
   }
 
   get hasChatTemplate(): boolean {
-    return this.#chatTemplate !== undefined;
+    return this.#templates.chatTemplate !== undefined;
   }
 
   async encode(prompt: Prompt): Promise<readonly number[]> {
@@ -227,7 +228,7 @@ export class LocalEngine implements Engine {
   }
 
   #encode(prompt: Prompt): readonly number[] {
-    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
+    return encodePrompt(prompt, this.tokenizer, this.#templates);
   }
 
   /** The tokens of a prompt that the model can take. */

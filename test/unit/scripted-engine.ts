@@ -55,7 +55,8 @@ export function scriptedEngine(
 ): ScriptedEngine {
   const tokenizer = characterTokenizer(specials);
   const prompts: string[] = [];
-  const encode = (prompt: Prompt) => encodePrompt(prompt, tokenizer, template);
+  const encode = (prompt: Prompt) =>
+    encodePrompt(prompt, tokenizer, { ...(template !== undefined && { chatTemplate: template }) });
   async function* generate({
     prompt,
     maxTokens,
