@@ -30,21 +30,25 @@ export async function beginAnswer(
   if (isPlain) return { prompt: conversation, parser: () => new AnswerParser(plainText) };
   const ids = await engine.encode(asked);
   const prompt = call === undefined ? ids : await engine.encode(conversation);
-  const same = prompt.findIndex((id, i) => id !== ids[i]);
-  const opening = await engine.tokenTexts(same < 0 ? [] : prompt.slice(same));
-  const thinking = endsInThoughts(await engine.tokenTexts(ids.slice(-tailTokens)));
+  const same = call === undefined ? prompt.length : prompt.findIndex((id, i) => id !== ids[i]);
+  const begun = await engine.tokenTexts(prompt.slice(same));
+  const thoughts = format.kind === 'marked' ? format.thoughts : undefined;
+  const tail = thoughts === undefined ? [] : await engine.tokenTexts(ids.slice(-tailTokens));
+  const thinking = thoughts !== undefined && endsWith(tail, thoughtFormat(thoughts).open);
   const parser = () => {
     const fresh = new AnswerParser(format, { tools, once, thinking });
-    feed(fresh, opening);
+    feed(fresh, begun);
     return fresh;
   };
   return { prompt, parser };
+}
 
-  function endsInThoughts(tail: readonly TokenText[]): boolean {
-    if (format.kind !== 'marked' || format.thoughts === undefined) return false;
-    const text = tail.map(({ text }) => text).join('');
-    return text.trimEnd().endsWith(thoughtFormat(format.thoughts).open);
-  }
+function endsWith(tokens: readonly TokenText[], word: string): boolean {
+  return tokens
+    .map(({ text }) => text)
+    .join('')
+    .trimEnd()
+    .endsWith(word);
 }
 
 /** What the prompt holds of the answer. */

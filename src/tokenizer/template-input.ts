@@ -23,14 +23,15 @@ export function templateMessages(messages: readonly ChatMessage[], template: str
   });
 }
 
-/** Descriptions and parameters may be left out, and templates read them all the same. */
+/** Descriptions and parameters may be left out, and templates read them all the same. What is there stays in its order. */
 export function templateTools(tools: readonly unknown[]): readonly unknown[] {
   return tools.map((tool) => {
     const { type, function: described } = record(tool);
     if (described === undefined) return tool;
-    const { name, description = '', parameters, strict: _, ...others } = record(described);
-    const { properties = {}, ...schema } = { type: 'object', ...record(parameters) };
-    return { type, function: { name, description, parameters: { ...schema, properties }, ...others } };
+    const { strict: _, ...given } = record(described);
+    const schema = record(given.parameters);
+    const parameters = schema.properties === undefined ? { type: 'object', ...schema, properties: {} } : schema;
+    return { type, function: { ...given, description: given.description ?? '', parameters } };
   });
 }
 
