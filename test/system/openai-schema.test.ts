@@ -139,6 +139,16 @@ function withoutReasons(list: readonly unknown[]): readonly unknown[] {
   });
 }
 
+test('vectors of texts', { skip: skipWithoutData }, async () => {
+  for (const input of ['a', ['a', 'b']]) {
+    const answer = await scripted.fetch('http://ingot/v1/embeddings', {
+      method: 'POST',
+      body: JSON.stringify({ model: 'scripted', input }),
+    });
+    conforms('CreateEmbeddingResponse', await answer.json());
+  }
+});
+
 test('errors, of every status', { skip: skipWithoutData }, async () => {
   const cases: readonly (readonly [number, string, unknown])[] = [
     [400, '/v1/chat/completions', '{'],

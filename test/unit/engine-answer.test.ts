@@ -6,7 +6,7 @@ import { encodePrompt } from '../../src/engine/prompt.ts';
 import { greedy } from '../../src/engine/sampling.ts';
 import { Task } from '../../src/engine/task.ts';
 import { toolList } from './answers-harness.ts';
-import { characterTokenizer, scriptedEngine } from './scripted-engine.ts';
+import { characterTokenizer, ScriptedEngine } from './scripted-engine.ts';
 
 const tokenizer = characterTokenizer(['<s>', '</s>', '<call>']);
 
@@ -46,7 +46,7 @@ test('conversations with tools have a template of their own, where the model has
 test('an answer that a prompt began is read from its beginning', async () => {
   const template =
     '{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}<call>[TOOL_CALLS][{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}]{% endfor %}{% endfor %}{% if thinking %}[THINK] \n{% endif %}{# [/THINK] #}';
-  const engine = scriptedEngine(template, [], ['<s>', '</s>', '<call>', '[TOOL_CALLS]']);
+  const engine = new ScriptedEngine(template, [], ['<s>', '</s>', '<call>', '[TOOL_CALLS]']);
   const messages = [{ role: 'user', content: 'Ä?' }];
   const read = async (conversation: object, said: string) => {
     const { parser } = await beginAnswer(engine, { messages, ...conversation });

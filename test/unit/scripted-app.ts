@@ -2,10 +2,10 @@
 import { pino } from 'pino';
 import { createApp } from '../../src/server/app.ts';
 import { Models } from '../../src/server/models.ts';
-import { scriptedEngine } from './scripted-engine.ts';
+import { ScriptedEngine } from './scripted-engine.ts';
 
-export function scriptedApp(...script: Parameters<typeof scriptedEngine>) {
-  const engine = scriptedEngine(...script);
+export function scriptedApp(...script: ConstructorParameters<typeof ScriptedEngine>) {
+  const engine = new ScriptedEngine(...script);
   const models = new Models([{ name: 'scripted', bytes: 0, open: async () => engine }]);
   const app = createApp({ models, log: pino({ level: 'silent' }) });
   return {

@@ -2,12 +2,12 @@
  * An engine that says what was written down for it, with a real chat template and a vocabulary of characters: what comes before and
  * after a model, without one.
  */
-
-import type { Engine, GenerateEvent, GenerateRequest, Prompt } from '../../src/engine/engine.ts';
-import { encodePrompt } from '../../src/engine/prompt.ts';
+import type { GenerateEvent, GenerateRequest, Prompt, TokenText } from '../../src/engine/engine.ts';
+import { type ChatTemplates, encodePrompt } from '../../src/engine/prompt.ts';
 import { AddedTokens, unshield } from '../../src/tokenizer/added-tokens.ts';
-import { answerFormat } from '../../src/tokenizer/answers/formats.ts';
+import { type AnswerFormat, answerFormat } from '../../src/tokenizer/answers/formats.ts';
 import type { EncodeOptions, Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { FakeEngine } from './fake-engine.ts';
 
 const firstSpecial = 0x110000;
 
@@ -42,33 +42,41 @@ export function characterTokenizer(specials: readonly string[]): Tokenizer {
   };
 }
 
-export interface ScriptedEngine extends Engine {
+export class ScriptedEngine extends FakeEngine {
+  override readonly hasChatTemplate: boolean;
+  override readonly answerFormat: AnswerFormat;
   /** Prompts as the model saw them, special tokens spelled. */
-  readonly prompts: readonly string[];
-}
+  readonly prompts: string[] = [];
+  readonly #tokenizer: Tokenizer;
+  readonly #templates: ChatTemplates;
+  readonly #answers: readonly string[];
 
-/** @param answers one for each generation, in turn. */
-export function scriptedEngine(
-  template: string | undefined,
-  answers: readonly string[],
-  specials: readonly string[] = ['<s>', '</s>'],
-): ScriptedEngine {
-  const tokenizer = characterTokenizer(specials);
-  const prompts: string[] = [];
-  const encode = (prompt: Prompt) =>
-    encodePrompt(prompt, tokenizer, { ...(template !== undefined && { chatTemplate: template }) });
-  async function* generate({
+  /** @param answers one for each generation, in turn. */
+  constructor(
+    chatTemplate: string | undefined,
+    answers: readonly string[],
+    specials: readonly string[] = ['<s>', '</s>'],
+  ) {
+    super();
+    this.#tokenizer = characterTokenizer(specials);
+    this.#templates = chatTemplate === undefined ? {} : { chatTemplate };
+    this.#answers = answers;
+    this.hasChatTemplate = chatTemplate !== undefined;
+    this.answerFormat = answerFormat(chatTemplate ?? '', this.#tokenizer);
+  }
+
+  override async *generate({
     prompt,
     maxTokens,
     signal,
   }: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
-    const asked = encode(prompt);
-    const answer = answers[prompts.length % answers.length] ?? '';
-    prompts.push(tokenizer.decode(asked, { special: true }));
-    const ids = tokenizer.encode(answer, { parseSpecial: true });
+    const tokenizer = this.#tokenizer;
+    const asked = await this.encode(prompt);
+    const answer = this.#answers[this.prompts.length % this.#answers.length] ?? '';
+    this.prompts.push(tokenizer.decode(asked, { special: true }));
     let generatedTokens = 0;
     let reason: 'end' | 'length' = 'end';
-    for (const id of ids) {
+    for (const id of tokenizer.encode(answer, { parseSpecial: true })) {
       if (signal?.aborted) break;
       if (generatedTokens === maxTokens) {
         reason = 'length';
@@ -81,46 +89,19 @@ export function scriptedEngine(
       const text = special ? '' : tokenizer.tokenText(id);
       yield { kind: 'token', id, logprob: -0.5, text, top, ...(special && { special: tokenizer.tokenText(id) }) };
     }
-    const statistics = {
-      promptTokens: asked.length,
-      reusedTokens: 0,
-      generatedTokens,
-      queueSeconds: 0,
-      totalSeconds: 0,
-    };
-    yield { kind: 'end', text: '', reason, statistics };
+    const counts = { promptTokens: asked.length, reusedTokens: 0, generatedTokens };
+    yield { kind: 'end', text: '', reason, statistics: { ...counts, queueSeconds: 0, totalSeconds: 0 } };
   }
-  const unasked = (): never => {
-    throw new Error('not asked for');
-  };
-  return {
-    prompts,
-    model: {
-      architecture: 'none',
-      vocabularySize: tokenizer.vocabularySize,
-      contextLength: 9999,
-      layers: 1,
-      parameterCount: 1,
-    },
-    device: { name: 'null', threads: 1 },
-    contextLength: 9999,
-    hasChatTemplate: template !== undefined,
-    answerFormat: answerFormat(template ?? '', tokenizer),
-    generate,
-    encode: async (prompt) => encode(prompt),
-    decode: async (ids) => tokenizer.decode(ids),
-    tokenTexts: async (ids) => ids.map((id) => ({ text: tokenizer.tokenText(id), bytes: tokenizer.tokenBytes(id) })),
-    status: async () => ({
-      running: 0,
-      waiting: 0,
-      cache: { capacity: 0, used: 0, known: 0 },
-      totals: { steps: 0, stepSeconds: 0, promptTokens: 0, reusedTokens: 0, generatedTokens: 0, preemptions: 0 },
-      memory: { weights: 0, state: 0, scratch: 0 },
-    }),
-    score: unasked,
-    logits: unasked,
-    embed: unasked,
-    checkIntegrity: unasked,
-    async [Symbol.asyncDispose]() {},
-  };
+
+  override async encode(prompt: Prompt): Promise<readonly number[]> {
+    return encodePrompt(prompt, this.#tokenizer, this.#templates);
+  }
+
+  override async decode(ids: readonly number[]): Promise<string> {
+    return this.#tokenizer.decode(ids);
+  }
+
+  override async tokenTexts(ids: readonly number[]): Promise<readonly TokenText[]> {
+    return ids.map((id) => ({ text: this.#tokenizer.tokenText(id), bytes: this.#tokenizer.tokenBytes(id) }));
+  }
 }
