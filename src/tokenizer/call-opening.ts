@@ -28,15 +28,16 @@ export function callOpening(
       tool_calls: [{ id, type: 'function', function: { name, arguments: text } }],
     });
   const [bare, full] = [call('{}'), call('{"x": 1}')];
-  const start = commonLength(prompt, full);
-  const nameAt = full.indexOf(name, start);
-  const rest = prompt.slice(start).trim();
   const thoughts = thoughtFormatOf(template);
-  if (nameAt < 0 || (rest !== '' && rest !== thoughts?.open)) {
+  const trimmed = prompt.trimEnd();
+  // Thoughts that the prompt begins are closed at once; a template that writes calls without any leaves them out.
+  const thinks = thoughts !== undefined && !full.startsWith(prompt) && trimmed.endsWith(thoughts.open);
+  const start = thinks ? trimmed.length - thoughts.open.length : prompt.length;
+  const nameAt = full.indexOf(name, start);
+  if (nameAt < 0 || !full.startsWith(prompt.slice(0, start))) {
     throw new IngotError('InvalidArgument', 'the chat template does not show how an answer begins that is a call');
   }
-  // Thoughts that the prompt begins are none.
-  const before = rest === '' ? '' : `${thoughts?.close}\n\n`;
+  const before = thinks ? `${thoughts.close}\n\n` : '';
   if (called === undefined) return before + full.slice(start, nameAt);
   const end = Math.max(nameAt + name.length, commonLength(bare, full));
   // Where arguments begin is for the model to write: a brace and what follows may be one token.

@@ -6,19 +6,46 @@ import { parseJson } from './answers/json.ts';
 import { record } from './answers/tools.ts';
 import type { ChatMessage } from './chat.ts';
 
+/** What a template's text says of the messages that it takes. */
+interface Wishes {
+  readonly developer: boolean;
+  /** The field for thoughts that gpt-oss has. */
+  readonly thinking: boolean;
+  /** It asks whether a content is null. */
+  readonly nullContent: boolean;
+  /** It reads contents that are lists of parts. */
+  readonly parts: boolean;
+  /** It reads arguments with a filter, or asks for their type: they are no text. */
+  readonly objects: boolean;
+  /** Mistral's take ids of nine letters and digits, as its models write them. */
+  readonly shortIds: boolean;
+}
+
+function wishesOf(template: string): Wishes {
+  return {
+    developer: template.includes('developer'),
+    thinking: /\bmessage\.thinking\b/.test(template),
+    nullContent: /(?<!\w)content['"]?\]? is (not )?none/.test(template),
+    parts: /== ?['"]text['"]/.test(template),
+    objects: /\b(arguments|function)['"]?\]?\s*(\||is\b)|\barguments\.items\(\)/.test(template),
+    shortIds: template.includes('length != 9'),
+  };
+}
+
 /** Messages of roles and with fields that the template knows. */
 export function templateMessages(messages: readonly ChatMessage[], template: string): readonly ChatMessage[] {
+  const wishes = wishesOf(template);
   return messages.map((message) => {
     const { role, content, reasoning_content: thoughts, tool_calls: calls, tool_call_id: id, ...others } = message;
     return {
       // Absent and null are the same for the API, and not for a template that asks whether a field is there.
       ...Object.fromEntries(Object.entries(others).filter(([, value]) => value !== null && value !== undefined)),
-      role: role === 'developer' && !template.includes('developer') ? 'system' : role,
-      content: contentFor(template, content),
+      role: role === 'developer' && !wishes.developer ? 'system' : role,
+      content: contentFor(wishes, content),
       ...(typeof thoughts === 'string' && { reasoning_content: thoughts }),
-      ...(typeof thoughts === 'string' && /\bmessage\.thinking\b/.test(template) && { thinking: thoughts }),
-      ...(Array.isArray(calls) && calls.length > 0 && { tool_calls: calls.map((call) => callFor(template, call)) }),
-      ...(typeof id === 'string' && { tool_call_id: idFor(template, id) }),
+      ...(typeof thoughts === 'string' && wishes.thinking && { thinking: thoughts }),
+      ...(Array.isArray(calls) && calls.length > 0 && { tool_calls: calls.map((call) => callFor(wishes, call)) }),
+      ...(typeof id === 'string' && { tool_call_id: idFor(wishes, id) }),
     };
   });
 }
@@ -35,31 +62,26 @@ export function templateTools(tools: readonly unknown[]): readonly unknown[] {
   });
 }
 
-function contentFor(template: string, content: unknown): unknown {
-  if (content === null || content === undefined)
-    return /(?<!\w)content['"]?\]? is (not )?none/.test(template) ? null : '';
-  const readsParts = /== ?['"]text['"]/.test(template);
-  if (readsParts || !Array.isArray(content)) return content;
+function contentFor({ nullContent, parts }: Wishes, content: unknown): unknown {
+  if (content === null || content === undefined) return nullContent ? null : '';
+  if (parts || !Array.isArray(content)) return content;
   const texts = content.map((part) => record(part).text);
   return texts.every((text) => typeof text === 'string') ? texts.join('\n') : content;
 }
 
-function callFor(template: string, call: unknown): unknown {
+function callFor(wishes: Wishes, call: unknown): unknown {
   const { id, function: called, ...others } = record(call);
   if (called === undefined) return call;
   const { name, arguments: written, ...more } = record(called);
-  // What is read with a filter, or asked for its type, is no text.
-  const takesObject = /\b(arguments|function)['"]?\]?\s*(\||is\b)|\barguments\.items\(\)/.test(template);
   return {
     ...others,
-    ...(typeof id === 'string' && { id: idFor(template, id) }),
-    function: { name, arguments: takesObject ? parsed(written) : written, ...more },
+    ...(typeof id === 'string' && { id: idFor(wishes, id) }),
+    function: { name, arguments: wishes.objects ? parsed(written) : written, ...more },
   };
 }
 
-/** Mistral's templates take ids of nine letters and digits, as its models write them. */
-function idFor(template: string, id: string): string {
-  return template.includes('length != 9') ? id.slice(-9) : id;
+function idFor({ shortIds }: Wishes, id: string): string {
+  return shortIds ? id.slice(-9) : id;
 }
 
 function parsed(text: unknown): unknown {

@@ -49,11 +49,13 @@ function* parameters(
   out('}');
 }
 
+const jsonTypes = new Set<unknown>(['string', 'number', 'integer', 'boolean', 'object', 'array', 'null']);
+
 /** Types of JSON that a schema allows, as far as it says so. */
 function typesOf(schema: unknown): ReadonlySet<string> {
   if (typeof schema !== 'object' || schema === null) return new Set();
   const { type, anyOf, oneOf } = schema as Readonly<Record<string, unknown>>;
-  const own = [type].flat().filter((name) => typeof name === 'string');
+  const own = [type].flat().filter((name): name is string => jsonTypes.has(name));
   const others = [anyOf, oneOf].flatMap((list) =>
     Array.isArray(list) ? list.flatMap((one) => [...typesOf(one)]) : [],
   );
