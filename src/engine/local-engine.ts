@@ -5,6 +5,7 @@ import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import type { Model, ModelResult } from '../models/model.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
+import { type AnswerFormat, answerFormat, plainText } from '../tokenizer/answers/formats.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -18,7 +19,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import { chooseContext, encodePrompt, fitting } from './prompt.ts';
+import { type ChatTemplates, chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
 import { type BlockSlots, Spill } from './spill.ts';
@@ -28,15 +29,13 @@ import type { StepRecord } from './step-trace.ts';
 import { StepWork } from './step-work.ts';
 import { Texts } from './texts.ts';
 
-export interface LocalEngineOptions extends EngineOptions, LoadHooks {
+export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTemplates {
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
   /** Sees each step when it is done. */
   readonly onStep?: (record: StepRecord) => void;
   /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
   readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
-  /** A Jinja program, as model files carry it. */
-  readonly chatTemplate?: string;
 }
 
 const blockSize = 16;
@@ -44,7 +43,8 @@ const blockSize = 16;
 /** Streams that run keep half of their pace, whatever else comes. */
 const defaultPace = 2;
 
-interface Parts extends Pick<LocalEngineOptions, 'chatTemplate' | 'onStep'> {
+interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
+  readonly templates: ChatTemplates;
   readonly contextLength: number;
   readonly runner: Runner;
   readonly slots: BlockSlots | undefined;
@@ -59,7 +59,8 @@ export class LocalEngine implements Engine {
   readonly tokenizer: Tokenizer;
   readonly device: Engine['device'];
   readonly contextLength: number;
-  readonly #chatTemplate: string | undefined;
+  readonly answerFormat: AnswerFormat;
+  readonly #templates: ChatTemplates;
   readonly #device: Device;
   readonly #queue: number;
   readonly #queueSeconds: number;
@@ -74,8 +75,10 @@ export class LocalEngine implements Engine {
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
-    const { contextLength, chatTemplate, runner, slots, kv, queue, queueSeconds, pace, onStep } = parts;
-    this.#chatTemplate = chatTemplate;
+    const { contextLength, templates, runner, slots, kv, queue, queueSeconds, pace, onStep } = parts;
+    const template = templates.toolTemplate ?? templates.chatTemplate;
+    this.#templates = templates;
+    this.answerFormat = template === undefined ? plainText : answerFormat(template, tokenizer);
     this.device = { name: device.name, threads: device.hardware.threads };
     this.#device = device;
     this.#queue = queue;
@@ -134,9 +137,10 @@ export class LocalEngine implements Engine {
     }
     const { kv = 'f32', contextLength: wanted, sequences = 1, pace = defaultPace, onStep, ...other } = options;
     const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, ...others } = other;
-    const { chatTemplate, cacheTokens, slots: openSlots, ...rest } = others;
+    const { chatTemplate, toolTemplate, cacheTokens, slots: openSlots, ...rest } = others;
+    const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
-    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
+    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
     const limits = stepLimits(contextLength, sequences, model.wholeSequences, cacheTokens);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     let slots: BlockSlots | undefined;
@@ -147,8 +151,7 @@ export class LocalEngine implements Engine {
       throw error;
     }
     return new LocalEngine(device, model, tokenizer, {
-      ...{ contextLength, runner, slots, kv, queue, queueSeconds, pace },
-      ...(chatTemplate !== undefined && { chatTemplate }),
+      ...{ contextLength, templates, runner, slots, kv, queue, queueSeconds, pace },
       ...(onStep && { onStep }),
     });
   }
@@ -246,7 +249,7 @@ export class LocalEngine implements Engine {
   }
 
   get hasChatTemplate(): boolean {
-    return this.#chatTemplate !== undefined;
+    return this.#templates.chatTemplate !== undefined;
   }
 
   async encode(prompt: Prompt): Promise<readonly number[]> {
@@ -254,7 +257,7 @@ export class LocalEngine implements Engine {
   }
 
   #encode(prompt: Prompt): readonly number[] {
-    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
+    return encodePrompt(prompt, this.tokenizer, this.#templates);
   }
 
   /** The tokens of a prompt that the model can take. */
