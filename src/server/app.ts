@@ -16,6 +16,7 @@ import { completionAnswer, completionChunks, wantedOfCompletion } from './comple
 import { ApiError, failureOf, respond } from './failure.ts';
 import { type Asker, type ChoiceEvent, generateChoices, type Wanted } from './generation.ts';
 import { Metrics } from './metrics.ts';
+import { mountPage } from './page.ts';
 import {
   chatRequest,
   completionRequest,
@@ -78,6 +79,8 @@ export function createApp(options: AppOptions): App {
 
   app.get('/health', (c) => c.json({ status: 'ok' }));
   app.get('/ready', (c) => (draining ? c.json({ status: 'draining' }, 503) : c.json({ status: 'ready' })));
+
+  mountPage(app);
 
   app.use('*', async (c, next) => {
     const sent = c.req.header('authorization')?.replace(/^Bearer\s+/i, '') ?? '';
