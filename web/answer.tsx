@@ -9,6 +9,7 @@ import { Icon } from './icons.tsx';
 import { markdown } from './markdown.tsx';
 import { Notice } from './notice.tsx';
 import { Versions } from './versions.tsx';
+import { focusMessage } from './view.ts';
 
 /** An answer that another tab writes changes more often than this; one that does not was left behind by a tab that died. */
 const silence = 10_000;
@@ -24,19 +25,23 @@ export function AnswerView({ shown, answer, last }: AnswerProps) {
   const left = useLeftBehind(answer, here);
   const writing = answer.state === 'writing' && !left;
   const body = useMemo(() => markdown(answer.text), [answer.text]);
-  const again = () => answer.parent !== null && ask(shown, answer.parent);
+  const again = () => {
+    if (answer.parent !== null) ask(shown, answer.parent);
+    focusMessage();
+  };
+  const retry = answer.failure !== undefined && last && !here ? again : undefined;
   return (
     <article class="answer" aria-busy={writing}>
       <h2 class="unseen">{answer.model === '' ? 'The model' : answer.model}</h2>
       <Reasoning answer={answer} writing={writing} />
       <div class="prose">{body}</div>
       {writing && answer.text === '' && answer.reasoning === '' && <Waiting />}
-      {answer.failure !== undefined && <Notice failure={answer.failure} onRetry={here || !last ? undefined : again} />}
+      {answer.failure !== undefined && <Notice failure={answer.failure} onRetry={retry} />}
       {!writing && (
         <div class="tools">
           <Versions shown={shown} message={answer} />
           {answer.text !== '' && <CopyButton text={answer.text} label="Copy answer" />}
-          {!here && (
+          {!here && retry === undefined && (
             <button type="button" class="quiet" aria-label="Answer again" title="Answer again" onClick={again}>
               <Icon name="again" />
             </button>
@@ -74,7 +79,7 @@ function Reasoning({ answer, writing }: { readonly answer: Answer; readonly writ
   const body = useMemo(() => markdown(reasoning), [reasoning]);
   if (reasoning === '') return null;
   const thinking = writing && text === '';
-  const took = reasoningSeconds === undefined ? '' : ` for ${seconds(reasoningSeconds)}`;
+  const took = reasoningSeconds === undefined || reasoningSeconds < 1 ? '' : ` for ${seconds(reasoningSeconds)}`;
   return (
     <details class="reasoning">
       <summary>

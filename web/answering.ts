@@ -130,7 +130,7 @@ class AnswerClock {
     return {
       tokens,
       firstSeconds: (first - this.#start) / 1000,
-      ...(tokens > 1 && seconds > 0 && { tokensPerSecond: (tokens - 1) / seconds }),
+      ...(tokens > 1 && seconds > 0.001 && { tokensPerSecond: (tokens - 1) / seconds }),
     };
   }
 }

@@ -1,7 +1,7 @@
 /** The server's API as the page uses it: models, a streamed answer, metrics. */
 import { endedEarly, refusalOf, ServerFailure } from './failure.ts';
 import { eventsOf } from './sse.ts';
-import { readKey } from './store.ts';
+import { apiKey } from './store.ts';
 
 export type Part =
   | { readonly kind: 'text' | 'reasoning'; readonly text: string }
@@ -23,7 +23,7 @@ interface Chunk {
 
 /** @throws ServerFailure if it answers, but not with what was asked for; what fetch throws if it does not. */
 async function ask(path: string, init: RequestInit = {}): Promise<Response> {
-  const key = readKey();
+  const { value: key } = apiKey;
   const headers = { 'Content-Type': 'application/json', ...(key !== '' && { Authorization: `Bearer ${key}` }) };
   const response = await fetch(path, { ...init, headers });
   if (response.ok) return response;

@@ -6,23 +6,24 @@ import { lineOf } from './conversation.ts';
 import { Icon } from './icons.tsx';
 import { TextArea } from './text-area.tsx';
 import { editing } from './thread.tsx';
-import { conversation, settle } from './view.ts';
+import { conversation, focusMessage, settle } from './view.ts';
 
 export function Composer() {
   const text = useSignal('');
   const area = useRef<HTMLTextAreaElement>(null);
   const { value: shown } = conversation;
   const answering = isAnswering(shown.id);
-  useEffect(() => {
-    // Where there is a keyboard. On a phone it would cover what one came to read.
-    if (matchMedia('(pointer: fine)').matches) area.current?.focus();
-  }, [shown.id]);
+  useEffect(focusMessage, [shown.id]);
 
   const submit = () => {
     if (text.value.trim() === '' || answering) return;
     send(shown, shown.leaf, text.value.trim());
     settle(shown.id);
     text.value = '';
+  };
+  const halt = () => {
+    stop(shown.id);
+    focusMessage();
   };
   const onKeyDown = (event: KeyboardEvent) => {
     const last = lineOf(shown).findLast(({ role }) => role === 'user');
@@ -53,7 +54,7 @@ export function Composer() {
           onKeyDown={onKeyDown}
         />
         {answering ? (
-          <button type="button" class="round" aria-label="Stop" title="Stop (Escape)" onClick={() => stop(shown.id)}>
+          <button type="button" class="round" aria-label="Stop" title="Stop (Escape)" onClick={halt}>
             <span class="square" />
           </button>
         ) : (

@@ -47,7 +47,7 @@ export const endedEarly = () => new ServerFailure(cutOff);
 
 export function refusalOf({ status = 500, message, type, code }: Refusal): Failure {
   const said = sentence(message);
-  if (status === 401 || status === 403 || type === 'authentication_error') {
+  if (status === 401 || type === 'authentication_error') {
     return { kind: 'key', title: 'This server asks for an API key', hint: 'Whoever runs it can give you one.' };
   }
   if (status === 429 || type === 'rate_limit_error') {

@@ -1,10 +1,9 @@
 /** The right column: what the server does now, and how this conversation is answered. */
-import { signal } from '@preact/signals';
 import { Icon } from './icons.tsx';
 import { LivePanel } from './live-panel.tsx';
 import { loadModels } from './models.ts';
 import { defaultSettings, ranges, type Settings } from './settings.ts';
-import { keepKey, readKey } from './store.ts';
+import { apiKey, keepKey } from './store.ts';
 import { conversation, narrow, open, set } from './view.ts';
 
 interface Column {
@@ -103,15 +102,11 @@ function CountField({ name, label, none, low, value }: CountFieldProps) {
   );
 }
 
-const hasKey = signal(readKey() !== '');
-
 /** A key that is kept can be taken back. */
 function KeySection() {
-  hasKey.value = readKey() !== '';
-  if (!hasKey.value) return null;
+  if (apiKey.value === '') return null;
   const forgetKey = () => {
     keepKey('');
-    hasKey.value = false;
     loadModels();
   };
   return (

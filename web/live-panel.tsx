@@ -15,10 +15,10 @@ export function LivePanel() {
       <div class="title">
         <h2 id="server">Server</h2>
         <span class="lamp" data-state={failure === undefined ? 'on' : 'off'}>
-          {failure === undefined ? 'live' : 'no answer'}
+          {failure === undefined ? 'live' : 'not live'}
         </span>
       </div>
-      {failure !== undefined && <p class="note">{failure.title}</p>}
+      {failure !== undefined && <p class="note">{failure.kind === 'refused' ? failure.hint : `${failure.title}.`}</p>}
       <dl>
         <div class="main">
           <dt>Tokens a second</dt>

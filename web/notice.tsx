@@ -1,11 +1,11 @@
 /** Something that went wrong, with what helps: another try, or the key that the server asks for. */
 import { useSignal } from '@preact/signals';
 import type { Failure } from './failure.ts';
-import { loadModels, modelsFailure, unlock } from './models.ts';
+import { modelsFailure, unlock } from './models.ts';
 
 interface NoticeProps {
   readonly failure: Failure;
-  /** Without it, to ask the server which models it has. */
+  /** Only what was said last can be tried again. */
   readonly onRetry?: (() => void) | undefined;
 }
 
@@ -13,9 +13,9 @@ export function Notice({ failure, onRetry }: NoticeProps) {
   const { kind, title, hint } = failure;
   return (
     <section class="notice" role="alert" data-kind={kind}>
-      <h3>{title}</h3>
+      <h2>{title}</h2>
       <p>{hint}</p>
-      {kind === 'key' ? <KeyForm onUnlocked={onRetry} /> : <RetryButton onRetry={onRetry ?? loadModels} />}
+      {onRetry !== undefined && (kind === 'key' ? <KeyForm onUnlocked={onRetry} /> : <RetryButton onRetry={onRetry} />)}
     </section>
   );
 }
@@ -28,14 +28,14 @@ function RetryButton({ onRetry }: { readonly onRetry: () => void }) {
   );
 }
 
-function KeyForm({ onUnlocked }: { readonly onUnlocked: (() => void) | undefined }) {
+function KeyForm({ onUnlocked }: { readonly onUnlocked: () => void }) {
   const key = useSignal('');
   const wrong = useSignal(false);
   const submit = async (event: Event) => {
     event.preventDefault();
     await unlock(key.value.trim());
     wrong.value = modelsFailure.value?.kind === 'key';
-    if (modelsFailure.value === undefined) onUnlocked?.();
+    if (modelsFailure.value === undefined) onUnlocked();
   };
   return (
     <form onSubmit={submit}>

@@ -7,6 +7,7 @@ import { CopyButton } from './copy-button.tsx';
 import { Icon } from './icons.tsx';
 import { TextArea } from './text-area.tsx';
 import { Versions } from './versions.tsx';
+import { focusMessage } from './view.ts';
 
 interface QuestionProps {
   readonly shown: Conversation;
@@ -50,12 +51,12 @@ function Editor({ text, onEnd, onSend }: EditorProps) {
   }, [text]);
   const end = () => {
     onEnd();
-    document.getElementById('message')?.focus();
+    focusMessage();
   };
   const submit = () => {
     if (now.value.trim() === '') return;
     onSend(now.value.trim());
-    document.getElementById('message')?.focus();
+    focusMessage();
   };
   return (
     <article class="question editor">

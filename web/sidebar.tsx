@@ -1,6 +1,6 @@
 /** The conversations of this browser, the newest first. */
 import { signal } from '@preact/signals';
-import { isAnswering } from './answering.ts';
+import { isAnswering, stop } from './answering.ts';
 import { type Conversation, lastOf, titleOf } from './conversation.ts';
 import { Icon, Mark } from './icons.tsx';
 import { change, conversations, remove } from './store.ts';
@@ -43,7 +43,7 @@ export function Sidebar({ covered, onClose }: Column) {
       {removed.value !== undefined && (
         <p class="undo" role="status">
           Deleted
-          <button type="button" class="text" onClick={putBack}>
+          <button type="button" class="text" ref={focus} onClick={putBack}>
             Undo
           </button>
         </p>
@@ -101,11 +101,21 @@ function Entry({ entry }: { readonly entry: Conversation }) {
   );
 }
 
+/** How long there is a way back. */
+const regret = 20_000;
+
 function takeAway(entry: Conversation): void {
+  stop(entry.id);
   if (entry.id === conversation.value.id) show();
   remove(entry.id);
   removed.value = entry;
+  setTimeout(() => {
+    if (removed.value === entry) removed.value = undefined;
+  }, regret);
 }
+
+/** The button that was pressed is gone. */
+const focus = (button: HTMLButtonElement | null) => button?.focus();
 
 function putBack(): void {
   if (removed.value !== undefined) {

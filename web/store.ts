@@ -22,6 +22,8 @@ const storage = ((): Storage | undefined => {
   }
 })();
 
+const read = (key: string): string => storage?.getItem(key) ?? '';
+
 export const conversations = signal<ReadonlyMap<string, Conversation>>(new Map());
 /** The browser keeps no more: what is said from now on is gone with the tab. */
 export const full = signal(false);
@@ -38,6 +40,7 @@ export function keepStored(): void {
   conversations.value = found;
   addEventListener('storage', ({ key, newValue }) => {
     if (key === null) conversations.value = new Map();
+    else if (key === apiKeyKey) apiKey.value = newValue ?? '';
     else if (key.startsWith(prefix)) takeOver(key.slice(prefix.length), newValue);
   });
   addEventListener('pagehide', () => {
@@ -69,7 +72,8 @@ function forget(id: string): void {
 
 /** In memory at once, in storage soon. */
 export function change(conversation: Conversation): void {
-  set(conversation);
+  const known = conversations.value.get(conversation.id);
+  set(known === undefined ? conversation : merge(conversation, known));
   soon(conversation.id);
 }
 
@@ -94,8 +98,6 @@ export function remove(id: string): void {
   full.value = false;
 }
 
-const read = (key: string): string => storage?.getItem(key) ?? '';
-
 function store(key: string, text: string): void {
   try {
     if (storage === undefined) throw new Error('nothing is kept here');
@@ -117,9 +119,10 @@ export function lastSettings(): Settings {
 
 export const keepSettings = (settings: Settings): void => store(settingsKey, JSON.stringify(settings));
 
-export const readKey = (): string => read(apiKeyKey);
+export const apiKey = signal(read(apiKeyKey));
 
 export function keepKey(key: string): void {
+  apiKey.value = key;
   if (key === '') storage?.removeItem(apiKeyKey);
   else store(apiKeyKey, key);
 }

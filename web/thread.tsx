@@ -5,7 +5,7 @@ import { AnswerView } from './answer.tsx';
 import { send } from './answering.ts';
 import { type Conversation, lineOf, type Message } from './conversation.ts';
 import { Icon, Mark } from './icons.tsx';
-import { modelsFailure } from './models.ts';
+import { loadModels, modelsFailure } from './models.ts';
 import { Notice } from './notice.tsx';
 import { QuestionView } from './question.tsx';
 import { conversation } from './view.ts';
@@ -72,7 +72,7 @@ function view(shown: Conversation, message: Message, last: boolean) {
 
 function Welcome() {
   const { value: failure } = modelsFailure;
-  if (failure !== undefined) return <Notice failure={failure} />;
+  if (failure !== undefined) return <Notice failure={failure} onRetry={loadModels} />;
   return (
     <div class="welcome">
       <Mark />

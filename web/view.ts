@@ -43,6 +43,7 @@ export function show(id?: string): void {
 export function settle(id: string): void {
   if (address.value === id) return;
   address.value = id;
+  draft.value = emptyConversation();
   history.replaceState(null, '', `#${id}`);
 }
 
@@ -61,6 +62,11 @@ export function toggle(side: 'sidebar' | 'inspector'): void {
 
 export function close(side: 'sidebar' | 'inspector'): void {
   open.value = { ...open.value, [side]: false };
+}
+
+/** To the field for messages, where there is a keyboard: on a phone it would cover what one came to read. */
+export function focusMessage(): void {
+  if (matchMedia('(pointer: fine)').matches) document.getElementById('message')?.focus();
 }
 
 /** The column that covers the conversation now. */

@@ -35,7 +35,7 @@ export function addServe(program: Command): void {
     .command('serve')
     .summary('answer over HTTP, as OpenAI does')
     .description(
-      'Serves a model at /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready and /metrics.\n' +
+      'Serves a model at /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready and /metrics, and a page to chat in at /.\n' +
         'Requests are computed together; Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
     )
     .argument('[model]', 'a GGUF file or a Hugging Face folder; the bundled model without it')
