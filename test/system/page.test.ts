@@ -15,7 +15,7 @@ import {
   visit,
   wrongForSomebody,
 } from './page-harness.ts';
-import { type Server, serve } from './serve-harness.ts';
+import { readMetrics, type Server, startServer } from './serve-harness.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ingot-page-'));
 const skip = skipWithoutBrowser;
@@ -25,13 +25,12 @@ let server: Server;
 before(async () => {
   if (skip) return;
   buildPage();
-  [browser, server] = await Promise.all([openBrowser(), serve(folder, '--sequences', '8')]);
+  [browser, server] = await Promise.all([openBrowser(), startServer({ folder }, '--sequences', '8')]);
 });
 after(async () => {
   if (!skip) {
     await browser.close();
-    server.child.kill('SIGTERM');
-    await server.ended;
+    await server[Symbol.asyncDispose]();
   }
   rmSync(folder, { recursive: true });
 });
@@ -107,11 +106,8 @@ test('stop: Escape ends the answer in the middle, and the server is free again',
   await page.keyboard.press('Escape');
   await figures(page).getByText('Stopped').waitFor();
   const part = await lastText(page);
-  const running = async () => {
-    const text = await (await fetch(`${server.url}/metrics`)).text();
-    return /^ingot_requests_running\S* (\d+)/m.exec(text)?.[1];
-  };
-  while ((await running()) !== '0') await new Promise((resolve) => setTimeout(resolve, 20));
+  const running = async () => (await readMetrics(server.url))('ingot_requests_running');
+  while ((await running()) !== 0) await new Promise((resolve) => setTimeout(resolve, 20));
   await page.getByRole('button', { name: 'Answer again' }).click();
   await begun(page);
   await page.getByRole('button', { name: 'Stop' }).click();
@@ -218,7 +214,7 @@ test('errors, as a person would want them: a key, a queue that is full, a server
   skip,
 }, async () => {
   const options = ['--api-key', 'sesame', '--sequences', '1', '--queue', '0'];
-  await using guarded = await serve(folder, ...options);
+  await using guarded = await startServer({ folder }, ...options);
   const visited = await visit(browser, guarded.url);
   const { page } = visited;
   await page.getByRole('heading', { name: 'This server asks for an API key' }).waitFor();
@@ -256,7 +252,7 @@ test('errors, as a person would want them: a key, a queue that is full, a server
   assert.deepEqual(await wrongForSomebody(page), []);
   await page.getByRole('region', { name: 'Server' }).getByText('not live').waitFor();
   const { port } = new URL(guarded.url);
-  await using _again = await serve(folder, ...options, '--port', port);
+  await using _again = await startServer({ folder }, ...options, '--port', port);
   await retry.click();
   await begun(page);
   await page.keyboard.press('Escape');
