@@ -27,10 +27,10 @@ async function ask(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = { 'Content-Type': 'application/json', ...(key !== '' && { Authorization: `Bearer ${key}` }) };
   const response = await fetch(path, { ...init, headers });
   if (response.ok) return response;
-  const body = (await response.json().catch(() => ({}))) as Chunk;
-  throw new ServerFailure(
-    refusalOf({ ...body.error, message: body.error?.message ?? response.statusText, status: response.status }),
-  );
+  const { error = {} } = (await response.json().catch(() => ({}))) as Chunk;
+  const retryAfter = Number(response.headers.get('retry-after')) || 0;
+  const { status, statusText } = response;
+  throw new ServerFailure(refusalOf({ ...error, message: error.message ?? statusText, status, retryAfter }));
 }
 
 export async function models(): Promise<readonly string[]> {

@@ -7,19 +7,13 @@ import { Inspector } from './inspector.tsx';
 import { Sidebar } from './sidebar.tsx';
 import { full } from './store.ts';
 import { Thread } from './thread.tsx';
-import { close, conversation, overlay } from './view.ts';
+import { conversation, overlay, toggle } from './view.ts';
 
 function onEscape(event: KeyboardEvent): void {
   if (event.key !== 'Escape' || event.defaultPrevented) return;
   const { value: over } = overlay;
-  if (over !== undefined) dismiss(over);
+  if (over !== undefined) toggle(over);
   else if (isAnswering(conversation.value.id)) stop(conversation.value.id);
-}
-
-/** Whoever opened a column goes on where that was done. */
-function dismiss(side: 'sidebar' | 'inspector'): void {
-  close(side);
-  requestAnimationFrame(() => document.querySelector<HTMLElement>(`[data-toggles=${side}]`)?.focus());
 }
 
 export function App() {
@@ -33,7 +27,7 @@ export function App() {
       <button type="button" class="skip" onClick={() => document.getElementById('message')?.focus()}>
         Write a message
       </button>
-      <Sidebar covered={over === 'inspector'} onClose={() => dismiss('sidebar')} />
+      <Sidebar covered={over === 'inspector'} />
       <main inert={over !== undefined}>
         <Header />
         {full.value && (
@@ -44,8 +38,8 @@ export function App() {
         <Thread key={conversation.value.id} />
         <Composer />
       </main>
-      <Inspector covered={over === 'sidebar'} onClose={() => dismiss('inspector')} />
-      {over !== undefined && <div class="scrim" onClick={() => dismiss(over)} aria-hidden="true" />}
+      <Inspector covered={over === 'sidebar'} />
+      {over !== undefined && <div class="scrim" onClick={() => toggle(over)} aria-hidden="true" />}
       <p class="unseen" role="status">
         {announcement.value}
       </p>

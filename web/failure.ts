@@ -12,6 +12,8 @@ interface Refusal {
   readonly message: string;
   readonly type?: string | null;
   readonly code?: string | null;
+  /** Seconds. */
+  readonly retryAfter?: number;
 }
 
 const unreachable: Failure = {
@@ -45,13 +47,14 @@ export function failureOf(error: unknown, begun: boolean): Failure {
 /** A stream that stopped without saying that it was the end. */
 export const endedEarly = () => new ServerFailure(cutOff);
 
-export function refusalOf({ status = 500, message, type, code }: Refusal): Failure {
+export function refusalOf({ status = 500, message, type, code, retryAfter = 0 }: Refusal): Failure {
   const said = sentence(message);
   if (status === 401 || type === 'authentication_error') {
     return { kind: 'key', title: 'This server asks for an API key', hint: 'Whoever runs it can give you one.' };
   }
   if (status === 429 || type === 'rate_limit_error') {
-    return { kind: 'busy', title: 'The server is busy', hint: `${said} Try again in a moment.` };
+    const moment = retryAfter > 2 ? `${retryAfter} seconds` : 'a moment';
+    return { kind: 'busy', title: 'The server is busy', hint: `${said} Try again in ${moment}.` };
   }
   if (code === 'context_length_exceeded') {
     const hint = `${said} Begin a new conversation, or edit an earlier message and make it shorter.`;

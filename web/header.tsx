@@ -1,13 +1,14 @@
 /** Above the conversation: which model answers, and the buttons of the side columns. */
+import { OpenButton } from './column-buttons.tsx';
 import { Icon } from './icons.tsx';
 import { modelOf, models } from './models.ts';
-import { conversation, open, set, show, toggle } from './view.ts';
+import { conversation, open, set, show } from './view.ts';
 
 export function Header() {
   const { value: opened } = open;
   return (
     <header class="bar">
-      <ColumnButton side="sidebar" label="Conversations" />
+      <OpenButton side="sidebar" label="Conversations" />
       {!opened.sidebar && (
         <button
           type="button"
@@ -20,25 +21,8 @@ export function Header() {
         </button>
       )}
       <ModelChoice />
-      <ColumnButton side="inspector" label="Settings and server" />
+      <OpenButton side="inspector" label="Settings and server" />
     </header>
-  );
-}
-
-function ColumnButton({ side, label }: { readonly side: 'sidebar' | 'inspector'; readonly label: string }) {
-  return (
-    <button
-      type="button"
-      class="quiet"
-      aria-label={label}
-      title={label}
-      aria-expanded={open.value[side]}
-      aria-controls={side}
-      data-toggles={side}
-      onClick={() => toggle(side)}
-    >
-      <Icon name={side} />
-    </button>
   );
 }
 

@@ -1,26 +1,20 @@
 /** The right column: what the server does now, and how this conversation is answered. */
-import { Icon } from './icons.tsx';
+import { CloseButton } from './column-buttons.tsx';
 import { LivePanel } from './live-panel.tsx';
 import { loadModels } from './models.ts';
 import { defaultSettings, ranges, type Settings } from './settings.ts';
 import { apiKey, keepKey } from './store.ts';
 import { conversation, narrow, open, set } from './view.ts';
 
-interface Column {
-  readonly covered: boolean;
-  readonly onClose: () => void;
-}
-
-export function Inspector({ covered, onClose }: Column) {
+/** It is covered where the other column lies over the page. */
+export function Inspector({ covered }: { readonly covered: boolean }) {
   const opened = open.value.inspector;
   return (
     <aside id="inspector" class="column" aria-label="Settings and server" data-open={opened} inert={covered}>
       {narrow.value.inspector && (
         <div class="bar">
           <strong class="wordmark">Details</strong>
-          <button type="button" class="quiet" aria-label="Close settings and server" onClick={onClose}>
-            <Icon name="close" />
-          </button>
+          <CloseButton side="inspector" label="Close settings and server" />
         </div>
       )}
       {opened && <LivePanel />}

@@ -1,5 +1,6 @@
 /** What the server does now, for everybody who uses it. */
 import { useEffect } from 'preact/hooks';
+import type { Failure } from './failure.ts';
 import { decimal, seconds, whole } from './figures.ts';
 import { liveFailure, meanFirst, readings, speeds, watchServer } from './live.ts';
 
@@ -18,7 +19,7 @@ export function LivePanel() {
           {failure === undefined ? 'live' : 'not live'}
         </span>
       </div>
-      {failure !== undefined && <p class="note">{failure.kind === 'refused' ? failure.hint : `${failure.title}.`}</p>}
+      {failure !== undefined && <p class="note">{said(failure)}</p>}
       <dl>
         <div class="main">
           <dt>Tokens a second</dt>
@@ -43,6 +44,11 @@ export function LivePanel() {
       </dl>
     </section>
   );
+}
+
+/** A server may keep its numbers for another key. */
+function said({ kind, title }: Failure): string {
+  return kind === 'key' || kind === 'refused' ? 'The server does not show its numbers here.' : `${title}.`;
 }
 
 const [width, height] = [120, 28];

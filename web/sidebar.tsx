@@ -1,6 +1,7 @@
 /** The conversations of this browser, the newest first. */
 import { signal } from '@preact/signals';
 import { isAnswering, stop } from './answering.ts';
+import { CloseButton } from './column-buttons.tsx';
 import { type Conversation, lastOf, titleOf } from './conversation.ts';
 import { Icon, Mark } from './icons.tsx';
 import { change, conversations, remove } from './store.ts';
@@ -9,12 +10,8 @@ import { conversation, narrow, open, show } from './view.ts';
 /** What was deleted last, until something else is done. */
 const removed = signal<Conversation | undefined>(undefined);
 
-interface Column {
-  readonly covered: boolean;
-  readonly onClose: () => void;
-}
-
-export function Sidebar({ covered, onClose }: Column) {
+/** It is covered where the other column lies over the page. */
+export function Sidebar({ covered }: { readonly covered: boolean }) {
   const list = [...conversations.value.values()].sort((a, b) => lastOf(b) - lastOf(a));
   return (
     <aside id="sidebar" class="column" aria-label="Conversations" data-open={open.value.sidebar} inert={covered}>
@@ -30,11 +27,7 @@ export function Sidebar({ covered, onClose }: Column) {
         >
           <Icon name="compose" />
         </button>
-        {narrow.value.sidebar && (
-          <button type="button" class="quiet" aria-label="Close conversations" onClick={onClose}>
-            <Icon name="close" />
-          </button>
-        )}
+        {narrow.value.sidebar && <CloseButton side="sidebar" label="Close conversations" />}
       </div>
       <nav aria-label="Conversations">
         {list.length === 0 && <p class="empty">What you talk about is kept here, in this browser.</p>}

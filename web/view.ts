@@ -36,7 +36,7 @@ export function show(id?: string): void {
   if (id === undefined) draft.value = emptyConversation();
   address.value = id ?? '';
   history.pushState(null, '', `#${address.value}`);
-  if (narrow.value.sidebar) close('sidebar');
+  if (overlay.value === 'sidebar') toggle('sidebar');
 }
 
 /** The address of what was new until something was said in it. */
@@ -56,12 +56,16 @@ export function set(changes: Partial<Settings>): void {
   else draft.value = changed;
 }
 
-export function toggle(side: 'sidebar' | 'inspector'): void {
-  open.value = { ...open.value, [side]: !open.value[side] };
-}
+type Side = 'sidebar' | 'inspector';
 
-export function close(side: 'sidebar' | 'inspector'): void {
-  open.value = { ...open.value, [side]: false };
+/** A column that lies over the page takes the focus, and gives it back to the button that opened it. */
+export function toggle(side: Side): void {
+  const opened = !open.value[side];
+  open.value = { ...open.value, [side]: opened };
+  if (!narrow.value[side]) return;
+  requestAnimationFrame(() =>
+    document.querySelector<HTMLElement>(`[data-${opened ? 'closes' : 'opens'}=${side}]`)?.focus(),
+  );
 }
 
 /** To the field for messages, where there is a keyboard: on a phone it would cover what one came to read. */

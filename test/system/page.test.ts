@@ -329,6 +329,7 @@ test('by keyboard alone: everything is reached, seen where it is, and left again
   }
   await page.getByRole('button', { name: 'Settings and server' }).focus();
   await page.keyboard.press('Enter');
+  await page.getByRole('button', { name: 'Close settings and server' }).and(page.locator(':focus')).waitFor();
   const temperature = page.getByRole('slider', { name: 'Temperature' });
   await temperature.focus();
   await page.keyboard.press('ArrowRight');
