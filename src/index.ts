@@ -2,8 +2,8 @@
 export { type ErrorCode, IngotError, isIngotError } from './base/errors.ts';
 export type { Device } from './devices/device.ts';
 export { createReferenceDevice } from './devices/reference/device.ts';
+export { type Answer, type AnswerOptions, Engine, type LoadOptions } from './engine/api-node.ts';
 export type {
-  Engine,
   EngineOptions,
   FinishReason,
   GenerateEvent,
@@ -14,7 +14,6 @@ export type {
   TokenLogprob,
 } from './engine/engine.ts';
 export { LocalEngine, type LocalEngineOptions } from './engine/local-engine.ts';
-export { type OpenOptions, openEngine } from './engine/open-node.ts';
 export type { SamplingParameters } from './engine/sampling.ts';
 export type { Statistics } from './engine/statistics.ts';
 export type { Checkpoint } from './formats/checkpoint.ts';
