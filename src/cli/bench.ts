@@ -22,6 +22,7 @@ interface BenchOptions {
   readonly mlock?: boolean;
   readonly device?: string;
   readonly numerics: EngineNumerics;
+  readonly traceSteps?: string;
   readonly json?: boolean;
 }
 
@@ -58,6 +59,7 @@ export function addBench(program: Command): void {
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .addOption(numericsOption())
+    .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
       if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
@@ -128,7 +130,7 @@ async function secondsTogether(engine: Engine, requests: readonly GenerateReques
 
 async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
   using progress = showProgress('Loading');
-  const { device, threads, mlock } = options;
+  const { device, threads, mlock, traceSteps } = options;
   return await openEngine(path, {
     contextLength,
     sequences: options.b,
@@ -138,6 +140,7 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),
+    ...(traceSteps !== undefined && { traceSteps }),
   });
 }
 

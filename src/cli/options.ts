@@ -14,7 +14,7 @@ export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text:
   };
 }
 
-function numberIn(low: number, high: number): (text: string) => number {
+export function numberIn(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !(value >= low && value <= high)) {

@@ -4,6 +4,7 @@
  * parameters numbered, regions.
  */
 import { type Attribute, isLiteralAttribute } from '../ir/attributes.ts';
+import { isCollective } from '../ir/process-groups.ts';
 import type { Func, Op, Program, Region, Value } from '../ir/program.ts';
 import { rewriteProgram } from '../ir/rewrite.ts';
 import { formatType } from '../ir/types.ts';
@@ -152,6 +153,7 @@ function mergeOps(program: Program): Program {
   const isShareable = (op: Op): boolean => {
     if (op.name === 'optimization_barrier' || (op.name === 'custom_call' && op.attributes.has_side_effect))
       return false;
+    if (isCollective(op)) return false;
     const called = callee(program, op);
     if (called !== undefined && effectful.has(called)) return false;
     const nested = op.regions.every((region) => region.body.every(isShareable));

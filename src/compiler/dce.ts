@@ -1,4 +1,6 @@
 /** Dead code elimination: ops whose results nobody needs, and functions that nobody calls. */
+
+import { isCollective } from '../ir/process-groups.ts';
 import type { Op, Program, Region, Value } from '../ir/program.ts';
 import { rewriteProgram } from '../ir/rewrite.ts';
 import { callee, reachable } from '../ir/walk.ts';
@@ -47,6 +49,7 @@ function effects(program: Program): (op: Op) => boolean {
   };
   const hasEffect = (op: Op): boolean => {
     if (op.name === 'custom_call') return op.attributes.has_side_effect;
+    if (isCollective(op)) return true;
     const called = callee(program, op);
     return op.regions.some(inside) || (called !== undefined && inside(called));
   };

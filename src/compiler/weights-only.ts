@@ -1,4 +1,5 @@
 /** Values that depend on weights and constants alone: the same in every run. */
+import { dependsOnProcess } from '../ir/process-groups.ts';
 import type { Op, Program, Region, Value } from '../ir/program.ts';
 import { callee, reachable, reads } from '../ir/walk.ts';
 
@@ -23,7 +24,8 @@ export function weightsOnly(program: Program): ReadonlySet<Value> {
     for (const op of region.body) {
       enter(op);
       op.regions.forEach(visit);
-      const isFixed = op.name !== 'custom_call' && [...reads(op)].every((value) => found.has(value));
+      const isFixed =
+        op.name !== 'custom_call' && !dependsOnProcess(op) && [...reads(op)].every((value) => found.has(value));
       if (isFixed) for (const value of op.results) found.add(value);
     }
   };

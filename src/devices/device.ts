@@ -34,6 +34,24 @@ export interface Ticket {
   readonly id: number;
 }
 
+/** One process's end of a group of them: rank `rank` of `size`. What it sends to one peer on one channel arrives in order. */
+export interface Communicator {
+  readonly rank: number;
+  readonly size: number;
+  /** Raised whenever a group is made anew: what was sent in an older epoch is never received. */
+  readonly epoch: number;
+  readonly transport: HostTransport;
+}
+
+/** For devices whose runs are left at collectives. `peer` undefined: whoever is at the other end of the channel. */
+export interface HostTransport {
+  readonly kind: 'host';
+  /** The bytes are free to reuse on return. @throws IngotError 'RankLost'. */
+  send(peer: number | undefined, channel: number, bytes: Uint8Array): void;
+  /** `deadline` in milliseconds of `performance.now()`. @throws IngotError 'RankLost', 'DeadlineExceeded'. */
+  receive(peer: number | undefined, channel: number, deadline: number): Promise<Uint8Array>;
+}
+
 /** A weight that has not been read: `bytes` are its blocks in `format`, rows outermost. */
 export interface WeightSource {
   readonly name: string;
@@ -91,11 +109,15 @@ export interface Device extends AsyncDisposable {
   /** Zero-filled. @throws 'OutOfMemory' with what was asked for and what is left; nothing stays allocated. */
   allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer>;
 
-  /** By parameter name, complete and of the right types. @throws 'InvalidArgument' naming what is missing or differs. */
+  /**
+   * By parameter name, complete and of the right types. A program of several processes needs a communicator; what it names
+   * as processes are the ranks of it. @throws 'InvalidArgument' naming what is missing or differs.
+   */
   bind(
     executable: Executable,
     weights: ReadonlyMap<string, DeviceBuffer>,
     state: ReadonlyMap<string, DeviceBuffer>,
+    communicator?: Communicator,
   ): Promise<Bound>;
 
   /**
@@ -109,7 +131,8 @@ export interface Device extends AsyncDisposable {
    * The results of a run that are not aliased to state, by name, valid until the next `wait`. `deadline` in
    * milliseconds of `performance.now()`. A raised `signal` ends it too, and what was submitted after it may end with it: a
    * run that has begun is left where the device can do that. A device that works by itself lets events of JavaScript have
-   * their turn meanwhile. @throws 'Aborted', 'DeadlineExceeded', 'DeviceLost', 'DeviceFault' (a kernel went wrong: named).
+   * their turn meanwhile. @throws 'Aborted', 'DeadlineExceeded', 'RankLost' (the device stays usable), 'DeviceLost',
+   * 'DeviceFault' (a kernel went wrong: named).
    */
   wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<ReadonlyMap<string, ArrayBufferView>>;
 

@@ -52,7 +52,42 @@ export interface Window {
   readonly padding: readonly (readonly [number, number])[];
 }
 
+/** Processes that exchange data, by group (`process-groups.ts`): those of the whole grid if there are none. `channel_id` 0: no channel. */
+export interface Grouping {
+  readonly replica_groups: readonly (readonly number[])[];
+  readonly channel_id: number;
+}
+
+/** As `Grouping`; with `use_global_device_ids` the groups name processes, not replicas. */
+export interface GlobalGrouping extends Grouping {
+  readonly use_global_device_ids: boolean;
+}
+
+/** `channel_type` as upstream numbers it; `source_target_pairs` may be empty: then the channel says who meets whom. */
+interface Channel {
+  readonly channel_id: number;
+  readonly channel_type: number;
+  readonly is_host_transfer: boolean;
+  readonly source_target_pairs: readonly (readonly [number, number])[];
+}
+
 interface OtherAttributes {
+  all_gather: GlobalGrouping & { readonly all_gather_dim: number };
+  all_reduce: GlobalGrouping;
+  reduce_scatter: GlobalGrouping & { readonly scatter_dimension: number };
+  all_to_all: Grouping & {
+    readonly split_dimension: number;
+    readonly concat_dimension: number;
+    readonly split_count: number;
+  };
+  /** From the first of each group to the others, or from the one whose index an i32 of the last operand says, operand by operand. */
+  collective_broadcast: Grouping & { readonly has_dynamic_root: boolean };
+  collective_permute: {
+    readonly source_target_pairs: readonly (readonly [number, number])[];
+    readonly channel_id: number;
+  };
+  send: Channel;
+  recv: Channel;
   compare: { readonly comparison_direction: ComparisonDirection; readonly compare_type?: CompareType };
   reduce_precision: { readonly exponent_bits: number; readonly mantissa_bits: number };
   constant: { readonly value: Literal };
@@ -161,6 +196,7 @@ export type BinaryOp =
 type PlainOp =
   | UnaryOp
   | BinaryOp
+  | 'after_all'
   | 'bitcast_convert'
   | 'case'
   | 'clamp'
@@ -171,7 +207,9 @@ type PlainOp =
   | 'imag'
   | 'is_finite'
   | 'optimization_barrier'
+  | 'partition_id'
   | 'real'
+  | 'replica_id'
   | 'reshape'
   | 'select'
   | 'tuple'

@@ -70,6 +70,8 @@ export interface Program {
   readonly results: readonly { readonly name: string; readonly type: Type }[];
   /** Result i MUST be state parameter p's memory. Planning that cannot honour this throws 'StateWouldCopy'. */
   readonly aliases: readonly { readonly result: number; readonly parameter: number }[];
+  /** The grid that it is one process of (`process-groups.ts`); what its collectives name if absent. */
+  readonly processes?: { readonly replicas: number; readonly partitions: number };
 }
 
 /** A pass is a pure function; the verifier runs on its result in tests. */

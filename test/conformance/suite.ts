@@ -7,7 +7,7 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
 import { compile } from '../../src/compiler/compile.ts';
-import type { Device } from '../../src/devices/device.ts';
+import type { Communicator, Device } from '../../src/devices/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseModule, splitModules } from '../../src/ir/mlir/parse.ts';
 import type { Func, Op, OpOf, Program, Value } from '../../src/ir/program.ts';
@@ -16,6 +16,7 @@ import { asTensor } from '../../src/ir/types.ts';
 import { reachable, walk } from '../../src/ir/walk.ts';
 import type { ElementType } from '../../src/numerics/element-types.ts';
 import { type Check, compareTensors } from './checks.ts';
+import { constantBytes, findProcesses, type Processes, runParallel, runProcesses } from './parallel.ts';
 
 export type Verdict =
   | { readonly status: 'pass' }
@@ -43,20 +44,34 @@ function testFiles(root: string): string[] {
 
 export type SuiteResults = ReadonlyMap<string, readonly FileResult[]>;
 
+/** What makes the ends of a group of processes, by the name of the device that they are for. */
+export type Groups = Readonly<Record<string, (size: number) => readonly Communicator[]>>;
+
 /** Every file on every device, by the device's name. */
-export async function runSuite(devices: Readonly<Record<string, () => Device>>, root: string): Promise<SuiteResults> {
+export async function runSuite(
+  devices: Readonly<Record<string, () => Device>>,
+  root: string,
+  groups: Groups = {},
+): Promise<SuiteResults> {
   const suite = new Map<string, FileResult[]>();
   for (const [name, create] of Object.entries(devices)) {
     await using device = create();
     const results: FileResult[] = [];
-    for (const file of testFiles(root)) results.push(await runFile(device, root, file));
+    const several: Several = (processes) => {
+      if (groups[name] === undefined) throw unobservable(runParallel);
+      return runProcesses(processes, create, groups[name]);
+    };
+    for (const file of testFiles(root)) results.push(await runFile(device, several, root, file));
     suite.set(name, results);
   }
   return suite;
 }
 
+/** Runs processes side by side. */
+type Several = (processes: Processes) => ReturnType<typeof runProcesses>;
+
 /** A file passes if all of its test functions do, and fails if one of them does. */
-async function runFile(device: Device, root: string, file: string): Promise<FileResult> {
+async function runFile(device: Device, several: Several, root: string, file: string): Promise<FileResult> {
   const uses = new Map<Op['name'], Set<ElementType>>();
   const verdicts: Verdict[] = [];
   let tests = 0;
@@ -64,6 +79,15 @@ async function runFile(device: Device, root: string, file: string): Promise<File
     try {
       const { functions } = parseModule(text, file);
       for (const func of functions.values()) {
+        const processes = func.parameters.length > 0 ? undefined : findProcesses(func, functions);
+        if (processes !== undefined) {
+          tests++;
+          for (const { program } of processes.ranks) noteUses(program, uses);
+          verdicts.push(await runParallelTest(several, func, processes));
+          const ranks = processes.ranks.map((rank) => ({ ...rank, program: compile(rank.program, { verify: true }) }));
+          verdicts.push(await runParallelTest(several, func, { ...processes, ranks }));
+          continue;
+        }
         const test = testProgram(func, functions);
         if (test === undefined) continue;
         tests++;
@@ -87,6 +111,11 @@ async function runFile(device: Device, root: string, file: string): Promise<File
 function verdictOf(error: unknown): Verdict {
   if (isIngotError(error, 'UnsupportedOp')) return { status: 'not yet', what: error.place.op ?? error.message };
   return { status: 'fail', message: error instanceof Error ? (error.stack ?? error.message) : String(error) };
+}
+
+/** A test of several processes, for which the device has no group. */
+export function needsGroup(verdict: Verdict): boolean {
+  return verdict.status === 'not yet' && verdict.what === runParallel;
 }
 
 interface Comparison {
@@ -131,7 +160,8 @@ function testProgram(func: Func, functions: ReadonlyMap<string, Func>): TestProg
     },
     new ProgramBuilder(),
   );
-  if (copy === func) return undefined;
+  // What gives nothing and checks nothing only has to run.
+  if (copy === func && func.results.length > 0) return undefined;
   const comparisons = [...found.values()];
   const results = comparisons.flatMap(({ actual, expected }) => [actual, expected]);
   const main: Func = { ...copy, results };
@@ -182,6 +212,30 @@ async function runTest(device: Device, name: string, { program, comparisons }: T
     for (const [i, { check, actual }] of comparisons.entries()) {
       const difference = compareTensors(check, asTensor(actual.type).element, bytes(2 * i), bytes(2 * i + 1));
       if (difference !== undefined) return { status: 'fail', message: `${name}: ${difference}` };
+    }
+    return { status: 'pass' };
+  } catch (error) {
+    return verdictOf(error);
+  }
+}
+
+/** What the processes have made against the constants that their caller expects. */
+async function runParallelTest(several: Several, func: Func, processes: Processes): Promise<Verdict> {
+  try {
+    const checks = [...walk(func)].flatMap((op) => {
+      if (op === processes.call || op.name !== 'custom_call') return [];
+      const check = checkOf(op);
+      if (check === undefined) throw unobservable(op.attributes.call_target_name);
+      return [{ check, operands: op.operands }];
+    });
+    if (checks.length === 0) throw unobservable('interpreter.print');
+    const results = await several(processes);
+    for (const [i, { check, operands }] of checks.entries()) {
+      const [actual, expected] = operands;
+      const bytes = results.get(actual);
+      if (bytes === undefined) throw new Error('a check of what no process has made');
+      const difference = compareTensors(check, asTensor(actual.type).element, bytes, constantBytes(expected));
+      if (difference !== undefined) return { status: 'fail', message: `${func.name}, check ${i}: ${difference}` };
     }
     return { status: 'pass' };
   } catch (error) {

@@ -1,5 +1,5 @@
 /** One small program for each op, some for several shapes of its text. A new op without a sample does not compile. */
-import type { BinaryOp, OpName, UnaryOp } from '../../src/ir/attributes.ts';
+import type { BinaryOp, OpAttributes, OpName, UnaryOp } from '../../src/ir/attributes.ts';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import { literal } from '../../src/ir/literal.ts';
 import type { Parameter, Program, Value } from '../../src/ir/program.ts';
@@ -47,9 +47,42 @@ function addRegion(b: Builder) {
   return b.region([tensor('f32'), tensor('f32')], (inner, x, y) => [inner.add(x, y)]);
 }
 
+const grouping = { replica_groups: [[0, 1]], channel_id: 0 };
+const ragged = { replica_groups: [[2, 0], [1]], channel_id: 1, use_global_device_ids: true };
+const pairs = [
+  [0, 1],
+  [1, 0],
+] as const;
+const channel = { channel_id: 3, channel_type: 2, is_host_transfer: true, source_target_pairs: [] };
+
+function reduced(type: TensorType, attributes: OpAttributes['all_reduce']): Program {
+  return program([type], (b, x) => [...b.op('all_reduce', [x], attributes, { regions: [addRegion(b)] })]);
+}
+
 export const samples: { readonly [N in OpName]: readonly Program[] } = {
   abs: [...unary('abs'), ...unary('abs', tensor('complex<f32>', [2]))],
   add: [...binary('add'), ...binary('add', rows), ...binary('add', tensor('i1', [2]))],
+  after_all: [program([], (b) => b.op('after_all', [...b.op('after_all', [], {}), ...b.op('after_all', [], {})], {}))],
+  all_gather: [
+    program([f32], (b, x) => [
+      ...b.op(
+        'all_gather',
+        [x],
+        { ...grouping, use_global_device_ids: false, all_gather_dim: 0 },
+        { types: [tensor('f32', [4, 3])] },
+      ),
+    ]),
+  ],
+  all_reduce: [
+    reduced(f32, { ...grouping, use_global_device_ids: false }),
+    reduced(rows, ragged),
+    reduced(f32, { replica_groups: [], channel_id: 2, use_global_device_ids: false }),
+  ],
+  all_to_all: [
+    program([tensor('f32', [2, 4])], (b, x) => [
+      ...b.op('all_to_all', [x], { ...grouping, split_dimension: 1, concat_dimension: 0, split_count: 2 }),
+    ]),
+  ],
   and: binary('and', i32),
   atan2: binary('atan2'),
   bitcast_convert: [
@@ -76,6 +109,15 @@ export const samples: { readonly [N in OpName]: readonly Program[] } = {
   clamp: [
     program([f32, f32, f32], (b, low, x, high) => [b.clamp(low, x, high)]),
     program([tensor('f32'), f32, tensor('f32')], (b, low, x, high) => [b.clamp(low, x, high)]),
+  ],
+  collective_broadcast: [
+    program([f32], (b, x) => [...b.op('collective_broadcast', [x], { ...grouping, has_dynamic_root: false })]),
+  ],
+  collective_permute: [
+    program([f32], (b, x) => [
+      ...b.op('collective_permute', [x], { source_target_pairs: pairs, channel_id: 0 }),
+      ...b.op('collective_permute', [x], { source_target_pairs: [], channel_id: 1 }),
+    ]),
   ],
   compare: [
     program([f32, f32], (b, x, y) => [b.compare('LT', x, y)]),
@@ -248,7 +290,18 @@ export const samples: { readonly [N in OpName]: readonly Program[] } = {
   ],
   popcnt: unary('popcnt', i32),
   power: binary('power'),
+  partition_id: [program([], (b) => [...b.op('partition_id', [], {})])],
   real: [program([tensor('complex<f64>', [2])], (b, x) => [...b.op('real', [x], {})])],
+  recv: [
+    program([], (b) => [
+      ...b.op(
+        'recv',
+        [...b.op('after_all', [], {})],
+        { ...channel, channel_type: 3 },
+        { types: [f32, { kind: 'token' }] },
+      ),
+    ]),
+  ],
   reduce: [
     program([rows], (b, x) => [b.reduce('add', x, 0, [1])]),
     program([f32, i32], reduceTwo),
@@ -259,6 +312,16 @@ export const samples: { readonly [N in OpName]: readonly Program[] } = {
   ],
   reduce_precision: [
     program([f32], (b, x) => [...b.op('reduce_precision', [x], { exponent_bits: 5, mantissa_bits: 10 })]),
+  ],
+  reduce_scatter: [
+    program([tensor('f32', [2, 4])], (b, x) => [
+      ...b.op(
+        'reduce_scatter',
+        [x],
+        { ...grouping, use_global_device_ids: false, scatter_dimension: 1 },
+        { regions: [addRegion(b)], types: [tensor('f32', [2, 2])] },
+      ),
+    ]),
   ],
   reduce_window: [
     program([tensor('f32', [4, 4])], (b, x) => [
@@ -271,6 +334,7 @@ export const samples: { readonly [N in OpName]: readonly Program[] } = {
     ]),
   ],
   remainder: binary('remainder'),
+  replica_id: [program([], (b) => [...b.op('replica_id', [], {})])],
   reshape: [program([f32], (b, x) => [b.reshape(x, [3, 2])]), program([rows], (b, x) => [b.reshape(x, [T, 2, 2])])],
   reverse: [program([f32], (b, x) => [...b.op('reverse', [x], { dimensions: [0, 1] })])],
   round_nearest_afz: unary('round_nearest_afz'),
@@ -290,6 +354,7 @@ export const samples: { readonly [N in OpName]: readonly Program[] } = {
       return [...b.op('select_and_scatter', operands, window, { regions: [select, addRegion(b)] })];
     }),
   ],
+  send: [program([f32], (b, x) => [...b.op('send', [x, ...b.op('after_all', [], {})], channel)])],
   shift_left: binary('shift_left', i32),
   shift_right_arithmetic: binary('shift_right_arithmetic', i32),
   shift_right_logical: binary('shift_right_logical', i32),

@@ -275,6 +275,8 @@ class Planner {
       case 'reshape':
       case 'optimization_barrier':
         return this.#copies(op.results.flatMap((value, i) => move(op.operands[i], this.#memory(value), value.type)));
+      case 'after_all':
+        return [];
       case 'custom_call':
         throw unsupported(op, `target ${op.attributes.call_target_name}`);
       default:

@@ -5,6 +5,7 @@
 import { IngotError, type StopSignal } from '../../base/errors.ts';
 import { planState } from '../../compiler/state.ts';
 import type { OpName } from '../../ir/attributes.ts';
+import { joinGrid } from '../../ir/process-groups.ts';
 import type { Parameter, Pass, Program } from '../../ir/program.ts';
 import {
   type DimValues,
@@ -20,6 +21,7 @@ import { decodeElements, encodeElements, type HostArray, numbersPerElement } fro
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type {
   Bound,
+  Communicator,
   Device,
   DeviceBuffer,
   Executable,
@@ -29,9 +31,10 @@ import type {
   Ticket,
   WeightSource,
 } from '../device.ts';
+import type { Exchange, Process, Suspended } from './collectives.ts';
 import { ReferenceExecutable, readConstants } from './executable.ts';
 import { runFunction, type Specialised } from './interpret.ts';
-import { elementCount } from './kernel.ts';
+import { elementCount, type RuntimeValue } from './kernel.ts';
 import { invalid, Memory, ReferenceBuffer } from './memory.ts';
 
 export interface ReferenceDeviceOptions {
@@ -49,11 +52,20 @@ class ReferenceBound implements Bound {
   readonly executable: ReferenceExecutable;
   /** Of the program's parameters, in order; undefined for inputs. */
   readonly buffers: readonly (ReferenceBuffer | undefined)[];
+  readonly process: Process;
+  readonly communicator: Communicator | undefined;
   disposed = false;
 
-  constructor(executable: ReferenceExecutable, buffers: readonly (ReferenceBuffer | undefined)[]) {
+  constructor(
+    executable: ReferenceExecutable,
+    buffers: readonly (ReferenceBuffer | undefined)[],
+    communicator: Communicator | undefined,
+  ) {
     this.executable = executable;
     this.buffers = buffers;
+    this.communicator = communicator;
+    const { rank, size } = communicator ?? { rank: 0, size: 1 };
+    this.process = { rank, grid: joinGrid(executable.program, rank, size) };
   }
 
   [Symbol.dispose](): void {
@@ -67,7 +79,9 @@ type Outcome = { readonly results: Results; readonly bytes: number } | { readonl
 /** A run or a write that waits for its turn. */
 interface Job {
   readonly id: number;
-  perform(deadline: number): Outcome;
+  /** Whether it may have to wait for other processes. A write has no outcome. */
+  readonly meets: boolean;
+  perform(deadline: number): Outcome | undefined | Promise<Outcome>;
   /** Lets go of what the run would have used. */
   release(): void;
 }
@@ -82,6 +96,8 @@ class ReferenceDevice implements Device {
   #runs = 0;
   #seconds = 0;
   #jobs: Job[] = [];
+  /** The run that waits for other processes. */
+  #meeting: Promise<void> | undefined;
   readonly #outcomes = new Map<number, Outcome>();
   #resultBytes = 0;
   #nextId = 1;
@@ -149,6 +165,7 @@ class ReferenceDevice implements Device {
     executable: Executable,
     weights: ReadonlyMap<string, DeviceBuffer>,
     state: ReadonlyMap<string, DeviceBuffer>,
+    communicator?: Communicator,
   ): Promise<Bound> {
     if (!(executable instanceof ReferenceExecutable)) throw invalid('the executable is of another device');
     if (executable.disposed) throw invalid('the executable was disposed');
@@ -166,7 +183,7 @@ class ReferenceDevice implements Device {
       if (role === 'state') taken.add(own);
       return own;
     });
-    return new ReferenceBound(executable, buffers);
+    return new ReferenceBound(executable, buffers, communicator);
   }
 
   submit(bound: Bound, inputs: ReadonlyMap<string, ArrayBufferView>, dims: DimValues): Ticket {
@@ -187,6 +204,7 @@ class ReferenceDevice implements Device {
     this.#memory.add('scratch', inputBytes);
     this.#jobs.push({
       id,
+      meets: bound.communicator !== undefined,
       perform: (deadline) => this.#run(bound, specialised, values, deadline),
       release: () => {
         this.#memory.add('scratch', -inputBytes);
@@ -196,41 +214,70 @@ class ReferenceDevice implements Device {
     return { id };
   }
 
-  #run(bound: ReferenceBound, specialised: Specialised, inputs: (HostArray | undefined)[], deadline: number): Outcome {
-    const { results, aliases, parameters } = bound.executable.program;
+  #run(
+    bound: ReferenceBound,
+    specialised: Specialised,
+    inputs: (HostArray | undefined)[],
+    deadline: number,
+  ): Outcome | Promise<Outcome> {
+    const { parameters } = bound.executable.program;
     const { peakBytes } = specialised.main.region;
     const start = performance.now();
-    try {
-      const returned = this.#memory.take('scratch', peakBytes, 'the run', () => {
-        const values = parameters.map((_, i) => inputs[i] ?? (bound.buffers[i] as ReferenceBuffer).array);
-        return runFunction(specialised.main, values, { deadline, profile: this.#profile }) as HostArray[];
-      });
-      this.#memory.add('scratch', -peakBytes);
-      const named = new Map<string, ArrayBufferView>();
-      let bytes = 0;
-      results.forEach(({ name, type }, i) => {
-        if (type.kind !== 'tensor' || aliases.some(({ result }) => result === i)) return;
-        const encoded = encodeElements(type.element, returned[i]);
-        bytes += encoded.length;
-        named.set(name, encoded);
-      });
-      // What was not computed in the state's own memory goes there now; states may have changed places.
-      const states = aliases.map(({ parameter }) => (bound.buffers[parameter] as ReferenceBuffer).array);
-      const contents = aliases.map(({ result }, i) => {
-        const value = returned[result];
-        return value !== states[i] && states.includes(value) ? value.slice() : value;
-      });
-      contents.forEach((value, i) => {
-        if (value !== states[i]) states[i].set(value as never);
-      });
-      return { results: named, bytes };
-    } catch (error) {
-      if (error instanceof IngotError) return { error };
-      return { error: new IngotError('DeviceFault', `a run failed: ${error}`, { device: this.name, cause: error }) };
-    } finally {
+    const ended = (outcome: Outcome): Outcome => {
       this.#runs++;
       this.#seconds += (performance.now() - start) / 1000;
+      return outcome;
+    };
+    const failed = (error: unknown): Outcome => {
+      if (error instanceof IngotError) return ended({ error });
+      return ended({
+        error: new IngotError('DeviceFault', `a run failed: ${error}`, { device: this.name, cause: error }),
+      });
+    };
+    try {
+      this.#memory.take('scratch', peakBytes, 'the run', () => {});
+    } catch (error) {
+      return failed(error);
     }
+    const finish = (returned: RuntimeValue[]) => ended(this.#results(bound, returned as HostArray[]));
+    const values = parameters.map((_, i) => inputs[i] ?? (bound.buffers[i] as ReferenceBuffer).array);
+    const run = { deadline, profile: this.#profile, process: bound.process };
+    const steps = runFunction(specialised.main, values, run);
+    const leave = () => this.#memory.add('scratch', -peakBytes);
+    try {
+      const first = steps.next();
+      if (first.done) {
+        leave();
+        return finish(first.value);
+      }
+      const meeting = meetOthers(steps, first.value, bound.communicator, deadline).finally(leave);
+      return meeting.then(finish).catch(failed);
+    } catch (error) {
+      leave();
+      return failed(error);
+    }
+  }
+
+  #results({ executable, buffers }: ReferenceBound, returned: readonly HostArray[]): Outcome {
+    const { results, aliases } = executable.program;
+    const named = new Map<string, ArrayBufferView>();
+    let bytes = 0;
+    results.forEach(({ name, type }, i) => {
+      if (type.kind !== 'tensor' || aliases.some(({ result }) => result === i)) return;
+      const encoded = encodeElements(type.element, returned[i]);
+      bytes += encoded.length;
+      named.set(name, encoded);
+    });
+    // What was not computed in the state's own memory goes there now; states may have changed places.
+    const states = aliases.map(({ parameter }) => (buffers[parameter] as ReferenceBuffer).array);
+    const contents = aliases.map(({ result }, i) => {
+      const value = returned[result];
+      return value !== states[i] && states.includes(value) ? value.slice() : value;
+    });
+    contents.forEach((value, i) => {
+      if (value !== states[i]) states[i].set(value as never);
+    });
+    return { results: named, bytes };
   }
 
   async wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<Results> {
@@ -238,6 +285,10 @@ class ReferenceDevice implements Device {
     this.#resultBytes = 0;
     if (signal?.aborted) this.#cancel(ticket, signal);
     while (!this.#outcomes.has(ticket.id)) {
+      if (this.#meeting !== undefined) {
+        await this.#meeting;
+        continue;
+      }
       const job = this.#jobs[0];
       if (job === undefined) throw invalid(`ticket ${ticket.id} is not pending`);
       if (performance.now() > deadline) {
@@ -261,15 +312,20 @@ class ReferenceDevice implements Device {
     return buffer;
   }
 
-  /** The oldest job. */
+  /** The oldest job; one that has to wait for others goes on by itself. */
   #perform(deadline: number): void {
     const job = this.#jobs.shift();
     if (job === undefined) return;
-    try {
-      this.#outcomes.set(job.id, job.perform(deadline));
-    } finally {
+    const ended = (outcome: Outcome | undefined) => {
+      if (outcome !== undefined) this.#outcomes.set(job.id, outcome);
       job.release();
-    }
+    };
+    const outcome = job.perform(deadline);
+    if (outcome instanceof Promise) {
+      this.#meeting = outcome.then(ended).finally(() => {
+        this.#meeting = undefined;
+      });
+    } else ended(outcome);
   }
 
   /** A run that has not begun. */
@@ -281,8 +337,11 @@ class ReferenceDevice implements Device {
     this.#outcomes.set(id, { error });
   }
 
-  #drain(): void {
-    while (this.#jobs.length > 0) this.#perform(Number.POSITIVE_INFINITY);
+  async #drain(): Promise<void> {
+    while (this.#meeting !== undefined || this.#jobs.length > 0) {
+      if (this.#meeting !== undefined) await this.#meeting;
+      else this.#perform(Number.POSITIVE_INFINITY);
+    }
   }
 
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
@@ -291,8 +350,15 @@ class ReferenceDevice implements Device {
     const size = elementBytes(element);
     checkRange(own, offset, bytes.byteLength);
     const values = decodeElements(element, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
-    this.#drain();
-    own.array.set(values as never, (offset / size) * numbersPerElement(element));
+    const perform = (): undefined => {
+      own.array.set(values as never, (offset / size) * numbersPerElement(element));
+    };
+    own.hold();
+    this.#jobs.push({ id: this.#nextId++, meets: false, perform, release: () => own.release() });
+    // Runs that meet nobody are done at once, and the write with them.
+    while (this.#meeting === undefined && this.#jobs.length > 0 && !this.#jobs[0].meets) {
+      this.#perform(Number.POSITIVE_INFINITY);
+    }
   }
 
   async read(buffer: DeviceBuffer, offset = 0, length?: number): Promise<Uint8Array> {
@@ -301,7 +367,7 @@ class ReferenceDevice implements Device {
     const size = elementBytes(element);
     const count = length ?? maxElements(own.type) * size - offset;
     checkRange(own, offset, count);
-    this.#drain();
+    await this.#drain();
     const width = numbersPerElement(element) / size;
     return encodeElements(element, own.array.subarray(offset * width, (offset + count) * width));
   }
@@ -326,6 +392,25 @@ class ReferenceDevice implements Device {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#jobs = [];
     this.#outcomes.clear();
+  }
+}
+
+/** Goes on with a run that was left at `first`, at every exchange with what the others have sent. */
+async function meetOthers(
+  steps: Suspended<RuntimeValue[]>,
+  first: Exchange,
+  communicator: Communicator | undefined,
+  deadline: number,
+): Promise<RuntimeValue[]> {
+  if (communicator === undefined) throw invalid('the program was bound without a communicator');
+  const { transport } = communicator;
+  let { sends, receives } = first;
+  for (;;) {
+    for (const { peer, channel, bytes } of sends) transport.send(peer, channel, bytes);
+    const received = await Promise.all(receives.map(({ peer, channel }) => transport.receive(peer, channel, deadline)));
+    const next = steps.next(received);
+    if (next.done) return next.value;
+    ({ sends, receives } = next.value);
   }
 }
 

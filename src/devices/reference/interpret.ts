@@ -8,6 +8,7 @@
  */
 import { IngotError } from '../../base/errors.ts';
 import type { OpName } from '../../ir/attributes.ts';
+import { type Collective, isCollective } from '../../ir/process-groups.ts';
 import {
   type Func,
   findFunction,
@@ -19,6 +20,7 @@ import {
 } from '../../ir/program.ts';
 import { type DimValues, resolveShape, type Type } from '../../ir/types.ts';
 import { type HostArray, hostArray } from '../../numerics/host-array.ts';
+import { collectiveKernel, type Process, processId, type Suspended } from './collectives.ts';
 import {
   elementCount,
   type Frame,
@@ -38,11 +40,15 @@ export interface Run {
   /** In milliseconds of `performance.now()`. */
   readonly deadline: number;
   readonly profile: Map<OpName, { calls: number; seconds: number }>;
+  readonly process: Process;
 }
+
+/** What an op does: at once, or in pieces, between which other processes have their turn. */
+type Action = { exec(frame: Frame, run: Run): void } | { walk(frame: Frame, run: Run): Suspended };
 
 interface Step {
   readonly op: Op;
-  exec(frame: Frame, run: Run): void;
+  readonly action: Action;
   /** Slots that nothing reads any more. */
   readonly dead: readonly number[];
 }
@@ -60,13 +66,12 @@ interface RegionCode {
 /** Where a result lies: memory made for it, that of an operand, or memory that the region was given. */
 type Source = 'made' | 'given' | number;
 
-interface Lowered {
-  readonly exec: Step['exec'];
+type Lowered = Action & {
   /** Of each result, where it is not just another name for an operand. */
   readonly sources?: readonly Source[];
   /** Bytes that are needed only while it runs. */
   readonly inside?: number;
-}
+};
 
 export interface FunctionCode {
   readonly region: RegionCode;
@@ -79,12 +84,17 @@ const keptSplatBytes = 1 << 16;
 /** All arrays that constants share, decoded once a program. */
 export type Constants = ReadonlyMap<Literal, (count: number) => HostArray>;
 
-export function runFunction(code: FunctionCode, values: readonly RuntimeValue[], run: Run): RuntimeValue[] {
+export function* runFunction(code: FunctionCode, values: readonly RuntimeValue[], run: Run): Suspended<RuntimeValue[]> {
   const frame: Frame = new Array(code.slots);
-  return runRegion(code.region, frame, values, run);
+  return yield* runRegion(code.region, frame, values, run);
 }
 
-function runRegion(region: RegionCode, frame: Frame, values: readonly RuntimeValue[], run: Run): RuntimeValue[] {
+function* runRegion(
+  region: RegionCode,
+  frame: Frame,
+  values: readonly RuntimeValue[],
+  run: Run,
+): Suspended<RuntimeValue[]> {
   const { parameters, steps, results } = region;
   for (let i = 0; i < parameters.length; i++) frame[parameters[i]] = values[i];
   for (const step of steps) {
@@ -94,7 +104,9 @@ function runRegion(region: RegionCode, frame: Frame, values: readonly RuntimeVal
         device: 'reference',
       });
     }
-    step.exec(frame, run);
+    const { action } = step;
+    if ('exec' in action) action.exec(frame, run);
+    else yield* action.walk(frame, run);
     for (const slot of step.dead) frame[slot] = undefined;
   }
   return results.map((slot) => read(frame, slot));
@@ -170,7 +182,7 @@ export class Specialised {
     const uses = new RegionUses(region, this.#aliases, owned, captured);
     const live = new LiveBytes(this.#aliases);
     const steps = region.body.map((op, index): Step => {
-      const { exec, sources, inside = 0 } = this.#step(op, slots, uses, index);
+      const { sources, inside = 0, ...action } = this.#step(op, slots, uses, index);
       sources?.forEach((source, r) => {
         const value = op.results[r];
         if (source === 'made') live.make(value, this.#bytes(value.type));
@@ -178,7 +190,7 @@ export class Specialised {
       });
       live.inside(inside);
       for (const root of uses.rootsDyingAt(index)) live.free(root);
-      return { op, exec, dead: uses.valuesDyingAt(index).map((value) => slots.of(value)) };
+      return { op, action, dead: uses.valuesDyingAt(index).map((value) => slots.of(value)) };
     });
     return {
       parameters: region.parameters.map((value) => slots.of(value)),
@@ -249,9 +261,9 @@ export class Specialised {
           op.operands.map((_, i) => uses.takeable(index, i)),
         );
         return {
-          exec: (frame, run) => {
+          *walk(frame, run) {
             const values = operands.map((slot) => read(frame, slot));
-            store(frame, results, runFunction(code, values, run));
+            store(frame, results, yield* runFunction(code, values, run));
           },
           sources: code.region.made.map((made) => (made ? 'made' : 'given')),
           inside: code.region.peakBytes,
@@ -265,9 +277,9 @@ export class Specialised {
             ? (value: number) => (value !== 0 ? 0 : 1)
             : (value: number) => (value >= 0 && value < branches.length ? value : branches.length - 1);
         return {
-          exec: (frame, run) => {
+          *walk(frame, run) {
             const branch = branches[choose(Number(array(frame, operands[0])[0]))];
-            store(frame, results, runRegion(branch, frame, [], run));
+            store(frame, results, yield* runRegion(branch, frame, [], run));
           },
           sources: results.map((_, i) => (branches.some(({ made }) => made[i]) ? 'made' : 'given')),
           inside: Math.max(...branches.map((branch) => branch.peakBytes)),
@@ -283,10 +295,11 @@ export class Specialised {
         const bodyUses = new RegionUses(bodyRegion, this.#aliases, all);
         const copyBack = bodyRegion.results.map((_, i) => !bodyUses.resultIsOwn(i));
         return {
-          exec: (frame, run) => {
+          *walk(frame, run) {
             let values = operands.map((slot, i) => (copyIn[i] ? copyValue(read(frame, slot)) : read(frame, slot)));
-            while (array(runRegion(condition, frame, values, run) as Frame, 0)[0]) {
-              values = runRegion(body, frame, values, run).map((value, i) => (copyBack[i] ? copyValue(value) : value));
+            while (array((yield* runRegion(condition, frame, values, run)) as Frame, 0)[0]) {
+              const next = yield* runRegion(body, frame, values, run);
+              values = next.map((value, i) => (copyBack[i] ? copyValue(value) : value));
             }
             store(frame, results, values);
           },
@@ -294,9 +307,42 @@ export class Specialised {
           inside: Math.max(condition.peakBytes, body.peakBytes),
         };
       }
+      case 'after_all':
+        return { exec: (frame) => store(frame, results, [null]) };
+      case 'partition_id':
+      case 'replica_id':
+        return {
+          exec: (frame, { process }) => store(frame, results, [Uint32Array.of(processId(op, process))]),
+          sources: ['made'],
+        };
       default:
+        if (isCollective(op)) return this.#collectiveStep(op, slots, operands, results);
         return this.#kernelStep(op, slots, operands, results, uses, index);
     }
+  }
+
+  #collectiveStep(op: Collective, slots: Slots, operands: readonly number[], results: readonly number[]): Lowered {
+    const tensors = (values: readonly Value[]) =>
+      values.flatMap(({ type }) => (type.kind === 'tensor' ? [this.#shaped(type)] : []));
+    const outputs = tensors(op.results);
+    const kernel = collectiveKernel({
+      op,
+      inputs: tensors(op.operands),
+      outputs,
+      scalarRegion: (i) => this.#scalarRegion(op.regions[i], slots),
+    });
+    return {
+      *walk(frame, run) {
+        const arrays = yield* kernel(
+          operands.map((slot) => array(frame, slot)),
+          frame,
+          run.process,
+        );
+        // A token, where the op gives one, is the last result.
+        store(frame, results, [...arrays, null].slice(0, results.length));
+      },
+      sources: op.results.map(() => 'made'),
+    };
   }
 
   #kernelStep(
@@ -352,7 +398,7 @@ export class Specialised {
     const resultSlots = region.results.map((value) => slots.of(value));
     const uses = new RegionUses(region, this.#aliases, []);
     const steps = region.body.map((op, index): ((frame: Frame, run: Run) => void) => {
-      if (!(op.name in kernels)) return this.#step(op, slots, uses, index).exec;
+      if (!(op.name in kernels)) return atOnce(this.#step(op, slots, uses, index));
       const { kernel, outputs } = this.#kernel(op, slots);
       const operands = op.operands.map((value) => slots.of(value));
       const results = op.results.map((value) => slots.of(value));
@@ -364,7 +410,7 @@ export class Specialised {
         for (let i = 0; i < results.length; i++) frame[results[i]] = arrays[i];
       };
     });
-    const run: Run = { deadline: Number.POSITIVE_INFINITY, profile: new Map() };
+    const run: Run = { deadline: Number.POSITIVE_INFINITY, profile: new Map(), process: alone };
     const results = new Array<HostArray>(resultSlots.length);
     let frame: Frame = [];
     return {
@@ -386,6 +432,17 @@ export class Specialised {
     if (data === undefined) throw new Error('a constant was not read before compilation');
     return data(this.#shaped(value.type).count);
   }
+}
+
+/** The only process there is. */
+const alone: Process = { rank: 0, grid: { replicas: 1, partitions: 1 } };
+
+/** An action as one that waits for nobody: collectives do not stand in regions over scalars. */
+function atOnce(action: Action): (frame: Frame, run: Run) => void {
+  if ('exec' in action) return (frame, run) => action.exec(frame, run);
+  return (frame, run) => {
+    if (!action.walk(frame, run).next().done) throw new IngotError('InvalidProgram', 'a collective of scalars');
+  };
 }
 
 /** Bytes of the arrays that a region's ops made, until their last use; by the root of the values that share one. */

@@ -1,5 +1,6 @@
 /** The kernel of every op that computes; `interpret.ts` itself knows those that choose, repeat, call or only name. */
 import type { BinaryOp, OpName, UnaryOp } from '../../ir/attributes.ts';
+import type { Collective } from '../../ir/process-groups.ts';
 import * as choose from './choose.ts';
 import * as convert from './convert.ts';
 import { dotGeneral } from './dot.ts';
@@ -23,7 +24,10 @@ type ControlOp =
   | 'tuple'
   | 'while';
 
-type KernelOp = Exclude<OpName, ControlOp>;
+/** `collectives.ts` has these, and what a process is. */
+type ProcessOp = Collective['name'] | 'after_all' | 'partition_id' | 'replica_id';
+
+type KernelOp = Exclude<OpName, ControlOp | ProcessOp>;
 
 const unaryKernels: { readonly [N in UnaryOp]: KernelMaker<UnaryOp> } = {
   abs: unary,

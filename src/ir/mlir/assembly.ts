@@ -2,7 +2,7 @@
  * How each op is written: `assembly` has those with a form of their own (the inverse of `syntax.ts`), `properties` the
  * attributes of those that are written in generic form. The type checker names an op whose attributes neither writes.
  */
-import type { AttributedOp, OpAttributes, OpName } from '../attributes.ts';
+import type { AttributedOp, GlobalGrouping, Grouping, OpAttributes, OpName } from '../attributes.ts';
 import { elementwise } from '../ops/elementwise.ts';
 import type { Op, OpOf, Region, Value } from '../program.ts';
 import { asTensor, type Dim, sameType, type Type, tensor } from '../types.ts';
@@ -192,13 +192,61 @@ function padding(pairs: readonly (readonly [number, number])[]): string {
   return pairs.length === 0 ? 'dense<> : tensor<0x2xi64>' : `dense<[${data}]> : tensor<${pairs.length}x2xi64>`;
 }
 
+/** Rows of one length, as upstream has them: -1 where there is none. */
+function matrix(rows: readonly (readonly number[])[], columns = Math.max(0, ...rows.map(({ length }) => length))) {
+  const data = rows.map((row) => list(Array.from({ length: columns }, (_, i) => row[i] ?? -1))).join(', ');
+  const spelled = rows.length === 0 ? '' : `[${data}]`;
+  return `dense<${spelled}> : tensor<${rows.length}x${columns}xi64>`;
+}
+
+function handle(id: number, type: number): readonly [string, string][] {
+  return id === 0 ? [] : [['channel_handle', `#stablehlo.channel_handle<handle = ${id}, type = ${type}>`]];
+}
+
+/** Between devices: what programs have for collectives. */
+const deviceToDevice = 1;
+
+const grouping = (a: Grouping): readonly [string, string][] => [
+  ['replica_groups', matrix(a.replica_groups)],
+  ...handle(a.channel_id, deviceToDevice),
+];
+
+const unit = (name: string, present: boolean): readonly [string, string][] => (present ? [[name, 'unit']] : []);
+
+const globalGrouping = (a: GlobalGrouping): readonly [string, string][] => [
+  ...grouping(a),
+  ...unit('use_global_device_ids', a.use_global_device_ids),
+];
+
+const channel: Properties<'send' | 'recv'> = (a) => [
+  ['channel_handle', `#stablehlo.channel_handle<handle = ${a.channel_id}, type = ${a.channel_type}>`],
+  ['is_host_transfer', String(a.is_host_transfer)],
+  ...(a.source_target_pairs.length > 0 ? pairs(a.source_target_pairs) : []),
+];
+
+const pairs = (of: readonly (readonly [number, number])[]): [string, string][] => [
+  ['source_target_pairs', matrix(of, 2)],
+];
+
 const properties: { readonly [N in Exclude<AttributedOp, keyof typeof assembly>]: Properties<N> } = {
+  all_gather: (a) => [['all_gather_dim', `${a.all_gather_dim} : i64`], ...globalGrouping(a)],
+  all_reduce: globalGrouping,
+  all_to_all: (a) => [
+    ['split_dimension', `${a.split_dimension} : i64`],
+    ['concat_dimension', `${a.concat_dimension} : i64`],
+    ['split_count', `${a.split_count} : i64`],
+    ...grouping(a),
+  ],
+  collective_broadcast: (a) => [...grouping(a), ...unit('has_dynamic_root', a.has_dynamic_root)],
+  collective_permute: (a) => [...pairs(a.source_target_pairs), ...handle(a.channel_id, deviceToDevice)],
   gather: ({ slice_sizes: sizes, indices_are_sorted: sorted, ...dimensions }, p) => [
     ['dimension_numbers', `#stablehlo.gather${body(dimensions)}`],
     ['indices_are_sorted', String(sorted)],
     ['slice_sizes', array(sizes.map((size) => p.dim(size)))],
   ],
   map: ({ dimensions }) => [['dimensions', array(dimensions)]],
+  recv: channel,
+  reduce_scatter: (a) => [['scatter_dimension', `${a.scatter_dimension} : i64`], ...globalGrouping(a)],
   reduce_window: (a) => [
     ['base_dilations', array(a.base_dilations)],
     ['padding', padding(a.padding)],
@@ -216,6 +264,7 @@ const properties: { readonly [N in Exclude<AttributedOp, keyof typeof assembly>]
     ['window_dimensions', array(a.window_dimensions)],
     ['window_strides', array(a.window_strides)],
   ],
+  send: channel,
   sort: ({ dimension, is_stable: stable }) => [
     ['dimension', `${dimension} : i64`],
     ['is_stable', String(stable)],

@@ -123,6 +123,37 @@ class Reading {
     return Array.from({ length: count }, (_, i) => [flat[2 * i] ?? flat[0], flat[2 * i + 1] ?? flat[0]] as const);
   }
 
+  /** Rows of `dense<[[0, 1], [2, -1]]>`, without the places that -1 says are empty. */
+  rows(name: string): readonly (readonly number[])[] {
+    const given = this.get(name);
+    if (given === undefined) return [];
+    const flat = integerList(given);
+    const shape = isLiteralAttribute(given) ? given.type.shape : [];
+    const [rows, columns] = shape;
+    if (flat === undefined || shape.length !== 2 || typeof rows !== 'number' || typeof columns !== 'number') {
+      return this.fail(`attribute ${name} is not a matrix of integers`);
+    }
+    if (columns === 0) return [];
+    return Array.from({ length: rows }, (_, i) => flat.slice(i * columns, (i + 1) * columns).filter((id) => id !== -1));
+  }
+
+  /** `dense<[[source, target], ...]>`, as many as there are. */
+  targets(name: string): readonly (readonly [number, number])[] {
+    return this.rows(name).map((row) => {
+      if (row.length !== 2) return this.fail(`attribute ${name} is not pairs of processes`);
+      return [row[0], row[1]] as const;
+    });
+  }
+
+  /** `#stablehlo.channel_handle<handle = 1, type = 0>`; without one, channel 0. */
+  channel(): { readonly channel_id: number; readonly channel_type: number } {
+    if (this.get('channel_handle') === undefined) return { channel_id: 0, channel_type: 0 };
+    return this.body('channel_handle', (b) => ({
+      channel_id: b.integer('handle', 0),
+      channel_type: b.integer('type', 0),
+    }));
+  }
+
   fields(name: string): Fields {
     const given = this.get(name);
     return this.#must(name, given !== undefined && isFields(given) ? given : undefined, 'a dictionary', given);
@@ -178,9 +209,36 @@ function window(a: Reading, operands: readonly Value[]) {
   };
 }
 
+const grouping = (a: Reading) => ({
+  replica_groups: a.rows('replica_groups'),
+  channel_id: a.channel().channel_id,
+});
+const globalGrouping = (a: Reading) => ({
+  ...grouping(a),
+  use_global_device_ids: a.boolean('use_global_device_ids', false),
+});
+const channel = (a: Reading) => ({
+  ...a.channel(),
+  is_host_transfer: a.boolean('is_host_transfer', false),
+  source_target_pairs: a.targets('source_target_pairs'),
+});
+
 const rows: { readonly [N in AttributedOp]: Row<N> } = {
+  all_gather: (a) => ({ ...globalGrouping(a), all_gather_dim: a.integer('all_gather_dim') }),
+  all_reduce: globalGrouping,
+  all_to_all: (a) => ({
+    ...grouping(a),
+    split_dimension: a.integer('split_dimension'),
+    concat_dimension: a.integer('concat_dimension'),
+    split_count: a.integer('split_count'),
+  }),
   broadcast_in_dim: (a) => ({ broadcast_dimensions: a.integers('broadcast_dimensions') }),
   call: (a) => ({ callee: a.symbol('callee') }),
+  collective_broadcast: (a) => ({ ...grouping(a), has_dynamic_root: a.boolean('has_dynamic_root', false) }),
+  collective_permute: (a) => ({
+    source_target_pairs: a.targets('source_target_pairs'),
+    channel_id: a.channel().channel_id,
+  }),
   compare: (a) => {
     const comparison_direction = a.word('comparison_direction', directions);
     const type = a.get('compare_type');
@@ -233,6 +291,7 @@ const rows: { readonly [N in AttributedOp]: Row<N> } = {
     edge_padding_high: a.integers('edge_padding_high'),
     interior_padding: a.integers('interior_padding'),
   }),
+  recv: channel,
   reduce: (a) => ({ dimensions: a.integers('dimensions') }),
   reduce_precision: (a) => ({ exponent_bits: a.integer('exponent_bits'), mantissa_bits: a.integer('mantissa_bits') }),
   reduce_window: (a, operands) => {
@@ -243,6 +302,7 @@ const rows: { readonly [N in AttributedOp]: Row<N> } = {
       window_dilations: a.integers('window_dilations', ones(rank)),
     };
   },
+  reduce_scatter: (a) => ({ ...globalGrouping(a), scatter_dimension: a.integer('scatter_dimension') }),
   reverse: (a) => ({ dimensions: a.integers('dimensions') }),
   scatter: (a) => ({
     ...a.body('scatter_dimension_numbers', (b) => ({
@@ -257,6 +317,7 @@ const rows: { readonly [N in AttributedOp]: Row<N> } = {
     unique_indices: a.boolean('unique_indices', false),
   }),
   select_and_scatter: window,
+  send: channel,
   slice: (a, [operand]) => ({
     start_indices: a.integers('start_indices'),
     limit_indices: a.extents('limit_indices', shapeOf(operand)),

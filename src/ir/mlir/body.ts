@@ -37,10 +37,12 @@ class Scope {
 const returns = ['return', 'func.return', 'stablehlo.return'];
 
 const regionOps: readonly OpName[] = [
+  'all_reduce',
   'case',
   'if',
   'map',
   'reduce',
+  'reduce_scatter',
   'reduce_window',
   'scatter',
   'select_and_scatter',

@@ -295,7 +295,19 @@ export function programOf(module: Module, entry = 'main'): Program {
     return [{ result, parameter }];
   });
   aliases.sort((a, b) => a.result - b.result);
-  return { main, functions, parameters, results, aliases };
+  const processes = processesOf(module.attributes);
+  return { main, functions, parameters, results, aliases, ...(processes && { processes }) };
+}
+
+/** The grid that the text states; one process, which every export states, says nothing. */
+function processesOf(attributes: Fields): Program['processes'] {
+  const count = (axis: string): number => {
+    const given = attributes[`mhlo.num_${axis}`] ?? 1;
+    if (typeof given === 'number' && Number.isInteger(given) && given > 0) return given;
+    throw new IngotError('InvalidProgram', `the module has ${given} ${axis}`);
+  };
+  const [replicas, partitions] = [count('replicas'), count('partitions')];
+  return replicas * partitions > 1 ? { replicas, partitions } : undefined;
 }
 
 function parameterOf(value: Value, index: number, signature: Signature): Parameter {

@@ -26,7 +26,14 @@ export function printProgram(program: Program, options: PrintOptions = {}): stri
   );
   const main = new FunctionPrinter(options).func(program.main, 'public', parameters, results);
   const others = [...program.functions.values()].map((func) => new FunctionPrinter(options).func(func, 'private'));
-  return `module {\n${[main, ...others].join('')}}\n`;
+  return `module${moduleAttributes(program)} {\n${[main, ...others].join('')}}\n`;
+}
+
+/** The grid of processes, as JAX states it. */
+function moduleAttributes({ processes }: Program): string {
+  if (processes === undefined) return '';
+  const fields = Object.entries(processes).map(([axis, count]) => [`mhlo.num_${axis}`, `${count} : i32`] as const);
+  return ` attributes ${printFields(fields)}`;
 }
 
 type Fields = readonly (readonly [string, string])[];

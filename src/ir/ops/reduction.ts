@@ -1,7 +1,6 @@
 /** Ops that combine elements: products, reductions, windows, scatters and sorts. */
 import type { OpName } from '../attributes.ts';
-import type { Region } from '../program.ts';
-import { asTensor, type Dim, sameDim, sameShape, type TensorType, tensor } from '../types.ts';
+import { type Dim, sameDim, sameShape, type TensorType, tensor } from '../types.ts';
 import {
   check,
   declaredTensor,
@@ -12,6 +11,7 @@ import {
   type OpSite,
   operandCount,
   regionCount,
+  scalarRegion,
   tensorOperands,
 } from './row.ts';
 import { checkDims } from './shape.ts';
@@ -44,20 +44,6 @@ const dotGeneral: OpRow<'dot_general'> = {
     return [tensor(element, shape)];
   },
 };
-
-/** A region over scalars: `count` parameters a result. The element types that it returns. */
-function scalarRegion<N extends OpName>(site: OpSite<N>, region: Region, parameters: number): readonly TensorType[] {
-  check(
-    site,
-    region.parameters.length === parameters,
-    () => `its region takes ${region.parameters.length} values, not ${parameters}`,
-  );
-  return region.results.map((value) => {
-    const type = asTensor(value.type);
-    check(site, type.shape.length === 0, () => 'its region returns no scalar');
-    return type;
-  });
-}
 
 /** Inputs and as many initial values; both halves. */
 function inputsAndInits<N extends OpName>(site: OpSite<N>): { inputs: readonly TensorType[]; count: number } {

@@ -7,7 +7,7 @@ import { IngotError } from '../../base/errors.ts';
 import { type ElementClass, type ElementType, elementClass } from '../../numerics/element-types.ts';
 import type { OpAttributes, OpName } from '../attributes.ts';
 import type { Region, Value } from '../program.ts';
-import { formatType, type TensorType, type Type } from '../types.ts';
+import { asTensor, formatType, type TensorType, type Type } from '../types.ts';
 
 export interface OpSite<N extends OpName> {
   readonly name: N;
@@ -52,6 +52,24 @@ export function tensorOperand<N extends OpName>(site: OpSite<N>, index: number):
 
 export function tensorOperands<N extends OpName>(site: OpSite<N>): readonly TensorType[] {
   return site.operands.map((_, i) => tensorOperand(site, i));
+}
+
+/** A region over scalars: `parameters` of them. The element types that it returns. */
+export function scalarRegion<N extends OpName>(
+  site: OpSite<N>,
+  region: Region,
+  parameters: number,
+): readonly TensorType[] {
+  check(
+    site,
+    region.parameters.length === parameters,
+    () => `its region takes ${region.parameters.length} values, not ${parameters}`,
+  );
+  return region.results.map((value) => {
+    const type = asTensor(value.type);
+    check(site, type.shape.length === 0, () => 'its region returns no scalar');
+    return type;
+  });
 }
 
 /** The one result type that the writer stated. */
