@@ -4,6 +4,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Engine, EngineNumerics, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { addBenchServe } from './bench-serve.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -21,6 +22,7 @@ interface BenchOptions {
   readonly mlock?: boolean;
   readonly device?: string;
   readonly numerics: EngineNumerics;
+  readonly traceSteps?: string;
   readonly json?: boolean;
 }
 
@@ -40,8 +42,10 @@ export interface BenchRow {
 const repetitions = 3;
 
 export function addBench(program: Command): void {
-  program
+  const command = program
     .command('bench')
+    // What stands behind the name of a command below is that command's.
+    .enablePositionalOptions()
     .summary('measure prefill and decode')
     .description(
       `Measures prefill of -p tokens and decode of -n tokens after -d tokens of context, ${repetitions} times each after one run that is not counted.`,
@@ -55,12 +59,14 @@ export function addBench(program: Command): void {
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .addOption(numericsOption())
+    .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
       if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
       const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
       console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
     });
+  addBenchServe(command);
 }
 
 async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {
@@ -124,7 +130,7 @@ async function secondsTogether(engine: Engine, requests: readonly GenerateReques
 
 async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
   using progress = showProgress('Loading');
-  const { device, threads, mlock } = options;
+  const { device, threads, mlock, traceSteps } = options;
   return await openEngine(path, {
     contextLength,
     sequences: options.b,
@@ -134,6 +140,7 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),
+    ...(traceSteps !== undefined && { traceSteps }),
   });
 }
 

@@ -37,6 +37,8 @@ const program = new Command('ingot')
     '\nA model may also be named as on huggingface.co: hf:org/repo, hf:org/repo:file or hf:org/repo:Q4_K_M.',
   )
   .showHelpAfterError('(ingot COMMAND --help shows what it takes)')
+  // What stands behind the name of a command is that command's.
+  .enablePositionalOptions()
   .exitOverride();
 
 // Wherever a command takes a model, it may be one of the hub. Loaded only when one is named so.
@@ -58,8 +60,15 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
 
 try {
   for (const command of program.commands) command.exitOverride();
-  await program.parseAsync();
+  await program.parseAsync(globalsFirst(process.argv.slice(2)), { from: 'user' });
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage;
   else process.exitCode = reportFailure(error, program.opts<{ debug?: boolean }>().debug ?? false);
+}
+
+/** The program's own options may stand anywhere; commander looks for them before the command. */
+function globalsFirst(words: readonly string[]): readonly string[] {
+  const end = words.includes('--') ? words.indexOf('--') : words.length;
+  const isGlobal = (word: string, i: number) => i < end && (word === '--debug' || word === '--offline');
+  return [...words.filter(isGlobal), ...words.filter((word, i) => !isGlobal(word, i))];
 }

@@ -14,7 +14,7 @@ export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text:
   };
 }
 
-function numberIn(low: number, high: number): (text: string) => number {
+export function numberIn(low: number, high: number): (text: string) => number {
   return (text) => {
     const value = Number(text);
     if (text.trim() === '' || !(value >= low && value <= high)) {
@@ -22,6 +22,14 @@ function numberIn(low: number, high: number): (text: string) => number {
     }
     return value;
   };
+}
+
+export function positiveNumber(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value < Number.POSITIVE_INFINITY)) {
+    throw new InvalidArgumentError('It must be a number greater than 0.');
+  }
+  return value;
 }
 
 function seed(text: string): bigint {

@@ -7,9 +7,10 @@ import { IngotError } from '../base/errors.ts';
 import { openEngine } from '../engine/open-node.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
+import { Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { gather, wholeNumber } from './options.ts';
+import { gather, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 
 interface ServeOptions {
@@ -17,6 +18,9 @@ interface ServeOptions {
   readonly port: number;
   readonly sequences: number;
   readonly queue: number;
+  readonly queueTime?: number;
+  readonly pace?: number;
+  readonly traceSteps?: string;
   readonly context?: number;
   readonly name?: string;
   readonly apiKey?: readonly string[];
@@ -43,6 +47,8 @@ export function addServe(program: Command): void {
     .option('--port <port>', '0 = one that is free', wholeNumber(0, 65535), 8080)
     .option('--sequences <n>', 'requests that are computed together at most', wholeNumber(1, 1024), 16)
     .option('--queue <n>', 'requests that wait at most; more are refused with status 429', wholeNumber(0), 256)
+    .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
+    .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
     .option(
       '--context <tokens>',
       "longest request, prompt and answer (default: the model's, at most 4096)",
@@ -57,6 +63,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((model: string | undefined, options: ServeOptions) => run(model ?? bundledModel, options));
 }
@@ -65,19 +72,21 @@ export function addServe(program: Command): void {
 const defaultContext = 4096;
 
 async function run(path: string, options: ServeOptions): Promise<void> {
-  const { host, port, sequences, queue, context, device, threads, mlock, isolate, cors } = options;
+  const { host, port, sequences, queue, queueTime, pace, traceSteps, context, ...others } = options;
+  const { device, threads, mlock, isolate, cors } = others;
   const tls = readTls(options);
   const name = options.name ?? (path === bundledModel ? 'tales' : basename(path).replace(/\.gguf$/i, ''));
-  await using engine = await openWithProgress();
+  const engine = await openWithProgress();
+  await using models = new Models([{ name, bytes: 0, open: async () => engine }]);
   const log = pino({ level: options.verbose ? 'info' : 'warn' }, pino.destination({ dest: 2, sync: false }));
   const app = createApp({
-    engine,
-    modelName: name,
+    models,
     log,
     ...(options.apiKey && { apiKeys: options.apiKey }),
     ...(isolate && { isolate }),
     ...(cors && { cors }),
   });
+  await models.preload();
   await using server = await listen(app, { host, port, ...(tls && { tls }) });
   const { contextLength, device: used } = engine;
   console.error(
@@ -93,6 +102,9 @@ async function run(path: string, options: ServeOptions): Promise<void> {
       queue,
       onProgress: progress.update,
       contextLength: context ?? { atMost: defaultContext },
+      ...(queueTime !== undefined && { queueSeconds: queueTime }),
+      ...(pace !== undefined && { pace }),
+      ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
       ...(mlock !== undefined && { mlock }),

@@ -117,6 +117,11 @@ export class BlockManager {
     this.#progress.set(table, { blocks: whole, last });
   }
 
+  /** The first blocks of a table that others may use. */
+  published(table: readonly number[]): number {
+    return this.#progress.get(table)?.blocks ?? 0;
+  }
+
   /** Takes back all blocks of `table` and empties it. */
   release(table: number[]): void {
     this.#progress.delete(table);
@@ -159,16 +164,18 @@ export class BlockManager {
   /** @throws IngotError 'DeviceFault' if a block is lost, has two owners, or is used by others than `tables`. */
   checkIntegrity(tables: Iterable<readonly number[]>): void {
     const users = new Uint32Array(this.blockCount);
-    for (const block of [...tables].flat()) users[block]++;
-    const unused = new Set([...this.#free, ...this.#idle.keys()]);
-    if (unused.size !== this.#free.length + this.#idle.size) {
-      throw new IngotError('DeviceFault', 'a block without user is there twice');
+    for (const table of tables) for (const block of table) users[block]++;
+    const unused = new Uint8Array(this.blockCount);
+    for (const list of [this.#free, this.#idle.keys()]) {
+      for (const block of list) {
+        if (unused[block]++ > 0) throw new IngotError('DeviceFault', `block ${block} without user is there twice`);
+      }
     }
     for (let block = 0; block < this.blockCount; block++) {
       if (users[block] !== this.#users[block]) {
         throw new IngotError('DeviceFault', `block ${block} has ${users[block]} users, not ${this.#users[block]}`);
       }
-      if (unused.has(block) === users[block] > 0) {
+      if (unused[block] > 0 === users[block] > 0) {
         throw new IngotError('DeviceFault', `block ${block} is ${users[block] > 0 ? 'free and used' : 'lost'}`);
       }
       const known = this.#known[block];

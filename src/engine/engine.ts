@@ -24,6 +24,10 @@ export interface EngineOptions {
   readonly sequences?: number;
   /** Requests that wait at most; more are refused. As many as come if absent. */
   readonly queue?: number;
+  /** Seconds that a request waits at most before it begins; then it is refused. As long as it takes if absent. */
+  readonly queueSeconds?: number;
+  /** With prompts in it a step may take so many times what the answers in it would take alone; 2 if absent. */
+  readonly pace?: number;
   readonly kv?: KvElement;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
@@ -48,6 +52,8 @@ export interface GenerateRequest {
   readonly prompt: Prompt;
   /** At most this many tokens are generated. */
   readonly maxTokens: number;
+  /** Before so many tokens neither the model nor a stop string ends the text; 0 if absent. */
+  readonly minTokens?: number;
   /** What is not given is greedy. */
   readonly sampling?: Partial<SamplingParameters>;
   /** Generation ends before the first of these strings appears in the answer. */
@@ -142,7 +148,8 @@ export interface Engine extends EngineFacts, AsyncDisposable {
   /**
    * Streams an answer. As many as the engine was opened for are computed together, others wait; who reads slowly delays nobody
    * else. Ends with one 'end' event unless it throws; breaking out of the loop stops the work, and so does disposing of the engine.
-   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'Overloaded', 'UnsupportedOp', 'DeviceFault', 'DeviceLost'.
+   * @throws IngotError 'InvalidArgument', 'ContextOverflow', 'Overloaded', 'OutOfMemory', 'UnsupportedOp', 'DeviceFault', 'DeviceLost';
+   * 'DeadlineExceeded' after `queueSeconds`.
    */
   generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined>;
 

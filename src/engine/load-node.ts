@@ -6,6 +6,7 @@ import type { Model } from '../models/model.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openForRunning } from './open-model-node.ts';
+import { traceSteps } from './step-trace-node.ts';
 
 /** What can be sent to another thread. */
 export interface EngineSettings extends EngineOptions {
@@ -19,6 +20,8 @@ export interface EngineSettings extends EngineOptions {
   readonly mlock?: boolean;
   /** Folder for the programs before and after each compiler pass. */
   readonly dump?: string;
+  /** File for a line of JSON a step (step-trace.ts). */
+  readonly traceSteps?: string;
 }
 
 /** Weights of so few bytes lie in caches, and a step is over before JavaScript has prepared the next, unless that has a core of its own. */
@@ -39,7 +42,7 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, mlock, dump, ...options } = settings;
+  const { path, device: deviceName, threads, mlock, dump, traceSteps: traceFile, ...options } = settings;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -51,8 +54,12 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const device = await openDeviceFor(model, deviceName, { threads, mlock });
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
+    const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
+    if (trace !== undefined) opened.push({ [Symbol.asyncDispose]: async () => trace[Symbol.dispose]() });
+    const onStep = trace === undefined ? {} : { onStep: trace.write };
     const template = chatTemplate === undefined ? {} : { chatTemplate };
-    const engine = await LocalEngine.load(device, model, tokenizer, { ...options, ...hooks, ...onPass, ...template });
+    const given = { ...options, ...hooks, ...onPass, ...onStep, ...template };
+    const engine = await LocalEngine.load(device, model, tokenizer, given);
     opened.push(engine);
     return { engine, [Symbol.asyncDispose]: close };
   } catch (error) {

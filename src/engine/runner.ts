@@ -8,12 +8,14 @@ import { compile } from '../compiler/compile.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
+import { maxBytes } from '../ir/types.ts';
 import type { BuildOptions, KvElement, Model } from '../models/model.ts';
 import type { DotNumerics } from '../numerics/dot.ts';
 import type { EngineNumerics } from './engine.ts';
 import { memoryNeed, refuseTooLarge } from './memory-need.ts';
+import { Pools } from './pools.ts';
 import type { SamplingParameters } from './sampling.ts';
-import type { CachedSequence, StepEntry } from './scheduler.ts';
+import type { CachedSequence, StepEntry } from './sequence.ts';
 
 export interface RunnerOptions {
   readonly limits: StepLimits;
@@ -58,6 +60,7 @@ export class Runner implements AsyncDisposable {
   readonly #weights = new Map<string, DeviceBuffer>();
   readonly #state = new Map<string, DeviceBuffer>();
   readonly #bound = new Map<string, Bound>();
+  #pools: Pools | undefined;
 
   private constructor(device: Device, model: Model, { limits, kv, numerics = 'exact', onPass }: RunnerOptions) {
     this.#onPass = onPass;
@@ -126,6 +129,9 @@ export class Runner implements AsyncDisposable {
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
+    const pools = [...this.#state].filter(([name]) => name.startsWith('kv.'));
+    const sized = pools.map(([, buffer]) => ({ buffer, bytes: maxBytes(buffer.type) }));
+    this.#pools = new Pools(this.#device, sized, this.limits.blockCount);
     this.#bound.set(`${first.join('+')} i8`, await this.#device.bind(executable, this.#weights, this.#state));
     const numerics: readonly DotNumerics[] = this.#numerics === 'fast' ? ['i8', 'bf16'] : ['i8'];
     for (const each of numerics) {
@@ -133,6 +139,11 @@ export class Runner implements AsyncDisposable {
       // Of many requests some will want to see what else was likely, and none is to wait for a compiler.
       if (this.limits.maxSequences > 1 && first.includes('sample')) await this.#bind(['sample', 'logits'], each);
     }
+  }
+
+  get pools(): Pools {
+    if (this.#pools === undefined) throw new IngotError('InvalidArgument', 'no model is loaded');
+    return this.#pools;
   }
 
   #compile(results: Results, numerics: DotNumerics): Promise<Executable> {

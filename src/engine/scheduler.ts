@@ -9,45 +9,9 @@
  */
 import type { StepLimits } from '../composites/step.ts';
 import type { BlockManager } from './blocks.ts';
+import type { Sequence, StepEntry } from './sequence.ts';
 import type { StepLoad } from './step-cost.ts';
-
-/** A text that is computed, as a step sees it. */
-export interface CachedSequence {
-  /** Prompt and answer so far. What a step on its way samples is `previouslySampled(row)` until it is known. */
-  readonly tokens: number[];
-  /** Tokens whose keys and values are in the cache, or will be when what was submitted is done. */
-  computed: number;
-  /** Its blocks of the KV pools, in order. */
-  readonly blocks: number[];
-  /** Row of the state `counts`, distinct among those that run; undefined while it waits. */
-  row: number | undefined;
-}
-
-export interface Sequence extends CachedSequence {
-  /** Smaller is older. */
-  readonly id: number;
-  /** Higher goes first. */
-  readonly priority: number;
-  /** Among whom time is shared fairly. */
-  readonly owner: string;
-  /** Whose blocks may serve it, and whom its own may serve. */
-  readonly cacheOwner: string;
-  /** The step that samples the last token, where that is not known yet: it can be used in the next step alone. */
-  pendingStep: number | undefined;
-  /** Wants no step now: its reader is slow. */
-  paused: boolean;
-  /** Wants no step any more: all that it may have is sampled, or is by a step on its way. */
-  complete: boolean;
-}
-
-export interface StepEntry<S extends CachedSequence = Sequence> {
-  readonly sequence: S;
-  /** Tokens start .. start + count of the sequence are computed. */
-  readonly start: number;
-  readonly count: number;
-  /** Whether the last of them is sampled: the sequence has no further tokens. */
-  readonly samples: boolean;
-}
+import { takeover } from './twins.ts';
 
 export interface SchedulerState {
   /** The number of the step that is planned next. */
@@ -59,12 +23,14 @@ export interface SchedulerState {
 }
 
 export interface Rules {
-  readonly limits: Pick<StepLimits, 'maxTokens' | 'maxSequences' | 'maxRows'>;
+  readonly limits: Pick<StepLimits, 'maxTokens' | 'maxSequences' | 'maxRows' | 'maxBias'>;
   readonly blocks: BlockManager;
   /** Predicted microseconds of a step. */
   readonly cost: (load: StepLoad) => number;
   /** With prompts in it a step may take so many times what its running streams alone would. */
   readonly pace: number;
+  /** By the clock of the sequences' deadlines. */
+  readonly now: number;
 }
 
 export interface PlannedStep {
@@ -72,8 +38,17 @@ export interface PlannedStep {
   readonly entries: readonly StepEntry[];
   /** Have a row and blocks since now; `reused` tokens of them were known. */
   readonly admitted: readonly { readonly sequence: Sequence; readonly reused: number }[];
+  /** Blocks that are copied before the step. */
+  readonly copies: readonly BlockCopy[];
   /** Have given back what they had, and wait. */
   readonly preempted: readonly Sequence[];
+  /** Have waited too long, and are no longer there. */
+  readonly expired: readonly Sequence[];
+}
+
+export interface BlockCopy {
+  readonly from: number;
+  readonly to: number;
 }
 
 export function emptyState(): SchedulerState {
@@ -103,6 +78,24 @@ export function remove(state: SchedulerState, sequence: Sequence, blocks: BlockM
   sequence.row = undefined;
 }
 
+/** Whatever was submitted is lost: those that run give back what they had, and wait. */
+export function restart(state: SchedulerState, blocks: BlockManager): void {
+  for (const sequence of [...state.running]) preempt(state, sequence, blocks);
+  for (const sequence of state.waiting) {
+    while ((sequence.tokens.at(-1) ?? 0) < 0) sequence.tokens.pop();
+    sequence.pendingStep = undefined;
+    sequence.complete = false;
+  }
+}
+
+function preempt({ running, waiting }: SchedulerState, sequence: Sequence, blocks: BlockManager): void {
+  running.splice(running.indexOf(sequence), 1);
+  waiting.push(sequence);
+  blocks.release(sequence.blocks);
+  sequence.computed = 0;
+  sequence.row = undefined;
+}
+
 /** Plans a step, and brings `state` and the blocks to where they are when it is submitted. */
 export function planStep(state: SchedulerState, rules: Rules): PlannedStep {
   return new Planner(state, rules).plan();
@@ -117,6 +110,7 @@ class Planner {
   readonly #number: number;
   readonly #entries: StepEntry[] = [];
   readonly #admitted: { sequence: Sequence; reused: number }[] = [];
+  readonly #copies: BlockCopy[] = [];
   readonly #preempted: Sequence[] = [];
   readonly #load = { tokens: 0, rows: 0, contextTokens: 0 };
 
@@ -128,6 +122,7 @@ class Planner {
 
   plan(): PlannedStep {
     const { running } = this.#state;
+    const expired = this.#expire();
     for (const sequence of running.filter((each) => left(each) === 1).sort(byRank)) this.#continue(sequence, 1);
     const limit =
       this.#entries.length === 0 ? Number.POSITIVE_INFINITY : this.#rules.pace * this.#rules.cost(this.#load);
@@ -140,8 +135,17 @@ class Planner {
       number: this.#number,
       entries: this.#entries,
       admitted: this.#admitted,
+      copies: this.#copies,
       preempted: this.#preempted,
+      expired,
     };
+  }
+
+  #expire(): readonly Sequence[] {
+    const { waiting } = this.#state;
+    const expired = waiting.filter(({ begun, deadline }) => !begun && deadline <= this.#rules.now);
+    for (const sequence of expired) waiting.splice(waiting.indexOf(sequence), 1);
+    return expired;
   }
 
   /** Whether the step can hold one more sequence, and the sequence wants to be in it. */
@@ -183,7 +187,8 @@ class Planner {
     while (blocks.missing(sequence.blocks, end) > blocks.freeBlocks) {
       const victim = this.#victim();
       if (victim === undefined) return;
-      this.#preempt(victim);
+      preempt(this.#state, victim, blocks);
+      this.#preempted.push(victim);
       if (victim === sequence) return;
     }
     this.#add(sequence, count);
@@ -193,7 +198,11 @@ class Planner {
     const { limits, blocks } = this.#rules;
     const start = sequence.computed;
     const samples = count === left(sequence);
-    if (samples && this.#entries.filter((entry) => entry.samples).length === limits.maxRows) return;
+    if (samples) {
+      const sampled = this.#entries.filter((entry) => entry.samples);
+      const biases = sampled.reduce((sum, entry) => sum + entry.sequence.biases, sequence.biases);
+      if (sampled.length === limits.maxRows || biases > limits.maxBias) return;
+    }
     blocks.grow(sequence.blocks, start + count);
     Object.assign(this.#load, this.#with(sequence, count));
     this.#entries.push({ sequence, start, count, samples });
@@ -211,37 +220,37 @@ class Planner {
       .at(-1);
   }
 
-  #preempt(sequence: Sequence): void {
-    const { running, waiting } = this.#state;
-    running.splice(running.indexOf(sequence), 1);
-    waiting.push(sequence);
-    this.#rules.blocks.release(sequence.blocks);
-    sequence.computed = 0;
-    sequence.row = undefined;
-    this.#preempted.push(sequence);
-  }
-
   /** Lets those begin that wait, the first of them first: nobody overtakes one that needs more memory. */
   #admit(limit: number): void {
     const { waiting, running } = this.#state;
     const { limits, blocks } = this.#rules;
-    const gone = new Set(this.#preempted);
+    const notNow = new Set(this.#preempted);
     while (running.length < limits.maxSequences && this.#load.tokens < limits.maxTokens) {
       const next = waiting
-        .filter((each) => !gone.has(each) && !each.paused && each.pendingStep === undefined)
+        .filter((each) => !notNow.has(each) && !each.paused && each.pendingStep === undefined)
         .sort((a, b) => this.#order(a, b))[0];
       if (next === undefined) return;
-      const reused = blocks.reuse(next.blocks, next.tokens, next.tokens.length - 1, next.cacheOwner);
-      next.computed = reused;
+      next.computed = blocks.reuse(next.blocks, next.tokens, next.tokens.length - 1, next.cacheOwner);
+      const others = takeover(next, next.computed, running, this.#entries, blocks);
       const enough = blocks.missing(next.blocks, next.tokens.length) <= blocks.freeBlocks;
-      const count = enough ? this.#affordable(next, limit) : 0;
+      const isCopy = others.kind === 'copy' && enough;
+      if (isCopy) {
+        blocks.grow(next.blocks, others.tokens);
+        next.computed = others.tokens;
+      }
+      const reused = next.computed;
+      const count = enough && others.kind !== 'later' ? this.#affordable(next, limit) : 0;
       if (count === 0) {
         blocks.release(next.blocks);
         next.computed = 0;
-        return;
+        if (others.kind !== 'later') return;
+        notNow.add(next);
+        continue;
       }
+      if (isCopy) this.#copies.push({ from: others.block, to: next.blocks[next.blocks.length - 1] });
       waiting.splice(waiting.indexOf(next), 1);
       next.row = this.#freeRow();
+      next.begun = true;
       running.push(next);
       this.#admitted.push({ sequence: next, reused });
       if (this.#takes(next)) this.#add(next, count);

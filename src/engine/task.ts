@@ -3,7 +3,7 @@ import type { StopSignal } from '../base/errors.ts';
 import type { Tokenizer, TokenStream } from '../tokenizer/tokenizer.ts';
 import type { FinishReason, GenerateEvent, GenerateRequest, TokenLogprob } from './engine.ts';
 import type { SamplingParameters } from './sampling.ts';
-import type { Sequence } from './scheduler.ts';
+import type { Sequence } from './sequence.ts';
 import { StatisticsClock } from './statistics.ts';
 import { StopStrings } from './stop-strings.ts';
 
@@ -14,6 +14,8 @@ export interface TaskOptions {
   readonly sequence: Sequence;
   readonly request: GenerateRequest;
   readonly sampling: SamplingParameters;
+  /** Instead of them before the request's `minTokens`. */
+  readonly early: SamplingParameters;
   readonly tokenizer: Tokenizer;
   /** Ends the text where it is. */
   readonly signal: StopSignal;
@@ -26,23 +28,22 @@ export interface TaskOptions {
 export class Task {
   readonly sequence: Sequence;
   readonly request: GenerateRequest;
-  readonly sampling: SamplingParameters;
   readonly #options: TaskOptions;
   readonly promptTokens: number;
   readonly #clock: StatisticsClock;
   readonly #stops: StopStrings;
   readonly #stream: TokenStream;
   readonly #events: GenerateEvent[] = [];
+  #accepted = 0;
   #left = false;
   #ended = false;
   #error: { readonly error: unknown } | undefined;
   #wake: () => void = () => {};
 
   constructor(options: TaskOptions) {
-    const { sequence, request, sampling, tokenizer } = options;
+    const { sequence, request, tokenizer } = options;
     this.sequence = sequence;
     this.request = request;
-    this.sampling = sampling;
     this.#options = options;
     this.promptTokens = sequence.tokens.length;
     this.#clock = new StatisticsClock(sequence.tokens.length);
@@ -66,6 +67,16 @@ export class Task {
     return tokens.length - this.promptTokens < this.request.maxTokens && tokens.length < this.#options.contextLength;
   }
 
+  /** For the token after those that the sequence has. */
+  get sampling(): SamplingParameters {
+    const { early, sampling } = this.#options;
+    return this.sequence.tokens.length - this.promptTokens < this.#minTokens ? early : sampling;
+  }
+
+  get #minTokens(): number {
+    return this.request.minTokens ?? 0;
+  }
+
   begin(reusedTokens: number): void {
     this.#clock.begin(reusedTokens);
   }
@@ -79,7 +90,10 @@ export class Task {
       this.end('end');
       return;
     }
-    const { text, stopped } = this.#stops.push(this.#stream.push(id));
+    const piece = this.#stream.push(id);
+    // A stop string that ends too early is text like any other.
+    const isEarly = ++this.#accepted < this.#minTokens;
+    const { text, stopped } = isEarly ? { text: piece, stopped: undefined } : this.#stops.push(piece);
     this.#say({ kind: 'token', id, logprob, text, ...(top !== undefined && { top }) });
     if (stopped !== undefined) this.#end('stop', '');
     else if (!this.wantsMore && this.sequence.pendingStep === undefined) this.end('length');

@@ -6,7 +6,7 @@ import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import type { BlockManager } from './blocks.ts';
 import { logSumExp } from './logits.ts';
 import type { Runner } from './runner.ts';
-import type { CachedSequence, StepEntry } from './scheduler.ts';
+import type { CachedSequence, StepEntry } from './sequence.ts';
 import { yieldToEvents } from './yield.ts';
 
 /** Who else uses the blocks. */

@@ -8,10 +8,16 @@ import type { CompletionRequest } from './requests.ts';
 type Token = Extract<GenerateEvent, { kind: 'token' }>;
 
 /** OpenAI's default of 16 tokens. */
-export function wantedOfCompletion({ prompt, max_tokens: maxTokens, logprobs }: CompletionRequest): readonly Wanted[] {
+export function wantedOfCompletion(request: CompletionRequest): readonly Wanted[] {
+  const { prompt, max_tokens: maxTokens, logprobs, best_of: made } = request;
   const isOne = typeof prompt === 'string' || typeof prompt[0] === 'number';
   const prompts = (isOne ? [prompt] : prompt) as readonly (string | readonly number[])[];
-  return prompts.map((one) => ({ prompt: one, maxTokens: maxTokens ?? 16, topLogprobs: logprobs ?? 0 }));
+  return prompts.map((one) => ({
+    prompt: one,
+    maxTokens: maxTokens ?? 16,
+    topLogprobs: logprobs ?? 0,
+    ...(made != null && { made }),
+  }));
 }
 
 /** Of tokens as they came; `text_offset` counts characters from the beginning of the answer. */

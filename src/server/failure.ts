@@ -27,11 +27,14 @@ const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   ContextOverflow: 400,
   ParseError: 400,
   Overloaded: 429,
-  DeadlineExceeded: 504,
+  DeadlineExceeded: 503,
   OutOfMemory: 503,
   DeviceLost: 503,
   Aborted: 503,
 };
+
+/** The server's fault, and nothing that its log needs to tell. */
+const sayable: ReadonlySet<ErrorCode> = new Set(['Aborted', 'OutOfMemory', 'DeadlineExceeded']);
 
 const codes: Partial<Record<ErrorCode, string>> = {
   ContextOverflow: 'context_length_exceeded',
@@ -50,7 +53,7 @@ export function failureOf(error: unknown): Failure {
   if (error instanceof HTTPException) return failure(error.status as ContentfulStatusCode, error.message, null, null);
   if (isIngotError(error)) {
     const status = statuses[error.code] ?? 500;
-    if (status < 500 || error.code === 'Aborted' || error.code === 'OutOfMemory') {
+    if (status < 500 || sayable.has(error.code)) {
       return failure(status, error.message, null, codes[error.code] ?? null);
     }
     return { ...failure(status, 'the model cannot be run now', null, null), unexpected: error };

@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Engine, GenerateEvent, GenerateRequest, Prompt } from '../engine/engine.ts';
 import type { SamplingParameters } from '../engine/sampling.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { bestOf } from './best-of.ts';
 import type { SamplingRequest } from './requests.ts';
 
 /** Who asks: requests share time by their owner, and computed beginnings by the other. */
@@ -34,6 +35,8 @@ export interface Wanted {
   readonly prompt: Prompt;
   readonly maxTokens: number;
   readonly topLogprobs: number;
+  /** Answers that are made, of which the request's `n` best are given; `n` if absent. */
+  readonly made?: number;
 }
 
 /** Choice i draws with seed + i. */
@@ -42,23 +45,36 @@ function requestsOf(
   wanted: readonly Wanted[],
   asker: Asker,
 ): readonly Omit<GenerateRequest, 'signal'>[] {
-  const { stop, n, seed, ignore_eos: ignoreEnd, priority } = request;
+  const { stop, n, seed, ignore_eos: ignoreEnd, min_tokens: minTokens, priority } = request;
   const first = seed === undefined || seed === null ? randomBytes(8).readBigUInt64LE() : BigInt(seed);
   const stops = typeof stop === 'string' ? [stop] : (stop ?? []);
-  return wanted.flatMap((one) =>
-    Array.from({ length: n ?? 1 }, (_, i) => ({
+  return wanted.flatMap(({ made = n ?? 1, ...one }) =>
+    Array.from({ length: made }, (_, i) => ({
       ...one,
       ...asker,
       sampling: { ...samplingOf(request), seed: BigInt.asUintN(64, first + BigInt(i)) },
       stop: stops.filter((text) => text !== ''),
       ...(ignoreEnd != null && { ignoreEnd }),
+      ...(minTokens != null && { minTokens }),
       ...(priority !== undefined && { priority }),
     })),
   );
 }
 
-/** All choices of all prompts at once. Leaving the loop ends them. */
-export async function* generateChoices(
+/** The choices of all prompts. Leaving the loop ends them. */
+export function generateChoices(
+  engine: Engine,
+  request: SamplingRequest,
+  wanted: readonly Wanted[],
+  asker: Asker,
+  signal: AbortSignal,
+): AsyncGenerator<ChoiceEvent, void, undefined> {
+  const all = allChoices(engine, request, wanted, asker, signal);
+  const [kept, made] = [request.n ?? 1, wanted[0]?.made ?? request.n ?? 1];
+  return made > kept ? bestOf(all, made, kept) : all;
+}
+
+async function* allChoices(
   engine: Engine,
   request: SamplingRequest,
   wanted: readonly Wanted[],

@@ -1,96 +1,199 @@
 /** What the server measures, as Prometheus reads it. docs/metrics.md says where each clock starts and stops. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Engine, EngineStatus } from '../engine/engine.ts';
+import type { Engine, EngineStatus, EngineTotals } from '../engine/engine.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import type { ModelEvent, Models } from './models.ts';
 
 const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
 const tokens = [1, 4, 16, 64, 256, 1024, 4096, 16384, 65536];
 
+/** Of each request that was answered to its end. */
+const histograms: readonly {
+  readonly name: string;
+  readonly help: string;
+  readonly buckets: number[];
+  read(statistics: Statistics): number | undefined;
+}[] = [
+  {
+    name: 'time_to_first_token_seconds',
+    help: 'From the engine taking a request to its first token',
+    buckets: seconds,
+    read: ({ ttftSeconds }) => ttftSeconds,
+  },
+  {
+    name: 'time_between_output_tokens_seconds',
+    help: 'Mean gap between the output tokens of an answer',
+    buckets: seconds,
+    read: ({ tbotSeconds }) => tbotSeconds,
+  },
+  {
+    name: 'request_seconds',
+    help: 'From the engine taking a request to its end',
+    buckets: seconds,
+    read: ({ totalSeconds }) => totalSeconds,
+  },
+  {
+    name: 'queue_seconds',
+    help: 'From the engine taking a request to its first step',
+    buckets: seconds,
+    read: ({ queueSeconds }) => queueSeconds,
+  },
+  { name: 'prompt_tokens', help: 'Tokens of a prompt', buckets: tokens, read: ({ promptTokens }) => promptTokens },
+  {
+    name: 'generated_tokens',
+    help: 'Tokens of an answer',
+    buckets: tokens,
+    read: ({ generatedTokens }) => generatedTokens,
+  },
+];
+
+/** Of an engine, now. */
+const gauges: readonly { readonly name: string; readonly help: string; read(status: EngineStatus): number }[] = [
+  { name: 'requests_running', help: 'Requests that are computed', read: ({ running }) => running },
+  { name: 'kv_cache_capacity_tokens', help: 'Tokens that the KV cache holds', read: ({ cache }) => cache.capacity },
+  { name: 'kv_cache_used_tokens', help: 'Tokens of the KV cache that requests use', read: ({ cache }) => cache.used },
+  {
+    name: 'kv_cache_known_tokens',
+    help: 'Tokens that no request uses and another may begin with',
+    read: ({ cache }) => cache.known,
+  },
+  { name: 'weights_bytes', help: 'Memory of weights', read: ({ memory }) => memory.weights },
+  { name: 'state_bytes', help: 'Memory of the KV cache and of sampling', read: ({ memory }) => memory.state },
+  { name: 'scratch_bytes', help: 'Memory of activations', read: ({ memory }) => memory.scratch },
+];
+
+/** Of all engines that a model has had. */
+const counters: readonly { readonly name: string; readonly help: string; read(totals: EngineTotals): number }[] = [
+  { name: 'steps_total', help: 'Steps', read: ({ steps }) => steps },
+  { name: 'step_seconds_total', help: 'Seconds in steps', read: ({ stepSeconds }) => stepSeconds },
+  { name: 'prompt_tokens_total', help: 'Tokens of prompts', read: ({ promptTokens }) => promptTokens },
+  { name: 'reused_tokens_total', help: 'Those of them that were known', read: ({ reusedTokens }) => reusedTokens },
+  { name: 'generated_tokens_total', help: 'Tokens of answers', read: ({ generatedTokens }) => generatedTokens },
+  { name: 'preemptions_total', help: 'Requests that gave their memory back', read: ({ preemptions }) => preemptions },
+];
+
+interface Watched {
+  readonly model: string;
+  /** What it said last. */
+  status: EngineStatus | undefined;
+}
+
 export class Metrics {
   readonly registry = new Registry();
+  readonly #models: Models;
   readonly #requests: Counter<'route' | 'status'>;
-  readonly #histograms: Readonly<Record<'ttft' | 'tbot' | 'total' | 'queue' | 'prompt' | 'answer', Histogram>>;
-  /** Gauges and counters that are read from the engine when somebody asks. */
-  readonly #readings: readonly { readonly gauge: Gauge<string>; read(status: EngineStatus): number }[];
+  readonly #histograms: readonly { readonly histogram: Histogram<'model'>; read(of: Statistics): number | undefined }[];
+  readonly #gauges: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number }[];
+  readonly #counters: readonly { readonly counter: Counter<'model'>; read(totals: EngineTotals): number }[];
+  readonly #loaded: Gauge<'model'>;
+  readonly #loads: Counter<'model'>;
+  readonly #waiting: Gauge<'model'>;
+  readonly #engines = new Map<Engine, Watched>();
+  /** What engines of each model had done that are gone. */
+  readonly #gone = new Map<string, EngineTotals>();
 
-  constructor() {
+  constructor(models: Models) {
     const registers = [this.registry];
-    this.#requests = new Counter({
-      name: 'ingot_http_requests_total',
-      help: 'Requests that were answered, by route and status',
-      labelNames: ['route', 'status'],
+    const options = <L extends string>(name: string, help: string, ...labelNames: L[]) => ({
+      name: `ingot_${name}`,
+      help,
+      labelNames,
       registers,
     });
-    const histogram = (name: string, help: string, buckets = seconds) =>
-      new Histogram({ name: `ingot_${name}`, help, buckets, registers });
-    this.#histograms = {
-      ttft: histogram('time_to_first_token_seconds', 'From the engine taking a request to its first token'),
-      tbot: histogram('time_between_output_tokens_seconds', 'Mean gap between the output tokens of an answer'),
-      total: histogram('request_seconds', 'From the engine taking a request to its end'),
-      queue: histogram('queue_seconds', 'From the engine taking a request to its first step'),
-      prompt: histogram('prompt_tokens', 'Tokens of a prompt', tokens),
-      answer: histogram('generated_tokens', 'Tokens of an answer', tokens),
-    };
-    const gauge = (name: string, help: string, read: (status: EngineStatus) => number) => ({
-      gauge: new Gauge({ name: `ingot_${name}`, help, registers }),
+    this.#models = models;
+    this.#requests = new Counter(
+      options('http_requests_total', 'Requests that were answered, by route and status', 'route', 'status'),
+    );
+    this.#histograms = histograms.map(({ name, help, buckets, read }) => ({
+      histogram: new Histogram({ ...options(name, help, 'model'), buckets }),
       read,
-    });
-    this.#readings = [
-      gauge('requests_running', 'Requests that are computed', ({ running }) => running),
-      gauge('requests_waiting', 'Requests that wait for others', ({ waiting }) => waiting),
-      gauge('kv_cache_capacity_tokens', 'Tokens that the KV cache holds', ({ cache }) => cache.capacity),
-      gauge('kv_cache_used_tokens', 'Tokens of the KV cache that requests use', ({ cache }) => cache.used),
-      gauge(
-        'kv_cache_known_tokens',
-        'Tokens that no request uses and another may begin with',
-        ({ cache }) => cache.known,
-      ),
-      gauge('steps_total', 'Steps since the start', ({ totals }) => totals.steps),
-      gauge('step_seconds_total', 'Seconds in steps since the start', ({ totals }) => totals.stepSeconds),
-      gauge('prompt_tokens_total', 'Tokens of prompts since the start', ({ totals }) => totals.promptTokens),
-      gauge('reused_tokens_total', 'Those of them that were known', ({ totals }) => totals.reusedTokens),
-      gauge('generated_tokens_total', 'Tokens of answers since the start', ({ totals }) => totals.generatedTokens),
-      gauge('preemptions_total', 'Requests that gave their memory back', ({ totals }) => totals.preemptions),
-      gauge('weights_bytes', 'Memory of weights', ({ memory }) => memory.weights),
-      gauge('state_bytes', 'Memory of the KV cache and of sampling', ({ memory }) => memory.state),
-      gauge('scratch_bytes', 'Memory of activations', ({ memory }) => memory.scratch),
-    ];
+    }));
+    this.#gauges = gauges.map(({ name, help, read }) => ({ gauge: new Gauge(options(name, help, 'model')), read }));
+    this.#counters = counters.map(({ name, help, read }) => ({
+      counter: new Counter(options(name, help, 'model')),
+      read,
+    }));
+    this.#loaded = new Gauge(options('model_loaded', 'Whether the model is in memory', 'model'));
+    this.#loads = new Counter(options('model_loads_total', 'Times that the model was loaded', 'model'));
+    this.#waiting = new Gauge(
+      options('requests_waiting', 'Requests that wait for others, or for their model', 'model'),
+    );
     new Gauge({
-      name: 'ingot_resident_bytes',
-      help: 'Memory of the whole process',
-      registers,
+      ...options('resident_bytes', 'Memory of the whole process'),
       collect() {
         this.set(process.memoryUsage.rss());
       },
     });
     new Gauge({
-      name: 'ingot_javascript_heap_bytes',
-      help: 'Memory of JavaScript on the main thread',
-      registers,
+      ...options('javascript_heap_bytes', 'Memory of JavaScript on the main thread'),
       collect() {
         this.set(process.memoryUsage().heapUsed);
       },
     });
+    models.onEvent((event) => this.#take(event));
   }
 
   answered(route: string, status: number): void {
     this.#requests.inc({ route, status: String(status) });
   }
 
-  generated({ ttftSeconds, tbotSeconds, totalSeconds, queueSeconds, promptTokens, generatedTokens }: Statistics): void {
-    const { ttft, tbot, total, queue, prompt, answer } = this.#histograms;
-    if (ttftSeconds !== undefined) ttft.observe(ttftSeconds);
-    if (tbotSeconds !== undefined) tbot.observe(tbotSeconds);
-    total.observe(totalSeconds);
-    queue.observe(queueSeconds);
-    prompt.observe(promptTokens);
-    answer.observe(generatedTokens);
+  generated(model: string, statistics: Statistics): void {
+    for (const { histogram, read } of this.#histograms) {
+      const value = read(statistics);
+      if (value !== undefined) histogram.observe({ model }, value);
+    }
+  }
+
+  #take(event: ModelEvent): void {
+    switch (event.kind) {
+      case 'loaded':
+        this.#engines.set(event.engine, { model: event.model, status: undefined });
+        this.#loads.inc({ model: event.model });
+        return;
+      case 'left': {
+        // One that died says nothing any more.
+        const status = event.last ?? this.#engines.get(event.engine)?.status;
+        this.#engines.delete(event.engine);
+        if (status !== undefined) this.#gone.set(event.model, added(this.#gone.get(event.model), status.totals));
+        return;
+      }
+      case 'failed':
+        return;
+      default:
+        event satisfies never;
+    }
   }
 
   /** In Prometheus' text format. */
-  async text(engine: Engine): Promise<string> {
-    const status = await engine.status();
-    for (const { gauge, read } of this.#readings) gauge.set(read(status));
+  async text(): Promise<string> {
+    await Promise.all(
+      [...this.#engines].map(async ([engine, watched]) => {
+        watched.status = await engine.status().catch(() => watched.status);
+      }),
+    );
+    for (const model of this.#models.names) this.#read(model);
     return this.registry.metrics();
   }
+
+  #read(model: string): void {
+    const statuses = [...this.#engines.values()].flatMap((each) =>
+      each.model === model && each.status !== undefined ? [each.status] : [],
+    );
+    const gone = this.#gone.get(model);
+    const totals = statuses.reduce((sum: EngineTotals | undefined, status) => added(sum, status.totals), gone);
+    const sum = (of: (status: EngineStatus) => number) => statuses.reduce((all, one) => all + of(one), 0);
+    for (const { gauge, read } of this.#gauges) gauge.set({ model }, sum(read));
+    for (const { counter, read } of this.#counters) {
+      counter.remove({ model });
+      counter.inc({ model }, totals === undefined ? 0 : read(totals));
+    }
+    this.#loaded.set({ model }, this.#models.loaded(model) === undefined ? 0 : 1);
+    this.#waiting.set({ model }, sum(({ waiting }) => waiting) + this.#models.waiting(model));
+  }
+}
+
+function added(a: EngineTotals | undefined, b: EngineTotals): EngineTotals {
+  if (a === undefined) return b;
+  const sums = Object.entries(b).map(([name, value]) => [name, a[name as keyof EngineTotals] + value]);
+  return Object.fromEntries(sums) as unknown as EngineTotals;
 }

@@ -32,6 +32,11 @@ const sampling = {
     .object({ include_usage: z.boolean().optional(), include_obfuscation: z.boolean().optional() })
     .nullish(),
   ignore_eos: z.boolean().nullish(),
+  min_tokens: z
+    .int()
+    .min(0)
+    .max(2 ** 31 - 1)
+    .nullish(),
   user: z.string().optional(),
   priority: z.int().min(-1000).max(1000).optional(),
 };
@@ -56,13 +61,20 @@ export const chatRequest = z.looseObject({
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
 });
 
-export const completionRequest = z.looseObject({
-  ...sampling,
-  prompt: z.union([z.string(), z.array(z.int().min(0)), z.array(z.string()), z.array(z.array(z.int().min(0)))]),
-  max_tokens: maxTokens.nullish(),
-  logprobs: z.int().min(0).max(20).nullish(),
-  echo: z.boolean().nullish(),
-});
+export const completionRequest = z
+  .looseObject({
+    ...sampling,
+    prompt: z.union([z.string(), z.array(z.int().min(0)), z.array(z.string()), z.array(z.array(z.int().min(0)))]),
+    max_tokens: maxTokens.nullish(),
+    logprobs: z.int().min(0).max(20).nullish(),
+    echo: z.boolean().nullish(),
+    best_of: z.int().min(1).max(128).nullish(),
+  })
+  .refine(({ best_of: made, n }) => (made ?? n ?? 1) >= (n ?? 1), { path: ['best_of'], message: 'it is less than n' })
+  .refine(({ best_of: made, n, stream }) => !stream || (made ?? 1) <= (n ?? 1), {
+    path: ['best_of'],
+    message: 'which answers are best is not known before all have ended: they cannot be streamed',
+  });
 
 export const tokenizeRequest = z.object({ model: z.string().optional(), content: z.string() });
 export const detokenizeRequest = z.object({ model: z.string().optional(), tokens: z.array(z.int().min(0)) });
@@ -82,7 +94,6 @@ const unsupported: Readonly<Record<string, (value: unknown) => boolean>> = {
   modalities: (value) => Array.isArray(value) && value.every((kind) => kind === 'text'),
   suffix: () => false,
   echo: (value) => value === false,
-  best_of: (value) => value === 1,
 };
 
 /** The first field of a request that cannot be served. */

@@ -10,7 +10,7 @@ import type { StepLimits } from '../../src/composites/step.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import type { CachedSequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/sequence.ts';
 import type { Checkpoint } from '../../src/formats/checkpoint.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';

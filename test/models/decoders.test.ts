@@ -6,7 +6,7 @@ import type { DeviceBuffer, Ticket } from '../../src/devices/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
-import type { CachedSequence, StepEntry } from '../../src/engine/scheduler.ts';
+import type { CachedSequence, StepEntry } from '../../src/engine/sequence.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';

@@ -10,7 +10,7 @@ import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { SamplingParameters } from '../../src/engine/sampling.ts';
 import { greedy } from '../../src/engine/sampling.ts';
-import type { CachedSequence, StepEntry } from '../../src/engine/scheduler.ts';
+import type { CachedSequence, StepEntry } from '../../src/engine/sequence.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { KvElement } from '../../src/models/model.ts';

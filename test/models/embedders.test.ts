@@ -11,7 +11,7 @@ import type { Device } from '../../src/devices/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { LocalEngine } from '../../src/engine/local-engine.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import type { CachedSequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/sequence.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';

@@ -7,7 +7,7 @@ import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
-import type { CachedSequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/sequence.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';

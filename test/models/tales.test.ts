@@ -8,7 +8,7 @@ import type { StepLimits } from '../../src/composites/step.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import type { CachedSequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/sequence.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';

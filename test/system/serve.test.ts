@@ -178,7 +178,7 @@ test('many at once are computed together, and each gets its own', async () => {
 
 async function reading(): Promise<(name: string) => number> {
   const text = await (await fetch(`${server.url}/metrics`)).text();
-  return (name) => Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1]);
+  return (name) => Number(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
 }
 
 /** What the server does when it has nothing left to do. */

@@ -11,9 +11,9 @@ import {
   planStep,
   type Rules,
   remove,
-  type Sequence,
-  type StepEntry,
+  restart,
 } from '../../src/engine/scheduler.ts';
+import type { Sequence, StepEntry } from '../../src/engine/sequence.ts';
 import { StepCost, type StepLoad } from '../../src/engine/step-cost.ts';
 
 const seed = 20261127;
@@ -145,6 +145,8 @@ const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence
   priority: 0,
   owner: '',
   cacheOwner: '',
+  biases: 0,
+  deadline: Number.POSITIVE_INFINITY,
   tokens: [...tokens],
   pendingStep: undefined,
   computed: 0,
@@ -152,6 +154,7 @@ const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence
   row: undefined,
   paused: false,
   complete: false,
+  begun: false,
   ...of,
 });
 
@@ -161,15 +164,22 @@ const cost = ({ tokens, contextTokens }: StepLoad) => 100 + 10 * tokens + contex
 class Simulation {
   readonly state = emptyState();
   readonly blocks: BlockManager;
-  readonly rules: Rules;
+  readonly limits: Rules['limits'];
   readonly answers = new Map<Sequence, number>();
+  readonly expired: Sequence[] = [];
+  /** Tokens that were computed, and those that were taken over from a copy of a block. */
+  computed = 0;
+  now = 0;
   readonly #flights: PlannedStep[] = [];
   readonly #ahead: number;
+  /** What each slot of the pools holds: the token that was computed there, once that is known. */
+  readonly #slots: (() => number)[];
 
-  constructor(limits: Rules['limits'], blockCount: number, ahead: number) {
+  constructor(limits: Omit<Rules['limits'], 'maxBias'>, blockCount: number, ahead: number) {
     this.blocks = new BlockManager(blockCount, blockSize);
-    this.rules = { limits, blocks: this.blocks, cost, pace: 2 };
+    this.limits = { maxBias: 8, ...limits };
     this.#ahead = ahead;
+    this.#slots = new Array(blockCount * blockSize).fill(() => -1);
   }
 
   add(sequence: Sequence, answer: number): void {
@@ -188,21 +198,62 @@ class Simulation {
 
   /** Plans a step, and takes in what an earlier one made. Undefined where nothing could be planned. */
   turn(): PlannedStep | undefined {
-    const planned = planStep(this.state, this.rules);
+    const { limits, blocks, now } = this;
+    const planned = planStep(this.state, { limits, blocks, cost, pace: 2, now });
+    for (const sequence of planned.expired) {
+      assert.ok(!sequence.begun && sequence.deadline <= now && sequence.blocks.length === 0);
+      this.expired.push(sequence);
+      this.end(sequence);
+    }
+    for (const { begun, deadline } of this.state.waiting) assert.ok(begun || deadline > now, 'it waits for too long');
     if (planned.entries.length > 0) {
       this.#check(planned);
+      this.#compute(planned);
       let row = 0;
       for (const { sequence, samples } of planned.entries) {
         if (!samples) continue;
         sequence.tokens.push(-++row);
         sequence.pendingStep = planned.number;
-        sequence.complete = (this.answers.get(sequence) ?? 0) <= 1;
+        sequence.complete = (this.answers.get(sequence) ?? 0) <= sequence.tokens.filter((token) => token < 0).length;
       }
       this.#flights.push(planned);
     }
     if (this.#flights.length >= this.#ahead || planned.entries.length === 0) this.#finish();
-    this.blocks.checkIntegrity([...this.answers.keys()].map(({ blocks }) => blocks));
+    this.blocks.checkIntegrity([...this.answers.keys()].map((each) => each.blocks));
     return planned.entries.length > 0 ? planned : undefined;
+  }
+
+  /** All that was submitted is lost. */
+  fail(): void {
+    this.#flights.length = 0;
+    restart(this.state, this.blocks);
+    this.blocks.checkIntegrity([]);
+  }
+
+  /** As the device does: blocks are copied, tokens written, and all that came before them read. */
+  #compute({ entries, copies }: PlannedStep): void {
+    for (const { from, to } of copies) {
+      for (let i = 0; i < blockSize; i++) {
+        this.#slots[to * blockSize + i] = this.#slots[from * blockSize + i] as () => number;
+      }
+    }
+    for (const { sequence, start, count } of entries) {
+      for (let at = start; at < start + count; at++) {
+        const token = sequence.tokens[at] as number;
+        this.#slots[this.#slotOf(sequence, at)] = token >= 0 ? () => token : () => sequence.tokens[at] as number;
+      }
+      this.computed += count;
+    }
+    for (const { sequence } of entries) {
+      for (let at = 0; at < sequence.computed; at++) {
+        const found = this.#slots[this.#slotOf(sequence, at)]?.();
+        assert.equal(found, sequence.tokens[at], `token ${at} of request ${sequence.id} is not in its blocks`);
+      }
+    }
+  }
+
+  #slotOf({ blocks }: Sequence, at: number): number {
+    return (blocks[Math.floor(at / blockSize)] as number) * blockSize + (at % blockSize);
   }
 
   #finish(): void {
@@ -213,7 +264,8 @@ class Simulation {
       }
       const answer = this.answers.get(sequence);
       if (!samples || answer === undefined) continue;
-      sequence.tokens[start + count] = 7;
+      // Answers of one text differ from each other, as those of choices do.
+      sequence.tokens[start + count] = 1000 + sequence.id;
       if (sequence.pendingStep === done?.number) sequence.pendingStep = undefined;
       this.answers.set(sequence, answer - 1);
       if (answer === 1) this.end(sequence);
@@ -221,7 +273,9 @@ class Simulation {
   }
 
   #check({ entries, admitted, number }: PlannedStep): void {
-    const { limits } = this.rules;
+    const { limits } = this;
+    const biases = entries.reduce((sum, { sequence, samples }) => sum + (samples ? sequence.biases : 0), 0);
+    assert.ok(biases <= limits.maxBias);
     assert.ok(entries.length <= limits.maxSequences);
     assert.ok(entries.reduce((sum, { count }) => sum + count, 0) <= limits.maxTokens);
     assert.ok(entries.filter(({ samples }) => samples).length <= limits.maxRows);
@@ -258,32 +312,40 @@ test('whatever comes and goes, steps keep their bounds and everybody is served',
     priority: fc.nat(2),
     owner: fc.constantFrom('a', 'b', 'c'),
     text: fc.nat(2),
+    choices: fc.integer({ min: 1, max: 3 }),
     leaves: fc.option(fc.nat(30)),
     slow: fc.boolean(),
+    patience: fc.option(fc.nat(60)),
+    biases: fc.nat(8),
   });
   const shape = fc.record({
+    failures: fc.uniqueArray(fc.nat(60), { maxLength: 2 }),
     maxTokens: fc.integer({ min: 4, max: 40 }),
     maxSequences: fc.integer({ min: 1, max: 5 }),
     blockCount: fc.integer({ min: 15, max: 40 }),
     ahead: fc.integer({ min: 1, max: 2 }),
   });
   fc.assert(
-    fc.property(fc.array(arrival, { maxLength: 15 }), shape, (arrivals, { blockCount, ahead, ...bounds }) => {
+    fc.property(fc.array(arrival, { maxLength: 12 }), shape, (arrivals, { blockCount, ahead, failures, ...bounds }) => {
       const maxTokens = Math.max(bounds.maxTokens, bounds.maxSequences);
       const limits = { ...bounds, maxTokens, maxRows: bounds.maxSequences };
       const simulation = new Simulation(limits, blockCount, ahead);
-      const sequences = arrivals.map(({ prompt, text, priority, owner }, id) => {
+      const requests = arrivals.flatMap((each) => Array.from({ length: each.choices }, () => each));
+      const sequences = requests.map(({ at, prompt, text, priority, owner, patience, biases }, id) => {
         const tokens = Array.from({ length: prompt }, (_, k) => (k < 10 ? k + 1 : 100 * text + k));
-        return newSequence(id, tokens, { priority, owner, cacheOwner: owner });
+        const deadline = patience === null ? Number.POSITIVE_INFINITY : at + patience;
+        return newSequence(id, tokens, { priority, owner, cacheOwner: owner, deadline, biases });
       });
       let turns = 0;
-      for (; turns < 3000; turns++) {
-        arrivals.forEach(({ at, answer, leaves, slow }, i) => {
+      for (; turns < 5000; turns++) {
+        simulation.now = turns;
+        requests.forEach(({ at, answer, leaves, slow }, i) => {
           const sequence = sequences[i] as Sequence;
           if (turns === at) simulation.add(sequence, answer);
           if (leaves !== null && turns === at + leaves && simulation.answers.has(sequence)) simulation.end(sequence);
           sequence.paused = slow && turns % 3 === 0;
         });
+        if (failures.includes(turns)) simulation.fail();
         simulation.turn();
         if (turns > 80 && simulation.idle) break;
       }
@@ -355,6 +417,40 @@ test('where memory ends the youngest gives way, and goes on later with what is s
     reused.slice(2).some((tokens) => tokens > 0),
     `${reused}`,
   );
+});
+
+test('choices of one prompt compute it once, and share all of its blocks until they differ', () => {
+  for (const ahead of [1, 2]) {
+    for (const length of [1, 7, 8, 9, 30, 32]) {
+      const simulation = new Simulation({ maxTokens: 12, maxSequences: 8, maxRows: 8 }, 200, ahead);
+      const prompt = Array.from({ length }, (_, i) => i + 1);
+      const choices = 5;
+      for (let id = 0; id < choices; id++) simulation.add(newSequence(id, prompt), 6);
+      while (!simulation.idle) simulation.turn();
+      // The prompt once, its last token for every other choice, and five tokens of each answer, whose sixth is not computed.
+      assert.equal(simulation.computed, length + (choices - 1) + choices * 5, `${length} tokens, ${ahead} ahead`);
+    }
+  }
+});
+
+test('a prompt that begins as one that is computed waits for that, and others do not wait for it', () => {
+  const simulation = new Simulation({ maxTokens: 10, maxSequences: 4, maxRows: 4 }, 200, 1);
+  const start = Array.from({ length: 24 }, (_, i) => i + 1);
+  simulation.add(newSequence(0, [...start, 100]), 1);
+  simulation.add(newSequence(1, [...start, 200]), 1);
+  simulation.add(newSequence(2, [300, 301]), 1);
+  const begun: number[] = [];
+  while (!simulation.idle) for (const { sequence } of simulation.turn()?.admitted ?? []) begun.push(sequence.id);
+  assert.deepEqual(begun, [0, 2, 1]);
+  assert.equal(simulation.computed, 25 + 1 + 2);
+});
+
+test('who waits for too long is refused, and nobody who has begun', () => {
+  const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 100, 1);
+  const [first, second, third] = [0, 1, 2].map((id) => newSequence(id, [id, 1], { deadline: id < 2 ? 5 : 100 }));
+  for (const sequence of [first, second, third]) simulation.add(sequence as Sequence, 10);
+  for (; !simulation.idle; simulation.now++) simulation.turn();
+  assert.deepEqual(simulation.expired, [second]);
 });
 
 test('predictions follow what steps take, few tokens and many apart', () => {

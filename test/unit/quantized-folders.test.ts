@@ -11,7 +11,7 @@ import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
-import type { CachedSequence } from '../../src/engine/scheduler.ts';
+import type { CachedSequence } from '../../src/engine/sequence.ts';
 import type { StoredTensor } from '../../src/formats/checkpoint.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';

@@ -1,0 +1,28 @@
+/** What every route of the API works with: who asks, and what the server has. */
+import type { Context, Hono } from 'hono';
+import type { Logger } from 'pino';
+import type { Metrics } from './metrics.ts';
+import type { Models } from './models.ts';
+
+export interface Variables {
+  /** Of the client, or a new one; in the answer's header and in the log. */
+  requestId: string;
+  /** Which API key was sent; '' where none is asked for. */
+  key: string;
+}
+
+/** The connection, where there is one. */
+export interface Bindings {
+  readonly outgoing?: { destroy(): void };
+}
+
+export type Api = Hono<{ Variables: Variables; Bindings: Bindings }>;
+export type Ctx = Context<{ Variables: Variables; Bindings: Bindings }>;
+
+export interface Services {
+  readonly models: Models;
+  readonly metrics: Metrics;
+  /** Each key finds only what requests with the same key have computed. */
+  readonly isolate: boolean;
+  readonly log: Logger;
+}

@@ -1,0 +1,282 @@
+/** How the engine shares steps between requests, seen through the records of its steps, and what it does when one goes wrong. */
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { type ErrorCode, IngotError, isIngotError } from '../../src/base/errors.ts';
+import type { Device } from '../../src/devices/device.ts';
+import { openDevice } from '../../src/devices/open-node.ts';
+import { LocalEngine, type LocalEngineOptions } from '../../src/engine/local-engine.ts';
+import { openEngine } from '../../src/engine/open-node.ts';
+import type { StepRecord } from '../../src/engine/step-trace.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { openModel } from '../../src/models/architectures.ts';
+import { loadTokenizer } from '../../src/tokenizer/load.ts';
+import { repositoryPath } from '../fixtures.ts';
+import { generateWith } from './engine-suite.ts';
+
+const path = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
+const checkpoint = await openCheckpoint(path);
+const model = openModel(checkpoint);
+const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metadata }, model);
+const usable = await openDevice();
+
+after(async () => {
+  await usable[Symbol.asyncDispose]();
+  await checkpoint[Symbol.asyncDispose]();
+});
+
+/** An engine, and the records of its steps. */
+async function open(options: LocalEngineOptions = {}, device: Device = usable) {
+  const steps: StepRecord[] = [];
+  const onStep = (record: StepRecord) => steps.push(record);
+  const given = { sequences: 4, contextLength: 300, onStep, ...options };
+  return { engine: await LocalEngine.load(device, model, tokenizer, given), steps };
+}
+
+const longPrompt = tokenizer
+  .encode('Once upon a time there was a little fox who lived in the forest. '.repeat(12))
+  .slice(0, 150);
+const tokensOf = (steps: readonly StepRecord[]) =>
+  steps.flatMap(({ entries }) => entries).reduce((sum, { count }) => sum + count, 0);
+
+test('the trace of an engine in a worker: a prompt and running answers in one submission, and no step that waited', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ingot-trace-'));
+  try {
+    const file = join(folder, 'steps.jsonl');
+    {
+      await using engine = await openEngine(path, { sequences: 4, traceSteps: file });
+      const stories = ['The fox', 'Tom'].map((prompt) =>
+        generateWith(engine, { prompt, maxTokens: 60, ignoreEnd: true }),
+      );
+      const events = engine.generate({ prompt: 'A dog', maxTokens: 60, ignoreEnd: true });
+      for (let i = 0; i < 5; i++) await events.next();
+      const late = generateWith(engine, { prompt: longPrompt, maxTokens: 2, ignoreEnd: true });
+      for await (const _ of events);
+      await Promise.all([...stories, late]);
+    }
+    const steps = readFileSync(file, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as StepRecord);
+    const mixed = steps.filter(({ entries }) => {
+      return (
+        entries.some(({ count }) => count > 1) &&
+        entries.filter(({ count, samples }) => count === 1 && samples).length === 3
+      );
+    });
+    assert.ok(mixed.length > 0, 'no step has rows of both kinds');
+    assert.deepEqual(
+      steps.map(({ step }) => step),
+      steps.map((_, i) => i),
+    );
+    const total = steps.reduce((sum, { took }) => sum + took, 0);
+    const gaps = steps.reduce((sum, { gap }) => sum + gap, 0);
+    assert.ok(total > 0 && steps.every(({ predicted }) => predicted > 0));
+    assert.ok(gaps < total / 2, `${gaps} of ${total} microseconds without work`);
+    await assert.rejects(openEngine(path, { traceSteps: join(folder, 'none', 'file') }), (error) =>
+      isIngotError(error, 'FileNotFound'),
+    );
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
+test('choices of one prompt compute it once, and say what each says alone', async () => {
+  const { engine, steps } = await open();
+  await using _ = engine;
+  const choice = (seed: number, cacheOwner: string) =>
+    generateWith(engine, {
+      ...{ prompt: longPrompt, maxTokens: 12, ignoreEnd: true, cacheOwner },
+      sampling: { temperature: 3, seed: BigInt(seed) },
+    });
+  const alone = [];
+  for (const seed of [1, 2, 3, 4]) alone.push((await choice(seed, `alone ${seed}`)).ids);
+  steps.length = 0;
+  const together = await Promise.all([1, 2, 3, 4].map((seed) => choice(seed, 'together')));
+  assert.deepEqual(
+    together.map(({ ids }) => ids),
+    alone,
+  );
+  assert.equal(new Set(alone.map(String)).size, 4);
+  assert.equal(tokensOf(steps), longPrompt.length + 3 + 4 * 11);
+  assert.equal(
+    steps.reduce((sum, { copied }) => sum + copied, 0),
+    3,
+  );
+  const reused = together.map(({ end }) => end.statistics.reusedTokens);
+  assert.deepEqual(reused, [0, ...[1, 2, 3].map(() => longPrompt.length - 1)]);
+});
+
+test('an answer is at least as long as it has to be', async () => {
+  const { engine } = await open();
+  await using _ = engine;
+  const end = [...tokenizer.endOfGeneration][0];
+  const eager = { sampling: { logitBias: new Map([[end, 1000]]) }, maxTokens: 20 };
+  for (const minTokens of [0, 1, 7]) {
+    const { ids, end: last } = await generateWith(engine, { ...eager, minTokens });
+    assert.deepEqual([ids.length, last.reason], [minTokens, 'end']);
+  }
+  const { text, tokens } = await generateWith(engine, { maxTokens: 20, ignoreEnd: true });
+  const stop = text.slice(1, 3);
+  const { ids: stopped, end: last } = await generateWith(engine, {
+    maxTokens: 20,
+    ignoreEnd: true,
+    minTokens: 9,
+    stop: [stop, 'e'],
+  });
+  assert.ok(stopped.length >= 9 && last.reason === 'stop');
+  assert.deepEqual(
+    stopped,
+    tokens.slice(0, stopped.length).map(({ id }) => id),
+  );
+  await assert.rejects(generateWith(engine, { maxTokens: 3, minTokens: 4 }), (error) =>
+    isIngotError(error, 'InvalidArgument'),
+  );
+});
+
+test('many long lists of biases share steps, and none loses an entry', async () => {
+  const { engine } = await open();
+  await using _ = engine;
+  // More together than a step holds; all but one token are forbidden in each.
+  const forced = (id: number) => {
+    const others = Array.from({ length: 500 }, (_, i) => [i, -1000] as const).filter(([other]) => other !== id);
+    return generateWith(engine, {
+      maxTokens: 6,
+      ignoreEnd: true,
+      sampling: { logitBias: new Map([...others, [id, 1000]]) },
+    });
+  };
+  const answers = await Promise.all([77, 78, 79, 80].map(forced));
+  assert.deepEqual(
+    answers.map(({ ids }) => [...new Set(ids)]),
+    [[77], [78], [79], [80]],
+  );
+});
+
+test('who waits for longer than the queue allows is refused', async () => {
+  const { engine } = await open({ sequences: 1, queueSeconds: 0.02 });
+  await using _ = engine;
+  const running = engine.generate({ prompt: 'The fox', maxTokens: 200, ignoreEnd: true });
+  await running.next();
+  await assert.rejects(generateWith(engine), (error) => isIngotError(error, 'DeadlineExceeded'));
+  // Also where nothing else happens: the answer waits for its reader.
+  const { value } = await running.next();
+  assert.equal(value?.kind, 'token');
+  await running.return();
+  assert.equal((await generateWith(engine)).ids.length, 8);
+});
+
+test('a request that is cancelled is in no step that is planned afterwards', async () => {
+  const { engine, steps } = await open();
+  await using _ = engine;
+  const controller = new AbortController();
+  const other = generateWith(engine, { prompt: 'Tom', maxTokens: 40, ignoreEnd: true });
+  let planned = 0;
+  for await (const { kind } of engine.generate({
+    prompt: 'The fox',
+    maxTokens: 100,
+    ignoreEnd: true,
+    signal: controller.signal,
+  })) {
+    if (kind === 'end' || steps.length < 6 || controller.signal.aborted) continue;
+    controller.abort();
+    planned = steps.length + usable.runsAhead;
+  }
+  await other;
+  assert.ok(planned > 0 && steps.length > planned + 5);
+  for (const { step, entries } of steps) {
+    if (step > planned)
+      assert.ok(
+        entries.every(({ request }) => request === 0),
+        `step ${step}`,
+      );
+  }
+});
+
+/** A device whose runs fail where `fails` says so. */
+function faulty(fails: () => ErrorCode | undefined, at: 'submit' | 'wait'): Device {
+  const failing = new Map<unknown, ErrorCode>();
+  return new Proxy(usable, {
+    get(target, name) {
+      const submit: Device['submit'] = (...given) => {
+        const code = fails();
+        if (code !== undefined && at === 'submit') throw new IngotError(code, 'injected');
+        const ticket = target.submit(...given);
+        if (code !== undefined) failing.set(ticket, code);
+        return ticket;
+      };
+      const wait: Device['wait'] = async (ticket, ...given) => {
+        const results = await target.wait(ticket, ...given);
+        const code = failing.get(ticket);
+        if (code !== undefined) throw new IngotError(code, 'injected');
+        return results;
+      };
+      if (name === 'submit') return submit;
+      if (name === 'wait') return wait;
+      // Two at a time, so that what follows the failure is on its way already.
+      if (name === 'runsAhead') return 2;
+      const value = Reflect.get(target, name, target);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+}
+
+test('a step that fails costs the newest request in it; the others say what they say alone', async () => {
+  const prompts = ['The fox', longPrompt, 'Once upon a time', 'Tom'];
+  const requests = prompts.map((prompt, i) => {
+    return {
+      prompt,
+      maxTokens: 20,
+      ignoreEnd: true,
+      sampling: { temperature: 1, seed: BigInt(i), presencePenalty: 0.5 },
+    };
+  });
+  const { engine: whole } = await open();
+  await using _ = whole;
+  const alone: (readonly number[])[] = [];
+  for (const request of requests) alone.push((await generateWith(whole, request)).ids);
+  for (const at of ['submit', 'wait'] as const) {
+    for (const code of ['OutOfMemory', 'DeviceFault'] as const) {
+      let [seen, failed]: [readonly StepRecord[], boolean] = [[], false];
+      const fails = () => {
+        if (failed || !seen.some(({ entries }) => entries.some(({ request }) => request === 3))) return undefined;
+        failed = true;
+        return code;
+      };
+      const { engine, steps } = await open({}, faulty(fails, at));
+      await using _ = engine;
+      seen = steps;
+      const answers = await Promise.allSettled(requests.map((request) => generateWith(engine, request)));
+      const refused = answers.flatMap((answer) => (answer.status === 'rejected' ? [answer.reason] : []));
+      assert.ok(refused.length === 1 && isIngotError(refused[0], code), `${at} ${code}: ${refused}`);
+      assert.deepEqual(
+        answers.map(({ status }) => status),
+        ['fulfilled', 'fulfilled', 'fulfilled', 'rejected'],
+      );
+      answers.slice(0, 3).forEach((answer, i) => {
+        assert.deepEqual(answer.status === 'fulfilled' && answer.value.ids, alone[i], `${at} ${code}: request ${i}`);
+      });
+      assert.ok(steps.length > 20);
+      await engine.checkIntegrity();
+      assert.deepEqual((await generateWith(engine, requests[3])).ids, alone[3], 'and it can be asked again');
+    }
+  }
+});
+
+test('a device that is lost, or that fails again and again, ends every request with the reason', async () => {
+  for (const code of ['DeviceLost', 'DeviceFault'] as const) {
+    let runs = 0;
+    const { engine } = await open(
+      {},
+      faulty(() => (runs++ >= 5 ? code : undefined), 'wait'),
+    );
+    await using _ = engine;
+    const answers = await Promise.allSettled(
+      ['a', 'b', 'c'].map((prompt) => generateWith(engine, { prompt, maxTokens: 30, ignoreEnd: true })),
+    );
+    for (const answer of answers) assert.ok(answer.status === 'rejected' && isIngotError(answer.reason, code));
+    await engine.checkIntegrity();
+  }
+});
