@@ -49,7 +49,12 @@ export const quantizedDotComposite: Composite<QuantizedDotAttributes> = {
       factors: [
         ...rows,
         { operands: each(undefined, 0, 0), results: [x], aligned: each(undefined, panelRows, undefined) },
-        { operands: each(x, 1, undefined), results: [undefined], fold: 'add', units: each(undefined, units, undefined) },
+        {
+          operands: each(x, 1, undefined),
+          results: [undefined],
+          fold: 'add',
+          units: each(undefined, units, undefined),
+        },
       ],
       linear: { kind: 'each', operands: [0] },
       fixed: weightOperands(names),

@@ -26,7 +26,10 @@ export const rmsNormComposite: Composite<RmsNormAttributes> = {
 /** Of norms over the last dimension, whose weights have it alone. */
 export function normSharding([x, ...weights]: readonly Value[]): ShardingRule {
   const last = asTensor(x.type).shape.length - 1;
-  const rows = Array.from({ length: last }, (_, d) => ({ operands: [d, ...weights.map(() => undefined)], results: [d] }));
+  const rows = Array.from({ length: last }, (_, d) => ({
+    operands: [d, ...weights.map(() => undefined)],
+    results: [d],
+  }));
   return { factors: [...rows, { operands: [last, ...weights.map(() => 0)], results: [last], inline: true }] };
 }
 

@@ -86,7 +86,8 @@ class Runs implements ByteSource {
       const [first] = together;
       const end = together.at(-1);
       if (first === undefined || end === undefined) return;
-      if (together.length === 1) await readInto(this.#source, target.subarray(first.at, first.at + first.count), first.from);
+      if (together.length === 1)
+        await readInto(this.#source, target.subarray(first.at, first.at + first.count), first.from);
       else {
         const span = await this.#source.read(first.from, end.from + end.count - first.from);
         for (const { from, at, count } of together) {

@@ -1,7 +1,7 @@
 /** A program on one reference device and, partitioned, on several: what both compute. */
 import assert from 'node:assert/strict';
-import { planOf, type PlanOptions } from '../../src/compiler/partition/plan.ts';
 import { localProgram, type RankProgram } from '../../src/compiler/partition/partition.ts';
+import { type PlanOptions, planOf } from '../../src/compiler/partition/plan.ts';
 import { type Layout, Place } from '../../src/compiler/partition/split.ts';
 import type { Communicator, DeviceBuffer } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
@@ -18,7 +18,12 @@ import { generator } from './composites-harness.ts';
 export type Numbers = Record<string, readonly number[]>;
 
 /** Elements of a tensor that lie in the layout's ranges, or puts them back where they belong. */
-function eachElement(shape: readonly number[], layout: Layout, place: Place, visit: (whole: number, own: number) => void) {
+function eachElement(
+  shape: readonly number[],
+  layout: Layout,
+  place: Place,
+  visit: (whole: number, own: number) => void,
+) {
   const ranges = shape.map((size, d) => {
     const split = layout.splits[d];
     return split === undefined ? [{ start: 0, limit: size }] : place.ranges(split);
@@ -79,11 +84,15 @@ async function run(
   for (const { name, type } of program.results) {
     const view = results.get(name);
     if (view === undefined) continue;
-    out.set(name, decodeElements(asTensor(type).element, new Uint8Array(view.buffer, view.byteOffset, view.byteLength)));
+    out.set(
+      name,
+      decodeElements(asTensor(type).element, new Uint8Array(view.buffer, view.byteOffset, view.byteLength)),
+    );
   }
   for (const { name, type, role } of program.parameters) {
     const buffer = kept.get(name);
-    if (role === 'state' && buffer !== undefined) out.set(`state ${name}`, decodeElements(type.element, await device.read(buffer)));
+    if (role === 'state' && buffer !== undefined)
+      out.set(`state ${name}`, decodeElements(type.element, await device.read(buffer)));
   }
   for (const buffer of kept.values()) buffer[Symbol.dispose]();
   return out;

@@ -71,7 +71,12 @@ function attention(heads: number, dim: number): Program {
   );
 }
 
-for (const [heads, ranks] of [[6, 3], [7, 2], [7, 3], [4, 4]] as const) {
+for (const [heads, ranks] of [
+  [6, 3],
+  [7, 2],
+  [7, 3],
+  [4, 4],
+] as const) {
   test(`attention of ${heads} heads on ${ranks} ranks: whole heads on each, one sum`, async () => {
     const programs = await assertSame(attention(heads, 4), tensorMesh(ranks));
     for (const { program } of programs) {
@@ -80,6 +85,9 @@ for (const [heads, ranks] of [[6, 3], [7, 2], [7, 3], [4, 4]] as const) {
       assert.equal(Number(program.parameters[1].type.shape[1]) % 4, 0);
     }
     const widths = programs.map(({ program }) => Number(program.parameters[1].type.shape[1]));
-    assert.equal(widths.reduce((a, b) => a + b, 0), heads * 4);
+    assert.equal(
+      widths.reduce((a, b) => a + b, 0),
+      heads * 4,
+    );
   });
 }

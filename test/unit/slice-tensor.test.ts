@@ -18,16 +18,26 @@ test('parts along any dimensions, read in any pieces', async () => {
       if (integer(random, 3) === 0) return undefined;
       const cut = integer(random, size);
       const end = cut + 1 + integer(random, size - cut);
-      return cut > 1 ? [{ start: 0, limit: 1 }, { start: cut, limit: end }] : [{ start: cut, limit: end }];
+      return cut > 1
+        ? [
+            { start: 0, limit: 1 },
+            { start: cut, limit: end },
+          ]
+        : [{ start: cut, limit: end }];
     });
     const expected: number[] = [];
     const visit = (d: number, at: number) => {
       if (d === shape.length) expected.push(at);
-      else for (const { start, limit } of ranges[d] ?? all(shape[d])) for (let i = start; i < limit; i++) visit(d + 1, at * shape[d] + i);
+      else
+        for (const { start, limit } of ranges[d] ?? all(shape[d]))
+          for (let i = start; i < limit; i++) visit(d + 1, at * shape[d] + i);
     };
     visit(0, 0);
     const part = sliceTensor(stored, ranges);
-    assert.equal(part.shape.reduce((a, b) => a * b), expected.length);
+    assert.equal(
+      part.shape.reduce((a, b) => a * b),
+      expected.length,
+    );
     assert.equal(part.bytes.length, 2 * expected.length);
     const read = new Uint8Array(part.bytes.length);
     for (let at = 0; at < read.length; ) {

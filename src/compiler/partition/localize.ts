@@ -18,6 +18,7 @@ import type { Chosen } from './rules/row.ts';
 import { ownRows } from './rules/shape.ts';
 import { emitLocal, knownComposite, ruleOf } from './rules/table.ts';
 import { type Layout, layoutKey, type Partial, type Place, wholeLayout } from './split.ts';
+import { opsOf } from './ties.ts';
 
 type Splits = Layout['splits'];
 
@@ -75,20 +76,54 @@ class Scope {
   }
 }
 
+/** What one rank has made of functions, to be used again where the same is wanted of all their values. */
+export class LocalFunctions {
+  readonly program: Program;
+  readonly place: Place;
+  readonly builder: ProgramBuilder;
+  readonly made = new Map<string, LocalFunc>();
+  readonly uses = new Map<Region, ReadonlyMap<Value, readonly Use[]>>();
+  readonly #values = new Map<Func, readonly Value[]>();
+
+  constructor(program: Program, place: Place) {
+    this.program = program;
+    this.place = place;
+    // With the functions of the whole program their names are taken.
+    this.builder = new ProgramBuilder(program.functions);
+  }
+
+  /** Equal only for functions in which the same is wanted. */
+  key(func: Func, wanted: (value: Value) => Splits): string {
+    let values = this.#values.get(func);
+    if (values === undefined) {
+      values = [...func.parameters, ...[...opsOf(func)].flatMap(valuesOf)];
+      this.#values.set(func, values);
+    }
+    return `${func.name} ${values.map((value) => layoutKey({ splits: wanted(value) })).join(' ')}`;
+  }
+}
+
+function valuesOf(op: Op): readonly Value[] {
+  return [...op.results, ...op.regions.flatMap(({ parameters }) => parameters)];
+}
+
 export class Localizer {
+  readonly #shared: LocalFunctions;
   readonly #program: Program;
   readonly #place: Place;
   readonly #builder: ProgramBuilder;
   /** How values are wanted to lie; nothing is wanted of those inside of decompositions. */
   readonly #wanted: (value: Value) => Splits;
   readonly #functions = new Map<Func, LocalFunc>();
-  readonly #uses = new Map<Region, ReadonlyMap<Value, readonly Use[]>>();
+  readonly #keys = new Map<Func, string>();
+  readonly #uses: LocalFunctions['uses'];
 
-  constructor(program: Program, place: Place, wanted: (value: Value) => Splits) {
-    this.#program = program;
-    this.#place = place;
-    // With the functions of the whole program their names are taken.
-    this.#builder = new ProgramBuilder(program.functions);
+  constructor(shared: LocalFunctions, wanted: (value: Value) => Splits) {
+    this.#shared = shared;
+    this.#program = shared.program;
+    this.#place = shared.place;
+    this.#builder = shared.builder;
+    this.#uses = shared.uses;
     this.#wanted = wanted;
   }
 
@@ -96,6 +131,13 @@ export class Localizer {
   func(func: Func, results?: readonly (Splits | undefined)[]): LocalFunc {
     const known = this.#functions.get(func);
     if (known !== undefined) return known;
+    const key = this.#key(func);
+    const before = this.#shared.made.get(key);
+    if (before !== undefined) {
+      for (const each of this.#called(func)) this.func(each);
+      this.#functions.set(func, before);
+      return before;
+    }
     this.#uses.set(func, uses(func));
     const layouts: Layout[] = [];
     const types = func.parameters.map((value) =>
@@ -116,7 +158,29 @@ export class Localizer {
     });
     const local = { func: made, results: layouts };
     this.#functions.set(func, local);
+    this.#shared.made.set(key, local);
     return local;
+  }
+
+  #called(func: Func): ReadonlySet<Func> {
+    return new Set([...opsOf(func)].flatMap((op) => (op.name === 'call' ? [this.#callee(op)] : [])));
+  }
+
+  /** Equal only for functions that become the same, with those that they call. */
+  #key(func: Func): string {
+    const known = this.#keys.get(func);
+    if (known !== undefined) return known;
+    const called = [...this.#called(func)].map((each) => this.#key(each));
+    const key = [this.#shared.key(func, this.#wanted), ...called].join('\n');
+    this.#keys.set(func, key);
+    return key;
+  }
+
+  #callee(op: OpOf<'call' | 'composite'>): Func {
+    const func = callee(this.#program, op as Op);
+    if (func !== undefined) return func;
+    const name = 'callee' in op.attributes ? op.attributes.callee : op.attributes.decomposition;
+    throw new IngotError('InvalidProgram', `there is no function ${name}`, { op: op.name });
   }
 
   /** All that were made, decompositions included. */
@@ -170,7 +234,10 @@ export class Localizer {
     const { type } = origin;
     return scope.moved(local, key, () => {
       const made = layout.partial === undefined && layout.splits.every((split) => split === undefined);
-      return (made ? this.#remake(scope, origin, splits) : undefined) ?? reshard(scope.b, this.#place, value, type, layout, splits);
+      return (
+        (made ? this.#remake(scope, origin, splits) : undefined) ??
+        reshard(scope.b, this.#place, value, type, layout, splits)
+      );
     });
   }
 
@@ -178,8 +245,15 @@ export class Localizer {
   #remake(scope: Scope, { owner, type }: Value, splits: Splits): Value | undefined {
     if (owner.kind !== 'op') return undefined;
     if (owner.name !== 'constant' && owner.name !== 'iota' && owner.name !== 'broadcast_in_dim') return undefined;
-    const chosen = chooseFactors(owner, ruleOf(owner), owner.operands.map(() => []), [splits]);
-    const done = splits.every((split, d) => split === undefined || chosen.some(({ factor }) => factor.results[0] === d));
+    const chosen = chooseFactors(
+      owner,
+      ruleOf(owner),
+      owner.operands.map(() => []),
+      [splits],
+    );
+    const done = splits.every(
+      (split, d) => split === undefined || chosen.some(({ factor }) => factor.results[0] === d),
+    );
     if (!done) return undefined;
     const operands = this.#operands(owner, chosen, scope);
     const types = [this.#place.localType(asTensor(type), { splits })];
@@ -192,7 +266,11 @@ export class Localizer {
       const local = scope.get(value);
       // What is passed on as parts lies as it is needed.
       if (passed.includes(i)) return local.value;
-      return this.#move(scope, local, splitsOf(value, (d) => chosen.find(({ factor }) => factor.operands[i] === d)?.operands[i]));
+      return this.#move(
+        scope,
+        local,
+        splitsOf(value, (d) => chosen.find(({ factor }) => factor.operands[i] === d)?.operands[i]),
+      );
     });
   }
 
@@ -348,8 +426,7 @@ export class Localizer {
 
   /** The decomposition in the place of the composite, its ops split one by one. */
   #inline(op: OpOf<'composite'>, scope: Scope): readonly Pick<Local, 'value' | 'layout'>[] {
-    const body = callee(this.#program, op as Op);
-    if (body === undefined) throw new IngotError('InvalidProgram', `there is no function ${op.attributes.decomposition}`);
+    const body = this.#callee(op);
     if (!this.#uses.has(body)) this.#uses.set(body, uses(body));
     const inner = new Scope(scope.b, scope);
     body.parameters.forEach((value, i) => {
@@ -359,14 +436,16 @@ export class Localizer {
   }
 
   #call(op: OpOf<'call'>, scope: Scope): readonly Pick<Local, 'value' | 'layout'>[] {
-    const called = callee(this.#program, op as Op);
-    if (called === undefined) throw new IngotError('InvalidProgram', `there is no function ${op.attributes.callee}`);
+    const called = this.#callee(op);
     const { func, results } = this.func(called);
     const operands = op.operands.map((value, i) =>
       this.#move(scope, scope.get(value), this.#wanted(called.parameters[i])),
     );
     const types = func.results.map(({ type }) => type);
-    const values = scope.b.op('call', operands, op.attributes, { types, ...(op.location && { location: op.location }) });
+    const values = scope.b.op('call', operands, op.attributes, {
+      types,
+      ...(op.location && { location: op.location }),
+    });
     return values.map((value, i) => ({ value, layout: results[i] }));
   }
 
@@ -381,7 +460,9 @@ export class Localizer {
     // As the first branch has them that has them split.
     const layouts = op.results.map((value, i): Layout => {
       const all = inner.map(({ locals }) => locals[i].layout.splits);
-      return { splits: all.find((splits) => splits.some((split) => split !== undefined)) ?? all[0] ?? wholeSplits(value) };
+      return {
+        splits: all.find((splits) => splits.some((split) => split !== undefined)) ?? all[0] ?? wholeSplits(value),
+      };
     });
     const regions = inner.map(({ own, locals }) =>
       createRegion([], () => {

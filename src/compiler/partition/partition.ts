@@ -5,7 +5,7 @@
 import { type Mesh, meshSize } from '../../ir/mesh.ts';
 import type { Parameter, Program, Value } from '../../ir/program.ts';
 import { asTensor } from '../../ir/types.ts';
-import { Localizer } from './localize.ts';
+import { LocalFunctions, Localizer } from './localize.ts';
 import { type Layout, Place, wholeLayout } from './split.ts';
 
 /** The program of one rank. */
@@ -22,10 +22,9 @@ export interface Plan {
   splitsOf(value: Value): Layout['splits'];
 }
 
-/** Results are whole on every rank, but those that are a state's memory: they lie as the state does. */
-export function localProgram({ program, mesh, splitsOf }: Plan, rank: number): RankProgram {
-  const place = new Place(mesh, rank);
-  const localizer = new Localizer(program, place, splitsOf);
+/** `made`: of the same rank, for other plans. Results are whole on every rank, but those that are a state's memory: they lie as the state does. */
+export function localProgram({ program, mesh, splitsOf }: Plan, rank: number, made?: LocalFunctions): RankProgram {
+  const localizer = new Localizer(made ?? new LocalFunctions(program, new Place(mesh, rank)), splitsOf);
   const { main } = program;
   const results = main.results.map(({ type }, i) => {
     const alias = program.aliases.find(({ result }) => result === i);

@@ -10,10 +10,12 @@ import type { Op, Program, Value } from '../../ir/program.ts';
 import { constraintTarget, type Sharding, verifySharding } from '../../ir/sharding.ts';
 import { asTensor, maxBytes } from '../../ir/types.ts';
 import type { Hardware } from '../cost.ts';
+import { LocalFunctions } from './localize.ts';
 import { localProgram, type Plan } from './partition.ts';
 import { Propagation } from './propagate.ts';
 import { rankCost, rankSeconds } from './rank-cost.ts';
 import { Share } from './share.ts';
+import { type Layout, Place } from './split.ts';
 import { opsOf, splitFunctions, type Ties, tiesOf } from './ties.ts';
 
 export interface PlanOptions {
@@ -30,7 +32,7 @@ const planning: Hardware = {
   threads: 1,
   readBytesPerSecond: 20e9,
   operationsPerSecond: { f32: 200e9 },
-  link: { bytesPerSecond: 5e9, latencySeconds: 0 },
+  link: { bytesPerSecond: 20e9, latencySeconds: 0 },
 };
 
 /** What is said of a value. */
@@ -47,14 +49,18 @@ interface Candidate {
 }
 
 /** @throws IngotError 'InvalidProgram' for meshes and statements that do not fit, or a program that has collectives already. */
-export function planOf(program: Program, mesh: Mesh, { chosen = ['tensor'], hardware = planning }: PlanOptions = {}): Plan {
+export function planOf(
+  program: Program,
+  mesh: Mesh,
+  { chosen = ['tensor'], hardware = planning }: PlanOptions = {},
+): Plan {
   verifyMesh(mesh);
   const ties = tiesOf(program);
   const statements = statementsOf(program);
   for (const { value, sharding } of statements) verifySharding(mesh, asTensor(value.type), sharding);
   const planWith = (candidates: readonly Candidate[]): { plan: Plan; spread: Propagation } => {
     const spread = propagate(mesh, ties, statements, candidates);
-    const known = new Map<Value, Plan['splitsOf'] extends (value: Value) => infer S ? S : never>();
+    const known = new Map<Value, Layout['splits']>();
     const splitsOf: Plan['splitsOf'] = (value) => {
       let splits = known.get(value);
       if (splits === undefined) {
@@ -86,7 +92,9 @@ function propagate(
   const spread = new Propagation(ties, closed);
   const stated = statements.flatMap(({ value, sharding }) =>
     sharding.dims.flatMap(({ axes, extents, priority = 0 }, dim) =>
-      axes.length === 0 || sizeAlong(mesh, axes) === 1 ? [] : [{ value, dim, priority, share: new Share(mesh, axes, extents) }],
+      axes.length === 0 || sizeAlong(mesh, axes) === 1
+        ? []
+        : [{ value, dim, priority, share: new Share(mesh, axes, extents) }],
     ),
   );
   for (const priority of [...new Set(stated.map((each) => each.priority))].sort((a, b) => a - b)) {
@@ -108,7 +116,9 @@ function statementsOf(program: Program): readonly Statement[] {
   for (const func of splitFunctions(program)) {
     for (const op of opsOf(func)) {
       if (isCollective(op)) {
-        throw new IngotError('InvalidProgram', `a program with ${op.name} in it is one rank's already`, { op: op.name });
+        throw new IngotError('InvalidProgram', `a program with ${op.name} in it is one rank's already`, {
+          op: op.name,
+        });
       }
       const sharding = constraintOf(op);
       if (sharding !== undefined) statements.push({ value: op.results[0], sharding });
@@ -116,7 +126,8 @@ function statementsOf(program: Program): readonly Statement[] {
   }
   program.results.forEach(({ sharding }, i) => {
     const value = program.main.results[i];
-    if (sharding !== undefined && !statements.some((other) => other.value === value)) statements.push({ value, sharding });
+    if (sharding !== undefined && !statements.some((other) => other.value === value))
+      statements.push({ value, sharding });
   });
   return statements;
 }
@@ -138,7 +149,8 @@ function chooseSplits(
   planWith: (candidates: readonly Candidate[]) => { plan: Plan; spread: Propagation },
   hardware: Hardware,
 ): readonly Candidate[] {
-  const cost = (plan: Plan) => rankSeconds(rankCost(localProgram(plan, 0).program), hardware);
+  const made = new LocalFunctions(program, new Place(mesh, 0));
+  const cost = (plan: Plan) => rankSeconds(rankCost(localProgram(plan, 0, made).program), hardware);
   const whole = cost(planWith([]).plan);
   let chosen: readonly Candidate[] = [];
   for (const axis of axes) {

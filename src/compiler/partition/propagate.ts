@@ -4,7 +4,7 @@
  * where two splits would meet, both stay, and the op between them moves data.
  */
 import type { Value } from '../../ir/program.ts';
-import type { Share, Segment } from './share.ts';
+import type { Segment, Share } from './share.ts';
 import type { Split } from './split.ts';
 import type { Member, Tie, Ties } from './ties.ts';
 
@@ -88,7 +88,10 @@ export class Propagation {
       if (member === from || segments === undefined) continue;
       const own = this.#state(member.value, member.dim);
       if (own === undefined) this.#set(member.value, member.dim, { share: state.share, segments });
-      else if (own.segments.length === segments.length && own.segments.every(({ size }, i) => size === segments[i].size)) {
+      else if (
+        own.segments.length === segments.length &&
+        own.segments.every(({ size }, i) => size === segments[i].size)
+      ) {
         state.share.root.unite(own.share.root);
       }
     }

@@ -1,6 +1,7 @@
 /** What the program of one rank asks of a machine in one step, at the bounds of its symbolic dimensions. */
-import type { Func, Op, Program, Region } from '../../ir/program.ts';
+
 import { type Collective, isCollective } from '../../ir/process-groups.ts';
+import type { Func, Op, Program, Region } from '../../ir/program.ts';
 import { maxElements } from '../../ir/types.ts';
 import { callee } from '../../ir/walk.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
@@ -23,7 +24,8 @@ const nothing: Work = { operations: 0, collectives: 0, sentBytes: 0 };
 export function rankCost(program: Program): RankCost {
   let [weightBytes, stateBytes] = [0, 0];
   program.parameters.forEach(({ role, format, type }, i) => {
-    const bytes = format === undefined ? valueBytes(program.main.parameters[i]) : storedBytes(format, maxElements(type));
+    const bytes =
+      format === undefined ? valueBytes(program.main.parameters[i]) : storedBytes(format, maxElements(type));
     if (role === 'state') stateBytes += bytes;
     else weightBytes += bytes;
   });
@@ -47,19 +49,21 @@ export function rankSeconds(
   };
 }
 
+/** A function calls the same others wherever it stands. */
+const worked = new WeakMap<Func, Work>();
+
 class Walker {
   readonly #program: Program;
-  readonly #functions = new Map<Func, Work>();
 
   constructor(program: Program) {
     this.#program = program;
   }
 
   func(func: Func): Work {
-    const known = this.#functions.get(func);
+    const known = worked.get(func);
     if (known !== undefined) return known;
     const work = this.#region(func);
-    this.#functions.set(func, work);
+    worked.set(func, work);
     return work;
   }
 

@@ -82,7 +82,8 @@ function swapped(from: Splits, to: Splits): Swap | undefined {
   for (const [concat, split] of from.entries()) {
     if (split === undefined || to[concat] !== undefined || !isEven(split)) continue;
     const d = to.findIndex(
-      (other, i) => other !== undefined && from[i] === undefined && isEven(other) && other.axes.join() === split.axes.join(),
+      (other, i) =>
+        other !== undefined && from[i] === undefined && isEven(other) && other.axes.join() === split.axes.join(),
     );
     if (d >= 0) return { concat, split: d, axes: split.axes };
   }
@@ -110,7 +111,14 @@ function allGather(b: Builder, place: Place, value: Value, split: Split, d: numb
     'all_gather',
     [padded],
     { ...grouping(place, split.axes), all_gather_dim: d },
-    { types: [tensor(element, shape.map((dim, i) => (i === d ? most * count : dim)))] },
+    {
+      types: [
+        tensor(
+          element,
+          shape.map((dim, i) => (i === d ? most * count : dim)),
+        ),
+      ],
+    },
   );
   if (isEven(split)) return gathered;
   const pieces: Value[] = [];

@@ -117,8 +117,12 @@ export class Share {
   #statedCut(stated: readonly number[], demands: readonly Demand[]): Cut | undefined {
     const units = stated.reduce((a, b) => a + b, 0);
     const points = stated.map((_, i) => stated.slice(0, i + 1).reduce((a, b) => a + b, 0));
-    const fits = demands.every(({ size, unit }) => points.every((point) => Number.isInteger((point * size) / units / unit)));
-    return fits ? { units, shared: units, ranges: points.map((limit, i) => ({ start: limit - stated[i], limit })) } : undefined;
+    const fits = demands.every(({ size, unit }) =>
+      points.every((point) => Number.isInteger((point * size) / units / unit)),
+    );
+    return fits
+      ? { units, shared: units, ranges: points.map((limit, i) => ({ start: limit - stated[i], limit })) }
+      : undefined;
   }
 
   #alignedCut(units: number, demands: readonly Demand[]): Cut {
@@ -131,7 +135,7 @@ export class Share {
       start: start * step,
       limit: Math.min(limit * step, units),
     }));
-    return largest(ranges) <= largest(plain) * (1 + worthAligning) 
+    return largest(ranges) <= largest(plain) * (1 + worthAligning)
       ? { units, shared: units, ranges }
       : { units, shared: units, ranges: plain };
   }

@@ -57,7 +57,8 @@ export function splitFunctions(program: Program): readonly Func[] {
 export function* opsOf(region: Region): Generator<Op> {
   for (const op of region.body) {
     yield op;
-    if (op.name === 'if' || op.name === 'case' || op.name === 'while') for (const inner of op.regions) yield* opsOf(inner);
+    if (op.name === 'if' || op.name === 'case' || op.name === 'while')
+      for (const inner of op.regions) yield* opsOf(inner);
   }
 }
 

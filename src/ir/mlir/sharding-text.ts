@@ -80,7 +80,8 @@ export function readMesh(lexer: Lexer): Mesh {
     const size = Number(lexer.acceptNumber() ?? lexer.fail('expected the size of an axis'));
     return { name, size };
   });
-  if (lexer.peek() === ',') throw new IngotError('UnsupportedOp', 'meshes that order devices are not supported', { op: 'sdy.mesh' });
+  if (lexer.peek() === ',')
+    throw new IngotError('UnsupportedOp', 'meshes that order devices are not supported', { op: 'sdy.mesh' });
   lexer.expect('>');
   return { axes };
 }

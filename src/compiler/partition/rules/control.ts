@@ -29,6 +29,14 @@ export const control = {
 } satisfies PartitionRows<
   Extract<
     OpName,
-    'call' | 'case' | 'composite' | 'custom_call' | 'get_tuple_element' | 'if' | 'optimization_barrier' | 'tuple' | 'while'
+    | 'call'
+    | 'case'
+    | 'composite'
+    | 'custom_call'
+    | 'get_tuple_element'
+    | 'if'
+    | 'optimization_barrier'
+    | 'tuple'
+    | 'while'
   >
 >;

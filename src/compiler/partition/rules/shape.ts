@@ -136,7 +136,12 @@ const constant: PartitionRow<'constant'> = {
     function takeParts(all: Value, ranges: (d: number) => readonly Range[] | undefined): Value {
       return staticShape(asTensor(all.type)).reduce((rest, _, d) => {
         const own = ranges(d);
-        return own === undefined ? rest : b.concatenate(own.map(({ start, limit }) => b.slice(rest, d, start, limit)), d);
+        return own === undefined
+          ? rest
+          : b.concatenate(
+              own.map(({ start, limit }) => b.slice(rest, d, start, limit)),
+              d,
+            );
       }, all);
     }
     return [b.literal(literal(type, elementsOf(value.type, literalArray(value, 0), resultRanges)))];

@@ -38,7 +38,10 @@ function makeRule(op: Op): ShardingRule {
   const known = knownComposite(op);
   if (known === undefined) return { factors: [] };
   // One table for all names: the row and its attributes agree by the name.
-  const sharding = known.sharding as (operands: Op['operands'], attributes: { [key: string]: Attribute }) => ShardingRule;
+  const sharding = known.sharding as (
+    operands: Op['operands'],
+    attributes: { [key: string]: Attribute },
+  ) => ShardingRule;
   return sharding(op.operands, op.attributes.composite_attributes);
 }
 
