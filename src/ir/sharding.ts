@@ -4,6 +4,7 @@
  */
 import { IngotError } from '../base/errors.ts';
 import { type Mesh, sizeAlong } from './mesh.ts';
+import type { OpOf } from './program.ts';
 import { formatType, type TensorType } from './types.ts';
 
 export interface DimSharding {
@@ -24,8 +25,14 @@ export interface Sharding {
   readonly replicated: readonly string[];
 }
 
-/** The target of custom calls that state the sharding of their operand, in `extra`. */
+/** Shardy's op for it, and GSPMD's custom call. */
 export const constraintTarget = 'sdy.sharding_constraint';
+const constraints: readonly string[] = [constraintTarget, 'Sharding'];
+
+/** A custom call that states the sharding of its operand, in `extra`, and hands it on. */
+export function isConstraint({ attributes }: OpOf<'custom_call'>): boolean {
+  return constraints.includes(attributes.call_target_name);
+}
 
 /** @throws IngotError 'InvalidProgram' for what does not fit the type or the mesh. */
 export function verifySharding(mesh: Mesh, { shape, ...type }: TensorType, { dims, replicated }: Sharding): void {

@@ -1,11 +1,13 @@
 /** A program on one reference device and, partitioned, on several: what both compute. */
 import assert from 'node:assert/strict';
+import { compile } from '../../src/compiler/compile.ts';
 import { localProgram, type RankProgram } from '../../src/compiler/partition/partition.ts';
 import { type PlanOptions, planOf } from '../../src/compiler/partition/plan.ts';
 import { type Layout, Place } from '../../src/compiler/partition/split.ts';
 import type { Communicator, DeviceBuffer } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { type Mesh, meshSize } from '../../src/ir/mesh.ts';
+import { isCollective } from '../../src/ir/process-groups.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { asTensor, type DimValues, maxDim, resolveDim, type TensorType } from '../../src/ir/types.ts';
 import { verify } from '../../src/ir/verify.ts';
@@ -77,7 +79,7 @@ async function run(
       kept.set(name, buffer);
     }
   }
-  using executable = await device.compile(program);
+  using executable = await device.compile(program, (whole) => compile(whole, { verify: true }));
   using bound = await device.bind(executable, kept, kept, communicator);
   const results = await device.wait(device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY);
   const out = new Map<string, HostArray>();
@@ -116,7 +118,13 @@ export async function assertSame(
 ): Promise<readonly RankProgram[]> {
   const plan = planOf(program, mesh, options);
   const ranks = Array.from({ length: meshSize(mesh) }, (_, rank) => localProgram(plan, rank));
-  for (const rank of ranks) verify(rank.program);
+  const meetings = ranks.map((rank) => {
+    verify(rank.program);
+    return [rank.program.main, ...rank.program.functions.values()]
+      .flatMap((func) => [...walk(func)])
+      .flatMap((op) => (isCollective(op) ? [`${op.name} of ${op.operands.length}`] : []));
+  });
+  for (const each of meetings) assert.deepEqual(each, meetings[0], 'all ranks meet in the same order');
   const values = randomValues(program, seed, dims, given);
   const expected = await run(program, values, dims);
   const group = createHostGroup(ranks.length);
@@ -141,17 +149,24 @@ export async function assertSame(
       const whole = expected.get(name);
       assert.ok(whole !== undefined);
       const i = program.parameters.findIndex((parameter) => `state ${parameter.name}` === name);
-      const layout = i < 0 ? undefined : ranks[r].parameters[i];
+      const at = program.results.findIndex((result) => result.name === name);
+      const layout = i < 0 ? ranks[r].results[at] : ranks[r].parameters[i];
+      const shape =
+        i < 0
+          ? asTensor(program.results[at].type).shape.map((dim) => resolveDim(dim, dims))
+          : shapeIn(program.parameters[i].type, 'state', dims);
       const largest = Array.from(whole, Number).reduce((max, value) => Math.max(max, Math.abs(value)), 0);
-      const compare = (at: number, own: number) => {
-        const [a, b] = [Number(array[own]), Number(whole[at])];
+      const compare = (element: number, own: number) => {
+        const [a, b] = [Number(array[own]), Number(whole[element])];
         const same = Object.is(a, b) || Math.abs(a - b) <= tolerance * largest;
-        assert.ok(same, `${name}[${at}] of rank ${r} is ${a}, not ${b}`);
+        assert.ok(same, `${name}[${element}] of rank ${r} is ${a}, not ${b}`);
       };
-      if (layout === undefined) {
-        assert.equal(array.length, whole.length);
-        for (let at = 0; at < array.length; at++) compare(at, at);
-      } else eachElement(shapeIn(program.parameters[i].type, 'state', dims), layout, new Place(mesh, r), compare);
+      let count = 0;
+      eachElement(shape, layout, new Place(mesh, r), (whole, own) => {
+        compare(whole, own);
+        count++;
+      });
+      assert.equal(array.length, count);
     }
   });
   return ranks;

@@ -8,12 +8,12 @@ import type { Attribute } from '../../ir/attributes.ts';
 import { Builder, createFunc, createRegion, ProgramBuilder } from '../../ir/build.ts';
 import type { Func, Op, OpOf, Program, Region, Value } from '../../ir/program.ts';
 import { copyBody } from '../../ir/rewrite.ts';
-import { constraintTarget } from '../../ir/sharding.ts';
+import { isConstraint } from '../../ir/sharding.ts';
 import type { ShardingRule } from '../../ir/sharding-rule.ts';
 import { asTensor, maxBytes } from '../../ir/types.ts';
 import { callee, type Use, uses } from '../../ir/walk.ts';
 import { chooseFactors } from './choose-factors.ts';
-import { reshard } from './reshard.ts';
+import { allReduce, reshard, scatteredDim } from './reshard.ts';
 import type { Chosen } from './rules/row.ts';
 import { ownRows } from './rules/shape.ts';
 import { emitLocal, knownComposite, ruleOf } from './rules/table.ts';
@@ -56,6 +56,13 @@ class Scope {
 
   set(value: Value, local: Local): void {
     this.#locals.set(value, local);
+  }
+
+  /** Parts of this region that nobody has folded yet, but `local`. */
+  waiting(local: Local): readonly Local[] {
+    return [...this.#locals.values()].filter(
+      (other) => other.layout.partial !== undefined && other.value !== local.value && !this.#moved.has(other.value),
+    );
   }
 
   /** `local` in another layout, made here if nobody has. */
@@ -212,7 +219,7 @@ export class Localizer {
       case 'while':
         return this.#while(op, scope);
       case 'custom_call':
-        if (op.attributes.call_target_name === constraintTarget) {
+        if (isConstraint(op)) {
           const splits = this.#wanted(op.results[0]);
           return [{ value: this.#move(scope, scope.get(op.operands[0]), splits), layout: { splits } }];
         }
@@ -233,12 +240,51 @@ export class Localizer {
     if (key === layoutKey(layout)) return value;
     const { type } = origin;
     return scope.moved(local, key, () => {
+      if (layout.partial !== undefined && scatteredDim(layout, splits) === undefined) {
+        const summed = this.#folded(scope, local, layout.partial);
+        return reshard(scope.b, this.#place, summed, type, { splits: layout.splits }, splits);
+      }
       const made = layout.partial === undefined && layout.splits.every((split) => split === undefined);
       return (
         (made ? this.#remake(scope, origin, splits) : undefined) ??
         reshard(scope.b, this.#place, value, type, layout, splits)
       );
     });
+  }
+
+  /** Parts made whole, and with them others that wait for the same: ranks meet once for all. */
+  #folded(scope: Scope, local: Local, partial: Partial): Value {
+    const key = (each: Local) => layoutKey({ splits: each.layout.splits });
+    return scope.moved(local, key(local), () => {
+      const { element } = asTensor(local.origin.type);
+      const others = scope
+        .waiting(local)
+        .filter(
+          ({ origin, layout }) =>
+            asTensor(origin.type).element === element &&
+            layout.partial?.by === partial.by &&
+            layout.partial.axes.join() === partial.axes.join() &&
+            this.#isFoldedNext(origin),
+        );
+      const all = [local, ...others];
+      const values = allReduce(
+        scope.b,
+        this.#place,
+        all.map(({ value }) => value),
+        partial,
+      );
+      others.forEach((each, i) => {
+        scope.moved(each, key(each), () => values[i + 1]);
+      });
+      return values[0];
+    });
+  }
+
+  /** Nothing will make less of the parts before they are folded. */
+  #isFoldedNext(value: Value): boolean {
+    const used = this.#usesOf(value);
+    if (used.some(({ op }) => op === undefined)) return false;
+    return !used.some(({ op }) => op !== undefined && ruleOf(op).linear?.kind === 'all') && !this.#shrinks(value);
   }
 
   /** Part of what every rank can make alone; undefined for all else. */
@@ -280,11 +326,12 @@ export class Localizer {
     const chosen = this.#choose(op, rule, scope);
     const { passed, partial } = this.#parts(op, rule, chosen, scope);
     const layouts = this.#layouts(op, chosen, partial);
-    const sum = this.#addOnce(op, passed, partial, scope);
+    // Before anything depends on the rank: all move the same.
+    const operands = this.#operands(op, chosen, scope, passed);
+    const sum = this.#addOnce(op, passed, partial, operands);
     if (sum !== undefined) return [{ value: sum, layout: layouts[0] }];
     const values = emitLocal({
-      ...{ op, chosen, place: this.#place, b: scope.b },
-      operands: this.#operands(op, chosen, scope, passed),
+      ...{ op, operands, chosen, place: this.#place, b: scope.b },
       types: op.results.map(({ type }, i) => (type.kind === 'tensor' ? this.#place.localType(type, layouts[i]) : type)),
       regions: op.regions.map((region) => copyRegion(region, this.#builder)),
     });
@@ -345,10 +392,14 @@ export class Localizer {
   }
 
   /** A sum of parts and what every rank has: one rank adds that. */
-  #addOnce(op: Op, passed: readonly number[], partial: Partial | undefined, scope: Scope): Value | undefined {
+  #addOnce(
+    op: Op,
+    passed: readonly number[],
+    partial: Partial | undefined,
+    operands: readonly Value[],
+  ): Value | undefined {
     if (op.name !== 'add' || partial === undefined || passed.length !== 1) return undefined;
-    if (this.#place.index(partial.axes) === 0) return undefined;
-    return scope.get(op.operands[passed[0]]).value;
+    return this.#place.index(partial.axes) === 0 ? undefined : operands[passed[0]];
   }
 
   #usesOf(value: Value): readonly Use[] {

@@ -13,6 +13,8 @@ export interface RankProgram {
   readonly program: Program;
   /** How each parameter lies, in the order of the program's. */
   readonly parameters: readonly Layout[];
+  /** How each result lies. */
+  readonly results: readonly Layout[];
 }
 
 /** How the values of a program lie on a mesh. */
@@ -22,13 +24,17 @@ export interface Plan {
   splitsOf(value: Value): Layout['splits'];
 }
 
-/** `made`: of the same rank, for other plans. Results are whole on every rank, but those that are a state's memory: they lie as the state does. */
+/**
+ * `made`: of the same rank, for other plans. Results are whole on every rank, but those of
+ * which something is stated, and a state's memory, which lies as the state does.
+ */
 export function localProgram({ program, mesh, splitsOf }: Plan, rank: number, made?: LocalFunctions): RankProgram {
   const localizer = new Localizer(made ?? new LocalFunctions(program, new Place(mesh, rank)), splitsOf);
   const { main } = program;
   const results = main.results.map(({ type }, i) => {
     const alias = program.aliases.find(({ result }) => result === i);
     if (alias !== undefined) return splitsOf(main.parameters[alias.parameter]);
+    if (program.results[i].sharding !== undefined) return splitsOf(main.results[i]);
     return type.kind === 'tensor' ? wholeLayout(type.shape.length).splits : [];
   });
   const { func } = localizer.func(main, results);
@@ -46,5 +52,6 @@ export function localProgram({ program, mesh, splitsOf }: Plan, rank: number, ma
       processes: { replicas: 1, partitions: meshSize(mesh) },
     },
     parameters: main.parameters.map((value) => ({ splits: splitsOf(value) })),
+    results: results.map((splits) => ({ splits })),
   };
 }

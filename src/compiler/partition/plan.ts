@@ -5,9 +5,10 @@
 import { IngotError } from '../../base/errors.ts';
 import { type Mesh, meshSize, sizeAlong, verifyMesh } from '../../ir/mesh.ts';
 import { parseSharding } from '../../ir/mlir/sharding-text.ts';
+import { shardingOfTiles, tilesAttribute } from '../../ir/mlir/tile-sharding.ts';
 import { isCollective } from '../../ir/process-groups.ts';
 import type { Op, Program, Value } from '../../ir/program.ts';
-import { constraintTarget, type Sharding, verifySharding } from '../../ir/sharding.ts';
+import { isConstraint, type Sharding, verifySharding } from '../../ir/sharding.ts';
 import { asTensor, maxBytes } from '../../ir/types.ts';
 import type { Hardware } from '../cost.ts';
 import { LocalFunctions } from './localize.ts';
@@ -56,7 +57,7 @@ export function planOf(
 ): Plan {
   verifyMesh(mesh);
   const ties = tiesOf(program);
-  const statements = statementsOf(program);
+  const statements = statementsOf(program, mesh);
   for (const { value, sharding } of statements) verifySharding(mesh, asTensor(value.type), sharding);
   const planWith = (candidates: readonly Candidate[]): { plan: Plan; spread: Propagation } => {
     const spread = propagate(mesh, ties, statements, candidates);
@@ -108,7 +109,7 @@ function propagate(
 }
 
 /** Of parameters, results and constraints. */
-function statementsOf(program: Program): readonly Statement[] {
+function statementsOf(program: Program, mesh: Mesh): readonly Statement[] {
   const statements: Statement[] = [];
   program.parameters.forEach(({ sharding }, i) => {
     if (sharding !== undefined) statements.push({ value: program.main.parameters[i], sharding });
@@ -120,7 +121,7 @@ function statementsOf(program: Program): readonly Statement[] {
           op: op.name,
         });
       }
-      const sharding = constraintOf(op);
+      const sharding = constraintOf(op, mesh);
       if (sharding !== undefined) statements.push({ value: op.results[0], sharding });
     }
   }
@@ -132,10 +133,14 @@ function statementsOf(program: Program): readonly Statement[] {
   return statements;
 }
 
-function constraintOf(op: Op): Sharding | undefined {
-  if (op.name !== 'custom_call' || op.attributes.call_target_name !== constraintTarget) return undefined;
-  const { sharding } = op.attributes.extra;
-  return typeof sharding === 'string' ? parseSharding(sharding) : undefined;
+function constraintOf(op: Op, mesh: Mesh): Sharding | undefined {
+  if (op.name !== 'custom_call' || !isConstraint(op)) return undefined;
+  const { sharding, [tilesAttribute]: tiles, backend_config: config } = op.attributes.extra;
+  if (typeof sharding === 'string') return parseSharding(sharding);
+  if (typeof tiles !== 'string') return undefined;
+  const stated = shardingOfTiles(tiles, mesh, asTensor(op.results[0].type).shape.length);
+  const free = /unspecified_dims=\[([\d,]+)\]/.exec(String(config))?.[1].split(',') ?? [];
+  return { ...stated, dims: stated.dims.map((dim, d) => ({ ...dim, open: free.includes(String(d)) })) };
 }
 
 /**

@@ -4,13 +4,19 @@ import type { Builder } from '../../ir/build.ts';
 import { groupsAlong } from '../../ir/mesh.ts';
 import type { Value } from '../../ir/program.ts';
 import { asTensor, type Dim, type TensorType, tensor } from '../../ir/types.ts';
-import { type Layout, largestPart, type Place, rangesSize, type Split } from './split.ts';
+import { type Layout, largestPart, type Partial, type Place, rangesSize, type Split } from './split.ts';
 
 type Splits = Layout['splits'];
 
 /** `value` is what the rank has of one of type `whole`, as `from` says; the result is what it has as `to` says. */
 export function reshard(b: Builder, place: Place, value: Value, whole: TensorType, from: Layout, to: Splits): Value {
-  let { current, splits } = fold(b, place, value, from, to);
+  let current = value;
+  let splits = from.splits;
+  const scattered = scatteredDim(from, to);
+  if (from.partial !== undefined && scattered !== undefined) {
+    current = reduceScatter(b, place, value, from.partial, scattered, to[scattered]);
+    splits = splits.map((split, d) => (d === scattered ? to[d] : split));
+  } else if (from.partial !== undefined) [current] = allReduce(b, place, [value], from.partial);
   const swap = swapped(splits, to);
   if (swap !== undefined) {
     current = allToAll(b, place, current, swap);
@@ -33,28 +39,37 @@ export function reshard(b: Builder, place: Place, value: Value, whole: TensorTyp
   return current;
 }
 
-/** Parts become the result: whole, or where it will be split over the same ranks, only what each has of it. */
-function fold(b: Builder, place: Place, value: Value, { splits, partial }: Layout, to: Splits) {
-  if (partial === undefined) return { current: value, splits };
-  const { axes, by } = partial;
-  const scattered = to.findIndex(
-    (split, d) => split !== undefined && splits[d] === undefined && isEven(split) && split.axes.join() === axes.join(),
+/** A dimension over which parts can be folded where each rank then has only its own of the result. */
+export function scatteredDim({ splits, partial }: Layout, to: Splits): number | undefined {
+  const axes = partial?.axes.join();
+  const d = to.findIndex(
+    (split, i) => split !== undefined && splits[i] === undefined && isEven(split) && split.axes.join() === axes,
   );
-  const region = foldRegion(b, by, asTensor(value.type));
-  if (scattered < 0) {
-    const [current] = b.op('all_reduce', [value], grouping(place, axes), { regions: [region] });
-    return { current, splits };
-  }
-  const layout = { splits: splits.map((split, d) => (d === scattered ? to[d] : split)) };
+  return d < 0 ? undefined : d;
+}
+
+/** Values of one element type, folded in one meeting of the ranks. */
+export function allReduce(b: Builder, place: Place, values: readonly Value[], { axes, by }: Partial): readonly Value[] {
+  const regions = [foldRegion(b, by, asTensor(values[0].type))];
+  return b.op('all_reduce', values, grouping(place, axes), { regions });
+}
+
+function reduceScatter(
+  b: Builder,
+  place: Place,
+  value: Value,
+  { axes, by }: Partial,
+  d: number,
+  split: Split | undefined,
+): Value {
   const { element, shape } = asTensor(value.type);
-  const own = shape.map((dim, d): Dim => (d === scattered ? ownSize(place, to[d]) : dim));
-  const [current] = b.op(
+  const own = shape.map((dim, i): Dim => (i === d ? ownSize(place, split) : dim));
+  return b.op(
     'reduce_scatter',
     [value],
-    { ...grouping(place, axes), scatter_dimension: scattered },
-    { regions: [region], types: [tensor(element, own)] },
-  );
-  return { current, splits: layout.splits };
+    { ...grouping(place, axes), scatter_dimension: d },
+    { regions: [foldRegion(b, by, asTensor(value.type))], types: [tensor(element, own)] },
+  )[0];
 }
 
 function foldRegion(b: Builder, by: BinaryOp, { element }: TensorType) {

@@ -127,10 +127,6 @@ export function layoutKey({ splits, partial }: Layout): string {
   return splits.map((split) => split?.key ?? '').join(';') + fold;
 }
 
-export function sameSplits(a: Layout, b: Layout): boolean {
-  return a.splits.every((split, d) => split?.key === b.splits[d]?.key);
-}
-
 /** One rank of a mesh. */
 export class Place {
   readonly mesh: Mesh;

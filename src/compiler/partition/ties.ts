@@ -1,6 +1,6 @@
 /** Dimensions of values that are split together wherever one of them is: by the rules of ops, by calls, loops and aliases. */
 import type { Func, Op, Program, Region, Value } from '../../ir/program.ts';
-import { constraintTarget } from '../../ir/sharding.ts';
+import { isConstraint } from '../../ir/sharding.ts';
 import type { Factor } from '../../ir/sharding-rule.ts';
 import { callee, reachable, uses } from '../../ir/walk.ts';
 import { knownComposite, ruleOf } from './rules/table.ts';
@@ -96,7 +96,7 @@ class Collector {
         });
         return;
       case 'custom_call':
-        if (op.attributes.call_target_name === constraintTarget) this.#alike([op.results[0], op.operands[0]], 1);
+        if (isConstraint(op)) this.#alike([op.results[0], op.operands[0]], 1);
         return;
     }
     const called = knownComposite(op) === undefined ? callee(program, op) : undefined;
