@@ -1,6 +1,7 @@
 /** `hf:` names among the arguments and options of a command become paths before it runs: no command has to know of the hub. */
 import type { Command } from 'commander';
 import { withInterrupt } from '../interrupt.ts';
+import { splitName } from '../named-model.ts';
 import { looksLikeHubName, parseHubName } from './name.ts';
 import { findOrPull } from './pull.ts';
 
@@ -11,14 +12,22 @@ const exempt: readonly string[] = ['pull', 'rm'];
 export async function resolveHubNames(command: Command, offline: boolean): Promise<void> {
   if (exempt.includes(command.name())) return;
   const resolve = async (value: unknown): Promise<unknown> => {
-    if (typeof value !== 'string' || !looksLikeHubName(value)) return value;
-    const name = parseHubName(value);
-    return withInterrupt((signal) => findOrPull(name, offline || isOffline(), signal));
+    if (Array.isArray(value)) {
+      const resolved: unknown[] = [];
+      for (const each of value) resolved.push(await resolve(each));
+      return resolved;
+    }
+    if (typeof value !== 'string') return value;
+    const { name, model } = splitName(value, () => false);
+    if (!looksLikeHubName(model)) return value;
+    const hubName = parseHubName(model);
+    const path = await withInterrupt((signal) => findOrPull(hubName, offline || isOffline(), signal));
+    return name === undefined ? path : `${name}=${path}`;
   };
   for (const [i, value] of command.processedArgs.entries()) command.processedArgs[i] = await resolve(value);
   for (const [key, value] of Object.entries(command.opts())) {
     const resolved = await resolve(value);
-    if (resolved !== value) command.setOptionValue(key, resolved);
+    if (!Array.isArray(value) && resolved !== value) command.setOptionValue(key, resolved);
   }
 }
 
