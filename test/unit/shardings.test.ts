@@ -36,7 +36,10 @@ for (const { name, kind, text, local } of exported) {
     }
     program.results.forEach(({ sharding }, i) => {
       const isSplit = sharding?.dims.some((dim) => dim.axes.length > 0) ?? false;
-      assert.equal(ranks[0].results[i].splits.some((split) => split !== undefined), isSplit);
+      assert.equal(
+        ranks[0].results[i].splits.some((split) => split !== undefined),
+        isSplit,
+      );
     });
     const again = programOf(parseModule(printProgram(program)));
     assert.deepEqual(again.mesh, program.mesh);
@@ -48,11 +51,7 @@ for (const { name, kind, text, local } of exported) {
 }
 
 test('attributes are printed as they were read', () => {
-  for (const text of [
-    '<@mesh, [{"x"}, {}]>',
-    '<@mesh, [{"x", "y", ?}, {?}p1], replicated={"z"}>',
-    '<@mesh, []>',
-  ]) {
+  for (const text of ['<@mesh, [{"x"}, {}]>', '<@mesh, [{"x", "y", ?}, {?}p1], replicated={"z"}>', '<@mesh, []>']) {
     assert.equal(printSharding(parseSharding(text)), text);
   }
   const texts = [
@@ -112,7 +111,16 @@ test('ranks by their places in a mesh', () => {
   assert.equal(indexAlong(mesh, ['tensor', 'data'], 5), 5);
   assert.equal(indexAlong(mesh, ['tensor', 'data'], 3), 1);
   for (const text of ['tensor=2', 'data=2,tensor=3:1:1']) assert.equal(formatMesh(parseMesh(text)), text);
-  for (const text of ['', 'tensor', 'tensor=0', 'x=2', 'tensor=2,tensor=2', 'tensor=1:0', 'tensor=99999999', 'tensor=-1']) {
+  for (const text of [
+    '',
+    'tensor',
+    'tensor=0',
+    'x=2',
+    'tensor=2,tensor=2',
+    'tensor=1:0',
+    'tensor=99999999',
+    'tensor=-1',
+  ]) {
     assert.throws(
       () => parseMesh(text),
       (error) => isIngotError(error, 'Usage'),

@@ -4,13 +4,13 @@ import type { OpName } from '../attributes.ts';
 import { createOp, createRegion } from '../build.ts';
 import { isOpName } from '../ops/table.ts';
 import type { Literal, Op, Region, Value } from '../program.ts';
+import { constraintTarget } from '../sharding.ts';
 import { formatType, sameType, type Type } from '../types.ts';
 import type { AttributeReader } from './attribute-text.ts';
 import { readAttributes } from './attributes.ts';
-import { constraintTarget } from '../sharding.ts';
 import { asCustomCall, isCheck, readCheck } from './check.ts';
-import { printSharding, readSharding } from './sharding-text.ts';
 import type { Lexer } from './lexer.ts';
+import { printSharding, readSharding } from './sharding-text.ts';
 import { type Argument, type BodyParser, checkTypes, functional, type OpText, readAssembly } from './syntax.ts';
 import type { TypeReader } from './types.ts';
 

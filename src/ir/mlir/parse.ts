@@ -316,7 +316,10 @@ export function programOf(module: Module, entry = 'main'): Program {
   const mesh = meshOf(module);
   return {
     ...{ main, functions, aliases },
-    parameters: parameters.map((each, i) => ({ ...each, ...sharded(signature.arguments[i].attributes, each.type, mesh) })),
+    parameters: parameters.map((each, i) => ({
+      ...each,
+      ...sharded(signature.arguments[i].attributes, each.type, mesh),
+    })),
     results: results.map((each, i) => ({ ...each, ...sharded(signature.results[i], each.type, mesh) })),
     ...(processes && { processes }),
     ...(mesh && { mesh }),

@@ -7,7 +7,14 @@ import type { Sharding } from '../sharding.ts';
 import { type Dim, formatType, resolveDim, type Type } from '../types.ts';
 import { type BodyPrinter, printOp } from './assembly.ts';
 import { aliasAttribute } from './attribute-text.ts';
-import { type PrintOptions, printAttribute, printFields, printString, printSymbol, resolveType } from './print-attribute.ts';
+import {
+  type PrintOptions,
+  printAttribute,
+  printFields,
+  printString,
+  printSymbol,
+  resolveType,
+} from './print-attribute.ts';
 import { extentsAttribute, printMesh, printSharding, shardingAttribute } from './sharding-text.ts';
 
 export type { PrintOptions } from './print-attribute.ts';
