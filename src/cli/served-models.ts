@@ -7,7 +7,7 @@ import { openModel } from '../models/architectures.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { nameOfCached, parseHubName } from './hub/name.ts';
+import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { NamedModel } from './named-model.ts';
 
 export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'contextLength'> {

@@ -1,11 +1,11 @@
 /** `hf:` names among the arguments and options of a command become paths before it runs: no command has to know of the hub. */
 import type { Command } from 'commander';
-import { isOffline } from '../../hub/http.ts';
-import { looksLikeHubName, parseHubName } from '../../hub/name.ts';
-import { findOrPull } from '../../hub/pull.ts';
-import { showingPull } from '../hub-pulling.ts';
-import { withInterrupt } from '../interrupt.ts';
-import { splitName } from '../named-model.ts';
+import { isOffline } from '../hub/http.ts';
+import { looksLikeHubName, parseHubName } from '../hub/name.ts';
+import { findOrPull } from '../hub/pull.ts';
+import { showingPull } from './hub-pulling.ts';
+import { withInterrupt } from './interrupt.ts';
+import { splitName } from './named-model.ts';
 
 /** These speak of the hub itself. */
 const exempt: readonly string[] = ['pull', 'rm'];
