@@ -71,7 +71,7 @@ export class FakeEngine implements Engine {
     return {
       running: this.running,
       waiting: 0,
-      cache: { capacity: 0, used: 0, known: 0 },
+      cache: { capacity: 0, used: 0, known: 0, stored: 0 },
       totals: {
         steps: this.made,
         stepSeconds: 0,
@@ -84,6 +84,9 @@ export class FakeEngine implements Engine {
         reusedTokens: 0,
         generatedTokens: this.made,
         preemptions: 0,
+        evictedTokens: 0,
+        storedTokens: 0,
+        fetchedTokens: 0,
       },
       memory: { weights: 1, state: 0, scratch: 0 },
       machine: undefined,
