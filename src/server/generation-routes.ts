@@ -32,8 +32,8 @@ export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/chat/completions', async (c) =>
     respond(c, services, await readBody(c, chatRequest), {
       prefix: 'chatcmpl',
-      async ask(request, { engine }) {
-        const { wanted, parser } = await askedOfChat(request, engine);
+      async ask(request, lease) {
+        const { wanted, parser } = await askedOfChat(request, lease);
         return {
           wanted: [wanted],
           chunks: (events, head, textsOf) => chatChunks(events, request, head, textsOf, parser),
