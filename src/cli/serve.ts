@@ -48,8 +48,8 @@ export function addServe(program: Command): void {
     .command('serve')
     .summary('answer over HTTP, as OpenAI does')
     .description(
-      'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready\n' +
-        'and /metrics. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
+      'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready ' +
+        'and /metrics. The first is loaded at once, others when they are asked for. Requests are computed together; ' +
         'Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
     )
     .argument('[models...]', 'GGUF files or Hugging Face folders, also NAME=MODEL; the bundled model without any')

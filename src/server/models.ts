@@ -276,7 +276,8 @@ export class Models implements AsyncDisposable {
 
   #refusal({ source: { name } }: Entry, error: unknown): unknown {
     if (this.#ending.signal.aborted) return new IngotError('Aborted', 'the server is shutting down');
-    this.#say({ kind: 'failed', model: name, error });
+    // Of the first load its caller tells.
+    if (this.#uses > 0) this.#say({ kind: 'failed', model: name, error });
     const why = error instanceof IngotError ? ` (${error.code})` : '';
     return new ApiError(503, `the model ${JSON.stringify(name)} cannot be loaded now${why}`, {
       code: 'model_unavailable',
