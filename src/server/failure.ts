@@ -110,5 +110,11 @@ export function describeError(error: unknown): object {
   const { name, message, stack = '' } = error;
   if (isIngotError(error)) return { name, code: error.code, message, ...error.place };
   const frames = stack.slice(stack.indexOf(message) + message.length).split('\n');
-  return { name, at: frames.map((line) => line.trim()).filter((line) => line !== '').slice(0, 12) };
+  return {
+    name,
+    at: frames
+      .map((line) => line.trim())
+      .filter((line) => line !== '')
+      .slice(0, 12),
+  };
 }
