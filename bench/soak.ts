@@ -22,6 +22,7 @@ interface SoakOptions {
 }
 
 const metricsKey = 'soak-metrics';
+const metricsHeaders = { authorization: `Bearer ${metricsKey}`, connection: 'close' };
 
 function startSoaked(folder: string): Promise<Server> {
   const second = join(folder, 'second.gguf');
@@ -33,7 +34,7 @@ function startSoaked(folder: string): Promise<Server> {
 
 /** Sums over the models. */
 async function readSums(url: string): Promise<(name: string) => number> {
-  const read = await readMetrics(url, { authorization: `Bearer ${metricsKey}` });
+  const read = await readMetrics(url, metricsHeaders);
   return (name) => read(`${name}{model="first"}`) + read(`${name}{model="second"}`);
 }
 
@@ -66,7 +67,7 @@ async function soak({ seconds, clients: count, seed }: SoakOptions): Promise<boo
   const watch = async () => {
     while (performance.now() < end) {
       await sleep(1000);
-      const read = await readMetrics(server.url, { authorization: `Bearer ${metricsKey}` });
+      const read = await readMetrics(server.url, metricsHeaders);
       resident.push(read('ingot_resident_bytes'));
     }
   };
@@ -87,7 +88,7 @@ async function soak({ seconds, clients: count, seed }: SoakOptions): Promise<boo
   for (const model of target.models) {
     const response = await fetch(`${server.url}/v1/completions`, {
       method: 'POST',
-      headers: { authorization: 'Bearer soak-a' },
+      headers: { authorization: 'Bearer soak-a', connection: 'close' },
       body: JSON.stringify({ model, prompt: 'A', max_tokens: 2 }),
     });
     if (response.status !== 200) faults.push(`!${model} does not answer any more: ${await response.text()}`);

@@ -31,6 +31,8 @@ function words(draw: Random): string {
 const headersOf = ({ target, draw }: Asking) => ({
   authorization: `Bearer ${pick(draw, target.keys)}`,
   'content-type': 'application/json',
+  // A connection that is kept may be closed just when the next request is sent on it, which is nobody's fault.
+  connection: 'close',
 });
 
 function send(asking: Asking, path: string, body: string | object | Uint8Array, signal?: AbortSignal) {
@@ -242,7 +244,7 @@ export const clients: Readonly<Record<string, Client>> = {
   },
   async 'no such model, key or route'(asking) {
     const { target, draw } = asking;
-    const headers = { authorization: `Bearer ${pick(draw, ['', 'wrong', ...target.keys])}` };
+    const headers = { ...headersOf(asking), authorization: `Bearer ${pick(draw, ['', 'wrong', ...target.keys])}` };
     const path = pick(draw, ['/v1/models/none', '/v1/none', '/metrics']);
     return refusal(await fetch(target.url + path, { headers }), 401, 404);
   },

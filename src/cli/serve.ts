@@ -163,6 +163,7 @@ async function findModels(
   const hint = 'Give them more of it, or ask for less: --sequences, --context.';
   throw usageError(`${large.name} needs ${formatBytes(large.bytes)} of memory, more than --memory allows`, hint);
 }
+
 function readTls({ tlsCert, tlsKey }: ServeOptions): { cert: string; key: string } | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined) throw usageError('--tls-cert and --tls-key go together');
