@@ -251,6 +251,21 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
     const running: Softmax = { max: merged[0], sum: merged[1], values: merged[2] };
     return [output(b, running, sinks)];
   },
+  sharding(operands, attributes) {
+    const { heads, kvHeads } = shapesOf(operands, attributes);
+    const optional = operands.slice(names.length);
+    const [tokens, other] = [0, undefined];
+    return {
+      factors: [
+        { operands: [tokens, other, other, 0, 0, other, other, ...optional.map(() => other)], results: [0] },
+        {
+          operands: [1, 1, 1, other, other, other, other, ...optional.map(() => 0)],
+          results: [1],
+          ...(heads !== kvHeads && { shared: [1, 2] }),
+        },
+      ],
+    };
+  },
 };
 
 /** The weighted mean of the values; a sink [H] is one more score that has no value. Tokens that see nothing give 0. */

@@ -7,8 +7,8 @@ import { mkdir, readFile, rename, stat, unlink, utimes, writeFile } from 'node:f
 import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { throwIfAborted } from '../../base/errors.ts';
-import { systemError } from '../../formats/file-node.ts';
+import { throwIfAborted } from '../base/errors.ts';
+import { systemError } from '../formats/file-node.ts';
 
 const touchEvery = 2_000;
 const staleAfter = 20_000;

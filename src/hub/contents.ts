@@ -1,8 +1,8 @@
 /** What the cache holds of a repository, as people speak of it, and its removal. */
 import { readdir, realpath, rm, stat, unlink } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { IngotError } from '../../base/errors.ts';
-import { systemError } from '../../formats/file-node.ts';
+import { IngotError } from '../base/errors.ts';
+import { systemError } from '../formats/file-node.ts';
 import { type CachedRepository, partialEnding } from './cache.ts';
 import { chooseFiles, ggufModels, isWholeFolder } from './choose.ts';
 import { isHeld } from './lock.ts';

@@ -1,6 +1,6 @@
 /** Which files of a repository make the model that a name means. */
-import { IngotError } from '../../base/errors.ts';
-import { formatBytes } from '../report.ts';
+import { IngotError } from '../base/errors.ts';
+import { formatBytes } from '../base/format-bytes.ts';
 import { formatHubName, type HubName } from './name.ts';
 
 interface File {

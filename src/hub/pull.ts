@@ -1,10 +1,9 @@
 /** From the name of a model on the hub to a path on this machine: out of the cache, or fetched into it. */
 import { stat, statfs } from 'node:fs/promises';
-import { IngotError } from '../../base/errors.ts';
-import { makeFolder } from '../../devices/cpu/cache-folder.ts';
-import { systemError } from '../../formats/file-node.ts';
-import { showProgress } from '../progress.ts';
-import { formatBytes } from '../report.ts';
+import { IngotError } from '../base/errors.ts';
+import { formatBytes } from '../base/format-bytes.ts';
+import { makeFolder } from '../devices/cpu/cache-folder.ts';
+import { systemError } from '../formats/file-node.ts';
 import { CachedRepository, hubCacheFolder, partialEnding } from './cache.ts';
 import { chooseFiles, ggufModels, isUsual, isWholeFolder } from './choose.ts';
 import { download, isWhole } from './download.ts';
@@ -22,7 +21,15 @@ export interface Pulled {
   readonly fetchedBytes: number;
 }
 
-export interface PullOptions {
+/** What somebody who waits for a model may want to know. */
+export interface PullHooks {
+  /** Called while files are fetched, in bytes. */
+  readonly onProgress?: (done: number, total: number) => void;
+  /** Called with what one might wonder about: another process that pulls the same, a file that is fetched anew. */
+  readonly onNotice?: (text: string) => void;
+}
+
+export interface PullOptions extends PullHooks {
   readonly signal?: AbortSignal;
   /** Trust files of the right size that the cache holds, instead of reading all of them. */
   readonly trusting?: boolean;
@@ -35,7 +42,7 @@ export interface PullOptions {
  * @throws IngotError as `listRepository`, `chooseFiles` and `download` do.
  */
 export async function pull(name: HubName, options: PullOptions = {}): Promise<Pulled> {
-  const { signal, trusting = false, hub = hubOfEnvironment(signal) } = options;
+  const { signal, trusting = false, hub = hubOfEnvironment(signal), onProgress, onNotice = () => {} } = options;
   const { commit, files: listed } = await listRepository(hub, name.repo);
   const { open, files } = chooseFiles(name, listed);
   const repository = new CachedRepository(name.repo);
@@ -47,13 +54,12 @@ export async function pull(name: HubName, options: PullOptions = {}): Promise<Pu
   const fetchedBytes = missing.reduce((sum, { size }) => sum + size, 0);
   const there = await Promise.all(missing.map(({ hash }) => takenBytes(repository.blobPath(hash.hex) + partialEnding)));
   await refuseFullDisk(there.reduce((sum, taken) => sum - taken, fetchedBytes));
-  using progress = showProgress(`Pulling ${formatHubName(name)}`);
   let done = 0;
   const onBytes = (bytes: number) => {
     done += bytes;
-    progress.update(done, fetchedBytes);
+    onProgress?.(done, fetchedBytes);
   };
-  for (const file of missing) await fetchFile(hub, repository, commit, file, onBytes);
+  for (const file of missing) await fetchFile(hub, repository, commit, file, onBytes, onNotice);
   for (const { path, hash } of files) await repository.name(commit, path, hash.hex);
   await repository.setMain(commit);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
@@ -66,17 +72,17 @@ async function fetchFile(
   commit: string,
   file: HubFile,
   onBytes: (bytes: number) => void,
+  onNotice: (text: string) => void,
 ): Promise<void> {
-  const notice = (text: string) => console.error(`ingot: ${text}`);
   const target = repository.blobPath(file.hash.hex);
   await using _ = await lock(repository.lockPath(file.hash.hex), {
     ...(hub.signal && { signal: hub.signal }),
-    onWait: () => notice(`${file.path} is being pulled by somebody else; waiting for that`),
+    onWait: () => onNotice(`${file.path} is being pulled by somebody else; waiting for that`),
   });
   if (await isWhole(target, file)) return onBytes(file.size);
   const path = file.path.split('/').map(encodeURIComponent).join('/');
   const address = `${hub.endpoint}/${repository.repo}/resolve/${commit}/${path}`;
-  await download(hub, { address, file, target, onBytes, onNotice: notice });
+  await download(hub, { address, file, target, onBytes, onNotice });
 }
 
 /** On the disk: partial files have holes. */
@@ -136,11 +142,11 @@ function pathIn(name: HubName, files: Parameters<typeof isWholeFolder>[0], offli
   }
 }
 
-/** As commands take it: what the cache has is used as it is, the rest is pulled. @throws IngotError 'FileNotFound' when offline. */
-export async function findOrPull(name: HubName, offline: boolean, signal: AbortSignal): Promise<string> {
+/** What the cache has is used as it is, the rest is pulled. @throws IngotError 'FileNotFound' when offline. */
+export async function findOrPull(name: HubName, offline: boolean, options: PullOptions = {}): Promise<string> {
   const cached = await findCached(name, offline);
   if (cached !== undefined) return cached;
-  if (!offline) return (await pull(name, { signal, trusting: true })).path;
+  if (!offline) return (await pull(name, { ...options, trusting: true })).path;
   const repository = new CachedRepository(name.repo);
   const files = (await Promise.all((await repository.commits()).map((commit) => repository.files(commit)))).flat();
   const there = [...new Set(ggufModels(files).map((model) => model.name))];

@@ -9,7 +9,7 @@
 import { link, mkdir, readdir, readFile, rename, stat, symlink, unlink, writeFile } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { dirname, join, relative, sep } from 'node:path';
-import { systemError } from '../../formats/file-node.ts';
+import { systemError } from '../formats/file-node.ts';
 
 /** By the conventions of huggingface_hub. */
 export function hubCacheFolder(): string {

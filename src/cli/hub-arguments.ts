@@ -1,9 +1,11 @@
 /** `hf:` names among the arguments and options of a command become paths before it runs: no command has to know of the hub. */
 import type { Command } from 'commander';
-import { withInterrupt } from '../interrupt.ts';
-import { splitName } from '../named-model.ts';
-import { looksLikeHubName, parseHubName } from './name.ts';
-import { findOrPull } from './pull.ts';
+import { isOffline } from '../hub/http.ts';
+import { looksLikeHubName, parseHubName } from '../hub/name.ts';
+import { findOrPull } from '../hub/pull.ts';
+import { showingPull } from './hub-pulling.ts';
+import { withInterrupt } from './interrupt.ts';
+import { splitName } from './named-model.ts';
 
 /** These speak of the hub itself. */
 const exempt: readonly string[] = ['pull', 'rm'];
@@ -21,7 +23,9 @@ export async function resolveHubNames(command: Command, offline: boolean): Promi
     const { name, model } = splitName(value, () => false);
     if (!looksLikeHubName(model)) return value;
     const hubName = parseHubName(model);
-    const path = await withInterrupt((signal) => findOrPull(hubName, offline || isOffline(), signal));
+    const path = await withInterrupt((signal) =>
+      showingPull(hubName, (hooks) => findOrPull(hubName, offline || isOffline(), { signal, ...hooks })),
+    );
     return name === undefined ? path : `${name}=${path}`;
   };
   for (const [i, value] of command.processedArgs.entries()) command.processedArgs[i] = await resolve(value);
@@ -29,9 +33,4 @@ export async function resolveHubNames(command: Command, offline: boolean): Promi
     const resolved = await resolve(value);
     if (!Array.isArray(value) && resolved !== value) command.setOptionValue(key, resolved);
   }
-}
-
-/** As huggingface_hub reads it. */
-export function isOffline(): boolean {
-  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 }

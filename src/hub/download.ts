@@ -6,8 +6,8 @@
 import { createHash } from 'node:crypto';
 import { type FileHandle, mkdir, open, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { IngotError, throwIfAborted } from '../../base/errors.ts';
-import { systemError } from '../../formats/file-node.ts';
+import { IngotError, throwIfAborted } from '../base/errors.ts';
+import { systemError } from '../formats/file-node.ts';
 import { partialEnding } from './cache.ts';
 import { ask, type Hub, networkError, passing, withAttempts } from './http.ts';
 import type { FileHash, HubFile } from './listing.ts';

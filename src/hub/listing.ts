@@ -1,5 +1,5 @@
 /** What a repository holds, as its hub lists it: the API is spoken by `@huggingface/hub`. A listing is not trusted. */
-import { IngotError, isIngotError } from '../../base/errors.ts';
+import { IngotError, isIngotError } from '../base/errors.ts';
 import { ask, type Hub, networkError, withAttempts } from './http.ts';
 
 /** `sha256` of files in large file storage, `git` (SHA-1 with git's header for blobs) of the others. */

@@ -3,7 +3,7 @@
  * tried again: a dropped or silent connection, an overloaded server, a signed address that ran out (RFC 9110 for the answers).
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { IngotError, throwIfAborted } from '../../base/errors.ts';
+import { IngotError, throwIfAborted } from '../base/errors.ts';
 
 export interface Hub {
   /** Without a slash at its end. */
@@ -36,6 +36,11 @@ export function hubOfEnvironment(signal?: AbortSignal): Hub {
     ...(token?.trim() && { token: token.trim() }),
     ...(signal && { signal }),
   };
+}
+
+/** As huggingface_hub reads it. */
+export function isOffline(): boolean {
+  return /^(1|on|yes|true)$/i.test(process.env.HF_HUB_OFFLINE ?? '');
 }
 
 /** A failure that may pass by itself. */

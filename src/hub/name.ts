@@ -1,5 +1,5 @@
 /** Names of models on a hub, as users write them: `hf:org/repo`, `hf:org/repo:file.gguf`, `hf:org/repo:Q4_K_M`. */
-import { usageError } from '../failure.ts';
+import { IngotError } from '../base/errors.ts';
 
 export interface HubName {
   readonly repo: string;
@@ -21,10 +21,9 @@ const repoPattern = /^\w[\w.-]{0,95}\/\w[\w.-]{0,95}$/;
 export function parseHubName(text: string): HubName {
   const [, repo, part] = /^hf:([^:]*)(?::(.*))?$/.exec(text) ?? [];
   if (repo === undefined || !repoPattern.test(repo) || /\.\.|--/.test(repo) || part === '') {
-    throw usageError(
-      `${text} is not the name of a model on the hub`,
-      'Write hf:org/repo, hf:org/repo:file.gguf or hf:org/repo:Q4_K_M.',
-    );
+    throw new IngotError('Usage', `${text} is not the name of a model on the hub`, {
+      hint: 'Write hf:org/repo, hf:org/repo:file.gguf or hf:org/repo:Q4_K_M.',
+    });
   }
   return part === undefined ? { repo } : { repo, part };
 }
