@@ -12,9 +12,9 @@ import {
   check,
   checkShapes,
   extremeWeight,
+  floatFormats,
   generator,
   integerFormats,
-  floatFormats,
   randomWeight,
   testSets,
 } from './cpu-products-harness.ts';

@@ -30,6 +30,7 @@ const ROOMS: readonly (readonly string[])[] = [
   ['compiler'],
   ['devices'],
   ['parallel'],
+  ['hub'],
   ['engine', 'train'],
   ['trust'],
   ['cluster'],
@@ -38,7 +39,7 @@ const ROOMS: readonly (readonly string[])[] = [
   ['cli'],
 ];
 /** Where effects live: these import `node:` in any file, and nothing that a browser needs imports them. */
-const NODE_ROOMS = ['devices/cpu', 'parallel', 'trust', 'cluster', 'server', 'bridge', 'cli'];
+const NODE_ROOMS = ['devices/cpu', 'parallel', 'hub', 'trust', 'cluster', 'server', 'bridge', 'cli'];
 /** What some rooms may see at most, besides themselves: all of it, or its types alone. */
 const SEES_ONLY: Readonly<Record<string, { readonly all: readonly string[]; readonly types: readonly string[] }>> = {
   models: { all: ['base', 'numerics', 'ir', 'composites', 'formats/convert-tensor.ts'], types: ['formats'] },

@@ -79,8 +79,7 @@ function eightBits(format: 'e4m3_32' | 'e5m2_32', vectors: PanelVectors): Values
     constants: [],
     valueIn,
     emit({ a, weight, size }, _, use) {
-      const words = (word: number) =>
-        rip(a.constant(Uint16Array.from({ length: bits / 32 }, () => word)));
+      const words = (word: number) => rip(a.constant(Uint16Array.from({ length: bits / 32 }, () => word)));
       for (const part of parts) {
         const scale = register(ids.scale + part);
         a.emit('vmovups', scale, weight(32 * part));
