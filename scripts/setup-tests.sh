@@ -12,8 +12,8 @@ if ! command -v as >/dev/null || ! command -v objcopy >/dev/null; then
   fi
 fi
 
-if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
-  install_chromium() { apt-get install --yes --quiet --no-install-recommends chromium >/dev/null 2>&1; }
+if ! command -v chromium-headless-shell >/dev/null && ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+  install_chromium() { apt-get install --yes --quiet --no-install-recommends chromium-headless-shell >/dev/null 2>&1; }
   if [ "$(id -u)" != 0 ] || ! { install_chromium || { apt-get update --quiet >/dev/null 2>&1 && install_chromium; }; }; then
     echo "setup-tests: no Chromium; the tests of the page will be skipped" >&2
   fi
