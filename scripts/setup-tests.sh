@@ -1,13 +1,19 @@
 #!/usr/bin/env bash
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
-# assembler checks ours (installed by apt where that needs no password). Without them those tests are skipped and say so. Ingot itself never needs any.
+# assembler checks ours, Open MPI and MPICH (installed by apt where that needs no password). Without them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if ! command -v as >/dev/null || ! command -v objcopy >/dev/null; then
   if [ "$(id -u)" != 0 ] || ! apt-get install --yes --quiet binutils >/dev/null 2>&1; then
     echo "setup-tests: no binutils (as, objcopy); tests that need them will be skipped" >&2
+  fi
+fi
+
+if ! command -v mpirun.openmpi >/dev/null || ! command -v mpiexec.mpich >/dev/null; then
+  if [ "$(id -u)" != 0 ] || ! apt-get install --yes --quiet --no-install-recommends openmpi-bin mpich >/dev/null 2>&1; then
+    echo "setup-tests: no Open MPI or MPICH; tests that need them will be skipped" >&2
   fi
 fi
 

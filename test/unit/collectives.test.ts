@@ -2,16 +2,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
-import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
-import type { Program, Value } from '../../src/ir/program.ts';
+import { ProgramBuilder } from '../../src/ir/build.ts';
+import type { Program } from '../../src/ir/program.ts';
 import { type DimValues, tensor } from '../../src/ir/types.ts';
 import { verify } from '../../src/ir/verify.ts';
+import { agree } from '../../src/parallel/agree.ts';
 import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';
 import { devices, localGroup, noCpu } from '../conformance/devices.ts';
-
-const T = { sym: 'T', max: 6 } as const;
-const forever = Number.POSITIVE_INFINITY;
+import {
+  everyCollective,
+  type Floats,
+  floats,
+  forever,
+  inputOf,
+  programOf,
+  runRank,
+  sum,
+} from './collective-program.ts';
 
 interface Kind {
   readonly name: string;
@@ -23,33 +32,6 @@ const kinds: readonly Kind[] = [
   { name: 'reference', create: devices.reference, group: createHostGroup },
   ...(noCpu === undefined ? [{ name: 'cpu', create: devices.cpu, group: localGroup }] : []),
 ];
-
-type Body = (b: Builder, x: Value) => Readonly<Record<string, Value>>;
-
-/** A program of x, f32 [T, 4], for `partitions` processes. */
-function programOf(partitions: number, body: Body): Program {
-  const program = new ProgramBuilder().program(
-    [{ name: 'x', type: tensor('f32', [T, 4]), role: 'input' }],
-    (b, { x }) => body(b, x),
-  );
-  const whole = { ...program, processes: { replicas: 1, partitions } };
-  verify(whole);
-  return whole;
-}
-
-function everybody(size: number) {
-  const all = Array.from({ length: size }, (_, i) => i);
-  return { replica_groups: [all], channel_id: 1, use_global_device_ids: true };
-}
-
-function sum(b: Builder, x: Value, size: number): Value {
-  const { kind } = x.type;
-  assert.equal(kind, 'tensor');
-  const region = b.region([tensor('f32'), tensor('f32')], (inner, l, r) => [inner.add(l, r)]);
-  return b.op('all_reduce', [x], everybody(size), { regions: [region] })[0];
-}
-
-type Floats = Readonly<Record<string, Float32Array>>;
 
 /** Results by rank. Rank r gets the inputs `x(r)`. */
 async function run(
@@ -63,47 +45,15 @@ async function run(
   return Promise.all(
     ends.map(async (end, rank) => {
       await using device = create();
-      using executable = await device.compile(program);
-      using bound = await device.bind(executable, new Map(), new Map(), end);
-      const results = await device.wait(device.submit(bound, new Map([['x', x(rank)]]), dims), forever);
-      return Object.fromEntries([...results].map(([name, view]) => [name, floats(view)]));
+      return await runRank(device, end, program, x(rank), dims);
     }),
   );
 }
 
-function floats(view: ArrayBufferView): Float32Array {
-  return new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer);
-}
-
-/** Values whose sums depend on the order. */
-const inputOf = (tokens: number) => (rank: number) =>
-  Float32Array.from({ length: tokens * 4 }, (_, i) => Math.fround(Math.sin(rank * 7 + i) * 10 ** ((rank + i) % 5)));
-
 for (const kind of kinds) {
   for (const size of [1, 2, 3, 4]) {
     test(`${kind.name}: collectives of ${size} processes with symbolic rows`, async () => {
-      const program = programOf(size, (b, x) => {
-        const add = b.region([tensor('f32'), tensor('f32')], (inner, l, r) => [inner.add(l, r)]);
-        const wide = b.concatenate(
-          Array.from({ length: size }, (_, i) => b.multiply(x, b.full('f32', [T, 4], i + 1))),
-          1,
-        );
-        const groups = everybody(size);
-        const types = [tensor('f32', [T, 4])];
-        const alike = { replica_groups: groups.replica_groups, channel_id: 1 };
-        const gathered = b.op('all_gather', [x], { ...groups, all_gather_dim: 1 }, { types: [wide.type] })[0];
-        const options = { regions: [add], types };
-        const all = { ...alike, split_dimension: 1, concat_dimension: 1, split_count: size };
-        const pairs = Array.from({ length: size }, (_, i) => [i, (i + 1) % size] as const);
-        return {
-          sum: sum(b, x, size),
-          gathered,
-          scattered: b.op('reduce_scatter', [wide], { ...groups, scatter_dimension: 1 }, options)[0],
-          swapped: b.op('all_to_all', [wide], all)[0],
-          first: b.op('collective_broadcast', [x], { ...alike, has_dynamic_root: false })[0],
-          next: b.op('collective_permute', [x], { source_target_pairs: pairs, channel_id: 1 })[0],
-        };
-      });
+      const program = everyCollective(size);
       for (const tokens of [0, 1, 5]) {
         const x = inputOf(tokens);
         const parts = Array.from({ length: size }, (_, rank) => x(rank));
@@ -235,4 +185,25 @@ test('ranks that run different programs lose each other', { skip: noCpu }, async
   for (const outcome of outcomes) {
     assert.ok(outcome.status === 'rejected' && isIngotError(outcome.reason, 'RankLost'), JSON.stringify(outcome));
   }
+});
+
+test('ranks agree, or say which of them differs in what, before anything runs', { skip: noCpu }, async () => {
+  const system = findSystem();
+  if (!system.usable) return;
+  const meet = (facts: readonly Record<string, string>[], size = facts.length) => {
+    const ends = localGroup(size);
+    const soon = performance.now() + 500;
+    return Promise.allSettled(facts.map((own, rank) => agree(system.system, ends[rank], own, soon)));
+  };
+  const same = { version: '1', program: 'abc', mesh: 'tensor=3' };
+  for (const { status } of await meet([same, same, same])) assert.equal(status, 'fulfilled');
+  const refused = (outcome: PromiseSettledResult<void>, code: string, message: RegExp) => {
+    assert.ok(outcome.status === 'rejected' && isIngotError(outcome.reason) && outcome.reason.code === code);
+    assert.match(outcome.reason.message, message);
+  };
+  const [first, second] = await meet([same, { ...same, program: 'abd' }]);
+  refused(first, 'InvalidArgument', /rank 1 differs from rank 0 in its program: abd, not abc/);
+  refused(second, 'InvalidArgument', /rank 0 differs from rank 1 in its program: abc, not abd/);
+  const [alone] = await meet([same], 2);
+  refused(alone, 'RankLost', /rank 1 does not say/);
 });
