@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
+import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -32,6 +33,15 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
+const units: Readonly<Record<string, number>> = { '': 0, k: 1, m: 2, g: 3, t: 4 };
+
+/** '8GB', '1.5 GiB', '800M', bytes without a unit. */
+export function byteSize(text: string): number {
+  const [, digits, prefix = '', binary] = /^(\d+(?:\.\d+)?)\s*(?:([kmgt])?(i)?b?)?$/i.exec(text.trim()) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError('It must be a size, like 8GB or 800MiB.');
+  return Math.floor(Number(digits) * (binary === undefined ? 1000 : 1024) ** units[prefix.toLowerCase()]);
+}
+
 function seed(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');
@@ -47,6 +57,11 @@ export function gather(text: string, before: readonly string[] | undefined): rea
 export function numericsOption(): Option {
   const text = 'exact: one answer, however the prompt is cut into steps; fast: prompts in bf16, which gives that up';
   return new Option('--numerics <how>', text).choices(engineNumerics).default('exact');
+}
+
+export function kvOption(): Option {
+  const text = 'what keys and values are kept in: fewer bits take less memory and time, and lose some of the answer';
+  return new Option('--kv <format>', text).choices(kvFormats).default('f32');
 }
 
 export interface SamplingFlags {
@@ -71,6 +86,7 @@ export interface EngineFlags {
   readonly threads?: number;
   readonly mlock?: boolean;
   readonly numerics: EngineNumerics;
+  readonly kv: KvFormat;
 }
 
 export function addEngineOptions(command: Command): Command {
@@ -78,13 +94,15 @@ export function addEngineOptions(command: Command): Command {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
-    .addOption(numericsOption());
+    .addOption(numericsOption())
+    .addOption(kvOption());
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */
-export function engineSettings({ device, threads, mlock, numerics }: EngineFlags): OpenOptions {
+export function engineSettings({ device, threads, mlock, numerics, kv }: EngineFlags): OpenOptions {
   return {
     numerics,
+    kv,
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),

@@ -9,8 +9,12 @@ export interface Hardware {
   readonly memoryBytes: number;
   /** That compute at the same time. */
   readonly threads: number;
+  /** Whether the rates were measured; orders of magnitude otherwise. */
+  readonly measured?: boolean;
   readonly readBytesPerSecond: number;
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
+  /** Between two ranks, where programs run on several. */
+  readonly link?: { readonly bytesPerSecond: number; readonly latencySeconds: number };
 }
 
 /** What a piece of work asks for at least. */

@@ -5,13 +5,15 @@
 import { IngotError, isIngotError, type StopSignal } from '../base/errors.ts';
 import { previouslySampled } from '../composites/step.ts';
 import type { BlockManager } from './blocks.ts';
-import type { EngineTotals } from './engine.ts';
+import type { StepTotals } from './engine.ts';
 import { likeliest } from './logits.ts';
 import type { Runner, RunningStep, StepResult } from './runner.ts';
 import { emptyState, enqueue, type PlannedStep, planStep, remove, restart } from './scheduler.ts';
 import type { Sequence, StepEntry } from './sequence.ts';
+import type { Spill } from './spill.ts';
 import type { StepCost, StepLoad } from './step-cost.ts';
 import { type StepRecord, stepRecord } from './step-trace.ts';
+import type { StepWork } from './step-work.ts';
 import type { Task } from './task.ts';
 import { yieldToEvents } from './yield.ts';
 
@@ -19,6 +21,8 @@ export interface StepLoopOptions {
   readonly runner: Runner;
   readonly blocks: BlockManager;
   readonly cost: StepCost;
+  readonly work: StepWork;
+  readonly spill: Spill;
   /** Steps that the device has at the same time. */
   readonly runsAhead: number;
   readonly pace: number;
@@ -46,7 +50,10 @@ export class StepLoop {
   readonly #options: StepLoopOptions;
   readonly #state = emptyState();
   readonly #tasks = new Map<Sequence, Task>();
-  readonly #totals = { steps: 0, stepSeconds: 0, promptTokens: 0, reusedTokens: 0, generatedTokens: 0, preemptions: 0 };
+  readonly #totals = {
+    ...{ steps: 0, stepSeconds: 0, stepRequests: 0, stepTokens: 0, operations: 0, bytes: 0 },
+    ...{ promptTokens: 0, reusedTokens: 0, prefixHits: 0, generatedTokens: 0, preemptions: 0 },
+  };
   readonly #flights: Flight[] = [];
   /** Settles when no request is computed. */
   #working: Promise<void> = Promise.resolve();
@@ -73,7 +80,7 @@ export class StepLoop {
     return this.#state.waiting.length;
   }
 
-  get totals(): EngineTotals {
+  get totals(): StepTotals {
     return { ...this.#totals };
   }
 
@@ -182,12 +189,13 @@ export class StepLoop {
 
   /** Plans a step and submits it, unless there is none. */
   async #next(): Promise<boolean> {
-    const { runner, blocks, cost, pace } = this.#options;
+    const { runner, blocks, cost, spill, pace } = this.#options;
     const now = performance.now();
     const planned = planStep(this.#state, {
       limits: runner.limits,
       blocks,
       cost: (load) => cost.predict(load),
+      fetchCost: (count) => spill.predict(count),
       pace,
       now,
     });
@@ -196,8 +204,12 @@ export class StepLoop {
       this.#refuse(this.#taskOf(sequence), new IngotError('DeadlineExceeded', waited, { hint: 'Try again later.' }));
     }
     this.#totals.preemptions += planned.preempted.length;
-    if (planned.entries.length === 0) return false;
+    // What leaves is read before anything is written into its blocks.
+    const flushed = spill.flush();
+    for (const fetch of planned.fetches) spill.fetch(fetch);
     try {
+      await flushed;
+      if (planned.entries.length === 0) return false;
       this.#flights.push(await this.#submit(planned));
     } catch (error) {
       await this.#recover(error, planned);
@@ -210,9 +222,12 @@ export class StepLoop {
     const { entries, admitted, copies, number } = planned;
     for (const { sequence, reused } of admitted) {
       const task = this.#taskOf(sequence);
-      task.begin(reused);
-      this.#totals.promptTokens += sequence.tokens.length;
-      this.#totals.reusedTokens += reused;
+      // One that goes on after it was preempted was counted before.
+      if (task.begin(reused)) {
+        this.#totals.promptTokens += task.promptTokens;
+        this.#totals.reusedTokens += reused;
+        if (reused > 0) this.#totals.prefixHits++;
+      }
       runner.begin(sequence.row ?? 0, sequence.tokens, task.promptTokens);
     }
     for (const { from, to } of copies) await runner.pools.copy(from, to);
@@ -275,9 +290,20 @@ export class StepLoop {
     if (!isIngotError(error) || error.code === 'DeviceLost') throw error;
     await this.#drop();
     restart(this.#state, this.#options.blocks);
-    const [newest] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
-    const task = this.#tasks.get(newest);
+    const [newest]: (Sequence | undefined)[] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
+    const task = newest && this.#tasks.get(newest);
+    if (newest === undefined) throw error;
     if (task !== undefined) this.#refuse(task, error);
+  }
+
+  #count(entries: readonly StepEntry[], seconds: number): void {
+    const { operations, bytes } = this.#options.work.of(entries);
+    this.#totals.steps++;
+    this.#totals.stepSeconds += seconds;
+    this.#totals.stepRequests += entries.length;
+    this.#totals.stepTokens += entries.reduce((sum, { count }) => sum + count, 0);
+    this.#totals.operations += operations;
+    this.#totals.bytes += bytes;
   }
 
   /** Ends the steps on their way. */
@@ -294,9 +320,7 @@ export class StepLoop {
     const milliseconds = end - Math.max(submitted, this.#lastEnd);
     cost.observe(loadOf(entries), 1000 * milliseconds);
     onStep?.(stepRecord(planned, { predicted, took: 1000 * milliseconds, gap }));
-    this.#totals.steps++;
-    this.#totals.stepSeconds += milliseconds / 1000;
-    this.#totals.generatedTokens += ids.length;
+    this.#count(entries, milliseconds / 1000);
     this.#lastEnd = end;
     let row = 0;
     entries.forEach(({ sequence, start, count, samples }, i) => {
@@ -307,6 +331,7 @@ export class StepLoop {
         blocks.publish(sequence.blocks, sequence.tokens, start + count, sequence.cacheOwner);
       }
       if (at < 0 || task.ended) return;
+      this.#totals.generatedTokens++;
       const last = start + count;
       sequence.tokens[last] = ids[at];
       if (sequence.pendingStep === number) sequence.pendingStep = undefined;

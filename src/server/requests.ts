@@ -46,10 +46,38 @@ const maxTokens = z
   .min(0)
   .max(2 ** 31 - 1);
 
+const functionName = z
+  .string()
+  .regex(/^[\w.-]{1,64}$/, 'a name is up to 64 letters, digits, dots, dashes and underscores');
+
+const toolCall = z.looseObject({
+  id: z.string().optional(),
+  type: z.literal('function').optional(),
+  function: z.looseObject({ name: z.string(), arguments: z.string() }),
+});
+
 const message = z.looseObject({
   role: z.string(),
   content: z.union([z.string(), z.array(z.looseObject({ type: z.string() })), z.null()]).optional(),
+  reasoning_content: z.string().nullish(),
+  tool_calls: z.array(toolCall).nullish(),
+  tool_call_id: z.string().optional(),
 });
+
+const tool = z.object({
+  type: z.literal('function'),
+  function: z.looseObject({
+    name: functionName,
+    description: z.string().optional(),
+    parameters: z.record(z.string(), z.unknown()).optional(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+const toolChoice = z.union([
+  z.enum(['none', 'auto', 'required']),
+  z.object({ type: z.literal('function'), function: z.object({ name: functionName }) }),
+]);
 
 export const chatRequest = z.looseObject({
   ...sampling,
@@ -58,6 +86,10 @@ export const chatRequest = z.looseObject({
   max_completion_tokens: maxTokens.nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
+  tools: z.array(tool).max(1024).nullish(),
+  tool_choice: toolChoice.nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  reasoning_effort: z.string().nullish(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
 });
 
@@ -76,21 +108,42 @@ export const completionRequest = z
     message: 'which answers are best is not known before all have ended: they cannot be streamed',
   });
 
+/** Texts, or the ids of their tokens. */
+const texts = z.union([
+  z.string(),
+  z.array(z.int().min(0)).min(1),
+  z.array(z.string()).min(1).max(2048),
+  z
+    .array(z.array(z.int().min(0)).min(1))
+    .min(1)
+    .max(2048),
+]);
+
+export const embeddingsRequest = z.object({
+  model: z.string().optional(),
+  input: texts,
+  encoding_format: z.enum(['float', 'base64']).nullish(),
+  dimensions: z.int().min(1).nullish(),
+  user: z.string().optional(),
+});
+
 export const tokenizeRequest = z.object({ model: z.string().optional(), content: z.string() });
 export const detokenizeRequest = z.object({ model: z.string().optional(), tokens: z.array(z.int().min(0)) });
 
+export type EmbeddingsRequest = z.infer<typeof embeddingsRequest>;
 export type ChatRequest = z.infer<typeof chatRequest>;
 export type CompletionRequest = z.infer<typeof completionRequest>;
 export type SamplingRequest = ChatRequest | CompletionRequest;
 
 /** Fields of OpenAI's API that would change the answer, and that Ingot does not have; by the values that change nothing. */
 const unsupported: Readonly<Record<string, (value: unknown) => boolean>> = {
-  tools: (value) => Array.isArray(value) && value.length === 0,
-  tool_choice: (value) => value === 'none' || value === 'auto',
   functions: (value) => Array.isArray(value) && value.length === 0,
   function_call: (value) => value === 'none' || value === 'auto',
   response_format: (value) => (value as { type?: unknown } | null)?.type === 'text',
   audio: () => false,
+  moderation: () => false,
+  verbosity: (value) => value === 'medium',
+  web_search_options: () => false,
   modalities: (value) => Array.isArray(value) && value.every((kind) => kind === 'text'),
   suffix: () => false,
   echo: (value) => value === false,

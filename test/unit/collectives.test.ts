@@ -152,6 +152,20 @@ for (const kind of kinds) {
     await assert.rejects(late, (error) => isIngotError(error, 'DeadlineExceeded'));
   });
 
+  test(`${kind.name}: a run that ends with an exchange ends in time too`, async () => {
+    const attributes = { source_target_pairs: [[1, 0] as const], channel_id: 1 };
+    const program = programOf(2, (b, x) => ({ moved: b.op('collective_permute', [x], attributes)[0] }));
+    await using device = kind.create();
+    using executable = await device.compile(program);
+    const inputs = new Map([['x', inputOf(1)(0)]]);
+    using late = await device.bind(executable, new Map(), new Map(), kind.group(2)[0]);
+    const run = device.wait(device.submit(late, inputs, { T: 1 }), performance.now() + 60);
+    await assert.rejects(run, (error) => isIngotError(error, 'DeadlineExceeded'));
+    using lone = await device.bind(executable, new Map(), new Map(), kind.group(2, { patienceMilliseconds: 60 })[0]);
+    const lost = device.wait(device.submit(lone, inputs, { T: 1 }), forever);
+    await assert.rejects(lost, (error) => isIngotError(error, 'RankLost'));
+  });
+
   test(`${kind.name}: programs and communicators that do not fit are refused`, async () => {
     const program = programOf(2, (b, x) => ({ sum: sum(b, x, 2) }));
     await using device = kind.create();

@@ -8,6 +8,7 @@ import type { Engine, GenerateEvent, GenerateRequest, LoadHooks } from '../../sr
 import { serveEngine } from '../../src/engine/host.ts';
 import type { Port, ToClient, ToHost } from '../../src/engine/messages.ts';
 import { workerPort } from '../../src/engine/open-node.ts';
+import { plainText } from '../../src/tokenizer/answers/formats.ts';
 
 const end: GenerateEvent = {
   kind: 'end',
@@ -27,10 +28,18 @@ interface Written {
 async function connect(written: Written = {}, hooks: LoadHooks = {}) {
   const log = { made: 0, left: 0, messages: 0, closed: false };
   const engine: Engine = {
-    model: { architecture: 'none', vocabularySize: 9, contextLength: 9, layers: 1, parameterCount: 1 },
+    model: {
+      architecture: 'none',
+      vocabularySize: 9,
+      contextLength: 9,
+      layers: 1,
+      matryoshka: false,
+      parameterCount: 1,
+    },
     device: { name: 'null', threads: 1 },
     contextLength: 9,
     hasChatTemplate: false,
+    answerFormat: plainText,
     async *generate(request) {
       try {
         if (written.generate !== undefined) return yield* written.generate(request);

@@ -68,7 +68,7 @@ export function instantiate(
     if (entry.kind === 'exchange') {
       if (exchanges === undefined) throw new Error('an exchange without a table');
       const argument = { memory: exchanges.memory, offset: exchanges.offset(entry) };
-      return { kind: 'kernel', code: team.exchange, offset: 0, argument, barrier: true };
+      return { kind: 'kernel', code: team.exchange, offset: 0, argument };
     }
     const argument = { memory: block, offset: 8 * at };
     for (const arg of entry.args) {
@@ -80,7 +80,7 @@ export function instantiate(
       }
       at++;
     }
-    return { kind: 'kernel', code, offset: entry.kernel.offset, argument, barrier: true };
+    return { kind: 'kernel', code, offset: entry.kernel.offset, argument };
   });
   const held = [arena, constants, ...parameters.filter((memory) => memory !== undefined)];
   const list = team.list(launches, held, profiler.records);
