@@ -1,6 +1,8 @@
 /** Programs of several processes: the devices agree with each other and with arithmetic, and no rank hangs. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
@@ -12,6 +14,7 @@ import { agree } from '../../src/parallel/agree.ts';
 import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';
 import { devices, localGroup, noCpu } from '../conformance/devices.ts';
 import {
+  digests,
   everyCollective,
   type Floats,
   floats,
@@ -220,4 +223,19 @@ test('ranks agree, or say which of them differs in what, before anything runs', 
   refused(second, 'InvalidArgument', /rank 0 differs from rank 1 in its program: abc, not abd/);
   const [alone] = await meet([same], 2);
   refused(alone, 'RankLost', /rank 1 does not say/);
+});
+
+test('ranks on JavaScript threads of their own have the bits of ranks on one', { skip: noCpu }, async () => {
+  const cpu = kinds.find(({ name }) => name === 'cpu');
+  assert.ok(cpu !== undefined);
+  const expected = await run(cpu, 2, everyCollective(2), inputOf(3), { T: 3 });
+  const theirs = await Promise.all(
+    localGroup(2, { patienceMilliseconds: 20_000 }).map(async (end) => {
+      const worker = new Worker(new URL('collective-worker.js', import.meta.url), { workerData: end });
+      const [message] = await once(worker, 'message');
+      await once(worker, 'exit');
+      return message as unknown;
+    }),
+  );
+  assert.deepEqual(theirs, expected.map(digests));
 });
