@@ -60,6 +60,7 @@ export interface Parameter {
   readonly format?: string;
 }
 
+/** Functions in SSA form, immutable: what a device compiles. */
 export interface Program {
   readonly main: Func;
   /** One function per distinct layer; `call` instantiates it. Decompositions of composites live here too. */

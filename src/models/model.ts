@@ -29,6 +29,7 @@ export interface BuildOptions {
   readonly numerics: DotNumerics;
 }
 
+/** An architecture with its settings and weights, which builds programs. */
 export interface Model {
   /** 'llama', 'qwen3' ... */
   readonly architecture: string;
@@ -45,6 +46,7 @@ export interface Model {
   readonly parameterCount: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
+  /** The program of a step. */
   build(options: BuildOptions): Program;
   /** The model in GGUF's terms. @throws IngotError 'UnsupportedFile' for what GGUF cannot say. */
   toGguf(): GgufDescription;

@@ -10,6 +10,7 @@ import { type PrintOptions, printFields, printString, printSymbol, resolveType }
 
 export type { PrintOptions } from './print-attribute.ts';
 
+/** A program as MLIR text, which `parseModule` and upstream's parser read. */
 export function printProgram(program: Program, options: PrintOptions = {}): string {
   const aliased = new Map(program.aliases.map(({ result, parameter }) => [parameter, result]));
   const parameters = program.parameters.map(({ name, role, format }, i) => {
