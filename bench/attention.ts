@@ -96,9 +96,7 @@ function prepareRead(threads: number) {
   ]);
   const code = system.mapCode(readKernel());
   const team = createTeam(system, { threads });
-  const list = team.list([
-    { kind: 'kernel', code, offset: 0, argument: { memory: argument, offset: 0 }, barrier: true },
-  ]);
+  const list = team.list([{ kind: 'kernel', code, offset: 0, argument: { memory: argument, offset: 0 } }]);
   return {
     bytes,
     run: async () => {

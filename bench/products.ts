@@ -52,7 +52,7 @@ function launches(code: MappedCode, blocks: readonly (readonly number[])[]): Lau
   const longs = new BigUint64Array(memory.bytes().buffer);
   return blocks.map((words, i) => {
     longs.set(words.map(BigInt), (i * stride) / 8);
-    return { kind: 'kernel', code, offset: 0, argument: { memory, offset: i * stride }, barrier: true };
+    return { kind: 'kernel', code, offset: 0, argument: { memory, offset: i * stride } };
   });
 }
 

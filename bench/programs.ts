@@ -115,9 +115,7 @@ function limitRuns(team: Team, arrays: readonly Memory[], block: Memory): Record
   const words = new BigUint64Array(block.bytes().buffer);
   const runOf = ({ kernel, arrays: count }: (typeof limits)[Limit]): Run => {
     const code = system.mapCode(kernel());
-    const list = team.list([
-      { kind: 'kernel', code, offset: 0, argument: { memory: block, offset: 0 }, barrier: true },
-    ]);
+    const list = team.list([{ kind: 'kernel', code, offset: 0, argument: { memory: block, offset: 0 } }]);
     return async () => {
       words.set([...arrays.slice(0, count).map(({ address }) => BigInt(address)), BigInt(bytesOf(matrix))]);
       const start = performance.now();

@@ -44,11 +44,10 @@ function clockRate(): number {
 
 async function measureTeam(threads: number, rate: number): Promise<void> {
   using team = createTeam(system, { threads });
-  const launch = (barrier: boolean): Launch => ({ kind: 'kernel', code: nothing, offset: 0, argument, barrier });
+  const launch: Launch = { kind: 'kernel', code: nothing, offset: 0, argument };
   const count = 1000;
-  using withBarriers = team.list(new Array(count).fill(launch(true)));
-  using without = team.list(new Array(count).fill(launch(false)));
-  using one = team.list([{ kind: 'kernel', code: clock, offset: 0, argument, barrier: true }]);
+  using many = team.list(new Array(count).fill(launch));
+  using one = team.list([{ kind: 'kernel', code: clock, offset: 0, argument }]);
   const microseconds = (list: typeof one) => {
     const start = performance.now();
     team.wait(team.submit(list), never);
@@ -57,13 +56,8 @@ async function measureTeam(threads: number, rate: number): Promise<void> {
   const times = (runs: number, measure: () => number) => Array.from({ length: runs }, measure);
 
   print(
-    `${threads} threads: a launch`,
-    times(30, () => microseconds(without) / count),
-    'us',
-  );
-  print(
     `${threads} threads: a launch and a barrier`,
-    times(30, () => microseconds(withBarriers) / count),
+    times(30, () => microseconds(many) / count),
     'us',
   );
   print(

@@ -32,6 +32,15 @@ export function positiveNumber(text: string): number {
   return value;
 }
 
+const units: Readonly<Record<string, number>> = { '': 0, k: 1, m: 2, g: 3, t: 4 };
+
+/** '8GB', '1.5 GiB', '800M', bytes without a unit. */
+export function byteSize(text: string): number {
+  const [, digits, prefix = '', binary] = /^(\d+(?:\.\d+)?)\s*(?:([kmgt])?(i)?b?)?$/i.exec(text.trim()) ?? [];
+  if (digits === undefined) throw new InvalidArgumentError('It must be a size, like 8GB or 800MiB.');
+  return Math.floor(Number(digits) * (binary === undefined ? 1000 : 1024) ** units[prefix.toLowerCase()]);
+}
+
 function seed(text: string): bigint {
   if (!/^\d{1,20}$/.test(text) || BigInt(text) >= 1n << 64n) {
     throw new InvalidArgumentError('It must be a whole number from 0 to 2^64 - 1.');

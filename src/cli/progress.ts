@@ -28,6 +28,7 @@ export function showProgress(what: string, things?: string): Progress {
   };
   return {
     update(done, total) {
+      if (ended) return;
       bar?.update(done);
       if (wanted || performance.now() - begin < 1000 || !process.stderr.isTTY || done >= total) return;
       wanted = true;

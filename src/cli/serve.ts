@@ -1,17 +1,20 @@
-/** `ingot serve [MODEL]`: an OpenAI-compatible API, until a signal ends it. */
-import { readFileSync } from 'node:fs';
-import { basename } from 'node:path';
+/** `ingot serve [MODEL...]`: an OpenAI-compatible API, until a signal ends it. */
+import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { pino } from 'pino';
 import { IngotError } from '../base/errors.ts';
-import { openEngine } from '../engine/open-node.ts';
+import { availableMemory } from '../devices/open-node.ts';
+import { systemError } from '../formats/file-node.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
-import { Models } from '../server/models.ts';
+import { type ModelSource, Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
-import { usageError } from './failure.ts';
-import { gather, numberIn, wholeNumber } from './options.ts';
+import { exitCodes, usageError } from './failure.ts';
+import { splitName } from './named-model.ts';
+import { byteSize, gather, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
+import { formatBytes } from './report.ts';
+import { servedModels } from './served-models.ts';
 
 interface ServeOptions {
   readonly host: string;
@@ -21,13 +24,19 @@ interface ServeOptions {
   readonly queueTime?: number;
   readonly pace?: number;
   readonly traceSteps?: string;
-  readonly context?: number;
+  readonly context: number;
   readonly name?: string;
+  readonly memory?: number;
   readonly apiKey?: readonly string[];
+  readonly apiKeyFile?: string;
   readonly isolate?: boolean;
+  readonly metricsKey?: string;
+  readonly requestsPerMinute?: number;
+  readonly tokensPerMinute?: number;
   readonly cors?: readonly string[];
   readonly tlsCert?: string;
   readonly tlsKey?: string;
+  readonly drain: number;
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
@@ -39,98 +48,150 @@ export function addServe(program: Command): void {
     .command('serve')
     .summary('answer over HTTP, as OpenAI does')
     .description(
-      'Serves a model at /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /health, /ready and /metrics.\n' +
-        'Requests are computed together; Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
+      'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready\n' +
+        'and /metrics. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
+        'Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
     )
-    .argument('[model]', 'a GGUF file or a Hugging Face folder; the bundled model without it')
+    .argument('[models...]', 'GGUF files or Hugging Face folders, also NAME=MODEL; the bundled model without any')
     .option('--host <address>', 'where to listen', '127.0.0.1')
     .option('--port <port>', '0 = one that is free', wholeNumber(0, 65535), 8080)
-    .option('--sequences <n>', 'requests that are computed together at most', wholeNumber(1, 1024), 16)
+    .option('--sequences <n>', 'requests of a model that are computed together at most', wholeNumber(1, 1024), 16)
     .option('--queue <n>', 'requests that wait at most; more are refused with status 429', wholeNumber(0), 256)
     .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
     .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
-    .option(
-      '--context <tokens>',
-      "longest request, prompt and answer (default: the model's, at most 4096)",
-      wholeNumber(1),
-    )
+    .option('--context <tokens>', 'longest request, prompt and answer, as far as a model goes', wholeNumber(1), 4096)
     .option('--name <name>', "what clients call the model (default: the file's name)")
+    .option(
+      '--memory <size>',
+      'weights, caches and temporaries of all loaded models at most, like 8GB (default: what is free at the start)',
+      byteSize,
+    )
     .option('--api-key <key>', 'clients have to send one of these keys; may be given several times', gather)
+    .option('--api-key-file <file>', 'more keys, one a line; # begins a comment')
     .option('--isolate', 'no key finds what another has computed, by its answers or by their time')
+    .option('--metrics-key <key>', 'who sends this key, and nobody else, reads /metrics')
+    .option('--requests-per-minute <n>', 'of each key', wholeNumber(1))
+    .option('--tokens-per-minute <n>', 'of each key, of prompts and answers', wholeNumber(1))
     .option('--cors <origin>', 'pages of this origin may ask (* = any); may be given several times', gather)
     .option('--tls-cert <file>', 'certificate, PEM')
     .option('--tls-key <file>', 'its private key, PEM')
+    .option('--drain <seconds>', 'at the end requests that run have so long to finish', wholeNumber(0), 30)
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
-    .action((model: string | undefined, options: ServeOptions) => run(model ?? bundledModel, options));
+    .action((models: readonly string[], options: ServeOptions) =>
+      run(models.length > 0 ? models : [bundledModel], options),
+    );
 }
 
-/** Longer contexts take memory that few need; who does says so. */
-const defaultContext = 4096;
-
-async function run(path: string, options: ServeOptions): Promise<void> {
-  const { host, port, sequences, queue, queueTime, pace, traceSteps, context, ...others } = options;
-  const { device, threads, mlock, isolate, cors } = others;
+async function run(named: readonly string[], options: ServeOptions): Promise<void> {
+  const { port, host, isolate, cors, metricsKey, requestsPerMinute, tokensPerMinute } = options;
   const tls = readTls(options);
-  const name = options.name ?? (path === bundledModel ? 'tales' : basename(path).replace(/\.gguf$/i, ''));
-  const engine = await openWithProgress();
-  await using models = new Models([{ name, bytes: 0, open: async () => engine }]);
+  const apiKeys = readKeys(options);
+  const stopped = signals();
+  using progress = showProgress('Loading');
+  const sources = await findModels(named, options, progress.update);
   const log = pino({ level: options.verbose ? 'info' : 'warn' }, pino.destination({ dest: 2, sync: false }));
+  await using models = new Models(sources, { memory: options.memory ?? availableMemory() });
   const app = createApp({
     models,
     log,
-    ...(options.apiKey && { apiKeys: options.apiKey }),
+    apiKeys,
+    requestsPerMinute,
+    tokensPerMinute,
     ...(isolate && { isolate }),
+    ...(metricsKey !== undefined && { metricsKey }),
     ...(cors && { cors }),
   });
-  await models.preload();
-  await using server = await listen(app, { host, port, ...(tls && { tls }) });
-  const { contextLength, device: used } = engine;
-  console.error(
-    `${name} is served at ${server.url}/v1 (${used.name}, ${used.threads} threads, ${sequences} requests of ${contextLength} tokens)`,
-  );
-  await ended();
+  await using server = await listen(app, { host, port, drainSeconds: options.drain, ...(tls && { tls }) });
+  const loaded = await Promise.race([models.preload().then(() => true), stopped.then(() => false)]);
+  if (!loaded) {
+    await models[Symbol.asyncDispose]();
+    throw new IngotError('Aborted', 'stopped before the model was loaded');
+  }
+  progress[Symbol.dispose]();
+  console.error(describe(models, server.url, options));
+  if (apiKeys.length === 0 && !isLoopback(server.host)) {
+    console.error('Whoever reaches this machine may ask: --api-key says who may.');
+  }
+  await stopped;
   console.error('no new requests; those that run are finished (again to end them)');
+}
 
-  async function openWithProgress() {
-    using progress = showProgress('Loading');
-    return await openEngine(path, {
+async function findModels(
+  named: readonly string[],
+  options: ServeOptions,
+  onProgress: (done: number, total: number) => void,
+): Promise<readonly ModelSource[]> {
+  const { sequences, queue, queueTime, pace, traceSteps, context, device, threads, mlock, name, memory } = options;
+  if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
+  if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
+  const sources = await servedModels(
+    named.map((text) => ({ ...splitName(text, existsSync), ...(name !== undefined && { name }) })),
+    {
       sequences,
       queue,
-      onProgress: progress.update,
-      contextLength: context ?? { atMost: defaultContext },
+      contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
       ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),
       ...(mlock !== undefined && { mlock }),
-    });
-  }
+    },
+    onProgress,
+  );
+  const large = sources.find(({ bytes }) => memory !== undefined && bytes > memory);
+  if (large === undefined) return sources;
+  const hint = 'Give them more of it, or ask for less: --sequences, --context.';
+  throw usageError(`${large.name} needs ${formatBytes(large.bytes)} of memory, more than --memory allows`, hint);
 }
-
 function readTls({ tlsCert, tlsKey }: ServeOptions): { cert: string; key: string } | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined) throw usageError('--tls-cert and --tls-key go together');
-  const read = (path: string) => {
-    try {
-      return readFileSync(path, 'utf8');
-    } catch (cause) {
-      throw new IngotError('FileNotFound', `cannot read ${path}`, { path, cause });
-    }
-  };
   return { cert: read(tlsCert), key: read(tlsKey) };
 }
 
+function readKeys({ apiKey = [], apiKeyFile, isolate }: ServeOptions): readonly string[] {
+  const lines = apiKeyFile === undefined ? [] : read(apiKeyFile).split(/\r?\n/);
+  const ofFile = lines.map((line) => line.replace(/#.*/, '').trim()).filter(Boolean);
+  if (apiKeyFile !== undefined && ofFile.length === 0) throw usageError(`${apiKeyFile} holds no key`);
+  const keys = [...apiKey, ...ofFile];
+  if (keys.some((key) => !/^[!-~]+$/.test(key))) {
+    throw usageError('an API key is empty, or holds what a header cannot', 'Use letters, digits and signs of ASCII.');
+  }
+  if (isolate && keys.length === 0) throw usageError('--isolate keeps keys apart, and there are none: --api-key');
+  return [...new Set(keys)];
+}
+
+function read(path: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw systemError(cause, path);
+  }
+}
+
+function describe(models: Models, url: string, { sequences }: ServeOptions): string {
+  const [first, ...others] = models.names;
+  const engine = models.loaded(first);
+  const how =
+    engine &&
+    ` (${engine.device.name}, ${engine.device.threads} threads, ${sequences} requests of ${engine.contextLength} tokens)`;
+  const more = others.length === 0 ? '' : `; ${others.join(', ')} when asked for`;
+  return `${first} is served at ${url}/v1${how ?? ''}${more}`;
+}
+
+const isLoopback = (address: string) => address === '::1' || address.startsWith('127.');
+
 /** Settles with the first signal; the second ends the process. */
-function ended(): Promise<void> {
+function signals(): Promise<void> {
   return new Promise((resolve) => {
-    let signals = 0;
+    let count = 0;
     const onSignal = () => {
-      if (++signals > 1) process.exit(130);
+      if (++count > 1) process.exit(exitCodes.interrupted);
       resolve();
     };
     process.on('SIGINT', onSignal);

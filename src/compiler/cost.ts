@@ -9,6 +9,8 @@ export interface Hardware {
   readonly memoryBytes: number;
   /** That compute at the same time. */
   readonly threads: number;
+  /** Whether the rates were measured; orders of magnitude otherwise. */
+  readonly measured?: boolean;
   readonly readBytesPerSecond: number;
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
 }

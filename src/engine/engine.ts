@@ -115,7 +115,10 @@ export type GenerateEvent =
 
 /** What an engine tells of what it was made of. */
 export interface EngineFacts {
-  readonly model: Pick<Model, 'architecture' | 'vocabularySize' | 'contextLength' | 'layers' | 'parameterCount'>;
+  readonly model: Pick<
+    Model,
+    'architecture' | 'vocabularySize' | 'contextLength' | 'layers' | 'parameterCount' | 'matryoshka'
+  >;
   readonly device: { readonly name: Device['name']; readonly threads: number };
   /** Longest sequence in tokens. */
   readonly contextLength: number;
@@ -139,13 +142,23 @@ export interface EngineStatus {
   readonly totals: EngineTotals;
   /** Of the device, by kind. */
   readonly memory: Readonly<Record<MemoryKind, number>>;
+  /** Operations and bytes a second that the machine was measured to do; undefined where what steps ask for cannot be held to that. */
+  readonly machine: { readonly operations: number; readonly bytes: number } | undefined;
 }
 
 export interface EngineTotals {
   readonly steps: number;
   readonly stepSeconds: number;
+  /** Requests and tokens that were in steps, a request once a step. */
+  readonly stepRequests: number;
+  readonly stepTokens: number;
+  /** What the steps asked of the machine: step-work.ts. */
+  readonly operations: number;
+  readonly bytes: number;
   readonly promptTokens: number;
   readonly reusedTokens: number;
+  /** Requests whose prompt began with what was known. */
+  readonly prefixHits: number;
   readonly generatedTokens: number;
   readonly preemptions: number;
 }

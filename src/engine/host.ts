@@ -69,8 +69,8 @@ class Host<S> {
         const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
         this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress });
         const { model, device, contextLength, hasChatTemplate } = this.#loaded.engine;
-        const { architecture, vocabularySize, contextLength: longest, layers, parameterCount } = model;
-        const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount };
+        const { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka } = model;
+        const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka };
         return { kind: 'loaded', facts: { model: facts, device: { ...device }, contextLength, hasChatTemplate } };
       }
       case 'generate':

@@ -23,6 +23,7 @@ import { Runner } from './runner.ts';
 import { StepCost } from './step-cost.ts';
 import { StepLoop } from './step-loop.ts';
 import type { StepRecord } from './step-trace.ts';
+import { StepWork } from './step-work.ts';
 import { Texts } from './texts.ts';
 
 export interface LocalEngineOptions extends EngineOptions, LoadHooks {
@@ -63,6 +64,7 @@ export class LocalEngine implements Engine {
   readonly #closing = new AbortController();
   readonly #loop: StepLoop;
   readonly #texts: Texts;
+  readonly #work: StepWork;
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
@@ -85,6 +87,7 @@ export class LocalEngine implements Engine {
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
+    this.#work = new StepWork(device, model, kvBytesPerToken(model, kv));
     this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
@@ -93,6 +96,7 @@ export class LocalEngine implements Engine {
       runner,
       blocks: this.#blocks,
       cost,
+      work: this.#work,
       runsAhead: device.runsAhead,
       pace,
       vocabularySize: model.vocabularySize,
@@ -209,6 +213,7 @@ export class LocalEngine implements Engine {
       },
       totals,
       memory: { weights: weights.now, state: state.now, scratch: scratch.now },
+      machine: this.#work.limits,
     };
   }
 

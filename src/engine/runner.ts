@@ -138,6 +138,8 @@ export class Runner implements AsyncDisposable {
       await this.#bind(first, each);
       // Of many requests some will want to see what else was likely, and none is to wait for a compiler.
       if (this.limits.maxSequences > 1 && first.includes('sample')) await this.#bind(['sample', 'logits'], each);
+      if (this.limits.maxSequences > 1 && this.#model.results.includes('embedding'))
+        await this.#bind(['embedding'], each);
     }
   }
 

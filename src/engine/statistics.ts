@@ -33,10 +33,12 @@ export class StatisticsClock {
     this.#promptTokens = promptTokens;
   }
 
-  /** It is computed from now on; not for the first time where it was preempted. */
-  begin(reusedTokens: number): void {
-    if (this.#begin === undefined) this.#reusedTokens = reusedTokens;
-    this.#begin ??= performance.now();
+  /** It is computed from now on. False if it was before: it was preempted. */
+  begin(reusedTokens: number): boolean {
+    if (this.#begin !== undefined) return false;
+    this.#reusedTokens = reusedTokens;
+    this.#begin = performance.now();
+    return true;
   }
 
   token(): void {

@@ -12,6 +12,7 @@ import { emptyState, enqueue, type PlannedStep, planStep, remove, restart } from
 import type { Sequence, StepEntry } from './sequence.ts';
 import type { StepCost, StepLoad } from './step-cost.ts';
 import { type StepRecord, stepRecord } from './step-trace.ts';
+import type { StepWork } from './step-work.ts';
 import type { Task } from './task.ts';
 import { yieldToEvents } from './yield.ts';
 
@@ -19,6 +20,7 @@ export interface StepLoopOptions {
   readonly runner: Runner;
   readonly blocks: BlockManager;
   readonly cost: StepCost;
+  readonly work: StepWork;
   /** Steps that the device has at the same time. */
   readonly runsAhead: number;
   readonly pace: number;
@@ -46,7 +48,10 @@ export class StepLoop {
   readonly #options: StepLoopOptions;
   readonly #state = emptyState();
   readonly #tasks = new Map<Sequence, Task>();
-  readonly #totals = { steps: 0, stepSeconds: 0, promptTokens: 0, reusedTokens: 0, generatedTokens: 0, preemptions: 0 };
+  readonly #totals = {
+    ...{ steps: 0, stepSeconds: 0, stepRequests: 0, stepTokens: 0, operations: 0, bytes: 0 },
+    ...{ promptTokens: 0, reusedTokens: 0, prefixHits: 0, generatedTokens: 0, preemptions: 0 },
+  };
   readonly #flights: Flight[] = [];
   /** Settles when no request is computed. */
   #working: Promise<void> = Promise.resolve();
@@ -210,9 +215,12 @@ export class StepLoop {
     const { entries, admitted, copies, number } = planned;
     for (const { sequence, reused } of admitted) {
       const task = this.#taskOf(sequence);
-      task.begin(reused);
-      this.#totals.promptTokens += sequence.tokens.length;
-      this.#totals.reusedTokens += reused;
+      // One that goes on after it was preempted was counted before.
+      if (task.begin(reused)) {
+        this.#totals.promptTokens += task.promptTokens;
+        this.#totals.reusedTokens += reused;
+        if (reused > 0) this.#totals.prefixHits++;
+      }
       runner.begin(sequence.row ?? 0, sequence.tokens, task.promptTokens);
     }
     for (const { from, to } of copies) await runner.pools.copy(from, to);
@@ -280,6 +288,16 @@ export class StepLoop {
     if (task !== undefined) this.#refuse(task, error);
   }
 
+  #count(entries: readonly StepEntry[], seconds: number): void {
+    const { operations, bytes } = this.#options.work.of(entries);
+    this.#totals.steps++;
+    this.#totals.stepSeconds += seconds;
+    this.#totals.stepRequests += entries.length;
+    this.#totals.stepTokens += entries.reduce((sum, { count }) => sum + count, 0);
+    this.#totals.operations += operations;
+    this.#totals.bytes += bytes;
+  }
+
   /** Ends the steps on their way. */
   async #drop(): Promise<void> {
     for (const { running } of this.#flights.splice(0)) await running.drop();
@@ -294,9 +312,7 @@ export class StepLoop {
     const milliseconds = end - Math.max(submitted, this.#lastEnd);
     cost.observe(loadOf(entries), 1000 * milliseconds);
     onStep?.(stepRecord(planned, { predicted, took: 1000 * milliseconds, gap }));
-    this.#totals.steps++;
-    this.#totals.stepSeconds += milliseconds / 1000;
-    this.#totals.generatedTokens += ids.length;
+    this.#count(entries, milliseconds / 1000);
     this.#lastEnd = end;
     let row = 0;
     entries.forEach(({ sequence, start, count, samples }, i) => {
@@ -307,6 +323,7 @@ export class StepLoop {
         blocks.publish(sequence.blocks, sequence.tokens, start + count, sequence.cacheOwner);
       }
       if (at < 0 || task.ended) return;
+      this.#totals.generatedTokens++;
       const last = start + count;
       sequence.tokens[last] = ids[at];
       if (sequence.pendingStep === number) sequence.pendingStep = undefined;

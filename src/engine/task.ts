@@ -77,8 +77,9 @@ export class Task {
     return this.request.minTokens ?? 0;
   }
 
-  begin(reusedTokens: number): void {
-    this.#clock.begin(reusedTokens);
+  /** Whether it begins for the first time. */
+  begin(reusedTokens: number): boolean {
+    return this.#clock.begin(reusedTokens);
   }
 
   /** A token was sampled. Says nothing more after the end. */

@@ -50,7 +50,16 @@ export function decoderArchitecture<Config extends Sizes>(
 
 /** @throws IngotError 'InvalidFile', 'UnsupportedFile': see `takeTensors`. */
 function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
-  const { architecture, vocabularySize, contextLength, layers, head, pooling, bidirectional = false } = decoder;
+  const {
+    architecture,
+    vocabularySize,
+    contextLength,
+    layers,
+    head,
+    pooling,
+    bidirectional = false,
+    matryoshka = false,
+  } = decoder;
   const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
   let parameterCount = 0;
   for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
@@ -69,6 +78,7 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     contextLength,
     layers,
     results,
+    matryoshka: pooling !== undefined && matryoshka,
     wholeSequences: bidirectional || (pooling !== undefined && pooling !== 'last'),
     kvElementsPerToken,
     parameterCount,

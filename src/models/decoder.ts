@@ -34,6 +34,8 @@ export interface Decoder {
   readonly bidirectional?: boolean;
   /** Of models that embed texts. */
   readonly pooling?: Pooling | undefined;
+  /** Where it embeds texts, it was trained so that its vectors may be cut. */
+  readonly matryoshka?: boolean;
   /** The keys of a GGUF file of it. */
   gguf(): Pick<GgufDescription, 'metadata' | 'floats'>;
 }

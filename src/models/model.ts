@@ -41,6 +41,11 @@ export interface Model {
   readonly results: readonly ModelResult[];
   /** All tokens of a sequence must be in one step: they see each other, or its embedding is made of all of them. */
   readonly wholeSequences: boolean;
+  /**
+   * Its embeddings may be cut: the first of their numbers say most (Matryoshka representation learning,
+   * https://arxiv.org/abs/2205.13147).
+   */
+  readonly matryoshka: boolean;
   /** What the KV pools of all layers keep of one token. */
   readonly kvElementsPerToken: number;
   readonly parameterCount: number;

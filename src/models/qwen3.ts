@@ -22,6 +22,8 @@ export const qwen3 = decoderArchitecture(settings, {
   known: siluOnly,
   decoder: (config) => ({
     ...plainEnds(config),
+    // Files do not say it; Qwen3-Embedding does (https://arxiv.org/abs/2506.05176, table 1).
+    matryoshka: true,
     layer: (i) =>
       preNormLayer(
         config,

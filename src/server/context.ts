@@ -3,12 +3,17 @@ import type { Context, Hono } from 'hono';
 import type { Logger } from 'pino';
 import type { Metrics } from './metrics.ts';
 import type { Models } from './models.ts';
+import type { RateLimits } from './rate-limits.ts';
 
 export interface Variables {
   /** Of the client, or a new one; in the answer's header and in the log. */
   requestId: string;
   /** Which API key was sent; '' where none is asked for. */
   key: string;
+  /** Settles when the answer has been given to the connection, or nobody takes it; absent where that is when the route returns. */
+  answered: Promise<void> | undefined;
+  /** What the log says of the request, besides what it says of all. */
+  facts: Readonly<Record<string, string | number>> | undefined;
 }
 
 /** The connection, where there is one. */
@@ -24,5 +29,6 @@ export interface Services {
   readonly metrics: Metrics;
   /** Each key finds only what requests with the same key have computed. */
   readonly isolate: boolean;
+  readonly rates: RateLimits;
   readonly log: Logger;
 }

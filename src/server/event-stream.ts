@@ -7,17 +7,17 @@
 const patience = 30;
 
 export interface StreamHooks {
-  /** Nobody reads any more: the work is to end. */
-  readonly onGone: () => void;
   /** The reader takes nothing, and nothing tells whether it will: its connection is to end. */
   readonly onStopped: () => void;
+  /** Nothing more will be read: all of it was, or nobody is there any more. */
+  readonly onEnd: () => void;
   readonly patienceSeconds?: number;
 }
 
 /** Each text becomes an event. */
 export function eventStream(
   texts: AsyncIterator<string, void, undefined>,
-  { onGone, onStopped, patienceSeconds = patience }: StreamHooks,
+  { onStopped, onEnd, patienceSeconds = patience }: StreamHooks,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -25,13 +25,16 @@ export function eventStream(
     async pull(controller) {
       clearTimeout(timer);
       const { done, value } = await texts.next();
-      if (done) return controller.close();
+      if (done) {
+        controller.close();
+        return onEnd();
+      }
       controller.enqueue(encoder.encode(`data: ${value}\n\n`));
       timer = setTimeout(onStopped, 1000 * patienceSeconds);
     },
     cancel() {
       clearTimeout(timer);
-      onGone();
+      onEnd();
     },
   });
 }

@@ -4,20 +4,33 @@ import { HTTPException } from 'hono/http-exception';
 import type { ContentfulStatusCode } from 'hono/utils/http-status';
 import { type ErrorCode, isIngotError } from '../base/errors.ts';
 
+interface ApiErrorOptions {
+  readonly param?: string | null;
+  readonly code?: string | null;
+  readonly retryAfter?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly cause?: unknown;
+}
+
 export class ApiError extends Error {
   readonly status: ContentfulStatusCode;
   readonly param: string | null;
   readonly code: string | null;
+  /** Seconds until it may be tried again. */
+  readonly retryAfter: number | undefined;
+  readonly headers: Readonly<Record<string, string>>;
 
   constructor(
     status: ContentfulStatusCode,
     message: string,
-    { param = null, code = null }: { param?: string | null; code?: string | null } = {},
+    { param = null, code = null, retryAfter, headers = {}, cause }: ApiErrorOptions = {},
   ) {
-    super(message);
+    super(message, cause === undefined ? undefined : { cause });
     this.status = status;
     this.param = param;
     this.code = code;
+    this.retryAfter = retryAfter;
+    this.headers = headers;
   }
 }
 
@@ -83,6 +96,26 @@ function typeOf(status: number): string {
 
 export function respond(c: Context, error: unknown): Response {
   const { status, body } = failureOf(error);
-  if (status === 429 || status === 503) c.header('Retry-After', '1');
+  const { retryAfter = 1, headers = {} } = error instanceof ApiError ? error : {};
+  if (status === 429 || status === 503) c.header('Retry-After', String(Math.max(1, Math.ceil(retryAfter))));
+  for (const [name, value] of Object.entries(headers)) c.header(name, value);
   return c.json(body, status);
+}
+
+/**
+ * An error as a log may have it. What others throw can hold words of a request: of that only where it came from is kept.
+ */
+export function describeError(error: unknown): object {
+  if (!(error instanceof Error)) return { name: typeof error };
+  const { name, message, stack = '' } = error;
+  const frames = stack.slice(stack.indexOf(message) + message.length).split('\n');
+  const own = isIngotError(error) ? { code: error.code, message, ...error.place } : {};
+  return {
+    name,
+    ...own,
+    at: frames
+      .map((line) => line.trim())
+      .filter(Boolean)
+      .slice(0, 12),
+  };
 }

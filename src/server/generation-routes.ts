@@ -1,14 +1,16 @@
 /** The routes that generate text: a request of the API becomes one of a model's engine, whose events become the answer. */
 import { createHash, randomUUID } from 'node:crypto';
 import { IngotError, isIngotError } from '../base/errors.ts';
+import type { Statistics } from '../engine/statistics.ts';
 import { readBody } from './body.ts';
 import { type AnswerHead, chatAnswer, chatChunks, type TextsOf, wantedOfChat } from './chat-completions.ts';
 import { completionAnswer, completionChunks, wantedOfCompletion } from './completions.ts';
 import type { Api, Ctx, Services } from './context.ts';
 import { eventStream } from './event-stream.ts';
-import { ApiError, failureOf } from './failure.ts';
+import { ApiError, describeError, failureOf } from './failure.ts';
 import { type ChoiceEvent, generateChoices, type Wanted } from './generation.ts';
 import type { Lease } from './models.ts';
+import type { Charge } from './rate-limits.ts';
 import { chatRequest, completionRequest, type SamplingRequest, unsupportedField } from './requests.ts';
 
 /** A kind of completion. */
@@ -50,31 +52,33 @@ async function respond<R extends SamplingRequest>(
   request: R,
   { prefix, wanted, chunks, answer }: Kind<R>,
 ): Promise<Response> {
-  const { models, log } = services;
+  const { models, log, rates } = services;
   models.check(request.model);
   const field = unsupportedField(request);
   if (field !== undefined) {
     throw new ApiError(400, `${field} is not supported`, { param: field, code: 'unsupported_parameter' });
   }
-  const lease = await models.acquire(request.model, c.req.raw.signal);
+  const work = new Work(services, c, request, rates.take(c.get('key'), leastTokens(request)));
+  const lease = await work.acquire();
   const head: AnswerHead = {
     id: answerId(prefix, c.get('requestId')),
     created: Math.floor(Date.now() / 1000),
     model: lease.model,
   };
-  const events = await Begun.of(generate(c, services, request, wanted, lease));
+  const events = await Begun.of(work.events(lease, wanted));
   if (!request.stream) return c.json(await answer(events, request, head, lease.texts.of));
   const parts = eventTexts(chunks(events, request, head, lease.texts.of), (error) => {
     const { body, unexpected } = failureOf(error);
-    if (unexpected !== undefined) log.error({ requestId: c.get('requestId'), err: unexpected });
+    if (unexpected !== undefined) log.error({ requestId: c.get('requestId'), error: describeError(unexpected) });
     return body;
   });
-  const onGone = () => {
+  c.set('answered', work.ended);
+  const onEnd = () => {
     lease.abort();
     void events.return();
   };
   const onStopped = () => c.env?.outgoing?.destroy();
-  return c.body(eventStream(parts, { onGone, onStopped }), 200, {
+  return c.body(eventStream(parts, { onEnd, onStopped }), 200, {
     'Content-Type': 'text/event-stream',
     'Transfer-Encoding': 'chunked',
     'Cache-Control': 'no-cache',
@@ -87,31 +91,78 @@ function answerId(prefix: string, requestId: string): string {
   return `${prefix}-${hash.digest('hex').slice(0, 24)}`;
 }
 
+/** What a request will cost, before it is encoded: a token is about four characters. */
+function leastTokens(request: SamplingRequest): number {
+  return JSON.stringify(request).length / 4 + (request.n ?? 1) * (request.max_tokens ?? 0);
+}
+
 type Events = AsyncGenerator<ChoiceEvent, void, undefined>;
 
-/** The events of a request, which has the lease until they end. */
-async function* generate<R extends SamplingRequest>(
-  c: Ctx,
-  { isolate, metrics }: Services,
-  request: R,
-  wanted: Kind<R>['wanted'],
-  lease: Lease,
-): Events {
-  using held = lease;
-  const owner = c.get('key');
-  const asker = { owner, cacheOwner: isolate ? owner : '' };
-  try {
-    for await (const each of generateChoices(held.engine, request, wanted(request, held), asker, held.signal)) {
-      if (each.event.kind === 'end') {
-        metrics.generated(held.model, each.event.statistics);
-        // A client that has gone away reads no reason.
-        if (each.event.reason === 'aborted') throw new IngotError('Aborted', 'the server is shutting down');
-      }
-      yield each;
+/** One request while it is worked on, and what it has cost. */
+class Work<R extends SamplingRequest> {
+  readonly #services: Services;
+  readonly #c: Ctx;
+  readonly #request: R;
+  readonly #charge: Charge;
+  /** Settles when it is over. */
+  readonly ended: Promise<void>;
+  #end: () => void = () => {};
+  readonly #statistics: Statistics[] = [];
+  #tokens = 0;
+
+  constructor(services: Services, c: Ctx, request: R, charge: Charge) {
+    this.#services = services;
+    this.#c = c;
+    this.#request = request;
+    this.#charge = charge;
+    this.ended = new Promise((resolve) => {
+      this.#end = resolve;
+    });
+    for (const [name, value] of Object.entries(charge.headers)) c.header(name, value);
+  }
+
+  async acquire(): Promise<Lease> {
+    try {
+      return await this.#services.models.acquire(this.#request.model, this.#c.req.raw.signal);
+    } catch (error) {
+      this.#charge.settle(0);
+      throw error;
     }
-  } catch (error) {
-    if (isIngotError(error, 'DeviceLost')) held.lost();
-    throw error;
+  }
+
+  /** What the engine says of it. The lease ends with them. */
+  async *events(lease: Lease, wanted: Kind<R>['wanted']): Events {
+    using held = lease;
+    const { isolate, metrics } = this.#services;
+    const owner = this.#c.get('key');
+    const asker = { owner, cacheOwner: isolate ? owner : '' };
+    const all = wanted(this.#request, held);
+    try {
+      for await (const each of generateChoices(held.engine, this.#request, all, asker, held.signal)) {
+        const { choice, event } = each;
+        if (event.kind === 'token') this.#tokens++;
+        else {
+          this.#statistics[choice] = event.statistics;
+          metrics.generated(held.model, event.statistics);
+          // A client that has gone away reads no reason.
+          if (event.reason === 'aborted') throw new IngotError('Aborted', 'the server is shutting down');
+        }
+        yield each;
+      }
+    } catch (error) {
+      if (isIngotError(error, 'DeviceLost')) held.lost();
+      throw error;
+    } finally {
+      this.#settle(held.model);
+    }
+  }
+
+  #settle(model: string): void {
+    const n = this.#request.n ?? 1;
+    const promptTokens = this.#statistics.reduce((sum, each, i) => sum + (i % n === 0 ? each.promptTokens : 0), 0);
+    this.#charge.settle(promptTokens + this.#tokens);
+    this.#c.set('facts', { model, promptTokens, generatedTokens: this.#tokens });
+    this.#end();
   }
 }
 

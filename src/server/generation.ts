@@ -4,6 +4,7 @@ import type { Engine, GenerateEvent, GenerateRequest, Prompt } from '../engine/e
 import type { SamplingParameters } from '../engine/sampling.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { bestOf } from './best-of.ts';
+import { ApiError } from './failure.ts';
 import type { SamplingRequest } from './requests.ts';
 
 /** Who asks: requests share time by their owner, and computed beginnings by the other. */
@@ -39,6 +40,9 @@ export interface Wanted {
   readonly made?: number;
 }
 
+/** Answers of one request, of all its prompts together, at most. */
+const mostChoices = 128;
+
 /** Choice i draws with seed + i. */
 function requestsOf(
   request: SamplingRequest,
@@ -46,6 +50,10 @@ function requestsOf(
   asker: Asker,
 ): readonly Omit<GenerateRequest, 'signal'>[] {
   const { stop, n, seed, ignore_eos: ignoreEnd, min_tokens: minTokens, priority } = request;
+  const choices = wanted.reduce((sum, { made = n ?? 1 }) => sum + made, 0);
+  if (choices > mostChoices) {
+    throw new ApiError(400, `${choices} choices of ${wanted.length} prompts are more than ${mostChoices}`);
+  }
   const first = seed === undefined || seed === null ? randomBytes(8).readBigUInt64LE() : BigInt(seed);
   const stops = typeof stop === 'string' ? [stop] : (stop ?? []);
   return wanted.flatMap(({ made = n ?? 1, ...one }) =>

@@ -62,12 +62,45 @@ const gauges: readonly { readonly name: string; readonly help: string; read(stat
   { name: 'scratch_bytes', help: 'Memory of activations', read: ({ memory }) => memory.scratch },
 ];
 
+/** How far the steps of an engine have used what the machine was measured to do; nothing where that is not known. */
+const shares: readonly {
+  readonly name: string;
+  readonly help: string;
+  read(status: EngineStatus): number | undefined;
+}[] = [
+  {
+    name: 'machine_operations_per_second',
+    help: 'Arithmetic that the machine can do',
+    read: ({ machine }) => machine?.operations,
+  },
+  { name: 'machine_bytes_per_second', help: 'Bytes that the machine can read', read: ({ machine }) => machine?.bytes },
+  {
+    name: 'operations_share',
+    help: 'Arithmetic of the steps, over what the machine could have done meanwhile',
+    read: ({ machine, totals }) => machine && totals.operations / (totals.stepSeconds * machine.operations),
+  },
+  {
+    name: 'bytes_share',
+    help: 'Bytes that the steps read, over what the machine could have read meanwhile',
+    read: ({ machine, totals }) => machine && totals.bytes / (totals.stepSeconds * machine.bytes),
+  },
+];
+
 /** Of all engines that a model has had. */
 const counters: readonly { readonly name: string; readonly help: string; read(totals: EngineTotals): number }[] = [
   { name: 'steps_total', help: 'Steps', read: ({ steps }) => steps },
   { name: 'step_seconds_total', help: 'Seconds in steps', read: ({ stepSeconds }) => stepSeconds },
+  { name: 'step_requests_total', help: 'Requests in steps', read: ({ stepRequests }) => stepRequests },
+  { name: 'step_tokens_total', help: 'Tokens in steps', read: ({ stepTokens }) => stepTokens },
+  { name: 'step_operations_total', help: 'Arithmetic that steps asked for', read: ({ operations }) => operations },
+  { name: 'step_bytes_total', help: 'Bytes that steps had to read', read: ({ bytes }) => bytes },
   { name: 'prompt_tokens_total', help: 'Tokens of prompts', read: ({ promptTokens }) => promptTokens },
   { name: 'reused_tokens_total', help: 'Those of them that were known', read: ({ reusedTokens }) => reusedTokens },
+  {
+    name: 'prefix_hits_total',
+    help: 'Requests whose prompt began with what was known',
+    read: ({ prefixHits }) => prefixHits,
+  },
   { name: 'generated_tokens_total', help: 'Tokens of answers', read: ({ generatedTokens }) => generatedTokens },
   { name: 'preemptions_total', help: 'Requests that gave their memory back', read: ({ preemptions }) => preemptions },
 ];
@@ -82,8 +115,10 @@ export class Metrics {
   readonly registry = new Registry();
   readonly #models: Models;
   readonly #requests: Counter<'route' | 'status'>;
+  readonly #requestSeconds: Histogram<'route'>;
   readonly #histograms: readonly { readonly histogram: Histogram<'model'>; read(of: Statistics): number | undefined }[];
   readonly #gauges: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number }[];
+  readonly #shares: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number | undefined }[];
   readonly #counters: readonly { readonly counter: Counter<'model'>; read(totals: EngineTotals): number }[];
   readonly #loaded: Gauge<'model'>;
   readonly #loads: Counter<'model'>;
@@ -104,11 +139,16 @@ export class Metrics {
     this.#requests = new Counter(
       options('http_requests_total', 'Requests that were answered, by route and status', 'route', 'status'),
     );
+    this.#requestSeconds = new Histogram({
+      ...options('http_request_seconds', 'From the headers of a request to the end of its answer', 'route'),
+      buckets: seconds,
+    });
     this.#histograms = histograms.map(({ name, help, buckets, read }) => ({
       histogram: new Histogram({ ...options(name, help, 'model'), buckets }),
       read,
     }));
     this.#gauges = gauges.map(({ name, help, read }) => ({ gauge: new Gauge(options(name, help, 'model')), read }));
+    this.#shares = shares.map(({ name, help, read }) => ({ gauge: new Gauge(options(name, help, 'model')), read }));
     this.#counters = counters.map(({ name, help, read }) => ({
       counter: new Counter(options(name, help, 'model')),
       read,
@@ -133,8 +173,9 @@ export class Metrics {
     models.onEvent((event) => this.#take(event));
   }
 
-  answered(route: string, status: number): void {
+  answered(route: string, status: number, seconds: number): void {
     this.#requests.inc({ route, status: String(status) });
+    this.#requestSeconds.observe({ route }, seconds);
   }
 
   generated(model: string, statistics: Statistics): void {
@@ -183,6 +224,11 @@ export class Metrics {
     const totals = statuses.reduce((sum: EngineTotals | undefined, status) => added(sum, status.totals), gone);
     const sum = (of: (status: EngineStatus) => number) => statuses.reduce((all, one) => all + of(one), 0);
     for (const { gauge, read } of this.#gauges) gauge.set({ model }, sum(read));
+    for (const { gauge, read } of this.#shares) {
+      const value = statuses.length === 1 ? read(statuses[0]) : undefined;
+      if (value === undefined || Number.isNaN(value)) gauge.remove({ model });
+      else gauge.set({ model }, value);
+    }
     for (const { counter, read } of this.#counters) {
       counter.remove({ model });
       counter.inc({ model }, totals === undefined ? 0 : read(totals));

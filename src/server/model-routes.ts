@@ -1,7 +1,6 @@
 /** The models that are served, and their words: which there are, texts to tokens and back. */
 import { readBody } from './body.ts';
-import type { Api, Ctx, Services } from './context.ts';
-import type { Lease } from './models.ts';
+import type { Api, Services } from './context.ts';
 import { detokenizeRequest, tokenizeRequest } from './requests.ts';
 
 export function addModelRoutes(app: Api, { models }: Services): void {
@@ -16,17 +15,15 @@ export function addModelRoutes(app: Api, { models }: Services): void {
   app.get('/v1/models', (c) => c.json({ object: 'list', data: models.names.map(describe) }));
   app.get('/v1/models/:model{.+}', (c) => c.json(describe(models.check(c.req.param('model')))));
 
-  const withModel = async <T>(c: Ctx, model: string | undefined, work: (lease: Lease) => Promise<T>): Promise<T> => {
-    using lease = await models.acquire(model, c.req.raw.signal);
-    return await work(lease);
-  };
   app.post('/tokenize', async (c) => {
     const { content, model } = await readBody(c, tokenizeRequest);
-    const tokens = await withModel(c, model, async ({ engine }) => (content === '' ? [] : engine.encode(content)));
+    const tokens = await models.use(model, c.req.raw.signal, async ({ engine }) =>
+      content === '' ? [] : engine.encode(content),
+    );
     return c.json({ tokens });
   });
   app.post('/detokenize', async (c) => {
     const { tokens, model } = await readBody(c, detokenizeRequest);
-    return c.json({ content: await withModel(c, model, ({ engine }) => engine.decode(tokens)) });
+    return c.json({ content: await models.use(model, c.req.raw.signal, ({ engine }) => engine.decode(tokens)) });
   });
 }

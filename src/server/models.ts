@@ -182,6 +182,17 @@ export class Models implements AsyncDisposable {
     return lease;
   }
 
+  /** Does something short with a model. @throws as `acquire`, and what the work throws. */
+  async use<T>(name: string | undefined, signal: AbortSignal, work: (lease: Lease) => Promise<T>): Promise<T> {
+    using lease = await this.acquire(name, signal);
+    try {
+      return await work(lease);
+    } catch (error) {
+      if (isIngotError(error, 'DeviceLost')) lease.lost();
+      throw error;
+    }
+  }
+
   #grant(entry: Entry, resident: Resident): Lease {
     const controller = new AbortController();
     entry.lastUse = ++this.#uses;
@@ -269,6 +280,7 @@ export class Models implements AsyncDisposable {
     const why = error instanceof IngotError ? ` (${error.code})` : '';
     return new ApiError(503, `the model ${JSON.stringify(name)} cannot be loaded now${why}`, {
       code: 'model_unavailable',
+      cause: error,
     });
   }
 
@@ -339,9 +351,13 @@ export class Models implements AsyncDisposable {
     if (!this.#draining) this.preload(entry.source.name).catch(() => {});
   }
 
-  /** Loads a model before anybody asks for it. @throws as `acquire`. */
+  /** Loads a model before anybody asks for it. @throws IngotError as loading does. */
   async preload(name = this.names[0]): Promise<void> {
-    using _ = await this.acquire(name, this.#ending.signal);
+    try {
+      using _ = await this.acquire(name, this.#ending.signal);
+    } catch (error) {
+      throw error instanceof ApiError && error.cause !== undefined ? error.cause : error;
+    }
   }
 
   /** Refuses new requests, and settles when those that run have ended; at `deadline`, in milliseconds from now, they are made to. */

@@ -76,9 +76,29 @@ export const completionRequest = z
     message: 'which answers are best is not known before all have ended: they cannot be streamed',
   });
 
+/** Texts, or the ids of their tokens. */
+const texts = z.union([
+  z.string(),
+  z.array(z.int().min(0)).min(1),
+  z.array(z.string()).min(1).max(2048),
+  z
+    .array(z.array(z.int().min(0)).min(1))
+    .min(1)
+    .max(2048),
+]);
+
+export const embeddingsRequest = z.object({
+  model: z.string().optional(),
+  input: texts,
+  encoding_format: z.enum(['float', 'base64']).nullish(),
+  dimensions: z.int().min(1).nullish(),
+  user: z.string().optional(),
+});
+
 export const tokenizeRequest = z.object({ model: z.string().optional(), content: z.string() });
 export const detokenizeRequest = z.object({ model: z.string().optional(), tokens: z.array(z.int().min(0)) });
 
+export type EmbeddingsRequest = z.infer<typeof embeddingsRequest>;
 export type ChatRequest = z.infer<typeof chatRequest>;
 export type CompletionRequest = z.infer<typeof completionRequest>;
 export type SamplingRequest = ChatRequest | CompletionRequest;

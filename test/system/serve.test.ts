@@ -1,6 +1,5 @@
 /** `ingot serve` as clients meet it: the real server on the bundled model, OpenAI's own client, the AI SDK, and plain requests. */
 import assert from 'node:assert/strict';
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -9,35 +8,10 @@ import { after, before, test } from 'node:test';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { streamText } from 'ai';
 import OpenAI from 'openai';
-import { repositoryPath } from '../fixtures.ts';
+import { post as postTo, readMetrics, type Server, startServer } from './serve-harness.ts';
 
-const main = repositoryPath('dist', 'ingot', 'main.js');
 const folder = mkdtempSync(join(tmpdir(), 'ingot-serve-'));
-
-interface Server {
-  readonly url: string;
-  readonly child: ChildProcess;
-  readonly ended: Promise<{ code: number | null; err: string }>;
-}
-
-/** Starts `ingot serve` on a free port, and waits until it says where it is. */
-async function serve(...args: string[]): Promise<Server> {
-  const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
-  const child = spawn(process.execPath, [main, 'serve', '--port', '0', ...args], { cwd: folder, env });
-  let err = '';
-  const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
-    child.on('close', (code) => resolve({ code, err }));
-  });
-  const url = await new Promise<string>((resolve, reject) => {
-    child.stderr.setEncoding('utf8').on('data', (text: string) => {
-      err += text;
-      const [, found] = /is served at (http\S+)\/v1/.exec(err) ?? [];
-      if (found !== undefined) resolve(found);
-    });
-    child.on('close', () => reject(new Error(`it ended: ${err}`)));
-  });
-  return { url, child, ended };
-}
+const serve = (...args: string[]) => startServer({ folder }, ...args);
 
 let server: Server;
 before(async () => {
@@ -52,8 +26,7 @@ after(async () => {
 });
 
 const client = (apiKey = 'none', url = server.url) => new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
-const post = (path: string, body: string | object, url = server.url) =>
-  fetch(url + path, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) });
+const post = (path: string, body: string | object) => postTo(server.url, path, body);
 
 const messages = [
   {
@@ -176,10 +149,7 @@ test('many at once are computed together, and each gets its own', async () => {
   assert.ok(between('ingot_reused_tokens_total') > before('ingot_reused_tokens_total'), 'their prompts begin alike');
 });
 
-async function reading(): Promise<(name: string) => number> {
-  const text = await (await fetch(`${server.url}/metrics`)).text();
-  return (name) => Number(new RegExp(`^${name}(?:\\{.*\\})? (\\S+)$`, 'm').exec(text)?.[1]);
-}
+const reading = () => readMetrics(server.url);
 
 /** What the server does when it has nothing left to do. */
 async function idle(): Promise<(name: string) => number> {

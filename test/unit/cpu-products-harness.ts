@@ -10,6 +10,7 @@ import { type InstructionSet, targets } from '../../src/devices/cpu/target.ts';
 import type { Dim } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
+import { fromBits } from '../../src/numerics/rounding.ts';
 import { type Machine, machineOf } from './machine.ts';
 import { Guarded, packed, runKernel } from './native-kernel.ts';
 
@@ -118,7 +119,7 @@ export function testSets(what: string, run: (machine: Machine) => void): void {
 }
 
 export const integerFormats = Object.keys(levels) as IntegerFormat[];
-export const plainFormats = ['f32', 'f16', 'bf16'] as const;
+export const floatFormats = ['f32', 'f16', 'bf16', 'e4m3_32', 'e5m2_32'] as const;
 
 export function randomWeight(format: string, values: number, next: () => number): Uint8Array {
   const { blockSize, blockBytes, encode } = blockFormat(format);
@@ -140,7 +141,7 @@ const moreShapes = [
   [40, 300],
 ] as const;
 /** The walk over panels and tokens does not know the format: these have the others' shapes, tiles of 32 and of 256, and none. */
-const walked: readonly string[] = ['q4_0', 'q4_K', ...plainFormats];
+const walked: readonly string[] = ['q4_0', 'q4_K', 'f32', 'f16', 'bf16'];
 const someShapes = [
   [1, 1],
   [17, 2],
@@ -189,7 +190,12 @@ export function extremeWeight(
   const { blockSize, blockBytes } = blockFormat(format);
   const weight = new Uint8Array((values / blockSize) * blockBytes).map(() => fill ?? next());
   const view = new DataView(weight.buffer);
-  if (!isIntegerFormat(format)) return weight;
+  if (!isIntegerFormat(format)) {
+    if (blockSize > 1) {
+      for (let at = 0; at < weight.length; at += blockBytes) view.setFloat32(at, fromBits('f16', scale), true);
+    }
+    return weight;
+  }
   const { d, minimum } = blocks[format];
   for (let at = 0; at < weight.length; at += blockBytes) {
     // Exponents of 8 bits: those of the f16, the ends among them.

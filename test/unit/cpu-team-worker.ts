@@ -11,7 +11,7 @@ using team = createTeam(found.system, { threads: 1 });
 using code = found.system.mapCode(testKernels.spin);
 using memory = found.system.mapMemory(4);
 new Uint32Array(memory.bytes().buffer)[0] = 3e6; // about 1 ms
-const launch = { kind: 'kernel' as const, code, offset: 0, argument: { memory, offset: 0 }, barrier: true };
+const launch = { kind: 'kernel' as const, code, offset: 0, argument: { memory, offset: 0 } };
 using list = team.list(new Array(2000).fill(launch));
 parentPort?.postMessage('waits');
 const start = performance.now();

@@ -2,7 +2,7 @@
 package bochscpu-python has it, and for AMX, which that lacks, tiles.py. Usage: emulator.py MODEL, with requests on standard input and answers on standard output.
 
 A message is: length of the header (u32), the header (JSON), bytes that the header counts.
-  request {"entry": address, "calls": [[rdi, rsi, rdx], ...], "regions": [[address, length, writable], ...]} and the regions' bytes
+  request {"entry": address, "calls": [[rdi, rsi, rdx, rcx or nothing], ...], "regions": [[address, length, writable], ...]} and the regions' bytes
   answer  {"fault": text or null} and the bytes of the writable regions
 Regions are whole pages within the first 256 MiB and above FREE; all else is not mapped. Calls follow one another in one
 memory, each with fresh registers. What a function must keep (System V ABI) is checked. A request has a minute; then the process ends.
@@ -183,7 +183,7 @@ class Machine:
         cpu.set_state_no_flush(state)
         return True
 
-    def call(self, entry, rdi, rsi, rdx):
+    def call(self, entry, rdi, rsi, rdx, rcx=0):
         self.entry = entry
         state = bochs.State()
         state.cr0 = 1 << 31 | 1 << 16 | 1 << 5 | 1 << 4 | 1 << 1 | 1  # PG WP NE ET MP PE
@@ -199,7 +199,7 @@ class Machine:
             setattr(state, name, segment)
         for name, value in KEPT.items():
             setattr(state, name, value)
-        state.rdi, state.rsi, state.rdx = rdi, rsi, rdx
+        state.rdi, state.rsi, state.rdx, state.rcx = rdi, rsi, rdx, rcx
         state.rax, state.rip, state.rsp = entry, STUB, STACK_END - 64
         self.session.cpu.state = state
         self.fault = None
@@ -239,8 +239,8 @@ class Machine:
             if not writable:
                 self.ram[address : address + length] = PAIRS.sub(b"\x71", self.ram[address : address + length])
                 self.forget(address, length)
-        for rdi, rsi, rdx in request["calls"]:
-            self.call(request["entry"], rdi, rsi, rdx)
+        for registers in request["calls"]:
+            self.call(request["entry"], *registers)
             if self.fault is not None:
                 break
         for address, length, _ in regions:

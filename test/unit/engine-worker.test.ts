@@ -27,7 +27,14 @@ interface Written {
 async function connect(written: Written = {}, hooks: LoadHooks = {}) {
   const log = { made: 0, left: 0, messages: 0, closed: false };
   const engine: Engine = {
-    model: { architecture: 'none', vocabularySize: 9, contextLength: 9, layers: 1, parameterCount: 1 },
+    model: {
+      architecture: 'none',
+      vocabularySize: 9,
+      contextLength: 9,
+      layers: 1,
+      matryoshka: false,
+      parameterCount: 1,
+    },
     device: { name: 'null', threads: 1 },
     contextLength: 9,
     hasChatTemplate: false,

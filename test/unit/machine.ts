@@ -13,13 +13,16 @@ export interface Place extends Disposable {
   readonly bytes: Uint8Array;
 }
 
+/** As emit/abi.ts has them; the last may be left out for code that takes no work. */
+export type Call = readonly [args: number, index: number, count: number, taken?: number];
+
 export interface Machine {
   readonly target: Target;
   readonly emulated: boolean;
   /** Memory that ends at an inaccessible page; so its address is aligned as its length is. */
   map(length: number): Place;
   /** Calls the function at the first byte once for every list of arguments. @param places what it may touch. */
-  call(code: Uint8Array, calls: readonly (readonly [number, number, number])[], places: readonly Place[]): void;
+  call(code: Uint8Array, calls: readonly Call[], places: readonly Place[]): void;
 }
 
 const found = findSystem();
@@ -46,8 +49,8 @@ function nativeMachine(set: InstructionSet): Machine {
     },
     call(code, calls) {
       using mapped = system().mapCode(code);
-      const call = mapped.callable(0, { takes: ['address', 'i64', 'i64'], returns: 'void' });
-      for (const [args, index, count] of calls) call(args, index, count);
+      const call = mapped.callable(0, { takes: ['address', 'i64', 'i64', 'address'], returns: 'void' });
+      for (const [args, index, count, taken = 0] of calls) call(args, index, count, taken);
     },
   };
 }

@@ -70,11 +70,13 @@ export function runKernel(
     if (argument.kind === 'buffer') return buffers[argument.name]?.address;
     return typeof dims === 'number' ? dims : dims[argument.sym];
   });
-  using block = machine.map(8 * words.length);
+  // Behind the arguments: how much of the work is taken.
+  using block = machine.map(8 * words.length + 8);
   new BigUint64Array(block.bytes.buffer, block.bytes.byteOffset).set(
-    words.map((word) => BigInt(word ?? assert.fail('a buffer is missing'))),
+    [...words, 0].map((word) => BigInt(word ?? assert.fail('a buffer is missing'))),
   );
-  const calls = indices.map((index) => [block.address, index, indices.length] as const);
+  const taken = block.address + 8 * words.length;
+  const calls = indices.map((index) => [block.address, index, indices.length, taken] as const);
   machine.call(kernel.bytes, calls, [block, ...all.map(({ place }) => place)]);
   for (const buffer of all) buffer.checkCanaries();
 }

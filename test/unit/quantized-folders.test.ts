@@ -78,21 +78,14 @@ for (const [name, format] of Object.entries(formats)) {
   });
 }
 
-test('the cpu device: AWQ and GPTQ up to the rounding of activations; FP8 is refused before it is read', {
+test('the cpu device: AWQ and GPTQ up to the rounding of activations, FP8 without any', {
   skip: noCpu ?? false,
 }, async () => {
   for (const [name, format] of Object.entries(formats)) {
     await using device = devices.cpu();
-    if (format.startsWith('e')) {
-      await assert.rejects(
-        difference(name, device),
-        ingot('UnsupportedOp', /weights of format e\dm\d_32 have no packed layout/),
-      );
-      assert.equal(device.memory().weights.peak, 0);
-      continue;
-    }
     const found = await difference(name, device);
-    assert.ok(found > 0 && found <= 0.03, `${name}: ${found}`);
+    if (format.startsWith('e')) assert.ok(found <= 1e-5, `${name}: ${found}`);
+    else assert.ok(found > 0 && found <= 0.03, `${name}: ${found}`);
   }
 });
 

@@ -70,7 +70,7 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
   const limits =
     options.measured === undefined
       ? { readBytesPerSecond: 1e10 * threads, operationsPerSecond: { f32: 5e10 * threads } }
-      : limitsOf(options.measured, threads);
+      : { ...limitsOf(options.measured, threads), measured: true };
   const { memoryBytes = Number.POSITIVE_INFINITY, lock = false } = options;
   const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, threads, ...limits };
   return new CpuDevice(system, team, target, profiler, hardware, lock, options.codeCache);

@@ -67,7 +67,7 @@ export function instantiate(
       }
       at++;
     }
-    return { kind: 'kernel', code, offset: entry.kernel.offset, argument, barrier: true };
+    return { kind: 'kernel', code, offset: entry.kernel.offset, argument };
   });
   const held = [arena, constants, ...parameters.filter((memory) => memory !== undefined)];
   const list = team.list(launches, held, profiler.records);

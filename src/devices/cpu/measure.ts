@@ -105,7 +105,7 @@ function freeBytes(system: OperatingSystem): number {
 function listOf(system: OperatingSystem, team: Team, code: MappedCode, words: readonly number[]): LaunchList {
   using memory: Memory = system.mapMemory(8 * words.length);
   new BigUint64Array(memory.bytes().buffer).set(words.map(BigInt));
-  const launch: Launch = { kind: 'kernel', code, offset: 0, argument: { memory, offset: 0 }, barrier: true };
+  const launch: Launch = { kind: 'kernel', code, offset: 0, argument: { memory, offset: 0 } };
   return team.list([launch]);
 }
 

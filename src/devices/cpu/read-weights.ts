@@ -170,7 +170,7 @@ export class WeightReader implements Disposable {
     const code = this.#system.mapCode(packRowsKernel(format, columns).bytes);
     const block = this.#system.mapMemory(64);
     const argument = { memory: block, offset: 0 };
-    const list = this.#team.list([{ kind: 'kernel', code, offset: 0, argument, barrier: true }]);
+    const list = this.#team.list([{ kind: 'kernel', code, offset: 0, argument }]);
     const bytes = block.bytes();
     return {
       list,

@@ -1,8 +1,7 @@
 /**
  * The machine code of the thread team: what each thread runs, and what JavaScript calls to submit and to wait.
  *
- * A team's threads take launch lists from a ring, in order. For each entry they call its kernel, then, where the entry says
- * so, meet at a barrier; at the end of a list they always do. Who arrives last at a barrier decides for all whether the list
+ * A team's threads take launch lists from a ring, in order. For each entry they call its kernel, then meet at a barrier. Who arrives last at a barrier decides for all whether the list
  * goes on, so that all leave it at the same place. Everything spins for a while and then sleeps on a futex; who changes a
  * word that others sleep on wakes them only if their count says that there are any.
  *
@@ -47,11 +46,11 @@ export const ringSlots = 16;
 export const slot = { bytes: 64, first: 0, end: 8, stopped: 16, records: 24, recordStride: 32 } as const;
 
 /**
- * Bytes of an entry of a launch list: addresses of the kernel and its arguments; whether a barrier follows. Small numbers
- * in place of a kernel's address are jumps to the entry at `target`: `jumps`, with the word to look at for the argument,
- * and for `unlessEqual` the value to compare with in `barrier`.
+ * Bytes of an entry of a launch list: addresses of the kernel and its arguments. Small numbers in place of a kernel's
+ * address are jumps to the entry at `target`: `jumps`, with the word to look at for the argument, and for `unlessEqual` the
+ * value to compare with.
  */
-export const entry = { bytes: 32, code: 0, argument: 8, barrier: 16, target: 24 } as const;
+export const entry = { bytes: 32, code: 0, argument: 8, value: 16, target: 24 } as const;
 
 /** Always; if a byte is 0; unless an i32 is a value. */
 export const jumps = { always: 0, ifZero: 1, unlessEqual: 2 } as const;
@@ -85,6 +84,8 @@ export const control = {
   phase: 384,
   sleepers: 388,
   stop: 392,
+  /** How much of the work of the kernel that runs has been taken; 0 when it begins (emit/abi.ts). */
+  taken: 448,
   /** Lists up to this one are to be stopped. */
   abortThrough: 512,
   /** Turns of a spinning thread before it sleeps; where `clock` puts the time stamp counter. */
@@ -165,6 +166,7 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
     a.emit('cmp', eax, threads - 1);
     a.emit('jne', waits);
     a.emit('mov', word(control.arrived), 0);
+    a.emit('mov', long(control.taken), 0);
     last();
     a.emit('mov', eax, r15d);
     a.emit('xchg', word(control.phase), eax);
@@ -265,12 +267,13 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
     a.emit('jbe', jump);
     a.emit('mov', esi, ptr(r14, threadBlock.index));
     a.emit('mov', edx, threads);
+    a.emit('lea', rcx, ptr(rbx, control.taken));
     a.emit('call', rax);
     if (recorded) recordKernel();
-    a.emit('mov', ecx, ptr(r12, entry.barrier));
     a.emit('add', r12, entry.bytes);
-    a.emit('test', ecx, ecx);
-    a.emit('jz', nextEntry);
+    a.emit('cmp', r12, r13);
+    // The end of the list is a barrier.
+    a.emit('je', finish);
     a.emit('jmp', meet);
 
     // All threads have to have looked before any goes on: what comes next may overwrite the word.
@@ -278,7 +281,7 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
     const byByte = a.label();
     const decided = a.label();
     a.emit('mov', rdx, ptr(r12, entry.target));
-    a.emit('mov', ecx, ptr(r12, entry.barrier));
+    a.emit('mov', ecx, ptr(r12, entry.value));
     a.emit('lea', rsi, ptr(r12, entry.bytes));
     a.emit('cmp', eax, jumps.ifZero);
     a.emit('mov', r12, rdx);

@@ -22,7 +22,7 @@ export interface Word {
 /** What the team does, in order. */
 export type Launch = KernelLaunch | Jump;
 
-/** One call of a kernel by every thread of the team. */
+/** One call of a kernel by every thread of the team. All return from it before any begins the next. */
 export interface KernelLaunch {
   readonly kind: 'kernel';
   readonly code: MappedCode;
@@ -30,8 +30,6 @@ export interface KernelLaunch {
   readonly offset: number;
   /** What the kernel gets the address of. */
   readonly argument: Word;
-  /** Whether all threads have to return from it before any begins the next. Always so after the last launch. */
-  readonly barrier: boolean;
 }
 
 /** Goes on at launch `to` of the list (its length = the end): always, if a byte is 0, or unless an i32 is `value`. */
@@ -307,8 +305,6 @@ class NativeList implements LaunchList {
         case 'kernel':
           write('code', BigInt(launch.code.address + launch.offset));
           write('argument', addressOf(launch.argument));
-          // The end of the list is a barrier anyway.
-          write('barrier', launch.barrier && index < launches.length - 1 ? 1n : 0n);
           return;
         case 'jump':
           write('code', BigInt(jumps.always));
@@ -320,7 +316,7 @@ class NativeList implements LaunchList {
         case 'jumpUnlessEqual':
           write('code', BigInt(jumps.unlessEqual));
           write('argument', addressOf(launch.word));
-          write('barrier', BigInt(launch.value >>> 0));
+          write('value', BigInt(launch.value >>> 0));
           break;
         default:
           launch satisfies never;

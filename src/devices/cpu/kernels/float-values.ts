@@ -2,7 +2,7 @@
  * The values of a packed weight as f32, lanes = rows, one k after another: what the products of numerics `f32` and `bf16`
  * multiply. Every value has the bits of the format's `decode` (numerics/quant/).
  */
-import { rip, type Vec } from '../asm/operands.ts';
+import { rip, type Vec, vec } from '../asm/operands.ts';
 import {
   blockOf,
   dBytes,
@@ -59,9 +59,55 @@ export function valuesOf(format: PackedFormat, vectors: PanelVectors): Values {
           a.emit('vandps', valueIn(part), constant, weight(32 * part));
         }
       });
+    case 'e4m3_32':
+    case 'e5m2_32':
+      return eightBits(format, vectors);
     default:
       return format satisfies never;
   }
+}
+
+/**
+ * By way of f16, whose exponents are e5m2's and 8 more than e4m3's: the factor for that is in the scale, which has to be below
+ * 2^120.
+ */
+function eightBits(format: 'e4m3_32' | 'e5m2_32', vectors: PanelVectors): Values {
+  const { parts, register, bits } = vectors;
+  const valueIn = (part: number) => register(ids.value + part);
+  const halves = (id: number) => vec(id, (bits / 2) as 128 | 256);
+  return {
+    constants: [],
+    valueIn,
+    emit({ a, weight, size }, _, use) {
+      const words = (word: number) => rip(a.constant(Uint16Array.from({ length: bits / 32 }, () => word)));
+      for (const part of parts) {
+        const scale = register(ids.scale + part);
+        a.emit('vmovups', scale, weight(32 * part));
+        if (format === 'e4m3_32') {
+          a.emit('vmulps', scale, scale, rip(a.constant(Float32Array.from({ length: bits / 32 }, () => 256))));
+        }
+      }
+      for (let k = 0; k < size; k++) {
+        for (const part of parts) {
+          const [V, T] = [halves(ids.value + part), halves(ids.temporary)];
+          a.emit('vpmovsxbw', V, weight(64 + 16 * k + 8 * part));
+          if (format === 'e5m2_32') {
+            a.emit('vpsllw', V, V, 8);
+          } else {
+            a.emit('vpsllw', V, V, 7);
+            a.emit('vpand', V, V, words(0xbf80));
+            // All ones but the sign is NaN.
+            a.emit('vpor', T, V, words(0x8000));
+            a.emit('vpcmpeqw', T, T, words(0xbf80));
+            a.emit('vpor', V, V, T);
+          }
+          a.emit('vcvtph2ps', valueIn(part), V);
+          a.emit('vmulps', valueIn(part), valueIn(part), register(ids.scale + part));
+        }
+        use(k);
+      }
+    },
+  };
 }
 
 /** Levels become values as they are needed. */

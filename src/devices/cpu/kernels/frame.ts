@@ -1,17 +1,18 @@
 /**
- * The frame of a hand-scheduled kernel in the convention of emit/abi.ts: saves registers, divides units of work into
- * contiguous ranges, one a thread, and runs a body for each unit. Results do not depend on the number of threads.
+ * The frame of a hand-scheduled kernel in the convention of emit/abi.ts: saves registers, takes units of work, and runs a body
+ * for each. Results do not depend on the number of threads.
+ *
+ * Threads take ranges of units that get smaller (guided self-scheduling, Polychronopoulos and Kuck 1987): each a share of what is left,
+ * 1 / (2 * threads - 1). So the ranges are few and long, and a thread that is slower or was interrupted delays nobody at the barrier.
  */
 import type { Dim } from '../../../ir/types.ts';
 import { Assembler } from '../asm/assembler.ts';
 import {
   edx,
-  esi,
   type Gp,
+  indexed,
   type Mem,
   ptr,
-  r8,
-  r8d,
   r12,
   r13,
   r14,
@@ -21,9 +22,11 @@ import {
   rbx,
   rcx,
   rdi,
+  rdx,
   rip,
   rsi,
   rsp,
+  sized,
   type Vec,
 } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
@@ -47,11 +50,11 @@ export interface Frame<B extends string> {
   loadTokens(register: Gp): void;
 }
 
-/** The last of them, rdi, is taken back before each unit. */
-const SAVED = [rbx, rbp, r12, r13, r14, r15, rdi];
+/** The last of them, rdi, is taken back before each unit; rcx, before it, is the address of what has been taken. */
+const SAVED = [rbx, rbp, r12, r13, r14, r15, rcx, rdi];
 
 /**
- * `emitStart` runs once and leaves the number of units in rax; it keeps rsi and r8. What it puts into vector registers, r9 to
+ * `emitStart` runs once and leaves the number of units in rax. What it puts into vector registers, r9 to
  * r14 and nothing else is there when `emitUnit` begins. `emitEnd` takes back what it changed besides registers.
  *
  * Where units differ in size, rax is the amount of all work, and `emitUnitOf` makes of an amount in rax the number of the
@@ -73,29 +76,44 @@ export function buildKernel<B extends string>(
       a.emit('mov', register, typeof tokens === 'number' ? tokens : ptr(rdi, 8 * buffers.length)),
   };
   const [unit, end] = [rbx, r15];
+  const [amount, share] = [sized(ptr(rbp, -8), 64), sized(ptr(rbp, -16), 64)];
   for (const register of SAVED) a.emit('push', register);
   a.emit('mov', rbp, rsp);
-  a.emit('sub', rsp, stackBytes);
+  a.emit('sub', rsp, stackBytes + 16);
   a.emit('and', rsp, -64);
-  // An index and a count that are passed as 32 bits may have anything above them.
-  a.emit('mov', esi, esi);
-  a.emit('mov', r8d, edx);
+  // A count that is passed as 32 bits may have anything above them.
+  a.emit('mov', edx, edx);
+  a.emit('lea', rdx, indexed(rdx, rdx, 1, -1));
+  a.emit('mov', share, rdx);
   emitStart(frame);
-  // unit = units * index / count, end = units * (index + 1) / count
+  a.emit('mov', amount, rax);
+
+  const [done, take, again] = [a.label('done'), a.label('take'), a.label('again')];
+  a.bind(take);
+  a.emit('mov', rsi, ptr(rbp, 8));
+  a.emit('mov', rax, ptr(rsi));
+  a.bind(again);
+  // The share of what is left, rounded up, unless somebody else was faster.
   a.emit('mov', rcx, rax);
-  a.emit('mul', rsi);
-  a.emit('div', r8);
+  a.emit('mov', rax, amount);
+  a.emit('sub', rax, rcx);
+  a.emit('jbe', done);
+  a.emit('add', rax, share);
+  a.emit('dec', rax);
+  a.emit('xor', edx, edx);
+  a.emit('div', share);
+  a.emit('lea', end, indexed(rcx, rax, 1, 0));
+  a.emit('mov', rax, rcx);
+  a.emit('lock cmpxchg', ptr(rsi), end);
+  a.emit('jne', again);
+  a.emit('mov', rdi, ptr(rbp));
   emitUnitOf(frame);
   a.emit('mov', unit, rax);
-  a.emit('lea', rax, ptr(rsi, 1));
-  a.emit('mul', rcx);
-  a.emit('div', r8);
+  a.emit('mov', rax, end);
   emitUnitOf(frame);
   a.emit('mov', end, rax);
-
-  const done = a.label('done');
   a.emit('cmp', unit, end);
-  a.emit('jae', done);
+  a.emit('jae', take);
   a.align(16);
   const next = a.here('next_unit');
   a.emit('mov', rdi, ptr(rbp));
@@ -103,6 +121,7 @@ export function buildKernel<B extends string>(
   a.emit('inc', unit);
   a.emit('cmp', unit, end);
   a.emit('jb', next);
+  a.emit('jmp', take);
   a.bind(done);
   emitEnd(frame);
   a.emit('vzeroupper');
@@ -119,7 +138,7 @@ export function buildKernel<B extends string>(
       ...(typeof tokens === 'number' ? [] : [{ kind: 'dim' as const, sym: tokens.sym }]),
     ],
     parallel: true,
-    stackBytes: stackBytes + 64 + 8 * (SAVED.length + 1),
+    stackBytes: stackBytes + 16 + 64 + 8 * (SAVED.length + 1),
     listing: () => code.listing(),
   };
 }

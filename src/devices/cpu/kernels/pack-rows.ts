@@ -123,6 +123,19 @@ function stepsOf(format: PackedFormat): Steps {
       return { from: 2, to, write: (a) => copyHalf(a, half(), source()) };
     case 'f32':
       return { from: 4, to, write: copyDword };
+    case 'e4m3_32':
+    case 'e5m2_32':
+      return {
+        from: blockFormat(format).blockBytes,
+        to,
+        write(a) {
+          copyDword(a);
+          for (let k = 0; k < 32; k++) {
+            a.emit('movzx', eax, sized(source(4 + k), 8));
+            a.emit('mov', byte(64 + 16 * k), r8b(eax));
+          }
+        },
+      };
     default:
       return format satisfies never;
   }

@@ -8,6 +8,7 @@
  *   bf16    2 k   a vector of pairs (k, k + 1), what VDPBF16PS and a tile of bf16 multiply; the last is filled with zero
  *   f16     1 k   16 halves
  *   f32     1 k   16 floats
+ *   e4m3_32, e5m2_32   32 k   16 floats, the scales; 16 bytes for each k
  */
 import { IngotError } from '../../../base/errors.ts';
 import { type IntegerFormat, isIntegerFormat, layoutOf, levels, levelsOf } from './levels.ts';
@@ -24,6 +25,8 @@ const floats = {
   bf16: { size: 2, bytes: 64 },
   f16: { size: 1, bytes: 32 },
   f32: { size: 1, bytes: 64 },
+  e4m3_32: { size: 32, bytes: 64 + 16 * 32 },
+  e5m2_32: { size: 32, bytes: 64 + 16 * 32 },
 } as const satisfies Readonly<Record<string, TileSize>>;
 
 export type PackedFormat = IntegerFormat | keyof typeof floats;

@@ -19,6 +19,7 @@ import {
   r14,
   rax,
   rcx,
+  rip,
   sized,
   type Xmm,
   xmm,
@@ -119,8 +120,36 @@ function emitTile(a: Assembler, format: PackedFormat, count: number): void {
       a.emit('and', ecx, 0xffff0000);
       a.emit('mov', ptr(r10, 4), ecx);
       return;
+    case 'e4m3_32':
+    case 'e5m2_32':
+      emitEightBits(a, format);
+      return;
     default:
       format satisfies never;
+  }
+}
+
+/** As float-values.ts decodes them. */
+function emitEightBits(a: Assembler, format: 'e4m3_32' | 'e5m2_32'): void {
+  a.emit('vmovss', SCALE, dwordAt(0));
+  if (format === 'e4m3_32') a.emit('vmulss', SCALE, SCALE, rip(a.constant(Float32Array.of(256))));
+  for (let k = 0; k < 32; k++) {
+    a.emit('movsx', eax, sized(byteAt(64 + 16 * k), 8));
+    if (format === 'e5m2_32') {
+      a.emit('shl', eax, 8);
+    } else {
+      a.emit('shl', eax, 7);
+      a.emit('and', eax, 0xbf80);
+      a.emit('mov', ecx, eax);
+      a.emit('or', ecx, 0x8000);
+      a.emit('cmp', ecx, 0xbf80);
+      a.emit('mov', ecx, 0xffff);
+      a.emit('cmove', eax, ecx);
+    }
+    a.emit('vmovd', VALUES, eax);
+    a.emit('vcvtph2ps', VALUES, VALUES);
+    a.emit('vmulss', VALUES, VALUES, SCALE);
+    a.emit('vmovss', ptr(r10, 4 * k), VALUES);
   }
 }
 

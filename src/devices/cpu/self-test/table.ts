@@ -80,16 +80,25 @@ const build = (
 
 // ── weights ──
 
-/** Blocks as `encode` makes them, or any whose d is 1/16. */
+/** Blocks as `encode` makes them, or any whose scale is 1/16 and whose values are finite. */
 function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Array {
   const { blockSize, blockBytes, encode } = blockFormat(format);
   const bytes = new Uint8Array((count / blockSize) * blockBytes);
-  if (encode !== undefined || !isIntegerFormat(format)) {
-    encode?.(randomFloats(count, seed), bytes);
+  if (encode !== undefined) {
+    encode(randomFloats(count, seed), bytes);
     return bytes;
   }
   bytes.set(Uint8Array.from(randomWords(bytes.length, seed), (word) => word >>> 24));
-  for (let at = 0; at < bytes.length; at += blockBytes) writeD(format, bytes.subarray(at, at + blockBytes), -4);
+  const view = new DataView(bytes.buffer);
+  for (let at = 0; at < bytes.length; at += blockBytes) {
+    if (isIntegerFormat(format)) {
+      writeD(format, bytes.subarray(at, at + blockBytes), -4);
+      continue;
+    }
+    view.setFloat32(at, 2 ** -4, true);
+    // No exponent of eight bits is all ones.
+    for (let k = 4; k < blockBytes; k++) bytes[at + k] &= 0xbb;
+  }
   return bytes;
 }
 

@@ -1,0 +1,67 @@
+/** From the arguments of `ingot serve` to models: what clients call them, and what memory they will take. */
+import { basename } from 'node:path';
+import { Engine } from '../engine/api-node.ts';
+import type { LoadHooks } from '../engine/engine.ts';
+import type { OpenOptions } from '../engine/open-node.ts';
+import { openCheckpoint } from '../formats/open-node.ts';
+import { nameOfCached, parseHubName } from '../hub/name.ts';
+import { openModel } from '../models/architectures.ts';
+import { kvBytesPerToken } from '../models/model.ts';
+import type { ModelSource } from '../server/models.ts';
+import { bundledModel } from './bundled-model.ts';
+import { usageError } from './failure.ts';
+import type { NamedModel } from './named-model.ts';
+
+export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'contextLength'> {
+  /** Longest context of each model, at most. */
+  readonly contextLength: number;
+  readonly sequences: number;
+}
+
+/** @throws IngotError 'Usage' for two of one name; whatever is wrong with a file, where there are several. */
+export async function servedModels(
+  models: readonly NamedModel[],
+  options: ServedOptions,
+  onProgress: LoadHooks['onProgress'],
+): Promise<readonly ModelSource[]> {
+  const named = models.map(({ name, model: path }) => ({ name: name ?? usualName(path), path }));
+  for (const [i, { name }] of named.entries()) {
+    if (named.findIndex((other) => other.name === name) === i) continue;
+    throw usageError(`two models are called ${JSON.stringify(name)}`, 'Name them yourself: NAME=MODEL.');
+  }
+  return Promise.all(
+    named.map(async ({ name, path }) => ({
+      name,
+      // One alone is read at once, and says then what is wrong with it.
+      bytes: named.length === 1 ? 0 : await expectedBytes(path, options),
+      open: (signal) =>
+        Engine.load(path, {
+          ...options,
+          contextLength: { atMost: options.contextLength },
+          signal,
+          ...(onProgress && { onProgress }),
+        }),
+    })),
+  );
+}
+
+/** A model of the hub is called as its file there, or as its repository. */
+export function usualName(path: string): string {
+  if (path === bundledModel) return 'tales';
+  const cached = nameOfCached(path);
+  if (cached === undefined) return withoutEnding(basename(path));
+  const { repo, part } = parseHubName(cached);
+  return part === undefined ? repo : withoutEnding(basename(part));
+}
+
+function withoutEnding(file: string): string {
+  return file.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
+}
+
+/** Weights as they lie in the file, and the KV cache. */
+async function expectedBytes(path: string, { contextLength, sequences, kv = 'f32' }: ServedOptions): Promise<number> {
+  await using checkpoint = await openCheckpoint(path);
+  const model = openModel(checkpoint);
+  const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
+  return weights + kvBytesPerToken(model, kv) * Math.min(contextLength, model.contextLength) * sequences;
+}

@@ -1,0 +1,68 @@
+/** `ingot serve`, started as people start it, and what tests ask of it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { repositoryPath } from '../fixtures.ts';
+
+const main = repositoryPath('dist', 'ingot', 'main.js');
+
+export interface Server extends AsyncDisposable {
+  readonly url: string;
+  readonly child: ChildProcess;
+  /** Settles when it has ended: with its exit code, and all that it wrote to standard error. */
+  readonly ended: Promise<{ readonly code: number | null; readonly err: string }>;
+}
+
+export interface ServeOptions {
+  readonly folder: string;
+  readonly env?: Readonly<Record<string, string>>;
+  /** The shell's words before the command. */
+  readonly before?: string;
+}
+
+/** Starts it on a free port, and waits until it says where it is. Disposing of it is SIGTERM. */
+export async function startServer({ folder, env, before }: ServeOptions, ...args: string[]): Promise<Server> {
+  const cache = `${folder}/cache`;
+  const options = { cwd: folder, env: { ...process.env, XDG_CACHE_HOME: cache, LOCALAPPDATA: cache, ...env } };
+  const words = [main, 'serve', '--port', '0', ...args];
+  const child =
+    before === undefined
+      ? spawn(process.execPath, words, options)
+      : spawn('/bin/sh', ['-c', `${before}; exec "$0" "$@"`, process.execPath, ...words], options);
+  let err = '';
+  const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
+    child.on('close', (code) => resolve({ code, err }));
+  });
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text;
+      const [, found] = /is served at (http\S+)\/v1/.exec(err) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    child.on('close', () => reject(new Error(`it ended: ${err}`)));
+  });
+  return {
+    url,
+    child,
+    ended,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      await ended;
+    },
+  };
+}
+
+export function post(url: string, path: string, body: string | object, init: RequestInit = {}): Promise<Response> {
+  return fetch(url + path, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body), ...init });
+}
+
+/** What `/metrics` says: a name, with or without its labels, to a value; the first of several. */
+export async function readMetrics(
+  url: string,
+  headers: Record<string, string> = {},
+): Promise<(name: string) => number> {
+  const text = await (await fetch(`${url}/metrics`, { headers })).text();
+  const lines = text.split('\n').filter((line) => !line.startsWith('#'));
+  return (name) => {
+    const line = lines.find((each) => each.startsWith(`${name} `) || each.startsWith(`${name}{`));
+    return Number(line?.slice(line.lastIndexOf(' ') + 1));
+  };
+}

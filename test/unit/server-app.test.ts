@@ -1,0 +1,263 @@
+/** The API over engines that are none: what is logged, refused, limited and ended. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { IngotError } from '../../src/base/errors.ts';
+import { type AppOptions, createApp } from '../../src/server/app.ts';
+import { Models } from '../../src/server/models.ts';
+import { FakeEngine } from './fake-engine.ts';
+
+/** A server of models that are called as `names` say. */
+async function server(options: Partial<AppOptions> = {}, names: readonly string[] = ['m']) {
+  const lines: string[] = [];
+  const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(line) });
+  const engines = new Map<string, FakeEngine[]>(names.map((name) => [name, []]));
+  const models = new Models(
+    names.map((name) => ({
+      name,
+      bytes: 1,
+      open: async () => {
+        const engine = new FakeEngine();
+        engines.get(name)?.push(engine);
+        return engine;
+      },
+    })),
+  );
+  const app = createApp({ models, log, ...options });
+  await models.preload();
+  const ask = (path: string, body?: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
+    app.fetch(
+      new Request(`http://here${path}`, {
+        headers,
+        ...(signal && { signal }),
+        ...(body !== undefined && { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body) }),
+      }),
+    );
+  const engine = (name = names[0]) => engines.get(name)?.at(-1) ?? assert.fail('it is not loaded');
+  return { app, models, lines, ask, engine, [Symbol.asyncDispose]: () => models[Symbol.asyncDispose]() };
+}
+
+const failed = async (response: Response) => ((await response.json()) as { error: { message: string } }).error;
+
+test('logs say what happened, and never what was asked or answered', async () => {
+  await using it = await server({ apiKeys: ['key-secret'], maxBodyBytes: 10_000 });
+  const headers = { authorization: 'Bearer key-secret', 'x-request-id': 'mine-1' };
+  const secret = 'prompt-secret';
+  const messages = [{ role: 'user', content: secret }];
+  const chat = '/v1/chat/completions';
+  const statuses: number[] = [];
+  const say = async (...asked: Parameters<typeof it.ask>) => {
+    const response = await it.ask(...asked);
+    statuses.push(response.status);
+    return response.text();
+  };
+  await say(chat, { messages, max_tokens: 2 }, headers);
+  await say(chat, { messages, max_tokens: 2, stream: true }, headers);
+  await say(chat, { messages, max_tokens: 2, stop: secret, user: secret }, headers);
+  await say(chat, { messages, tools: secret }, headers);
+  await say(chat, `{"${secret}`, headers);
+  await say(chat, { messages: secret.repeat(1000) }, headers);
+  await say(chat, { messages, model: secret }, headers);
+  await say(`/${secret}?${secret}`, undefined, headers);
+  await say(chat, { messages }, { authorization: `Bearer ${secret}` });
+  await say(chat, { messages, max_tokens: 1 }, { ...headers, 'x-request-id': `${secret} with spaces` });
+  await say('/tokenize', { content: secret }, headers);
+  await say('/v1/embeddings', { input: secret }, headers);
+  // A defect whose message quotes the request, and looks like a stack.
+  it.engine().beforeToken = () => {
+    throw new TypeError(`cannot read ${secret}\n    at ${secret} (${secret}:1:1)`);
+  };
+  await say(chat, { messages, max_tokens: 1 }, headers);
+  await say(chat, { messages, max_tokens: 1, stream: true }, headers);
+  let tokens = 0;
+  it.engine().beforeToken = () => {
+    if (tokens++ > 0) throw new IngotError('DeviceFault', 'the matrix is loose');
+  };
+  const cut = await say(chat, { messages, max_tokens: 3, stream: true }, headers);
+  assert.match(cut, /the model cannot be run now/);
+  assert.deepEqual(statuses, [200, 200, 200, 400, 400, 413, 404, 404, 401, 200, 200, 200, 500, 500, 200]);
+  await sleep(0);
+  const all = it.lines.join('');
+  assert.ok(!all.includes('secret'), all);
+  const records = it.lines.map((line): Record<string, unknown> => JSON.parse(line));
+  const [whole, streamed] = records.filter(({ route }) => route === chat);
+  for (const record of [whole, streamed]) {
+    assert.equal(record.requestId, 'mine-1');
+    assert.deepEqual([record.status, record.model, record.generatedTokens, record.key], [200, 'm', 2, '0']);
+  }
+  const faults = records.filter(({ level }) => level === 50).map(({ error }) => error as Record<string, unknown>);
+  assert.deepEqual(
+    faults.map(({ name, message }) => [name, message]),
+    [
+      ['TypeError', undefined],
+      ['TypeError', undefined],
+      ['IngotError', 'the matrix is loose'],
+    ],
+  );
+  assert.match(JSON.stringify(faults[0]?.at), /fake-engine/, 'where it came from is kept');
+  assert.equal(records.filter(({ route }) => route !== undefined).length, statuses.length, 'a line for each request');
+});
+
+test('every answer has the id of its request; pages of other origins may ask where they are let', async () => {
+  await using it = await server({ apiKeys: ['k'], cors: ['https://page.example'] });
+  const ready = await it.ask('/ready', undefined, { 'x-request-id': 'abc.1' });
+  assert.equal(ready.headers.get('x-request-id'), 'abc.1');
+  assert.match((await it.ask('/nothing')).headers.get('x-request-id') ?? '', /^[0-9a-f-]{36}$/);
+  const preflight = await it.app.fetch(
+    new Request('http://here/v1/models', {
+      method: 'OPTIONS',
+      headers: {
+        origin: 'https://page.example',
+        'access-control-request-method': 'GET',
+        'access-control-request-headers': 'authorization',
+      },
+    }),
+  );
+  assert.equal(preflight.status, 204, 'a browser asks that without a key');
+  assert.equal(preflight.headers.get('access-control-allow-origin'), 'https://page.example');
+  assert.match(preflight.headers.get('access-control-allow-headers') ?? '', /authorization/);
+  const other = await it.ask('/health', undefined, { origin: 'https://evil.example' });
+  assert.equal(other.headers.get('access-control-allow-origin'), null);
+});
+
+test('a key has its requests and tokens a minute, and others have theirs', async () => {
+  await using it = await server({ apiKeys: ['a', 'b'], requestsPerMinute: 3, tokensPerMinute: 100 });
+  const ask = (key: string, max_tokens: number) =>
+    it.ask('/v1/completions', { prompt: 'one two', max_tokens }, { authorization: `Bearer ${key}` });
+  const first = await ask('a', 40);
+  assert.equal(first.status, 200);
+  assert.equal(first.headers.get('x-ratelimit-limit-tokens'), '100');
+  assert.equal(first.headers.get('x-ratelimit-remaining-requests'), '2');
+  // It has cost 42, so 58 are left.
+  const large = await ask('a', 70);
+  assert.equal(large.status, 429);
+  assert.ok(Number(large.headers.get('retry-after')) >= 1);
+  assert.match((await failed(large)).message, /100 tokens a minute/);
+  assert.equal((await ask('a', 10)).status, 200);
+  const refused = await it.ask('/v1/embeddings', { input: 'x' }, { authorization: 'Bearer a' });
+  assert.equal(refused.status, 200, 'a refused request has cost nothing');
+  const fourth = await ask('a', 1);
+  assert.equal(fourth.status, 429);
+  assert.match((await failed(fourth)).message, /3 requests a minute/);
+  assert.equal((await ask('b', 1)).status, 200);
+});
+
+test('metrics belong to their key; where keys are isolated nobody else reads them', async () => {
+  const metrics = async (options: Partial<AppOptions>, key: string) => {
+    await using it = await server({ apiKeys: ['a'], ...options });
+    return (await it.ask('/metrics', undefined, { authorization: `Bearer ${key}` })).status;
+  };
+  assert.equal(await metrics({}, 'a'), 200);
+  assert.equal(await metrics({}, 'x'), 401);
+  assert.equal(await metrics({ isolate: true }, 'a'), 403);
+  assert.equal(await metrics({ isolate: true, metricsKey: 'm' }, 'a'), 401);
+  assert.equal(await metrics({ isolate: true, metricsKey: 'm' }, 'm'), 200);
+});
+
+test('a client that goes away ends its request at once, whole or streamed, and before it has begun', async () => {
+  await using it = await server({}, ['m', 'late']);
+  const engine = it.engine();
+  engine.beforeToken = () => sleep(1);
+  const asked = { prompt: 'x', max_tokens: 10_000, ignore_eos: true };
+  for (const stream of [false, true]) {
+    const controller = new AbortController();
+    const answer = it.ask('/v1/completions', { ...asked, stream }, {}, controller.signal);
+    await sleep(10);
+    assert.equal(engine.running, 1);
+    const { body, status } = stream ? await answer : { body: undefined, status: 200 };
+    controller.abort();
+    if (body !== undefined && body !== null) await body.cancel();
+    else assert.equal((await answer).status, 499);
+    assert.equal(status, 200);
+    await sleep(10);
+    assert.equal(engine.running, 0, 'nothing is computed for nobody');
+  }
+  // Before its first event was read.
+  const unread = await it.ask('/v1/completions', { ...asked, stream: true });
+  await unread.body?.cancel();
+  await sleep(10);
+  assert.equal(engine.running, 0);
+  const gone = AbortSignal.abort();
+  assert.equal((await it.ask('/v1/completions', { ...asked, model: 'late' }, {}, gone)).status, 499);
+  await it.models.drain();
+  assert.ok(engine.closed, 'no lease was left');
+});
+
+test('an engine that dies is replaced, and a server without one is not ready', async () => {
+  await using it = await server();
+  const first = it.engine();
+  first.beforeToken = () => {
+    throw new IngotError('DeviceLost', 'its worker ended');
+  };
+  const ask = () => it.ask('/v1/completions', { prompt: 'x', max_tokens: 1 });
+  assert.equal((await ask()).status, 503);
+  assert.equal((await ask()).status, 200);
+  assert.notEqual(it.engine(), first);
+  assert.ok(first.closed);
+  assert.equal((await it.ask('/ready')).status, 200);
+});
+
+test('draining refuses, finishes what runs, and ends it with a reason when its time is over', async () => {
+  await using it = await server();
+  it.engine().beforeToken = () => sleep(1);
+  const asked = { prompt: 'x', max_tokens: 1e6 };
+  const whole = it.ask('/v1/completions', asked);
+  const streamed = await it.ask('/v1/completions', { ...asked, stream: true });
+  await sleep(5);
+  const drained = it.app.drain(30);
+  assert.equal((await it.ask('/ready')).status, 503);
+  assert.equal((await it.ask('/health')).status, 200);
+  assert.equal((await it.ask('/v1/completions', asked)).status, 503);
+  assert.match((await failed(await whole)).message, /shutting down/);
+  assert.match(await streamed.text(), /shutting down/);
+  await drained;
+  assert.ok(it.engine().closed);
+});
+
+test('embeddings: floats or base64, texts or ids, and no dimensions that the model does not have', async () => {
+  await using it = await server();
+  type Answer = { data: { embedding: unknown; index: number }[]; usage: { prompt_tokens: number } };
+  const embed = async (body: object) => (await (await it.ask('/v1/embeddings', body)).json()) as Answer;
+  const { data, usage } = await embed({ input: ['one', 'two words'] });
+  assert.deepEqual(
+    data.map(({ index }) => index),
+    [0, 1],
+  );
+  assert.equal(usage.prompt_tokens, 3);
+  const base64 = (await embed({ input: [5, 6, 7], encoding_format: 'base64' })).data[0]?.embedding;
+  const bytes = Buffer.from(String(base64), 'base64');
+  assert.deepEqual([bytes.readFloatLE(0), bytes.readFloatLE(4)], [Math.fround(0.6), Math.fround(0.8)]);
+  for (const dimensions of [1, 3]) {
+    const refused = await it.ask('/v1/embeddings', { input: 'x', dimensions });
+    assert.equal(refused.status, 400);
+    assert.match((await failed(refused)).message, /2 dimensions/);
+  }
+  assert.equal((await it.ask('/v1/embeddings', { input: 'x', dimensions: 2 })).status, 200);
+  for (const input of [[], [[]], {}, [1, 'a'], Array(2049).fill('x')]) {
+    assert.equal((await it.ask('/v1/embeddings', { input })).status, 400, JSON.stringify(input).slice(0, 40));
+  }
+});
+
+test('bodies of any encoding end at their limit', async () => {
+  await using it = await server({ maxBodyBytes: 1000 });
+  let sent = 0;
+  const endless = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      sent += 100;
+      controller.enqueue(new Uint8Array(100).fill(32));
+    },
+  });
+  const request = new Request('http://here/v1/completions', { method: 'POST', body: endless, duplex: 'half' });
+  assert.equal((await it.app.fetch(request)).status, 413);
+  assert.ok(sent < 2000);
+});
+
+test('many prompts of many choices are refused before they are made', async () => {
+  await using it = await server();
+  const prompt = Array(2000).fill('x');
+  const refused = await it.ask('/v1/completions', { prompt, n: 128, max_tokens: 1 });
+  assert.equal(refused.status, 400);
+  assert.match((await failed(refused)).message, /choices/);
+  assert.equal(it.engine().requests.length, 0);
+});
