@@ -106,6 +106,10 @@ export class Engine implements EngineContract {
     return this.#engine.hasChatTemplate;
   }
 
+  get answerFormat(): EngineFacts['answerFormat'] {
+    return this.#engine.answerFormat;
+  }
+
   /** The tokens of a prompt. */
   encode(prompt: Prompt): Promise<readonly number[]> {
     return this.#engine.encode(prompt);
