@@ -1,7 +1,8 @@
 /** From the arguments of `ingot serve` to models: what clients call them, and what memory they will take. */
 import { basename } from 'node:path';
+import { Engine } from '../engine/api-node.ts';
 import type { LoadHooks } from '../engine/engine.ts';
-import { type OpenOptions, openEngine } from '../engine/open-node.ts';
+import type { OpenOptions } from '../engine/open-node.ts';
 import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
@@ -31,7 +32,7 @@ export async function servedModels(
       // One alone is loaded at once, and says then what is wrong with it.
       bytes: named.length === 1 ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
       open: (signal) =>
-        openEngine(path, {
+        Engine.load(path, {
           ...options,
           contextLength: { atMost: options.contextLength },
           signal,
