@@ -37,31 +37,34 @@ export interface MeshReport {
   readonly replicas: number;
 }
 
-/** Axes along which programs are divided today. */
-const divided: readonly string[] = ['tensor', 'expert'];
 const promptTokens = 128;
+
+/** What nobody has measured: ranks that write to the memory that others read. */
+function linked(hardware: Hardware): Hardware {
+  return { ...hardware, link: { bytesPerSecond: hardware.readBytesPerSecond / 2, latencySeconds: 5e-6 } };
+}
 
 /** @throws IngotError 'Usage' for meshes that the model cannot be divided over. */
 export async function reportMesh(
   model: Model,
   mesh: Mesh,
   contextLength: number,
-  hardware: Hardware,
+  machine: Hardware,
 ): Promise<MeshReport> {
-  const other = mesh.axes.find(({ name, size }) => size > 1 && name !== 'data' && !divided.includes(name));
+  const other = mesh.axes.find(({ name, size }) => size > 1 && name !== 'data' && name !== 'tensor');
   if (other !== undefined) {
-    throw new IngotError('Usage', `models are not divided along '${other.name}'`, {
-      hint: `axes are data, ${divided.join(' and ')}`,
-    });
+    const hint = 'its axes are data and tensor';
+    throw new IngotError('Usage', `models are not divided along '${other.name}' yet`, { hint });
   }
+  const hardware = machine.link === undefined ? linked(machine) : machine;
   const result = model.results.includes('sample') ? 'sample' : 'embedding';
   const build = (maxTokens: number) => {
     const limits = { ...stepLimits(contextLength), maxTokens, maxRows: 1 };
     return model.build({ limits, kv: 'f32', numerics: 'i8', results: [result] });
   };
-  const prompt = planOf(build(promptTokens), mesh, { chosen: divided });
+  const prompt = planOf(build(promptTokens), mesh);
   checkDivided(prompt, mesh);
-  const decode = planOf(build(1), mesh, { chosen: divided, choices: prompt.choices });
+  const decode = planOf(build(1), mesh, { choices: prompt.choices });
   const ranks: RankReport[] = [];
   let slowestPrompt = 0;
   for (const { rank, count } of alikeRanks(prompt)) {
@@ -96,15 +99,14 @@ function totalSeconds(cost: RankCost, hardware: Hardware): number {
   return computing + communicating;
 }
 
-/** A mesh that nothing is split over leaves ranks that all do the same. */
 function checkDivided({ choices }: Plan, mesh: Mesh): void {
-  const idle = mesh.axes.find(
-    ({ name, size }) => size > 1 && divided.includes(name) && !choices.some(({ axis }) => axis === name),
+  const ranks = sizeAlong(
+    mesh,
+    mesh.axes.filter(({ name }) => name === 'tensor').map(({ name }) => name),
   );
-  if (idle === undefined) return;
-  throw new IngotError('Usage', `the model has nothing that can be divided by ${idle.size} along '${idle.name}'`, {
-    hint: 'take fewer ranks',
-  });
+  if (ranks === 1 || choices.length > 0) return;
+  const hint = 'take fewer ranks';
+  throw new IngotError('Usage', `nothing of the model can be divided among ${ranks} ranks`, { hint });
 }
 
 /** One rank for each combination of amounts, and how many have it. */
@@ -139,7 +141,10 @@ export function formatMeshReport(report: MeshReport): string {
     formatSeconds(each.communicatingSecondsPerToken),
   ]);
   const head = ['ranks', 'weights', 'KV cache', 'to compute in', 'sent/token', 'meetings', 'computing', 'talking'];
-  const links = link === undefined ? '' : `, ${formatBytes(link.bytesPerSecond)}/s and ${formatSeconds(link.latencySeconds)} between ranks`;
+  const links =
+    link === undefined
+      ? ''
+      : `, ${formatBytes(link.bytesPerSecond)}/s and ${formatSeconds(link.latencySeconds)} between ranks`;
   return [
     `Mesh ${report.mesh}, a context of ${report.contextLength} tokens, predicted for ranks like ${hardware.name}${links}:`,
     formatTable([head, ...rows]),

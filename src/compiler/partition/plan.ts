@@ -198,7 +198,10 @@ function chooseSplits(
       })
       .filter(({ computing }) => computing > 0)
       .toSorted((a, b) => b.rate - a.rate || b.computing - a.computing);
-    const best = Math.max(0, ...rated.filter(({ meetings }) => meetings > 0).map((each) => each.computing / each.meetings));
+    const best = Math.max(
+      0,
+      ...rated.filter(({ meetings }) => meetings > 0).map((each) => each.computing / each.meetings),
+    );
     let now = whole;
     for (const { each } of rated) {
       const next = cost([...chosen, each]);
