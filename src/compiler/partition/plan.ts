@@ -10,6 +10,7 @@ import { isCollective } from '../../ir/process-groups.ts';
 import type { Op, Program, Value } from '../../ir/program.ts';
 import { isConstraint, type Sharding, verifySharding } from '../../ir/sharding.ts';
 import { asTensor, maxBytes } from '../../ir/types.ts';
+import { uses } from '../../ir/walk.ts';
 import type { Hardware } from '../cost.ts';
 import { LocalFunctions } from './localize.ts';
 import { type Choice, localProgram, type Plan } from './partition.ts';
@@ -231,9 +232,10 @@ function candidatesOf(
   spreadOf: (candidate: Candidate) => Propagation,
 ): readonly Candidate[] {
   const ranks = sizeAlong(mesh, [axis]);
-  const kept = program.parameters.some(({ role }) => role === 'weight');
+  const kept = program.parameters.some(({ role }) => role !== 'input');
+  const used = uses(program.main);
   const values = program.main.parameters
-    .filter((_, i) => !kept || program.parameters[i].role !== 'input')
+    .filter((value, i) => used.has(value) && (!kept || program.parameters[i].role !== 'input'))
     .toSorted((a, b) => maxBytes(asTensor(b.type)) - maxBytes(asTensor(a.type)));
   const seen: Propagation[] = [];
   const candidates: Candidate[] = [];
