@@ -7,13 +7,15 @@ import { openCheckpoint } from '../formats/open-node.ts';
 import { parseMesh } from '../ir/mesh.ts';
 import { openModel } from '../models/architectures.ts';
 import type { Model } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { formatPrediction, type MemoryPrediction, predictMemory } from './memory.ts';
 import { formatMeshReport, reportMesh } from './mesh-report.ts';
-import { wholeNumber } from './options.ts';
+import { kvOption, wholeNumber } from './options.ts';
 import { formatBytes, formatCount, formatTable } from './report.ts';
 
 interface InspectOptions {
   readonly context?: number;
+  readonly kv: KvFormat;
   readonly mesh?: string;
   readonly json?: boolean;
 }
@@ -29,6 +31,7 @@ export function addInspect(program: Command): void {
       'context for the memory estimate (default: what the model was made for)',
       wholeNumber(1),
     )
+    .addOption(kvOption())
     .option('--mesh <axes>', 'instead of all that, what each rank of a mesh would hold, send and take: tensor=8,data=2')
     .option('--json', 'print one JSON object')
     .action(async (path: string, options: InspectOptions) => {
@@ -38,7 +41,7 @@ export function addInspect(program: Command): void {
         return;
       }
       const model = tryOpen(checkpoint);
-      const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options.context);
+      const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options);
       if (options.json) printJson(checkpoint, model, memory);
       else printText(checkpoint, model, memory);
     });
@@ -54,17 +57,21 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
   }
 }
 
-async function printMesh(model: Model, mesh: string, { context, json }: InspectOptions): Promise<void> {
+async function printMesh(model: Model, mesh: string, { context, json, kv }: InspectOptions): Promise<void> {
   await using device = await openDeviceFor(model);
   const contextLength = Math.min(context ?? model.contextLength, model.contextLength);
-  const report = await reportMesh(model, parseMesh(mesh), contextLength, device.hardware);
+  const report = await reportMesh(model, parseMesh(mesh), { contextLength, kv }, device.hardware);
   console.log(json ? JSON.stringify(report, undefined, 2) : formatMeshReport(report));
 }
 
 /** A device need not have what the model needs: then the file is shown, and why. */
-async function tryPredict(checkpoint: Checkpoint, model: Model, context?: number): Promise<MemoryPrediction | string> {
+async function tryPredict(
+  checkpoint: Checkpoint,
+  model: Model,
+  { kv, context }: InspectOptions,
+): Promise<MemoryPrediction | string> {
   try {
-    return await predictMemory(checkpoint, model, context);
+    return await predictMemory(checkpoint, model, kv, context);
   } catch (error) {
     if (isIngotError(error)) return error.message;
     throw error;

@@ -10,6 +10,7 @@ import { createNullDevice } from '../devices/null/device.ts';
 import { stepLimits } from '../engine/local-engine.ts';
 import { formatMesh, type Mesh, meshSize, sizeAlong } from '../ir/mesh.ts';
 import type { Model } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { formatBytes, formatNumber, formatSeconds, formatTable } from './report.ts';
 
 /** Ranks that hold and do the same amounts. */
@@ -48,7 +49,7 @@ function linked(hardware: Hardware): Hardware {
 export async function reportMesh(
   model: Model,
   mesh: Mesh,
-  contextLength: number,
+  { contextLength, kv }: { readonly contextLength: number; readonly kv: KvFormat },
   machine: Hardware,
 ): Promise<MeshReport> {
   const other = mesh.axes.find(({ name, size }) => size > 1 && name !== 'data' && name !== 'tensor');
@@ -60,7 +61,7 @@ export async function reportMesh(
   const result = model.results.includes('sample') ? 'sample' : 'embedding';
   const build = (maxTokens: number) => {
     const limits = { ...stepLimits(contextLength), maxTokens, maxRows: 1 };
-    return model.build({ limits, kv: 'f32', numerics: 'i8', results: [result] });
+    return model.build({ limits, kv, numerics: 'i8', results: [result] });
   };
   const prompt = planOf(build(promptTokens), mesh);
   checkDivided(prompt, mesh);

@@ -5,13 +5,14 @@ import { pino } from 'pino';
 import { IngotError } from '../base/errors.ts';
 import { availableMemory } from '../devices/open-node.ts';
 import { systemError } from '../formats/file-node.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
 import { type ModelSource, Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { splitName } from './named-model.ts';
-import { byteSize, gather, numberIn, wholeNumber } from './options.ts';
+import { byteSize, gather, kvOption, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes } from './report.ts';
 import { servedModels } from './served-models.ts';
@@ -23,6 +24,8 @@ interface ServeOptions {
   readonly queue: number;
   readonly queueTime?: number;
   readonly pace?: number;
+  readonly cache?: number;
+  readonly kvDisk?: number;
   readonly traceSteps?: string;
   readonly context: number;
   readonly name?: string;
@@ -40,6 +43,7 @@ interface ServeOptions {
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
+  readonly kv: KvFormat;
   readonly verbose?: boolean;
 }
 
@@ -49,7 +53,7 @@ export function addServe(program: Command): void {
     .summary('answer over HTTP, as OpenAI does')
     .description(
       'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready\n' +
-        'and /metrics. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
+        'and /metrics, and a page to chat in at /. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
         'Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
     )
     .argument('[models...]', 'GGUF files or Hugging Face folders, also NAME=MODEL; the bundled model without any')
@@ -60,6 +64,12 @@ export function addServe(program: Command): void {
     .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
     .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
     .option('--context <tokens>', 'longest request, prompt and answer, as far as a model goes', wholeNumber(1), 4096)
+    .option(
+      '--cache <tokens>',
+      "tokens of a model's KV cache (default: enough for all requests at their longest)",
+      wholeNumber(1),
+    )
+    .option('--kv-disk <size>', 'disk for what the KV cache has no room for, like 2GB', byteSize)
     .option('--name <name>', "what clients call the model (default: the file's name)")
     .option(
       '--memory <size>',
@@ -79,6 +89,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .addOption(kvOption())
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((models: readonly string[], options: ServeOptions) =>
@@ -125,7 +136,8 @@ async function findModels(
   options: ServeOptions,
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
-  const { sequences, queue, queueTime, pace, traceSteps, context, device, threads, mlock, name, memory } = options;
+  const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, ...others } = options;
+  const { device, threads, mlock, kv, name, memory } = others;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
   if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
@@ -133,9 +145,12 @@ async function findModels(
     {
       sequences,
       queue,
+      kv,
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
+      ...(cache !== undefined && { cacheTokens: cache }),
+      ...(kvDisk !== undefined && { kvDisk }),
       ...(traceSteps !== undefined && { traceSteps }),
       ...(device !== undefined && { device }),
       ...(threads !== undefined && { threads }),

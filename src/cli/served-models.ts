@@ -4,11 +4,10 @@ import type { LoadHooks } from '../engine/engine.ts';
 import { type OpenOptions, openEngine } from '../engine/open-node.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
-import { kvBytesPerToken } from '../models/model.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { nameOfCached, parseHubName } from './hub/name.ts';
+import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { NamedModel } from './named-model.ts';
 
 export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'contextLength'> {
@@ -58,9 +57,12 @@ function withoutEnding(file: string): string {
 }
 
 /** Weights as they lie in the file, and the KV cache. */
-async function expectedBytes(path: string, { contextLength, sequences, kv = 'f32' }: ServedOptions): Promise<number> {
+async function expectedBytes(path: string, options: ServedOptions): Promise<number> {
+  const { contextLength, sequences, cacheTokens = Number.POSITIVE_INFINITY, kv = 'f32' } = options;
   await using checkpoint = await openCheckpoint(path);
   const model = openModel(checkpoint);
   const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-  return weights + kvBytesPerToken(model, kv) * Math.min(contextLength, model.contextLength) * sequences;
+  const context = Math.min(contextLength, model.contextLength);
+  const tokens = Math.min(context * sequences, Math.max(context, cacheTokens));
+  return weights + model.kvBytesPerToken(kv) * tokens;
 }

@@ -4,18 +4,22 @@
  * calls give the same blocks.
  *
  * Blocks that nobody uses but whose contents are known are given away last, the least recently used first. A table is released
- * from its end, so of two blocks that follow one another the later always goes first.
+ * from its end, so of two blocks that follow one another the later always goes first. What a block held that is given away moves
+ * into a slot outside of the pools, where there are any, and is fetched from there when a text begins with it; slots are given
+ * away in the same order.
  */
 import { IngotError } from '../base/errors.ts';
 
 /** A whole block with known contents. It stands for all tokens from the beginning of a text to its own last one. */
-interface Known {
+export interface Known {
   /** Undefined at the beginning of texts. */
   readonly parent: Known | undefined;
   /** Its own tokens, among the children of its parent. */
   readonly key: string;
-  readonly block: number;
   readonly children: Map<string, Known>;
+  /** Where the contents are: in a block of the pools or in a slot outside; in neither while they are fetched. */
+  block: number | undefined;
+  slot: number | undefined;
 }
 
 /** How far the contents of a table are known: its first `blocks` are, and the last of these is `last`. */
@@ -24,23 +28,48 @@ interface Progress {
   readonly last: Known;
 }
 
+/** Contents that go from a slot into a block, or the other way. */
+export interface Transfer {
+  readonly block: number;
+  readonly slot: number;
+}
+
+/** Blocks of a text that come back from outside. */
+export interface Fetch {
+  /** Those that it goes on from, and those that it is fetched into. */
+  readonly table: number[];
+  readonly transfers: readonly Transfer[];
+  /** What the transfers bring. */
+  readonly contents: readonly Known[];
+}
+
 export class BlockManager {
   readonly blockSize: number;
   readonly blockCount: number;
+  readonly slotCount: number;
+  /** Known blocks that were given away since the beginning. */
+  evicted = 0;
   /** Blocks of unknown contents, the next one last. */
   readonly #free: number[];
   /** Blocks that nobody uses, with what they hold, the least recently used first. */
   readonly #idle = new Map<number, Known>();
   readonly #users: Uint32Array;
   readonly #known: (Known | undefined)[];
+  readonly #freeSlots: number[];
+  /** Slots with what they hold, the first that was filled first. */
+  readonly #stored = new Map<number, Known>();
+  #leaving: Transfer[] = [];
+  readonly #fetches = new Set<Fetch>();
   /** The beginnings of texts, by who may share them. */
   readonly #roots = new Map<string, Known>();
   readonly #progress = new WeakMap<readonly number[], Progress>();
 
-  constructor(blockCount: number, blockSize: number) {
+  constructor(blockCount: number, blockSize: number, slotCount = 0) {
     this.blockCount = blockCount;
     this.blockSize = blockSize;
+    this.slotCount = slotCount;
     this.#free = Array.from({ length: blockCount }, (_, i) => blockCount - 1 - i);
+    this.#freeSlots = Array.from({ length: slotCount }, (_, i) => slotCount - 1 - i);
     this.#users = new Uint32Array(blockCount);
     this.#known = new Array(blockCount);
   }
@@ -55,6 +84,10 @@ export class BlockManager {
     return this.#idle.size;
   }
 
+  get storedBlocks(): number {
+    return this.#stored.size;
+  }
+
   /** Blocks that a table lacks to hold so many tokens. */
   missing(table: readonly number[], tokens: number): number {
     return Math.max(0, Math.ceil(tokens / this.blockSize) - table.length);
@@ -66,9 +99,9 @@ export class BlockManager {
    */
   reuse(table: number[], tokens: readonly number[], most: number, owner: string): number {
     let last = this.#roots.get(owner);
-    for (let block = 0; (block + 1) * this.blockSize <= most; block++) {
-      const next: Known | undefined = last?.children.get(this.#keyOf(tokens, block));
-      if (next === undefined) break;
+    for (let i = 0; (i + 1) * this.blockSize <= most; i++) {
+      const next: Known | undefined = last?.children.get(this.#keyOf(tokens, i));
+      if (next?.block === undefined) break;
       if (this.#users[next.block]++ === 0) this.#idle.delete(next.block);
       table.push(next.block);
       last = next;
@@ -105,13 +138,12 @@ export class BlockManager {
     for (let i = progress?.blocks ?? 0; i < whole; i++) {
       const key = this.#keyOf(tokens, i);
       let next = last.children.get(key);
-      // Who computed the same at the same time keeps a block that nobody will find.
       if (next === undefined) {
-        const block = table[i];
-        next = { parent: last, key, block, children: new Map() };
+        next = { parent: last, key, children: new Map(), block: undefined, slot: undefined };
         last.children.set(key, next);
-        this.#known[block] = next;
       }
+      // Who computed the same at the same time keeps a block that nobody will find.
+      if (next.block === undefined) this.#fill(next, table[i]);
       last = next;
     }
     this.#progress.set(table, { blocks: whole, last });
@@ -134,10 +166,79 @@ export class BlockManager {
     }
   }
 
+  /** Contents that are to be copied into slots before the next step writes into their blocks; each is said once. */
+  takeLeaving(): readonly Transfer[] {
+    return this.#leaving.splice(0);
+  }
+
+  /** Contents did not get into their slot. */
+  lose(slot: number): void {
+    const known = this.#stored.get(slot);
+    if (known !== undefined) this.#detach(known);
+  }
+
+  /** How many blocks outside go on where `table` ends, as `reuse` has filled it; or whether the next one is being fetched. */
+  outside(table: readonly number[], tokens: readonly number[], most: number, owner: string): number | 'coming' {
+    const found = this.#outside(table, tokens, most, owner);
+    return found.length === 0 || found[0].slot !== undefined ? found.length : 'coming';
+  }
+
+  #outside(table: readonly number[], tokens: readonly number[], most: number, owner: string): readonly Known[] {
+    const found: Known[] = [];
+    let last = this.#progress.get(table)?.last ?? this.#roots.get(owner);
+    for (let i = table.length; (i + 1) * this.blockSize <= most; i++) {
+      last = last?.children.get(this.#keyOf(tokens, i));
+      if (last === undefined || last.block !== undefined) break;
+      found.push(last);
+      if (last.slot === undefined) break;
+    }
+    return found.filter(({ slot }, i) => slot !== undefined || i === 0);
+  }
+
+  /**
+   * Begins to fetch the blocks that `outside` has counted. Until `fetched` is called nobody else touches them or their slots.
+   * @throws IngotError 'OutOfMemory' if there are too few blocks.
+   */
+  fetch(tokens: readonly number[], most: number, owner: string): Fetch {
+    const table: number[] = [];
+    this.reuse(table, tokens, most, owner);
+    const first = table.length;
+    const contents = this.#outside(table, tokens, most, owner);
+    const slots = contents.flatMap(({ slot }) => (slot === undefined ? [] : [slot]));
+    // What makes room for them must not take their slots.
+    for (const slot of slots) this.#stored.delete(slot);
+    try {
+      this.grow(table, (first + slots.length) * this.blockSize);
+    } catch (error) {
+      for (const [i, known] of contents.entries()) this.#stored.set(slots[i], known);
+      this.release(table);
+      throw error;
+    }
+    for (const known of contents) known.slot = undefined;
+    const transfers = slots.map((slot, i) => ({ slot, block: table[first + i] }));
+    const fetch = { table, transfers, contents };
+    this.#fetches.add(fetch);
+    return fetch;
+  }
+
+  /** The first `good` transfers of a fetch have brought what they should, the others nothing. */
+  fetched(fetch: Fetch, good: number): void {
+    this.#fetches.delete(fetch);
+    fetch.transfers.forEach(({ slot, block }, i) => {
+      const known = fetch.contents[i];
+      this.#freeSlots.push(slot);
+      // It may have been computed meanwhile.
+      if (known.block !== undefined) return;
+      if (i < good) this.#fill(known, block);
+      else this.#detach(known);
+    });
+    this.release(fetch.table);
+  }
+
   #root(owner: string): Known {
     const known = this.#roots.get(owner);
     if (known !== undefined) return known;
-    const root: Known = { parent: undefined, key: owner, block: -1, children: new Map() };
+    const root: Known = { parent: undefined, key: owner, children: new Map(), block: undefined, slot: undefined };
     this.#roots.set(owner, root);
     return root;
   }
@@ -146,43 +247,100 @@ export class BlockManager {
     return tokens.slice(block * this.blockSize, (block + 1) * this.blockSize).join();
   }
 
+  /** `block` holds these contents, wherever else they are. */
+  #fill(known: Known, block: number): void {
+    known.block = block;
+    this.#known[block] = known;
+    this.#emptySlot(known);
+  }
+
+  #emptySlot(known: Known): void {
+    if (known.slot === undefined) return;
+    this.#stored.delete(known.slot);
+    this.#freeSlots.push(known.slot);
+    known.slot = undefined;
+  }
+
   /** A block with nothing in it that counts. */
   #take(): number {
     const free = this.#free.pop();
     if (free !== undefined) return free;
     const [oldest] = this.#idle;
     if (oldest === undefined) throw new IngotError('DeviceFault', 'a block is missing');
-    const [block, { parent, key }] = oldest;
+    const [block, known] = oldest;
     this.#idle.delete(block);
     this.#known[block] = undefined;
-    parent?.children.delete(key);
-    // Owners that have nothing any more are forgotten.
-    if (parent?.parent === undefined && parent?.children.size === 0) this.#roots.delete(parent.key);
+    known.block = undefined;
+    this.evicted++;
+    const slot = this.#isFound(known) ? this.#takeSlot() : undefined;
+    if (slot === undefined) this.#detach(known);
+    else {
+      known.slot = slot;
+      this.#stored.set(slot, known);
+      this.#leaving.push({ block, slot });
+    }
     return block;
   }
 
-  /** @throws IngotError 'DeviceFault' if a block is lost, has two owners, or is used by others than `tables`. */
+  #takeSlot(): number | undefined {
+    const [oldest] = this.#stored.values();
+    if (this.#freeSlots.length === 0 && oldest !== undefined) this.#detach(oldest);
+    return this.#freeSlots.pop();
+  }
+
+  /** Whether its beginning is known still. */
+  #isFound(known: Known): boolean {
+    let each = known;
+    while (each.parent !== undefined) {
+      if (each.parent.children.get(each.key) !== each) return false;
+      each = each.parent;
+    }
+    return this.#roots.get(each.key) === each;
+  }
+
+  /** It is found no more, nor what follows it. */
+  #detach(known: Known): void {
+    const { parent, key } = known;
+    if (parent?.children.get(key) === known) parent.children.delete(key);
+    // Owners that have nothing any more are forgotten.
+    if (parent?.parent === undefined && parent?.children.size === 0) this.#roots.delete(parent.key);
+    const rest = [known];
+    for (let each = rest.pop(); each !== undefined; each = rest.pop()) {
+      this.#emptySlot(each);
+      rest.push(...each.children.values());
+    }
+  }
+
+  /** @throws IngotError 'DeviceFault' if a block is lost, has two owners, or is used by others than `tables` and fetches. */
   checkIntegrity(tables: Iterable<readonly number[]>): void {
+    const fault = (what: string) => new IngotError('DeviceFault', what);
     const users = new Uint32Array(this.blockCount);
     for (const table of tables) for (const block of table) users[block]++;
+    for (const { table } of this.#fetches) for (const block of table) users[block]++;
     const unused = new Uint8Array(this.blockCount);
     for (const list of [this.#free, this.#idle.keys()]) {
-      for (const block of list) {
-        if (unused[block]++ > 0) throw new IngotError('DeviceFault', `block ${block} without user is there twice`);
-      }
+      for (const block of list) if (unused[block]++ > 0) throw fault(`block ${block} without user is there twice`);
     }
     for (let block = 0; block < this.blockCount; block++) {
       if (users[block] !== this.#users[block]) {
-        throw new IngotError('DeviceFault', `block ${block} has ${users[block]} users, not ${this.#users[block]}`);
+        throw fault(`block ${block} has ${users[block]} users, not ${this.#users[block]}`);
       }
       if (unused[block] > 0 === users[block] > 0) {
-        throw new IngotError('DeviceFault', `block ${block} is ${users[block] > 0 ? 'free and used' : 'lost'}`);
+        throw fault(`block ${block} is ${users[block] > 0 ? 'free and used' : 'lost'}`);
       }
       const known = this.#known[block];
-      if (users[block] > 1 && known === undefined) throw new IngotError('DeviceFault', `block ${block} has two owners`);
-      if (known !== undefined && known.parent?.children.get(known.key) !== known) {
-        throw new IngotError('DeviceFault', `block ${block} holds what cannot be found`);
+      if (users[block] > 1 && known === undefined) throw fault(`block ${block} has two owners`);
+      if (known === undefined) continue;
+      if (known.block !== block || known.parent?.children.get(known.key) !== known) {
+        throw fault(`block ${block} holds what cannot be found`);
       }
+    }
+    const slots = new Uint8Array(this.slotCount);
+    const fetching = [...this.#fetches].flatMap(({ transfers }) => transfers.map(({ slot }) => slot));
+    for (const slot of [...this.#freeSlots, ...this.#stored.keys(), ...fetching]) slots[slot]++;
+    if (slots.some((times) => times !== 1)) throw fault('a slot is lost, or there twice');
+    for (const [slot, known] of this.#stored) {
+      if (known.slot !== slot || known.block !== undefined) throw fault(`slot ${slot} holds what cannot be found`);
     }
   }
 }

@@ -1,11 +1,13 @@
 /** From a path and the name of a device to an engine on this thread, which owns both: the worker's way to open one. */
 import { dumpTo } from '../compiler/dump-node.ts';
+import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
 import type { Model } from '../models/model.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openForRunning } from './open-model-node.ts';
+import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
 
 /** What can be sent to another thread. */
@@ -20,6 +22,8 @@ export interface EngineSettings extends EngineOptions {
   readonly mlock?: boolean;
   /** Folder for the programs before and after each compiler pass. */
   readonly dump?: string;
+  /** Bytes on disk for what the KV cache has no room for; none if absent. */
+  readonly kvDisk?: number;
   /** File for a line of JSON a step (step-trace.ts). */
   readonly traceSteps?: string;
 }
@@ -42,7 +46,7 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, mlock, dump, traceSteps: traceFile, ...options } = settings;
+  const { path, device: deviceName, threads, mlock, dump, kvDisk, traceSteps: traceFile, ...options } = settings;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -50,15 +54,15 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
   try {
     const source = await openForRunning(path);
     opened.push(source);
-    const { model, tokenizer, chatTemplate } = source;
+    const { model, tokenizer, templates } = source;
     const device = await openDeviceFor(model, deviceName, { threads, mlock });
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
     if (trace !== undefined) opened.push({ [Symbol.asyncDispose]: async () => trace[Symbol.dispose]() });
     const onStep = trace === undefined ? {} : { onStep: trace.write };
-    const template = chatTemplate === undefined ? {} : { chatTemplate };
-    const given = { ...options, ...hooks, ...onPass, ...onStep, ...template };
+    const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
+    const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...templates };
     const engine = await LocalEngine.load(device, model, tokenizer, given);
     opened.push(engine);
     return { engine, [Symbol.asyncDispose]: close };

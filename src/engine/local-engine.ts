@@ -3,7 +3,9 @@ import { IngotError, type StopSignal } from '../base/errors.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
+import type { Model, ModelResult } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
+import { type AnswerFormat, answerFormat, plainText } from '../tokenizer/answers/formats.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import type {
@@ -17,22 +19,23 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import { chooseContext, encodePrompt, fitting } from './prompt.ts';
+import { type ChatTemplates, chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
+import { type BlockSlots, Spill } from './spill.ts';
 import { StepCost } from './step-cost.ts';
 import { StepLoop } from './step-loop.ts';
 import type { StepRecord } from './step-trace.ts';
 import { StepWork } from './step-work.ts';
 import { Texts } from './texts.ts';
 
-export interface LocalEngineOptions extends EngineOptions, LoadHooks {
+export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTemplates {
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
   /** Sees each step when it is done. */
   readonly onStep?: (record: StepRecord) => void;
-  /** A Jinja program, as model files carry it. */
-  readonly chatTemplate?: string;
+  /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
+  readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
 }
 
 const blockSize = 16;
@@ -40,10 +43,12 @@ const blockSize = 16;
 /** Streams that run keep half of their pace, whatever else comes. */
 const defaultPace = 2;
 
-interface Parts extends Pick<LocalEngineOptions, 'chatTemplate' | 'onStep'> {
+interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
+  readonly templates: ChatTemplates;
   readonly contextLength: number;
   readonly runner: Runner;
-  readonly kv: KvElement;
+  readonly slots: BlockSlots | undefined;
+  readonly kv: KvFormat;
   readonly queue: number;
   readonly queueSeconds: number;
   readonly pace: number;
@@ -54,21 +59,26 @@ export class LocalEngine implements Engine {
   readonly tokenizer: Tokenizer;
   readonly device: Engine['device'];
   readonly contextLength: number;
-  readonly #chatTemplate: string | undefined;
+  readonly answerFormat: AnswerFormat;
+  readonly #templates: ChatTemplates;
   readonly #device: Device;
   readonly #queue: number;
   readonly #queueSeconds: number;
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
   readonly #closing = new AbortController();
+  readonly #slots: BlockSlots | undefined;
+  readonly #spill: Spill;
   readonly #loop: StepLoop;
   readonly #texts: Texts;
   readonly #work: StepWork;
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
-    const { contextLength, chatTemplate, runner, kv, queue, queueSeconds, pace, onStep } = parts;
-    this.#chatTemplate = chatTemplate;
+    const { contextLength, templates, runner, slots, kv, queue, queueSeconds, pace, onStep } = parts;
+    const template = templates.toolTemplate ?? templates.chatTemplate;
+    this.#templates = templates;
+    this.answerFormat = template === undefined ? plainText : answerFormat(template, tokenizer);
     this.device = { name: device.name, threads: device.hardware.threads };
     this.#device = device;
     this.#queue = queue;
@@ -77,17 +87,19 @@ export class LocalEngine implements Engine {
     this.tokenizer = tokenizer;
     this.contextLength = contextLength;
     this.#runner = runner;
-    this.#blocks = new BlockManager(runner.limits.blockCount, blockSize);
+    this.#slots = slots;
+    this.#blocks = new BlockManager(runner.limits.blockCount, blockSize, slots?.count);
+    this.#spill = new Spill(this.#blocks, runner.pools, slots, () => this.#loop.stir());
     const { readBytesPerSecond, operationsPerSecond } = device.hardware;
     const cost = new StepCost({
       weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
       parameterCount: model.parameterCount,
-      kvBytesPerToken: kvBytesPerToken(model, kv),
+      kvBytesPerToken: model.kvBytesPerToken(kv),
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
-    this.#work = new StepWork(device, model, kvBytesPerToken(model, kv));
-    this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, {
+    this.#work = new StepWork(device, model, model.kvBytesPerToken(kv));
+    this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, this.#spill, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
     });
@@ -96,6 +108,7 @@ export class LocalEngine implements Engine {
       blocks: this.#blocks,
       cost,
       work: this.#work,
+      spill: this.#spill,
       runsAhead: device.runsAhead,
       pace,
       vocabularySize: model.vocabularySize,
@@ -123,14 +136,22 @@ export class LocalEngine implements Engine {
       );
     }
     const { kv = 'f32', contextLength: wanted, sequences = 1, pace = defaultPace, onStep, ...other } = options;
-    const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, chatTemplate, ...rest } = other;
+    const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, ...others } = other;
+    const { chatTemplate, toolTemplate, cacheTokens, slots: openSlots, ...rest } = others;
+    const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
-    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
-    const limits = stepLimits(contextLength, sequences, model.wholeSequences);
+    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
+    const limits = stepLimits(contextLength, sequences, model.wholeSequences, cacheTokens);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
+    let slots: BlockSlots | undefined;
+    try {
+      slots = await openSlots?.(runner.pools.blockBytes);
+    } catch (error) {
+      await runner[Symbol.asyncDispose]();
+      throw error;
+    }
     return new LocalEngine(device, model, tokenizer, {
-      ...{ contextLength, runner, kv, queue, queueSeconds, pace },
-      ...(chatTemplate !== undefined && { chatTemplate }),
+      ...{ contextLength, templates, runner, slots, kv, queue, queueSeconds, pace },
       ...(onStep && { onStep }),
     });
   }
@@ -199,7 +220,8 @@ export class LocalEngine implements Engine {
   }
 
   async status(): Promise<EngineStatus> {
-    const { blockCount, freeBlocks, idleBlocks } = this.#blocks;
+    const { blockCount, freeBlocks, idleBlocks, storedBlocks, evicted } = this.#blocks;
+    const { stored, fetched } = this.#spill.totals;
     const { weights, state, scratch } = this.#device.memory();
     const { running, waiting, totals } = this.#loop;
     return {
@@ -209,8 +231,14 @@ export class LocalEngine implements Engine {
         capacity: blockCount * blockSize,
         used: (blockCount - freeBlocks) * blockSize,
         known: idleBlocks * blockSize,
+        stored: storedBlocks * blockSize,
       },
-      totals,
+      totals: {
+        ...totals,
+        evictedTokens: evicted * blockSize,
+        storedTokens: stored * blockSize,
+        fetchedTokens: fetched * blockSize,
+      },
       memory: { weights: weights.now, state: state.now, scratch: scratch.now },
       machine: this.#work.limits,
     };
@@ -221,7 +249,7 @@ export class LocalEngine implements Engine {
   }
 
   get hasChatTemplate(): boolean {
-    return this.#chatTemplate !== undefined;
+    return this.#templates.chatTemplate !== undefined;
   }
 
   async encode(prompt: Prompt): Promise<readonly number[]> {
@@ -229,7 +257,7 @@ export class LocalEngine implements Engine {
   }
 
   #encode(prompt: Prompt): readonly number[] {
-    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
+    return encodePrompt(prompt, this.tokenizer, this.#templates);
   }
 
   /** The tokens of a prompt that the model can take. */
@@ -261,19 +289,30 @@ export class LocalEngine implements Engine {
     this.#closing.abort();
     await this.#loop.settled();
     await this.#texts.settled();
+    await this.#spill.settled();
+    await this.#slots?.[Symbol.asyncDispose]();
     await this.#runner[Symbol.asyncDispose]();
   }
 }
 
-/** What one step may hold. All sequences together may be as long as their contexts. */
-export function stepLimits(contextLength: number, sequences = 1, wholeSequences = false): StepLimits {
+/**
+ * What one step may hold. All sequences together may be as long as their contexts, unless the cache has only `cacheTokens`: then
+ * as many are computed together as fit, and one always does.
+ */
+export function stepLimits(
+  contextLength: number,
+  sequences = 1,
+  wholeSequences = false,
+  cacheTokens = Number.POSITIVE_INFINITY,
+): StepLimits {
   const blocksPerSequence = Math.ceil(contextLength / blockSize);
+  const cacheBlocks = Math.max(blocksPerSequence, Math.ceil(cacheTokens / blockSize));
   return {
     maxTokens: wholeSequences ? contextLength : Math.max(128, sequences),
     maxSequences: sequences,
     maxRows: Math.max(16, sequences),
     blockSize,
-    blockCount: blocksPerSequence * sequences,
+    blockCount: Math.min(cacheBlocks, blocksPerSequence * sequences),
     blocksPerSequence,
     maxBias: 512,
   };

@@ -20,13 +20,14 @@ export class Pools {
     this.blockBytes = this.#parts.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
-  /** After what was submitted before. */
+  /** As they are after what was submitted before, and before what is submitted after the call. */
   async read(block: number): Promise<Uint8Array> {
+    const parts = this.#parts.map(({ buffer, bytes }) => this.#device.read(buffer, block * bytes, bytes));
     const contents = new Uint8Array(this.blockBytes);
     let at = 0;
-    for (const { buffer, bytes } of this.#parts) {
-      contents.set(await this.#device.read(buffer, block * bytes, bytes), at);
-      at += bytes;
+    for (const part of await Promise.all(parts)) {
+      contents.set(part, at);
+      at += part.length;
     }
     return contents;
   }
@@ -44,8 +45,6 @@ export class Pools {
   }
 
   async copy(from: number, to: number): Promise<void> {
-    for (const { buffer, bytes } of this.#parts) {
-      this.#device.write(buffer, await this.#device.read(buffer, from * bytes, bytes), to * bytes);
-    }
+    this.write(to, await this.read(from));
   }
 }

@@ -48,6 +48,7 @@ export function openTask(request: GenerateRequest, context: RequestContext): Tas
     row: undefined,
     paused: false,
     begun: false,
+    fetched: false,
   };
   return new Task({ sequence, request, sampling, early, tokenizer, signal, contextLength, onRead });
 }

@@ -8,7 +8,7 @@
  * the lowest priority gives its own back and waits again; what it computed is often still known when its turn comes.
  */
 import type { StepLimits } from '../composites/step.ts';
-import type { BlockManager } from './blocks.ts';
+import type { BlockManager, Fetch } from './blocks.ts';
 import type { Sequence, StepEntry } from './sequence.ts';
 import type { StepLoad } from './step-cost.ts';
 import { takeover } from './twins.ts';
@@ -27,6 +27,8 @@ export interface Rules {
   readonly blocks: BlockManager;
   /** Predicted microseconds of a step. */
   readonly cost: (load: StepLoad) => number;
+  /** Predicted microseconds until so many blocks are fetched from outside of the pools. */
+  readonly fetchCost: (blocks: number) => number;
   /** With prompts in it a step may take so many times what its running streams alone would. */
   readonly pace: number;
   /** By the clock of the sequences' deadlines. */
@@ -40,6 +42,8 @@ export interface PlannedStep {
   readonly admitted: readonly { readonly sequence: Sequence; readonly reused: number }[];
   /** Blocks that are copied before the step. */
   readonly copies: readonly BlockCopy[];
+  /** Begin now, beside the steps. */
+  readonly fetches: readonly Fetch[];
   /** Have given back what they had, and wait. */
   readonly preempted: readonly Sequence[];
   /** Have waited too long, and are no longer there. */
@@ -94,6 +98,7 @@ function preempt({ running, waiting }: SchedulerState, sequence: Sequence, block
   blocks.release(sequence.blocks);
   sequence.computed = 0;
   sequence.row = undefined;
+  sequence.fetched = false;
 }
 
 /** Plans a step, and brings `state` and the blocks to where they are when it is submitted. */
@@ -111,6 +116,7 @@ class Planner {
   readonly #entries: StepEntry[] = [];
   readonly #admitted: { sequence: Sequence; reused: number }[] = [];
   readonly #copies: BlockCopy[] = [];
+  readonly #fetches: Fetch[] = [];
   readonly #preempted: Sequence[] = [];
   readonly #load = { tokens: 0, rows: 0, contextTokens: 0 };
 
@@ -136,6 +142,7 @@ class Planner {
       entries: this.#entries,
       admitted: this.#admitted,
       copies: this.#copies,
+      fetches: this.#fetches,
       preempted: this.#preempted,
       expired,
     };
@@ -233,17 +240,18 @@ class Planner {
       next.computed = blocks.reuse(next.blocks, next.tokens, next.tokens.length - 1, next.cacheOwner);
       const others = takeover(next, next.computed, running, this.#entries, blocks);
       const enough = blocks.missing(next.blocks, next.tokens.length) <= blocks.freeBlocks;
-      const isCopy = others.kind === 'copy' && enough;
+      const isLater = others.kind === 'later' || this.#isComing(next, enough);
+      const isCopy = others.kind === 'copy' && enough && !isLater;
       if (isCopy) {
         blocks.grow(next.blocks, others.tokens);
         next.computed = others.tokens;
       }
       const reused = next.computed;
-      const count = enough && others.kind !== 'later' ? this.#affordable(next, limit) : 0;
+      const count = enough && !isLater ? this.#affordable(next, limit) : 0;
       if (count === 0) {
         blocks.release(next.blocks);
         next.computed = 0;
-        if (others.kind !== 'later') return;
+        if (!isLater) return;
         notNow.add(next);
         continue;
       }
@@ -255,6 +263,21 @@ class Planner {
       this.#admitted.push({ sequence: next, reused });
       if (this.#takes(next)) this.#add(next, count);
     }
+  }
+
+  /** Whether what `next` goes on with is on its way from outside of the pools, as it is from now on where computing it takes longer. */
+  #isComing(next: Sequence, enough: boolean): boolean {
+    const { blocks, cost, fetchCost } = this.#rules;
+    const most = next.tokens.length - 1;
+    const outside = blocks.outside(next.blocks, next.tokens, most, next.cacheOwner);
+    if (outside === 'coming') return true;
+    if (outside === 0 || next.fetched || !enough) return false;
+    const tokens = outside * blocks.blockSize;
+    const contextTokens = tokens * next.computed + (tokens * (tokens + 1)) / 2;
+    if (fetchCost(outside) >= cost({ tokens, rows: 1, contextTokens })) return false;
+    next.fetched = true;
+    this.#fetches.push(blocks.fetch(next.tokens, most, next.cacheOwner));
+    return true;
   }
 
   #order(a: Sequence, b: Sequence): number {

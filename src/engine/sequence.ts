@@ -33,6 +33,8 @@ export interface Sequence extends CachedSequence {
   complete: boolean;
   /** Has been computed at some time, whatever became of that. */
   begun: boolean;
+  /** What it begins with was fetched from outside of the pools; not again before it has begun. */
+  fetched: boolean;
 }
 
 export interface StepEntry<S extends CachedSequence = Sequence> {

@@ -61,3 +61,24 @@ export class StepCost {
 function kindOf({ tokens }: StepLoad): 'few' | 'many' {
   return tokens <= fewTokens ? 'few' : 'many';
 }
+
+/** Predicts how long blocks take to come from outside of the pools. */
+export class FetchCost {
+  readonly #blockBytes: number;
+  /** Until it is known better: 1 GB/s, as disks have it. */
+  #microsecondsPerByte = 1e-3;
+
+  constructor(blockBytes: number) {
+    this.#blockBytes = blockBytes;
+  }
+
+  /** Microseconds. */
+  predict(blocks: number): number {
+    return this.#blockBytes * blocks * this.#microsecondsPerByte;
+  }
+
+  observe(blocks: number, microseconds: number): void {
+    const seen = microseconds / (this.#blockBytes * blocks);
+    this.#microsecondsPerByte = (1 - weight) * this.#microsecondsPerByte + weight * seen;
+  }
+}

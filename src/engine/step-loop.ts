@@ -5,11 +5,12 @@
 import { IngotError, isIngotError, type StopSignal } from '../base/errors.ts';
 import { previouslySampled } from '../composites/step.ts';
 import type { BlockManager } from './blocks.ts';
-import type { EngineTotals } from './engine.ts';
+import type { StepTotals } from './engine.ts';
 import { likeliest } from './logits.ts';
 import type { Runner, RunningStep, StepResult } from './runner.ts';
 import { emptyState, enqueue, type PlannedStep, planStep, remove, restart } from './scheduler.ts';
 import type { Sequence, StepEntry } from './sequence.ts';
+import type { Spill } from './spill.ts';
 import type { StepCost, StepLoad } from './step-cost.ts';
 import { type StepRecord, stepRecord } from './step-trace.ts';
 import type { StepWork } from './step-work.ts';
@@ -21,6 +22,7 @@ export interface StepLoopOptions {
   readonly blocks: BlockManager;
   readonly cost: StepCost;
   readonly work: StepWork;
+  readonly spill: Spill;
   /** Steps that the device has at the same time. */
   readonly runsAhead: number;
   readonly pace: number;
@@ -78,7 +80,7 @@ export class StepLoop {
     return this.#state.waiting.length;
   }
 
-  get totals(): EngineTotals {
+  get totals(): StepTotals {
     return { ...this.#totals };
   }
 
@@ -187,12 +189,13 @@ export class StepLoop {
 
   /** Plans a step and submits it, unless there is none. */
   async #next(): Promise<boolean> {
-    const { runner, blocks, cost, pace } = this.#options;
+    const { runner, blocks, cost, spill, pace } = this.#options;
     const now = performance.now();
     const planned = planStep(this.#state, {
       limits: runner.limits,
       blocks,
       cost: (load) => cost.predict(load),
+      fetchCost: (count) => spill.predict(count),
       pace,
       now,
     });
@@ -201,8 +204,12 @@ export class StepLoop {
       this.#refuse(this.#taskOf(sequence), new IngotError('DeadlineExceeded', waited, { hint: 'Try again later.' }));
     }
     this.#totals.preemptions += planned.preempted.length;
-    if (planned.entries.length === 0) return false;
+    // What leaves is read before anything is written into its blocks.
+    const flushed = spill.flush();
+    for (const fetch of planned.fetches) spill.fetch(fetch);
     try {
+      await flushed;
+      if (planned.entries.length === 0) return false;
       this.#flights.push(await this.#submit(planned));
     } catch (error) {
       await this.#recover(error, planned);
@@ -283,8 +290,9 @@ export class StepLoop {
     if (!isIngotError(error) || error.code === 'DeviceLost') throw error;
     await this.#drop();
     restart(this.#state, this.#options.blocks);
-    const [newest] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
-    const task = this.#tasks.get(newest);
+    const [newest]: (Sequence | undefined)[] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
+    const task = newest && this.#tasks.get(newest);
+    if (newest === undefined) throw error;
     if (task !== undefined) this.#refuse(task, error);
   }
 

@@ -7,6 +7,7 @@ import type { BlockManager } from './blocks.ts';
 import { logSumExp } from './logits.ts';
 import type { Runner } from './runner.ts';
 import type { CachedSequence, StepEntry } from './sequence.ts';
+import type { Spill } from './spill.ts';
 import { yieldToEvents } from './yield.ts';
 
 /** Who else uses the blocks. */
@@ -30,15 +31,17 @@ export class Texts {
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
   readonly #vocabularySize: number;
+  readonly #spill: Spill;
   readonly #neighbours: Neighbours;
   /** Blocks of the texts that are computed. */
   readonly tables = new Set<readonly number[]>();
   readonly #working = new Set<Promise<unknown>>();
 
-  constructor(runner: Runner, blocks: BlockManager, vocabularySize: number, neighbours: Neighbours) {
+  constructor(runner: Runner, blocks: BlockManager, vocabularySize: number, spill: Spill, neighbours: Neighbours) {
     this.#runner = runner;
     this.#blocks = blocks;
     this.#vocabularySize = vocabularySize;
+    this.#spill = spill;
     this.#neighbours = neighbours;
   }
 
@@ -127,6 +130,7 @@ export class Texts {
           throwIfAborted(stop);
         }
         this.#blocks.grow(blocks, start + count);
+        await this.#spill.flush();
         await work({ sequence, start, count, samples: false });
         sequence.computed += count;
         if (known > 0) this.#blocks.publish(blocks, ids, sequence.computed, '');

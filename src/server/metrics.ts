@@ -57,6 +57,11 @@ const gauges: readonly { readonly name: string; readonly help: string; read(stat
     help: 'Tokens that no request uses and another may begin with',
     read: ({ cache }) => cache.known,
   },
+  {
+    name: 'kv_cache_stored_tokens',
+    help: 'Tokens that left the KV cache for the disk and may come back',
+    read: ({ cache }) => cache.stored,
+  },
   { name: 'weights_bytes', help: 'Memory of weights', read: ({ memory }) => memory.weights },
   { name: 'state_bytes', help: 'Memory of the KV cache and of sampling', read: ({ memory }) => memory.state },
   { name: 'scratch_bytes', help: 'Memory of activations', read: ({ memory }) => memory.scratch },
@@ -103,6 +108,21 @@ const counters: readonly { readonly name: string; readonly help: string; read(to
   },
   { name: 'generated_tokens_total', help: 'Tokens of answers', read: ({ generatedTokens }) => generatedTokens },
   { name: 'preemptions_total', help: 'Requests that gave their memory back', read: ({ preemptions }) => preemptions },
+  {
+    name: 'kv_cache_evicted_tokens_total',
+    help: 'Tokens that nobody used and that made room for others',
+    read: ({ evictedTokens }) => evictedTokens,
+  },
+  {
+    name: 'kv_cache_written_tokens_total',
+    help: 'Those of them that were written to disk',
+    read: ({ storedTokens }) => storedTokens,
+  },
+  {
+    name: 'kv_cache_fetched_tokens_total',
+    help: 'Tokens that were read from disk',
+    read: ({ fetchedTokens }) => fetchedTokens,
+  },
 ];
 
 interface Watched {

@@ -1,6 +1,6 @@
 /** How the engine shares steps between requests, seen through the records of its steps, and what it does when one goes wrong. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -9,6 +9,7 @@ import type { Device } from '../../src/devices/device.ts';
 import { openDevice } from '../../src/devices/open-node.ts';
 import { LocalEngine, type LocalEngineOptions } from '../../src/engine/local-engine.ts';
 import { openEngine } from '../../src/engine/open-node.ts';
+import { openSlots } from '../../src/engine/slots-node.ts';
 import type { StepRecord } from '../../src/engine/step-trace.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
@@ -166,6 +167,45 @@ test('who waits for longer than the queue allows is refused', async () => {
   assert.equal(value?.kind, 'token');
   await running.return();
   assert.equal((await generateWith(engine)).ids.length, 8);
+});
+
+test('a small cache: requests give way and go on, beginnings leave it and come back, and no bit changes', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'ingot-spill-'));
+  try {
+    const prompts = [longPrompt, longPrompt.toReversed(), [...longPrompt.slice(75), ...longPrompt.slice(0, 75)]];
+    const request = (i: number) => {
+      const sampling = { temperature: 1, seed: BigInt(i), presencePenalty: 0.5 };
+      return { prompt: prompts[i], maxTokens: 60, ignoreEnd: true, sampling };
+    };
+    const alone: (readonly number[])[] = [];
+    {
+      const { engine } = await open();
+      await using _ = engine;
+      for (let i = 0; i < 3; i++) alone.push((await generateWith(engine, request(i))).ids);
+    }
+    const slots = (blockBytes: number) => openSlots(folder, 100 * blockBytes, blockBytes);
+    const small = { contextLength: 210, cacheTokens: 400 };
+    const { engine, steps } = await open({ ...small, slots });
+    await using _ = engine;
+    for (let round = 0; round < 3; round++) {
+      const answers = await Promise.all([0, 1, 2].map((i) => generateWith(engine, request(i))));
+      assert.deepEqual(
+        answers.map(({ ids }) => ids),
+        alone,
+        `round ${round}`,
+      );
+      await engine.checkIntegrity();
+      // What is damaged is computed.
+      const file = join(folder, 'kv', readdirSync(join(folder, 'kv'))[0] ?? '', 'blocks');
+      if (round === 1) truncateSync(file, 1000);
+    }
+    const { totals, cache } = await engine.status();
+    assert.ok(totals.preemptions > 0 && steps.some(({ preempted }) => preempted.length > 0));
+    assert.ok(totals.storedTokens > 0 && totals.fetchedTokens > 0 && cache.stored > 0, JSON.stringify(totals));
+    assert.equal(cache.capacity, 400);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
 });
 
 test('a request that is cancelled is in no step that is planned afterwards', async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isIngotError } from '../../src/base/errors.ts';
-import { BlockManager } from '../../src/engine/blocks.ts';
+import { BlockManager, type Fetch } from '../../src/engine/blocks.ts';
 import {
   emptyState,
   enqueue,
@@ -155,9 +155,11 @@ const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence
   paused: false,
   complete: false,
   begun: false,
+  fetched: false,
   ...of,
 });
 
+const fetchCost = (blocks: number) => 20 * blocks;
 const cost = ({ tokens, contextTokens }: StepLoad) => 100 + 10 * tokens + contextTokens / 10;
 
 /** What the engine does around the scheduler, with answers of given lengths, and steps that end `ahead` steps later. */
@@ -172,14 +174,21 @@ class Simulation {
   now = 0;
   readonly #flights: PlannedStep[] = [];
   readonly #ahead: number;
-  /** What each slot of the pools holds: the token that was computed there, once that is known. */
-  readonly #slots: (() => number)[];
+  /** What each place of the pools holds: the token that was computed there, once that is known. */
+  readonly #places: (() => number)[];
+  /** What left the pools, by slot. */
+  readonly #slots = new Map<number, (() => number)[]>();
+  readonly #fetches: { readonly fetch: Fetch; turns: number }[] = [];
+  /** Blocks that came back. */
+  fetched = 0;
+  /** Slots whose contents are lost. */
+  readonly damaged = new Set<number>();
 
-  constructor(limits: Omit<Rules['limits'], 'maxBias'>, blockCount: number, ahead: number) {
-    this.blocks = new BlockManager(blockCount, blockSize);
+  constructor(limits: Omit<Rules['limits'], 'maxBias'>, blockCount: number, ahead: number, slotCount = 0) {
+    this.blocks = new BlockManager(blockCount, blockSize, slotCount);
     this.limits = { maxBias: 8, ...limits };
     this.#ahead = ahead;
-    this.#slots = new Array(blockCount * blockSize).fill(() => -1);
+    this.#places = new Array(blockCount * blockSize).fill(() => -1);
   }
 
   add(sequence: Sequence, answer: number): void {
@@ -199,7 +208,13 @@ class Simulation {
   /** Plans a step, and takes in what an earlier one made. Undefined where nothing could be planned. */
   turn(): PlannedStep | undefined {
     const { limits, blocks, now } = this;
-    const planned = planStep(this.state, { limits, blocks, cost, pace: 2, now });
+    const planned = planStep(this.state, { limits, blocks, cost, fetchCost, pace: 2, now });
+    for (const { slot, block } of blocks.takeLeaving()) {
+      this.#slots.set(slot, this.#places.slice(block * blockSize, (block + 1) * blockSize));
+      this.damaged.delete(slot);
+    }
+    for (const fetch of planned.fetches) this.#fetches.push({ fetch, turns: 3 });
+    this.#fetch();
     for (const sequence of planned.expired) {
       assert.ok(!sequence.begun && sequence.deadline <= now && sequence.blocks.length === 0);
       this.expired.push(sequence);
@@ -234,26 +249,43 @@ class Simulation {
   #compute({ entries, copies }: PlannedStep): void {
     for (const { from, to } of copies) {
       for (let i = 0; i < blockSize; i++) {
-        this.#slots[to * blockSize + i] = this.#slots[from * blockSize + i] as () => number;
+        this.#places[to * blockSize + i] = this.#places[from * blockSize + i] as () => number;
       }
     }
     for (const { sequence, start, count } of entries) {
       for (let at = start; at < start + count; at++) {
         const token = sequence.tokens[at] as number;
-        this.#slots[this.#slotOf(sequence, at)] = token >= 0 ? () => token : () => sequence.tokens[at] as number;
+        this.#places[this.#placeOf(sequence, at)] = token >= 0 ? () => token : () => sequence.tokens[at] as number;
       }
       this.computed += count;
     }
     for (const { sequence } of entries) {
       for (let at = 0; at < sequence.computed; at++) {
-        const found = this.#slots[this.#slotOf(sequence, at)]?.();
+        const found = this.#places[this.#placeOf(sequence, at)]?.();
         assert.equal(found, sequence.tokens[at], `token ${at} of request ${sequence.id} is not in its blocks`);
       }
     }
   }
 
-  #slotOf({ blocks }: Sequence, at: number): number {
+  #placeOf({ blocks }: Sequence, at: number): number {
     return (blocks[Math.floor(at / blockSize)] as number) * blockSize + (at % blockSize);
+  }
+
+  /** Contents come some turns later, as far as they are not damaged. */
+  #fetch(): void {
+    for (const each of [...this.#fetches]) {
+      if (--each.turns > 0) continue;
+      this.#fetches.splice(this.#fetches.indexOf(each), 1);
+      let good = 0;
+      for (const { slot, block } of each.fetch.transfers) {
+        if (this.damaged.has(slot)) break;
+        const contents = this.#slots.get(slot) as (() => number)[];
+        for (const [i, value] of contents.entries()) this.#places[block * blockSize + i] = value;
+        good++;
+      }
+      this.fetched += good;
+      this.blocks.fetched(each.fetch, good);
+    }
   }
 
   #finish(): void {
@@ -323,36 +355,43 @@ test('whatever comes and goes, steps keep their bounds and everybody is served',
     maxTokens: fc.integer({ min: 4, max: 40 }),
     maxSequences: fc.integer({ min: 1, max: 5 }),
     blockCount: fc.integer({ min: 15, max: 40 }),
+    slotCount: fc.nat(30),
+    damages: fc.array(fc.tuple(fc.nat(60), fc.nat(29)), { maxLength: 5 }),
     ahead: fc.integer({ min: 1, max: 2 }),
   });
   fc.assert(
-    fc.property(fc.array(arrival, { maxLength: 12 }), shape, (arrivals, { blockCount, ahead, failures, ...bounds }) => {
-      const maxTokens = Math.max(bounds.maxTokens, bounds.maxSequences);
-      const limits = { ...bounds, maxTokens, maxRows: bounds.maxSequences };
-      const simulation = new Simulation(limits, blockCount, ahead);
-      const requests = arrivals.flatMap((each) => Array.from({ length: each.choices }, () => each));
-      const sequences = requests.map(({ at, prompt, text, priority, owner, patience, biases }, id) => {
-        const tokens = Array.from({ length: prompt }, (_, k) => (k < 10 ? k + 1 : 100 * text + k));
-        const deadline = patience === null ? Number.POSITIVE_INFINITY : at + patience;
-        return newSequence(id, tokens, { priority, owner, cacheOwner: owner, deadline, biases });
-      });
-      let turns = 0;
-      for (; turns < 5000; turns++) {
-        simulation.now = turns;
-        requests.forEach(({ at, answer, leaves, slow }, i) => {
-          const sequence = sequences[i] as Sequence;
-          if (turns === at) simulation.add(sequence, answer);
-          if (leaves !== null && turns === at + leaves && simulation.answers.has(sequence)) simulation.end(sequence);
-          sequence.paused = slow && turns % 3 === 0;
+    fc.property(
+      fc.array(arrival, { maxLength: 12 }),
+      shape,
+      (arrivals, { blockCount, slotCount, ahead, failures, damages, ...bounds }) => {
+        const maxTokens = Math.max(bounds.maxTokens, bounds.maxSequences);
+        const limits = { ...bounds, maxTokens, maxRows: bounds.maxSequences };
+        const simulation = new Simulation(limits, blockCount, ahead, slotCount);
+        const requests = arrivals.flatMap((each) => Array.from({ length: each.choices }, () => each));
+        const sequences = requests.map(({ at, prompt, text, priority, owner, patience, biases }, id) => {
+          const tokens = Array.from({ length: prompt }, (_, k) => (k < 10 ? k + 1 : 100 * text + k));
+          const deadline = patience === null ? Number.POSITIVE_INFINITY : at + patience;
+          return newSequence(id, tokens, { priority, owner, cacheOwner: owner, deadline, biases });
         });
-        if (failures.includes(turns)) simulation.fail();
-        simulation.turn();
-        if (turns > 80 && simulation.idle) break;
-      }
-      assert.ok(simulation.idle, 'somebody is never served');
-      simulation.blocks.checkIntegrity([]);
-      assert.equal(simulation.blocks.freeBlocks, blockCount);
-    }),
+        let turns = 0;
+        for (; turns < 5000; turns++) {
+          simulation.now = turns;
+          requests.forEach(({ at, answer, leaves, slow }, i) => {
+            const sequence = sequences[i] as Sequence;
+            if (turns === at) simulation.add(sequence, answer);
+            if (leaves !== null && turns === at + leaves && simulation.answers.has(sequence)) simulation.end(sequence);
+            sequence.paused = slow && turns % 3 === 0;
+          });
+          for (const [turn, slot] of damages) if (turn === turns) simulation.damaged.add(slot);
+          if (failures.includes(turns)) simulation.fail();
+          simulation.turn();
+          if (turns > 80 && simulation.idle) break;
+        }
+        assert.ok(simulation.idle, 'somebody is never served');
+        simulation.blocks.checkIntegrity([]);
+        assert.equal(simulation.blocks.freeBlocks, blockCount);
+      },
+    ),
     { seed, numRuns: 400 },
   );
 });
@@ -451,6 +490,50 @@ test('who waits for too long is refused, and nobody who has begun', () => {
   for (const sequence of [first, second, third]) simulation.add(sequence as Sequence, 10);
   for (; !simulation.idle; simulation.now++) simulation.turn();
   assert.deepEqual(simulation.expired, [second]);
+});
+
+test('what had to make room comes back from outside, and is not computed again', () => {
+  const count = (slotCount: number) => {
+    const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 12, 1, slotCount);
+    const texts = [1, 2, 3].map((text) => Array.from({ length: 33 }, (_, k) => 100 * text + k));
+    let id = 0;
+    // Two texts do not fit into the pools at the same time.
+    for (let round = 0; round < 2; round++) {
+      for (const text of texts) {
+        simulation.add(newSequence(id++, text), 1);
+        while (!simulation.idle) simulation.turn();
+      }
+    }
+    const { computed, fetched, blocks } = simulation;
+    return { computed, fetched, evicted: blocks.evicted };
+  };
+  const without = count(0);
+  assert.deepEqual([without.computed, without.fetched], [6 * 33, 0]);
+  // Only the last token, which says what follows, is computed again.
+  const within = count(24);
+  assert.equal(within.computed, 3 * 33 + 3);
+  assert.ok(within.fetched > 12 && within.evicted > 24, `${within.fetched} fetched, ${within.evicted} evicted`);
+});
+
+test('requests that gave their memory to others go on with what left it', () => {
+  const count = (slotCount: number) => {
+    const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 20, 1, slotCount);
+    for (let id = 0; id < 3; id++) {
+      simulation.add(
+        newSequence(
+          id,
+          Array.from({ length: 20 }, (_, k) => 100 * id + k),
+        ),
+        40,
+      );
+    }
+    let preempted = 0;
+    while (!simulation.idle) preempted += simulation.turn()?.preempted.length ?? 0;
+    assert.ok(preempted > 0);
+    return simulation;
+  };
+  const [without, with20] = [count(0), count(20)];
+  assert.ok(with20.fetched > 0 && with20.computed < without.computed, `${with20.computed} and ${without.computed}`);
 });
 
 test('predictions follow what steps take, few tokens and many apart', () => {

@@ -8,6 +8,7 @@ import type {
   Prompt,
   TokenText,
 } from '../../src/engine/engine.ts';
+import { type AnswerFormat, plainText } from '../../src/tokenizer/answers/formats.ts';
 
 export class FakeEngine implements Engine {
   readonly model = {
@@ -20,7 +21,8 @@ export class FakeEngine implements Engine {
   };
   readonly device = { name: 'reference' as const, threads: 1 };
   readonly contextLength = 4096;
-  readonly hasChatTemplate = true;
+  readonly hasChatTemplate: boolean = true;
+  readonly answerFormat: AnswerFormat = plainText;
   /** Requests as they came. */
   readonly requests: GenerateRequest[] = [];
   /** Tokens that were made, of all requests. */
@@ -69,7 +71,7 @@ export class FakeEngine implements Engine {
     return {
       running: this.running,
       waiting: 0,
-      cache: { capacity: 0, used: 0, known: 0 },
+      cache: { capacity: 0, used: 0, known: 0, stored: 0 },
       totals: {
         steps: this.made,
         stepSeconds: 0,
@@ -82,6 +84,9 @@ export class FakeEngine implements Engine {
         reusedTokens: 0,
         generatedTokens: this.made,
         preemptions: 0,
+        evictedTokens: 0,
+        storedTokens: 0,
+        fetchedTokens: 0,
       },
       memory: { weights: 1, state: 0, scratch: 0 },
       machine: undefined,

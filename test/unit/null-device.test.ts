@@ -58,7 +58,7 @@ test('meshes up to thousands of ranks, without reading a weight', async () => {
     return [name, { ...stored, bytes: { name, length: stored.bytes.length, read } }] as const;
   });
   const model = { ...opened, weights: new Map(unread) };
-  const report = (mesh: string) => reportMesh(model, parseMesh(mesh), 256, { ...hardware, memoryBytes: 1e12 });
+  const report = (mesh: string) => reportMesh(model, parseMesh(mesh), { contextLength: 256, kv: 'f32' }, { ...hardware, memoryBytes: 1e12 });
   const one = await report('tensor=1');
   const [whole] = one.ranks;
   assert.equal(whole.collectivesPerToken, 0);
@@ -81,7 +81,7 @@ test('meshes that a model cannot be divided over', async () => {
   const model = openModel(checkpoint);
   for (const mesh of ['tensor=5000', 'pipeline=2']) {
     await assert.rejects(
-      reportMesh(model, parseMesh(mesh), 64, hardware),
+      reportMesh(model, parseMesh(mesh), { contextLength: 64, kv: 'f32' }, hardware),
       (error) => isIngotError(error, 'Usage'),
       mesh,
     );

@@ -29,10 +29,19 @@ function source(name: string, bytes: number, log: Log, fail: () => Error | undef
         status: async () => ({
           running: 0,
           waiting: 0,
-          cache: { capacity: 0, used: 0, known: 0 },
+          cache: { capacity: 0, used: 0, known: 0, stored: 0 },
           totals: {
             ...{ steps: 0, stepSeconds: 0, stepRequests: 0, stepTokens: 0, operations: 0, bytes: 0 },
-            ...{ promptTokens: 0, reusedTokens: 0, prefixHits: 0, generatedTokens: 0, preemptions: 0 },
+            ...{
+              promptTokens: 0,
+              reusedTokens: 0,
+              prefixHits: 0,
+              generatedTokens: 0,
+              preemptions: 0,
+              evictedTokens: 0,
+              storedTokens: 0,
+              fetchedTokens: 0,
+            },
           },
           memory: { weights: bytes, state: 0, scratch: 0 },
           machine: undefined,
