@@ -68,7 +68,7 @@ export function instantiate(
     if (entry.kind === 'exchange') {
       if (exchanges === undefined) throw new Error('an exchange without a table');
       const argument = { memory: exchanges.memory, offset: exchanges.offset(entry) };
-      return { kind: 'kernel', code: team.exchange, offset: 0, argument, barrier: true };
+      return { kind: 'kernel', code: team.exchange, offset: 0, argument };
     }
     const argument = { memory: block, offset: 8 * at };
     for (const arg of entry.args) {
