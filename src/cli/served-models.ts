@@ -3,11 +3,11 @@ import { basename } from 'node:path';
 import type { LoadHooks } from '../engine/engine.ts';
 import { type OpenOptions, openEngine } from '../engine/open-node.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
+import { nameOfCached, parseHubName } from '../hub/name.ts';
 import { openModel } from '../models/architectures.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { NamedModel } from './named-model.ts';
 
 export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'contextLength'> {

@@ -58,7 +58,8 @@ test('meshes up to thousands of ranks, without reading a weight', async () => {
     return [name, { ...stored, bytes: { name, length: stored.bytes.length, read } }] as const;
   });
   const model = { ...opened, weights: new Map(unread) };
-  const report = (mesh: string) => reportMesh(model, parseMesh(mesh), { contextLength: 256, kv: 'f32' }, { ...hardware, memoryBytes: 1e12 });
+  const report = (mesh: string) =>
+    reportMesh(model, parseMesh(mesh), { contextLength: 256, kv: 'f32' }, { ...hardware, memoryBytes: 1e12 });
   const one = await report('tensor=1');
   const [whole] = one.ranks;
   assert.equal(whole.collectivesPerToken, 0);
