@@ -2,9 +2,7 @@
 import { basename } from 'node:path';
 import type { LoadHooks } from '../engine/engine.ts';
 import { type OpenOptions, openEngine } from '../engine/open-node.ts';
-import { openCheckpoint } from '../formats/open-node.ts';
 import { nameOfCached, parseHubName } from '../hub/name.ts';
-import { openModel } from '../models/architectures.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
@@ -30,8 +28,8 @@ export async function servedModels(
   return Promise.all(
     named.map(async ({ name, path }) => ({
       name,
-      // One alone is read at once, and says then what is wrong with it.
-      bytes: named.length === 1 ? 0 : await expectedBytes(path, options),
+      // One alone is loaded at once, and says then what is wrong with it.
+      bytes: named.length === 1 ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
       open: (signal) =>
         openEngine(path, {
           ...options,
@@ -54,15 +52,4 @@ export function usualName(path: string): string {
 
 function withoutEnding(file: string): string {
   return file.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
-}
-
-/** Weights as they lie in the file, and the KV cache. */
-async function expectedBytes(path: string, options: ServedOptions): Promise<number> {
-  const { contextLength, sequences, cacheTokens = Number.POSITIVE_INFINITY, kv = 'f32' } = options;
-  await using checkpoint = await openCheckpoint(path);
-  const model = openModel(checkpoint);
-  const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const context = Math.min(contextLength, model.contextLength);
-  const tokens = Math.min(context * sequences, Math.max(context, cacheTokens));
-  return weights + model.kvBytesPerToken(kv) * tokens;
 }
