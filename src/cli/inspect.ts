@@ -1,18 +1,22 @@
 /** `ingot inspect FILE`: what a model file says, its tensors, and the memory that a run will need. */
 import type { Command } from 'commander';
 import { isIngotError } from '../base/errors.ts';
+import { openDeviceFor } from '../engine/load-node.ts';
 import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
 import { openModel } from '../models/architectures.ts';
 import type { Model } from '../models/model.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
 import { formatPrediction, type MemoryPrediction, predictMemory } from './memory.ts';
+import { formatMeshReport, reportMesh } from './mesh-report.ts';
 import { kvOption, wholeNumber } from './options.ts';
 import { formatBytes, formatCount, formatTable } from './report.ts';
 
 interface InspectOptions {
   readonly context?: number;
   readonly kv: KvFormat;
+  readonly mesh?: string;
   readonly json?: boolean;
 }
 
@@ -28,9 +32,14 @@ export function addInspect(program: Command): void {
       wholeNumber(1),
     )
     .addOption(kvOption())
+    .option('--mesh <axes>', 'instead of all that, what each rank of a mesh would hold, send and take: tensor=8,data=2')
     .option('--json', 'print one JSON object')
     .action(async (path: string, options: InspectOptions) => {
       await using checkpoint = await openCheckpoint(path);
+      if (options.mesh !== undefined) {
+        await printMesh(openModel(checkpoint), options.mesh, options);
+        return;
+      }
       const model = tryOpen(checkpoint);
       const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options);
       if (options.json) printJson(checkpoint, model, memory);
@@ -46,6 +55,13 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
     if (isIngotError(error)) return error.message;
     throw error;
   }
+}
+
+async function printMesh(model: Model, mesh: string, { context, json, kv }: InspectOptions): Promise<void> {
+  await using device = await openDeviceFor(model);
+  const contextLength = Math.min(context ?? model.contextLength, model.contextLength);
+  const report = await reportMesh(model, parseMesh(mesh), { contextLength, kv }, device.hardware);
+  console.log(json ? JSON.stringify(report, undefined, 2) : formatMeshReport(report));
 }
 
 /** A device need not have what the model needs: then the file is shown, and why. */

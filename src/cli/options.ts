@@ -85,6 +85,7 @@ export interface EngineFlags {
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
+  readonly mesh?: string;
   readonly numerics: EngineNumerics;
   readonly kv: KvFormat;
 }
@@ -93,18 +94,20 @@ export function addEngineOptions(command: Command): Command {
   return command
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('--mesh <axes>', 'divide the model among ranks in this process, such as tensor=2; they share the threads')
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())
     .addOption(kvOption());
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */
-export function engineSettings({ device, threads, mlock, numerics, kv }: EngineFlags): OpenOptions {
+export function engineSettings({ device, threads, mlock, mesh, numerics, kv }: EngineFlags): OpenOptions {
   return {
     numerics,
     kv,
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),
+    ...(mesh !== undefined && { mesh }),
   };
 }

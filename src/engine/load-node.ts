@@ -3,9 +3,13 @@ import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
+import type { Program } from '../ir/program.ts';
 import type { Model } from '../models/model.ts';
+import type { MeshOptions } from '../parallel/mesh-device.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
+import { openMesh } from './open-mesh-node.ts';
 import { openForRunning } from './open-model-node.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
@@ -20,6 +24,8 @@ export interface EngineSettings extends EngineOptions {
   readonly threads?: number;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
+  /** Ranks in this process among which the model is divided, 'tensor=2' (ir/mesh.ts). */
+  readonly mesh?: string;
   /** Folder for the programs before and after each compiler pass. */
   readonly dump?: string;
   /** Bytes on disk for what the KV cache has no room for; none if absent. */
@@ -32,10 +38,15 @@ export interface EngineSettings extends EngineOptions {
 const smallBytes = 32 << 20;
 
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
-export function openDeviceFor(model: Model, name?: string, options: DeviceOptions = {}): Promise<Device> {
+export function openDeviceFor(
+  model: Model,
+  name?: string,
+  { mesh, onProgram, ...options }: DeviceOptions & Pick<EngineSettings, 'mesh'> & Pick<MeshOptions, 'onProgram'> = {},
+): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
   const formats = [...new Set(weights.map(({ format }) => format))];
+  if (mesh !== undefined) return openMesh(parseMesh(mesh), name, { ...options, formats, onProgram });
   return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
 }
 
@@ -46,7 +57,7 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, mlock, dump, kvDisk, traceSteps: traceFile, ...options } = settings;
+  const { path, device: deviceName, threads, mlock, mesh, dump, kvDisk, traceSteps: traceFile, ...options } = settings;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -55,9 +66,13 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const source = await openForRunning(path);
     opened.push(source);
     const { model, tokenizer, templates } = source;
-    const device = await openDeviceFor(model, deviceName, { threads, mlock });
-    opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
+    const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
+    const device = await openDeviceFor(model, deviceName, {
+      ...{ threads, mlock, onProgram },
+      ...(mesh !== undefined && { mesh }),
+    });
+    opened.push(device);
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
     if (trace !== undefined) opened.push({ [Symbol.asyncDispose]: async () => trace[Symbol.dispose]() });
     const onStep = trace === undefined ? {} : { onStep: trace.write };

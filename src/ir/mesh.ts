@@ -55,8 +55,19 @@ export function indexAlong(mesh: Mesh, axes: readonly string[], rank: number): n
   return axes.reduce((index, name) => index * axisNamed(mesh, name).size + (places.get(name) ?? 0), 0);
 }
 
+type Groups = readonly (readonly number[])[];
+const knownGroups = new WeakMap<Mesh, Map<string, Groups>>();
+
 /** The ranks in groups that differ along the axes alone, each in the order of `indexAlong`. */
-export function groupsAlong(mesh: Mesh, axes: readonly string[]): readonly (readonly number[])[] {
+export function groupsAlong(mesh: Mesh, axes: readonly string[]): Groups {
+  const known = knownGroups.get(mesh) ?? new Map<string, Groups>();
+  knownGroups.set(mesh, known);
+  const groups = known.get(axes.join()) ?? makeGroups(mesh, axes);
+  known.set(axes.join(), groups);
+  return groups;
+}
+
+function makeGroups(mesh: Mesh, axes: readonly string[]): Groups {
   const others = mesh.axes.map(({ name }) => name).filter((name) => !axes.includes(name));
   const groups = Array.from({ length: sizeAlong(mesh, others) }, () => new Array<number>(sizeAlong(mesh, axes)));
   for (let rank = 0; rank < meshSize(mesh); rank++) {

@@ -107,6 +107,22 @@ test('bench prints rows that a program can read', async () => {
   assert.match(out, /^test +tokens\/s/);
 });
 
+test('--mesh divides the model among ranks: the same text, and programs that --dump shows', async () => {
+  const args = ['run', 'Once upon a time', '-n', '12', '--temperature', '0'];
+  const [one, two] = [await ingot(args), await ingot([...args, '--mesh', 'tensor=2', '--dump', 'ranks'])];
+  assert.equal(two.code, 0, two.err);
+  assert.equal(two.out, one.out);
+  const rank = readdirSync(join(folder, 'ranks')).find((name) => name.endsWith('rank-1.mlir'));
+  assert.match(readFileSync(join(folder, 'ranks', String(rank)), 'utf8'), /stablehlo\.all_reduce/);
+  const seen = JSON.parse((await ingot(['inspect', bundled, '--mesh', 'tensor=2,data=4', '--json'])).out);
+  assert.deepEqual([seen.replicas, seen.ranks.length, seen.ranks[0].ranks], [4, 1, 8]);
+  for (const mesh of ['tensor', 'data=2', 'tensor=4000']) {
+    const { code, err } = await ingot([...args, '--mesh', mesh]);
+    assert.notEqual(code, 0);
+    assert.match(err, /ingot: /, mesh);
+  }
+});
+
 test('inspect and doctor say what there is', async () => {
   const seen = JSON.parse((await ingot(['inspect', bundled, '--json'])).out);
   assert.equal(seen.runs, true);

@@ -17,10 +17,18 @@ export interface RankProgram {
   readonly results: readonly Layout[];
 }
 
+/** A dimension of a parameter that was split though nothing was stated of it. */
+export interface Choice {
+  readonly parameter: string;
+  readonly dim: number;
+  readonly axis: string;
+}
+
 /** How the values of a program lie on a mesh. */
 export interface Plan {
   readonly program: Program;
   readonly mesh: Mesh;
+  readonly choices: readonly Choice[];
   splitsOf(value: Value): Layout['splits'];
 }
 

@@ -10,9 +10,10 @@ import { isCollective } from '../../ir/process-groups.ts';
 import type { Op, Program, Value } from '../../ir/program.ts';
 import { isConstraint, type Sharding, verifySharding } from '../../ir/sharding.ts';
 import { asTensor, maxBytes } from '../../ir/types.ts';
+import { uses } from '../../ir/walk.ts';
 import type { Hardware } from '../cost.ts';
 import { LocalFunctions } from './localize.ts';
-import { localProgram, type Plan } from './partition.ts';
+import { type Choice, localProgram, type Plan } from './partition.ts';
 import { Propagation } from './propagate.ts';
 import { rankCost, rankSeconds } from './rank-cost.ts';
 import { Share } from './share.ts';
@@ -24,7 +25,12 @@ export interface PlanOptions {
   readonly chosen?: readonly string[];
   /** What costs are counted by. */
   readonly hardware?: Hardware;
+  /** Instead of counting: what was chosen for another program of the same parameters, so that they can share them. */
+  readonly choices?: readonly Choice[];
 }
+
+/** So that the steps of a prompt and of an answer weigh about the same. */
+const operationRate = 20e12;
 
 /** Only ratios count here. Latency is left out: a mesh is wished for even where a step is short. */
 const planning: Hardware = {
@@ -32,8 +38,8 @@ const planning: Hardware = {
   memoryBytes: Number.POSITIVE_INFINITY,
   threads: 1,
   readBytesPerSecond: 20e9,
-  operationsPerSecond: { f32: 200e9 },
-  link: { bytesPerSecond: 20e9, latencySeconds: 0 },
+  operationsPerSecond: { f32: operationRate },
+  link: { bytesPerSecond: 50e9, latencySeconds: 0 },
 };
 
 /** What is said of a value. */
@@ -53,7 +59,7 @@ interface Candidate {
 export function planOf(
   program: Program,
   mesh: Mesh,
-  { chosen = ['tensor'], hardware = planning }: PlanOptions = {},
+  { chosen = ['tensor'], hardware = planning, choices }: PlanOptions = {},
 ): Plan {
   verifyMesh(mesh);
   const ties = tiesOf(program);
@@ -70,9 +76,19 @@ export function planOf(
       }
       return splits;
     };
-    return { plan: { program, mesh, splitsOf }, spread };
+    const made = candidates.flatMap(({ value, dim, axis }): Choice[] => {
+      return [{ parameter: program.parameters[value.index].name, dim, axis }];
+    });
+    return { plan: { program, mesh, splitsOf, choices: made }, spread };
   };
   if (meshSize(mesh) === 1) return planWith([]).plan;
+  if (choices !== undefined) {
+    const known = choices.flatMap(({ parameter, dim, axis }) => {
+      const index = program.parameters.findIndex(({ name }) => name === parameter);
+      return index < 0 ? [] : [{ value: program.main.parameters[index], dim, axis }];
+    });
+    return planWith(known).plan;
+  }
   const axes = chosen.filter((name) => mesh.axes.some((axis) => axis.name === name && axis.size > 1));
   return planWith(chooseSplits(program, mesh, axes, planWith, hardware)).plan;
 }
@@ -143,6 +159,16 @@ function constraintOf(op: Op, mesh: Mesh): Sharding | undefined {
   return { ...stated, dims: stated.dims.map((dim, d) => ({ ...dim, open: free.includes(String(d)) })) };
 }
 
+/** Of a plan, in seconds of the planning machine, and how often its ranks meet. */
+interface PlanCost {
+  readonly computing: number;
+  readonly communicating: number;
+  readonly meetings: number;
+}
+
+/** A split has to save at each meeting of the ranks this share of what the best one saves. */
+const worthMeeting = 1 / 20;
+
 /**
  * Each split alone first: those that save most for what they make ranks send. Then one after another, as long as the program
  * gets cheaper.
@@ -155,33 +181,47 @@ function chooseSplits(
   hardware: Hardware,
 ): readonly Candidate[] {
   const made = new LocalFunctions(program, new Place(mesh, 0));
-  const cost = (plan: Plan) => rankSeconds(rankCost(localProgram(plan, 0, made).program), hardware);
-  const whole = cost(planWith([]).plan);
+  const cost = (candidates: readonly Candidate[]): PlanCost => {
+    const asked = rankCost(localProgram(planWith(candidates).plan, 0, made).program);
+    const { communicating } = rankSeconds(asked, hardware);
+    // Both are worth saving, whichever is the longer: prompts compute, answers read, and what is held takes memory.
+    const computing = asked.weightBytes / hardware.readBytesPerSecond + asked.operations / operationRate;
+    return { computing, communicating, meetings: asked.collectives };
+  };
   let chosen: readonly Candidate[] = [];
   for (const axis of axes) {
     const before = chosen;
-    const alone = candidatesOf(program, mesh, axis, (each) => planWith([...before, each]).spread);
-    const rated = alone
+    const whole = cost(before);
+    const rated = candidatesOf(program, mesh, axis, (each) => planWith([...before, each]).spread)
       .map((each) => {
-        const { computing, communicating } = cost(planWith([...before, each]).plan);
-        const saved = whole.computing - computing;
-        return { each, saved, rate: saved / Math.max(communicating - whole.communicating, Number.MIN_VALUE) };
+        const saved = savings(whole, cost([...before, each]));
+        return { each, ...saved, rate: saved.computing / Math.max(saved.communicating, Number.MIN_VALUE) };
       })
-      .filter(({ saved }) => saved > 0)
-      .toSorted((a, b) => b.rate - a.rate || b.saved - a.saved);
-    const total = (candidates: readonly Candidate[]) => {
-      const { computing, communicating } = cost(planWith(candidates).plan);
-      return computing + communicating;
-    };
-    let best = total(chosen);
+      .filter(({ computing }) => computing > 0)
+      .toSorted((a, b) => b.rate - a.rate || b.computing - a.computing);
+    const best = Math.max(
+      0,
+      ...rated.filter(({ meetings }) => meetings > 0).map((each) => each.computing / each.meetings),
+    );
+    let now = whole;
     for (const { each } of rated) {
-      const next = total([...chosen, each]);
-      if (next >= best) continue;
-      best = next;
+      const next = cost([...chosen, each]);
+      const { computing, communicating, meetings } = savings(now, next);
+      if (computing <= communicating || computing < worthMeeting * best * meetings) continue;
+      now = next;
       chosen = [...chosen, each];
     }
   }
   return chosen;
+}
+
+/** What is computed less, and what is sent and met for it. */
+function savings(before: PlanCost, after: PlanCost): PlanCost {
+  return {
+    computing: before.computing - after.computing,
+    communicating: after.communicating - before.communicating,
+    meetings: after.meetings - before.meetings,
+  };
 }
 
 /** Dimensions of weights and states, of all that split each other one: the first of the largest. */
@@ -192,9 +232,10 @@ function candidatesOf(
   spreadOf: (candidate: Candidate) => Propagation,
 ): readonly Candidate[] {
   const ranks = sizeAlong(mesh, [axis]);
-  const kept = program.parameters.some(({ role }) => role === 'weight');
+  const kept = program.parameters.some(({ role }) => role !== 'input');
+  const used = uses(program.main);
   const values = program.main.parameters
-    .filter((_, i) => !kept || program.parameters[i].role !== 'input')
+    .filter((value, i) => used.has(value) && (!kept || program.parameters[i].role !== 'input'))
     .toSorted((a, b) => maxBytes(asTensor(b.type)) - maxBytes(asTensor(a.type)));
   const seen: Propagation[] = [];
   const candidates: Candidate[] = [];

@@ -1,0 +1,50 @@
+/** The ranks of a mesh in one process, each a device with threads of its own, as one device. */
+import { availableParallelism } from 'node:os';
+import { IngotError } from '../base/errors.ts';
+import { findSystem } from '../devices/cpu/os/open.ts';
+import type { Device } from '../devices/device.ts';
+import { chosenDevice, type DeviceOptions, openDevice } from '../devices/open-node.ts';
+import { type Mesh, meshSize } from '../ir/mesh.ts';
+import { createHostGroup } from '../parallel/host-group.ts';
+import { createLocalGroup } from '../parallel/local-group.ts';
+import { createMeshDevice, type MeshOptions } from '../parallel/mesh-device.ts';
+
+/** More of them would only wait for each other. */
+const ranksPerProcessor = 4;
+
+/** Ranks share `options.threads`, or the processors that there are. @throws IngotError 'Usage', 'DeviceLost'. */
+export async function openMesh(
+  mesh: Mesh,
+  name?: string,
+  { onProgram, ...options }: DeviceOptions & Pick<MeshOptions, 'onProgram'> = {},
+): Promise<Device> {
+  const other = mesh.axes.find((axis) => axis.size > 1 && axis.name !== 'tensor');
+  if (other !== undefined) {
+    const hint = 'only tensor divides a model among ranks of one process';
+    throw new IngotError('Usage', `a run has no ranks along '${other.name}'`, { hint });
+  }
+  const size = meshSize(mesh);
+  const processors = availableParallelism();
+  if (size > ranksPerProcessor * processors) {
+    const hint = `take ${ranksPerProcessor * processors} at most`;
+    throw new IngotError('Usage', `${size} ranks are too many for ${processors} processors`, { hint });
+  }
+  const threads = Math.max(1, Math.floor((options.threads ?? processors) / size));
+  const devices: Device[] = [];
+  try {
+    for (let rank = 0; rank < size; rank++)
+      devices.push(await openDevice(name ?? chosenDevice(), { ...options, threads }));
+    const group = openGroup(devices[0].name, size);
+    const ranks = devices.map((device, rank) => ({ device, communicator: group.ends[rank] }));
+    return createMeshDevice(mesh, ranks, { group, onProgram });
+  } catch (error) {
+    for (const device of devices) await device[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+function openGroup(device: Device['name'], size: number) {
+  const found = findSystem();
+  if (device === 'cpu' && found.usable) return createLocalGroup(found.system, size);
+  return { ends: createHostGroup(size), [Symbol.dispose]() {} };
+}

@@ -1,0 +1,105 @@
+/** Several devices as one: programs, weights and state divided among them, seen from outside as if they were not. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { memoryBytes } from '../../src/base/bytes.ts';
+import { isIngotError } from '../../src/base/errors.ts';
+import type { Device } from '../../src/devices/device.ts';
+import { createReferenceDevice } from '../../src/devices/reference/device.ts';
+import { ProgramBuilder } from '../../src/ir/build.ts';
+import { parseMesh } from '../../src/ir/mesh.ts';
+import type { Program } from '../../src/ir/program.ts';
+import { tensor } from '../../src/ir/types.ts';
+import { createHostGroup } from '../../src/parallel/host-group.ts';
+import { createMeshDevice } from '../../src/parallel/mesh-device.ts';
+
+function openRanks(size: number): Device {
+  const ranks = createHostGroup(size).map((communicator) => ({ device: createReferenceDevice(), communicator }));
+  return createMeshDevice(parseMesh(`tensor=${size}`), ranks);
+}
+
+const [rows, columns, inner] = [3, 8, 10];
+
+/** Adds what x makes of the weights to every row of the state. */
+const program: Program = new ProgramBuilder().program(
+  [
+    { name: 'x', type: tensor('f32', [1, inner]), role: 'input' },
+    { name: 'w', type: tensor('f32', [inner, columns]), role: 'weight', format: 'f32' },
+    { name: 'sums', type: tensor('f32', [rows, columns, 2]), role: 'state' },
+  ],
+  (b, { x, w, sums }) => {
+    const y = b.reshape(b.dot(x, w, { contract: [[1, 0]] }), [columns]);
+    const updated = b.add(sums, b.broadcast(y, [rows, columns, 2], [1]));
+    return { updated, total: b.reduce('add', updated, 0, [0, 1, 2]) };
+  },
+  { updated: 'sums' },
+);
+
+const counting = (count: number) => new Float32Array(count).map((_, i) => i);
+
+async function load(device: Device) {
+  const values = counting(inner * columns);
+  const weight = {
+    name: 'w',
+    format: 'f32',
+    shape: [inner, columns],
+    bytes: memoryBytes(new Uint8Array(values.buffer)),
+  };
+  const kept = {
+    weights: new Map([['w', await device.pack(weight)]]),
+    state: new Map([['sums', await device.allocate(tensor('f32', [rows, columns, 2]), 'state')]]),
+  };
+  const executable = await device.compile(program);
+  const bound = await device.bind(executable, kept.weights, kept.state);
+  return { ...kept, executable, bound };
+}
+
+const floats = (view: ArrayBufferView | undefined) => {
+  assert.ok(view !== undefined);
+  return [...new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))];
+};
+
+for (const size of [2, 3]) {
+  test(`${size} ranks: results and state are those of one device, read and written in any pieces`, async () => {
+    await using one = createReferenceDevice();
+    await using many = openRanks(size);
+    const outcomes: unknown[] = [];
+    for (const device of [one, many]) {
+      const { state, bound } = await load(device);
+      const sums = state.get('sums');
+      assert.ok(sums !== undefined);
+      device.write(sums, counting(rows * columns * 2));
+      device.write(sums, Float32Array.of(70, 71, 72, 73, 74), 4 * 13);
+      const inputs = new Map([['x', new Float32Array(inner).fill(0.5)]]);
+      const runs = [device.submit(bound, inputs, {}), device.submit(bound, inputs, {})];
+      const totals: number[] = [];
+      for (const run of runs) totals.push(...floats((await device.wait(run, Number.POSITIVE_INFINITY)).get('total')));
+      const whole = floats(await device.read(sums));
+      const pieces: number[] = [];
+      for (let at = 0; at < whole.length; at += 5) {
+        pieces.push(...floats(await device.read(sums, 4 * at, 4 * Math.min(5, whole.length - at))));
+      }
+      assert.deepEqual(pieces, whole);
+      outcomes.push({ totals, whole });
+    }
+    assert.deepEqual(outcomes[1], outcomes[0]);
+    // Each rank has a part: together they hold little more than one device does.
+    assert.ok(many.memory().weights.now < 1.5 * one.memory().weights.now);
+    assert.equal(many.memory().state.now, one.memory().state.now);
+  });
+}
+
+test('what is not bound yet has no parts, and errors of a rank are those of all', async () => {
+  await using device = openRanks(2);
+  const state = await device.allocate(tensor('f32', [rows, columns, 2]), 'state');
+  assert.throws(
+    () => device.write(state, counting(1)),
+    (error) => isIngotError(error, 'InvalidArgument'),
+  );
+  const { bound } = await load(device);
+  assert.throws(
+    () => device.submit(bound, new Map(), {}),
+    (error) => isIngotError(error, 'InvalidArgument'),
+  );
+  const ticket = device.submit(bound, new Map([['x', new Float32Array(inner)]]), {});
+  await assert.rejects(device.wait(ticket, 0), (error) => isIngotError(error, 'DeadlineExceeded'));
+});
