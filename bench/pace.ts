@@ -73,7 +73,9 @@ async function measure(path: string, { streams, pace, lengths }: Options): Promi
   }
   isOver = true;
   await Promise.all(running);
-  console.log(`${streams} answers, ${idle.toFixed(1)} ms between two tokens of each while nothing else runs, pace ${pace}`);
+  console.log(
+    `${streams} answers, ${idle.toFixed(1)} ms between two tokens of each while nothing else runs, pace ${pace}`,
+  );
   console.log(formatTable(rows));
 }
 

@@ -6,6 +6,7 @@ import type { Program } from '../ir/program.ts';
 import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
+import { Embedder } from './embedder.ts';
 import type {
   Engine,
   EngineOptions,
@@ -69,6 +70,7 @@ export class LocalEngine implements Engine {
   readonly #spill: Spill;
   readonly #loop: StepLoop;
   readonly #texts: Texts;
+  readonly #embedder: Embedder;
   readonly #work: StepWork;
   #nextId = 0;
 
@@ -99,6 +101,7 @@ export class LocalEngine implements Engine {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
     });
+    this.#embedder = new Embedder(runner, this.#blocks, model.wholeSequences);
     this.#loop = new StepLoop({
       runner,
       blocks: this.#blocks,
@@ -109,7 +112,7 @@ export class LocalEngine implements Engine {
       pace,
       vocabularySize: model.vocabularySize,
       closing: this.#closing.signal,
-      otherTables: this.#texts.tables,
+      otherTables: () => [...this.#texts.tables, ...this.#embedder.tables],
       ...(onStep && { onStep }),
     });
   }
@@ -189,7 +192,7 @@ export class LocalEngine implements Engine {
 
   async embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array> {
     this.#needs('embedding', 'it generates text and embeds none');
-    return this.#texts.embed(this.#fit(text), this.#stopSignal(signal));
+    return this.#embedder.embed(this.#fit(text), this.#stopSignal(signal));
   }
 
   /** @throws IngotError 'InvalidArgument' unless the model computes this. */
@@ -285,6 +288,7 @@ export class LocalEngine implements Engine {
     this.#closing.abort();
     await this.#loop.settled();
     await this.#texts.settled();
+    await this.#embedder.settled();
     await this.#spill.settled();
     await this.#slots?.[Symbol.asyncDispose]();
     await this.#runner[Symbol.asyncDispose]();
