@@ -14,6 +14,7 @@ import { ProgramBuilder } from '../src/ir/build.ts';
 import type { Parameter, Value } from '../src/ir/program.ts';
 import { tensor } from '../src/ir/types.ts';
 import { encodeElements } from '../src/numerics/host-array.ts';
+import { encodeKv, isCoded, type KvFormat, kvFormats, kvRow } from '../src/numerics/kv-format.ts';
 
 const found = findSystem();
 if (!found.usable) throw new Error(found.reason);
@@ -24,10 +25,8 @@ const [decodeDepth, prefillTokens] = [4096, 256];
 const inlined = process.argv.includes('--inlined');
 const milliseconds = 1500;
 
-type Pool = 'f32' | 'f16' | 'bf16';
-
 /** A program of `count` attentions, each over pools of its own, whose results feed each other. */
-async function prepare(device: Device, pool: Pool, tokens: number, context: number, count: number) {
+async function prepare(device: Device, pool: KvFormat, tokens: number, context: number, count: number) {
   const columns = context / blockSize;
   const inputs: Parameter[] = [
     { name: 'q', type: tensor('f32', [tokens, heads, dim]), role: 'input' },
@@ -37,7 +36,8 @@ async function prepare(device: Device, pool: Pool, tokens: number, context: numb
     { name: 'blockTable', type: tensor('i32', [1, columns]), role: 'input' },
   ];
   const pools = Array.from({ length: 2 * count }, (_, i): Parameter => {
-    return { name: `pool.${i}`, type: tensor(pool, [context, kvHeads, dim]), role: 'state' };
+    const { element, length } = kvRow(pool, dim);
+    return { name: `pool.${i}`, type: tensor(element, [context, kvHeads, length]), role: 'state' };
   });
   const built = new ProgramBuilder().program([...inputs, ...pools], (b, values) => {
     let q: Value = values.q;
@@ -45,18 +45,14 @@ async function prepare(device: Device, pool: Pool, tokens: number, context: numb
       const { positions, sequence, ctxLen, blockTable } = values;
       const [kPool, vPool] = [values[`pool.${2 * layer}`], values[`pool.${2 * layer + 1}`]];
       const operands = { q, kPool, vPool, positions, sequence, ctxLen, blockTable };
-      q = pagedAttention(b, operands, { scale: 1 / Math.sqrt(dim), blockSize });
+      q = pagedAttention(b, operands, { scale: 1 / Math.sqrt(dim), blockSize, ...(isCoded(pool) && { kv: pool }) });
     }
     return { y: q };
   });
   const program = inlined ? inlineComposites(built, () => false) : built;
   const executable = await device.compile(program);
   const state = new Map();
-  const elements = context * kvHeads * dim;
-  const values = encodeElements(
-    pool,
-    Float32Array.from({ length: elements }, () => Math.random() + Math.random() - 1),
-  );
+  const values = poolBytes(pool, context * kvHeads);
   for (const { name, type } of pools) {
     const buffer = await device.allocate(type, 'state');
     device.write(buffer, values);
@@ -83,6 +79,12 @@ async function prepare(device: Device, pool: Pool, tokens: number, context: numb
       for (const buffer of state.values()) buffer[Symbol.dispose]();
     },
   };
+}
+
+function poolBytes(pool: KvFormat, rows: number): Uint8Array {
+  const random = (length: number) => Float32Array.from({ length }, () => Math.random() + Math.random() - 1);
+  if (!isCoded(pool)) return encodeElements(pool, random(rows * dim));
+  return new Uint8Array(Buffer.concat(Array.from({ length: rows }, () => encodeKv(pool, random(dim)))));
 }
 
 /** Reads memory of its own that is larger than the caches, with as many threads. */
@@ -124,7 +126,7 @@ async function best(...runs: readonly (() => Promise<number>)[]): Promise<number
 await using device = createCpuDevice(system);
 console.log(`${device.hardware.name.trim()}, ${device.hardware.threads} threads${inlined ? ', inlined' : ''}`);
 const only = process.argv.slice(2).filter((word) => !word.startsWith('-'));
-for (const pool of ['bf16', 'f16', 'f32'] as const) {
+for (const pool of kvFormats) {
   if (only.length > 0 && !only.includes(pool)) continue;
   {
     using decode = await prepare(device, pool, 1, decodeDepth, layers);

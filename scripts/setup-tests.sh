@@ -1,13 +1,21 @@
 #!/usr/bin/env bash
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
-# assembler checks ours (installed by apt where that needs no password). Without them those tests are skipped and say so. Ingot itself never needs any.
+# assembler checks ours, and Chromium, which opens the page (both installed by apt where that needs no password). Without them those
+# tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if ! command -v as >/dev/null || ! command -v objcopy >/dev/null; then
   if [ "$(id -u)" != 0 ] || ! apt-get install --yes --quiet binutils >/dev/null 2>&1; then
     echo "setup-tests: no binutils (as, objcopy); tests that need them will be skipped" >&2
+  fi
+fi
+
+if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
+  install_chromium() { apt-get install --yes --quiet --no-install-recommends chromium >/dev/null 2>&1; }
+  if [ "$(id -u)" != 0 ] || ! { install_chromium || { apt-get update --quiet >/dev/null 2>&1 && install_chromium; }; }; then
+    echo "setup-tests: no Chromium; the tests of the page will be skipped" >&2
   fi
 fi
 

@@ -4,11 +4,12 @@ import { IngotError } from '../base/errors.ts';
 import type { Engine, EngineNumerics, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { addBenchServe } from './bench-serve.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { numericsOption, wholeNumber } from './options.ts';
+import { kvOption, numericsOption, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { randomTokens } from './random-tokens.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
@@ -22,6 +23,7 @@ interface BenchOptions {
   readonly mlock?: boolean;
   readonly device?: string;
   readonly numerics: EngineNumerics;
+  readonly kv: KvFormat;
   readonly traceSteps?: string;
   readonly json?: boolean;
 }
@@ -59,6 +61,7 @@ export function addBench(program: Command): void {
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .addOption(numericsOption())
+    .addOption(kvOption())
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--json', 'print the rows as JSON')
     .action(async (model: string | undefined, options: BenchOptions) => {
@@ -135,6 +138,7 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
     contextLength,
     sequences: options.b,
     numerics: options.numerics,
+    kv: options.kv,
     signal,
     onProgress: progress.update,
     ...(device !== undefined && { device }),

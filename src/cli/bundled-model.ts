@@ -1,8 +1,8 @@
-/** The model that comes with Ingot. */
-import { fileURLToPath } from 'node:url';
-import { nameOfCached } from './hub/name.ts';
+/** The model that comes with Ingot, and how models are called. */
+import { bundledModel } from '../hub/find-model.ts';
+import { nameOfCached } from '../hub/name.ts';
 
-export const bundledModel = fileURLToPath(import.meta.resolve('ingot/models/tales/tales-q8_0.gguf'));
+export { bundledModel };
 
 /** A model's path as people are told of it. */
 export function modelName(path: string): string {

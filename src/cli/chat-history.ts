@@ -11,6 +11,8 @@ import { isJsonObject, type JsonValue, readJsonObject } from '../formats/json.ts
 export type TextMessage = {
   readonly role: 'system' | 'user' | 'assistant';
   readonly content: string;
+  /** What the model thought before it said so. Whether it is told of that again is for its template to say. */
+  readonly reasoning_content?: string;
 };
 
 /** What becomes of a conversation that the context cannot hold. */
@@ -107,11 +109,11 @@ export async function loadMessages(path: string): Promise<readonly TextMessage[]
   return messages.map((message: JsonValue, i: number) => {
     const wrong = (what: string) => new IngotError('InvalidFile', `message ${i + 1} ${what}`, { path });
     if (!isJsonObject(message)) throw wrong('is no object');
-    const { role, content } = message;
+    const { role, content, reasoning_content: thoughts } = message;
     if (role !== 'system' && role !== 'user' && role !== 'assistant')
       throw wrong('has no role of system, user or assistant');
     if (typeof content !== 'string') throw wrong('has no text as its content');
     if (role === 'system' && i > 0) throw wrong('is from the system and not the first');
-    return { role, content };
+    return { role, content, ...(typeof thoughts === 'string' && { reasoning_content: thoughts }) };
   });
 }

@@ -3,9 +3,11 @@ import { randomBytes } from 'node:crypto';
 import { resolve } from 'node:path';
 import { type Command, Option } from 'commander';
 import { IngotError, isIngotError } from '../base/errors.ts';
+import { beginAnswer } from '../engine/answer.ts';
 import type { Engine, GenerateEvent } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import type { AnswerParser } from '../tokenizer/answers/parser.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import {
   fitMessages,
@@ -152,18 +154,24 @@ class Chat {
     const controller = new AbortController();
     this.#answering = controller;
     try {
+      const { prompt, parser } = await beginAnswer(this.#engine, { messages });
       const events = this.#engine.generate({
-        prompt: { messages },
+        prompt,
         maxTokens: n,
         sampling: { temperature, topK, topP, minP, seed: this.#seed },
         signal: controller.signal,
       });
-      const { answer, end } = await show(events);
+      const { answer, thoughts, end } = await show(events, parser());
       this.#last = end.statistics;
       if (end.reason === 'length')
         notice(this.#isFull(end.statistics) ? '(the context is full)' : `(cut after ${n} tokens: -n)`);
       if (answer === '' && end.reason === 'aborted') return;
-      const turn = [question, { role: 'assistant', content: answer } as const];
+      const said = {
+        role: 'assistant',
+        content: answer,
+        ...(thoughts !== '' && { reasoning_content: thoughts }),
+      } as const;
+      const turn = [question, said];
       this.#messages = [...this.#messages, ...turn];
       this.#window = [...messages.filter(({ role }) => role !== 'system'), ...turn.slice(1)];
     } finally {
@@ -250,15 +258,26 @@ class Chat {
   }
 }
 
-/** Streams an answer to standard output. */
-async function show(events: AsyncIterable<GenerateEvent>) {
-  let answer = '';
+/** Streams an answer to standard output, and what it is thought out with to standard error. */
+async function show(events: AsyncIterable<GenerateEvent>, parser: AnswerParser) {
+  let [answer, thoughts] = ['', ''];
   for await (const event of events) {
-    answer += event.text;
-    process.stdout.write(event.text);
+    const special = event.kind === 'token' ? event.special : undefined;
+    const parts = [...parser.push(event.text, special), ...(event.kind === 'end' ? parser.end() : [])];
+    for (const part of parts) {
+      if (part.kind === 'thoughts') {
+        thoughts += part.text;
+        process.stderr.write(colour.dim(part.text));
+      } else if (part.kind === 'text') {
+        if (answer === '' && thoughts !== '') process.stderr.write('\n\n');
+        answer += part.text;
+        process.stdout.write(part.text);
+      }
+    }
     if (event.kind !== 'end') continue;
+    if (answer === '' && thoughts !== '') process.stderr.write('\n');
     if (!answer.endsWith('\n')) process.stdout.write('\n');
-    return { answer, end: event };
+    return { answer, thoughts, end: event };
   }
   throw new IngotError('DeviceFault', 'the generation ended without saying why');
 }

@@ -2,7 +2,9 @@
 import { createInterface } from 'node:readline';
 import type { Command } from 'commander';
 import { openEngine } from '../engine/open-node.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { withInterrupt } from './interrupt.ts';
+import { kvOption } from './options.ts';
 import { showProgress } from './progress.ts';
 
 export function addEmbed(program: Command): void {
@@ -15,12 +17,18 @@ export function addEmbed(program: Command): void {
     )
     .argument('<model>', 'a GGUF file or a Hugging Face folder')
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
-    .action(async (model: string, options: { readonly device?: string }) => {
-      await withInterrupt((signal) => embed(model, options.device, signal));
+    .addOption(kvOption())
+    .action(async (model: string, options: EmbedOptions) => {
+      await withInterrupt((signal) => embed(model, options, signal));
     });
 }
 
-async function embed(model: string, device: string | undefined, signal: AbortSignal): Promise<void> {
+interface EmbedOptions {
+  readonly device?: string;
+  readonly kv: KvFormat;
+}
+
+async function embed(model: string, { device, kv }: EmbedOptions, signal: AbortSignal): Promise<void> {
   await using engine = await open();
   for await (const line of createInterface({ input: process.stdin })) {
     console.log(JSON.stringify(Array.from(await engine.embed(line, signal))));
@@ -29,6 +37,7 @@ async function embed(model: string, device: string | undefined, signal: AbortSig
   async function open() {
     using progress = showProgress('Loading');
     return await openEngine(model, {
+      kv,
       signal,
       onProgress: progress.update,
       ...(device !== undefined && { device }),

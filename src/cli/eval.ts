@@ -47,7 +47,7 @@ export function addEval(program: Command): void {
     .option('--stride <tokens>', 'move windows on by so many tokens, and score what is new in each', wholeNumber(1))
     .option(
       '--against <model>',
-      'a reference: mean KL divergence from it, and how often both agree on the likeliest token',
+      'a reference, with keys and values in f32: mean KL divergence from it, and how often both agree on the likeliest token',
     )
     .option('--questions <file>', 'lines of JSON with a "prompt" and the "answer" that is expected');
   addEngineOptions(command)
@@ -81,7 +81,7 @@ async function evaluate(path: string, flags: EvalFlags, signal: AbortSignal) {
     const perplexity = await measurePerplexity(engine, windows, progress.update, signal);
     return { kind: 'perplexity' as const, ...common, ...perplexity };
   }
-  await using reference = await open(flags.against, engine.contextLength, flags, signal);
+  await using reference = await open(flags.against, engine.contextLength, { ...flags, kv: 'f32' }, signal);
   await checkSameTokens(engine, reference);
   using progress = showProgress('Comparing', 'windows');
   const divergence = await measureDivergence(engine, reference, windows, progress.update, signal);

@@ -5,12 +5,14 @@ import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
 import type { Model } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { formatPrediction, type MemoryPrediction, predictMemory } from './memory.ts';
-import { wholeNumber } from './options.ts';
+import { kvOption, wholeNumber } from './options.ts';
 import { formatBytes, formatCount, formatTable } from './report.ts';
 
 interface InspectOptions {
   readonly context?: number;
+  readonly kv: KvFormat;
   readonly json?: boolean;
 }
 
@@ -25,11 +27,12 @@ export function addInspect(program: Command): void {
       'context for the memory estimate (default: what the model was made for)',
       wholeNumber(1),
     )
+    .addOption(kvOption())
     .option('--json', 'print one JSON object')
     .action(async (path: string, options: InspectOptions) => {
       await using checkpoint = await openCheckpoint(path);
       const model = tryOpen(checkpoint);
-      const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options.context);
+      const memory = typeof model === 'string' ? undefined : await tryPredict(checkpoint, model, options);
       if (options.json) printJson(checkpoint, model, memory);
       else printText(checkpoint, model, memory);
     });
@@ -46,9 +49,13 @@ function tryOpen(checkpoint: Checkpoint): Model | string {
 }
 
 /** A device need not have what the model needs: then the file is shown, and why. */
-async function tryPredict(checkpoint: Checkpoint, model: Model, context?: number): Promise<MemoryPrediction | string> {
+async function tryPredict(
+  checkpoint: Checkpoint,
+  model: Model,
+  { kv, context }: InspectOptions,
+): Promise<MemoryPrediction | string> {
   try {
-    return await predictMemory(checkpoint, model, context);
+    return await predictMemory(checkpoint, model, kv, context);
   } catch (error) {
     if (isIngotError(error)) return error.message;
     throw error;

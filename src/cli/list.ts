@@ -1,7 +1,7 @@
 /** `ingot list`: the models that are in the cache. */
 import type { Command } from 'commander';
-import { cachedRepositories, hubCacheFolder } from './hub/cache.ts';
-import { cachedModels } from './hub/contents.ts';
+import { cachedRepositories, hubCacheFolder } from '../hub/cache.ts';
+import { cachedModels } from '../hub/contents.ts';
 import { formatBytes, formatTable } from './report.ts';
 
 export function addList(program: Command): void {

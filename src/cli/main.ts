@@ -44,7 +44,7 @@ const program = new Command('ingot')
 // Wherever a command takes a model, it may be one of the hub. Loaded only when one is named so.
 program.hook('preAction', async (_, command) => {
   if (!process.argv.some((word) => word.includes('hf:'))) return;
-  const { resolveHubNames } = await import('./hub/arguments.ts');
+  const { resolveHubNames } = await import('./hub-arguments.ts');
   await resolveHubNames(command, program.opts<{ offline?: boolean }>().offline ?? false);
 });
 

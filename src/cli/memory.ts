@@ -11,7 +11,8 @@ import { stepLimits } from '../engine/local-engine.ts';
 import { memoryNeed } from '../engine/memory-need.ts';
 import { openTokenizer } from '../engine/open-model-node.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
-import { kvBytesPerToken, type Model } from '../models/model.ts';
+import type { Model } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { encodableFormats } from '../numerics/quant/formats.ts';
 import { formatBytes, peakMemory } from './report.ts';
 
@@ -41,6 +42,7 @@ const engineBytes = 12 << 20;
 export async function predictMemory(
   checkpoint: Checkpoint,
   model: Model,
+  kv: KvFormat,
   context = model.contextLength,
   availableBytes = availableMemory(),
 ): Promise<MemoryPrediction> {
@@ -51,11 +53,11 @@ export async function predictMemory(
   const contextLength = Math.min(context, model.contextLength);
   // Temporaries for more rows of logits than one have their places, but nothing touches them.
   const limits = { ...stepLimits(contextLength), maxRows: 1 };
-  const program = model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] });
+  const program = model.build({ limits, kv, numerics: 'i8', results: ['sample'] });
   using executable = await device.compile(program, compile);
   const need = memoryNeed(device, model, executable);
   const totalBytes = need.weights + need.state + need.scratch + processBytes;
-  const perToken = kvBytesPerToken(model, 'f32');
+  const perToken = model.kvBytesPerToken(kv);
   // This process's own memory is not available any more, nor is it needed again.
   const left = availableBytes - (need.weights + need.scratch);
   const fits = need.state <= left;

@@ -2,6 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
+import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -58,6 +59,11 @@ export function numericsOption(): Option {
   return new Option('--numerics <how>', text).choices(engineNumerics).default('exact');
 }
 
+export function kvOption(): Option {
+  const text = 'what keys and values are kept in: fewer bits take less memory and time, and lose some of the answer';
+  return new Option('--kv <format>', text).choices(kvFormats).default('f32');
+}
+
 export interface SamplingFlags {
   readonly temperature: number;
   readonly topK: number;
@@ -80,6 +86,7 @@ export interface EngineFlags {
   readonly threads?: number;
   readonly mlock?: boolean;
   readonly numerics: EngineNumerics;
+  readonly kv: KvFormat;
 }
 
 export function addEngineOptions(command: Command): Command {
@@ -87,13 +94,15 @@ export function addEngineOptions(command: Command): Command {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
-    .addOption(numericsOption());
+    .addOption(numericsOption())
+    .addOption(kvOption());
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */
-export function engineSettings({ device, threads, mlock, numerics }: EngineFlags): OpenOptions {
+export function engineSettings({ device, threads, mlock, numerics, kv }: EngineFlags): OpenOptions {
   return {
     numerics,
+    kv,
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),

@@ -1,9 +1,10 @@
 /** `ingot pull NAME`: fetches a model from the hub, and checks what is there of it already. */
 import type { Command } from 'commander';
+import { isOffline } from '../hub/http.ts';
+import { parseHubName } from '../hub/name.ts';
+import { pull } from '../hub/pull.ts';
 import { usageError } from './failure.ts';
-import { isOffline } from './hub/arguments.ts';
-import { parseHubName } from './hub/name.ts';
-import { pull } from './hub/pull.ts';
+import { showingPull } from './hub-pulling.ts';
 import { withInterrupt } from './interrupt.ts';
 import { formatBytes } from './report.ts';
 
@@ -21,7 +22,9 @@ export function addPull(program: Command): void {
       const name = parseHubName(text);
       if (isOffline() || program.opts<{ offline?: boolean }>().offline)
         throw usageError('pull has to ask the hub; this is offline');
-      const { path, commit, bytes, fetchedBytes } = await withInterrupt((signal) => pull(name, { signal }));
+      const { path, commit, bytes, fetchedBytes } = await withInterrupt((signal) =>
+        showingPull(name, (hooks) => pull(name, { signal, ...hooks })),
+      );
       console.error(
         `${text}: ${formatBytes(bytes)}, ${formatBytes(fetchedBytes)} fetched, commit ${commit.slice(0, 12)}`,
       );

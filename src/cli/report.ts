@@ -1,16 +1,6 @@
 /** How figures are written for people. */
 
-const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
-
-export function formatBytes(bytes: number): string {
-  let unit = 0;
-  let value = bytes;
-  while (value >= 1024 && unit < units.length - 1) {
-    value /= 1024;
-    unit++;
-  }
-  return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toPrecision(2)} ${units[unit]}`;
-}
+export { formatBytes } from '../base/format-bytes.ts';
 
 /** Three digits that count, or all before the point: 1.23, 12.3, 1234. */
 export function formatNumber(value: number): string {

@@ -1,8 +1,8 @@
 /** `ingot rm NAME`: removes a model from the cache. */
 import type { Command } from 'commander';
-import { CachedRepository } from './hub/cache.ts';
-import { removeModel } from './hub/contents.ts';
-import { parseHubName } from './hub/name.ts';
+import { CachedRepository } from '../hub/cache.ts';
+import { removeModel } from '../hub/contents.ts';
+import { parseHubName } from '../hub/name.ts';
 import { formatBytes } from './report.ts';
 
 export function addRm(program: Command): void {

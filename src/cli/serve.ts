@@ -5,13 +5,14 @@ import { pino } from 'pino';
 import { IngotError } from '../base/errors.ts';
 import { availableMemory } from '../devices/open-node.ts';
 import { systemError } from '../formats/file-node.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { createApp } from '../server/app.ts';
 import { listen } from '../server/listen.ts';
 import { type ModelSource, Models } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { splitName } from './named-model.ts';
-import { byteSize, gather, numberIn, wholeNumber } from './options.ts';
+import { byteSize, gather, kvOption, numberIn, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes } from './report.ts';
 import { servedModels } from './served-models.ts';
@@ -42,6 +43,7 @@ interface ServeOptions {
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
+  readonly kv: KvFormat;
   readonly verbose?: boolean;
 }
 
@@ -51,7 +53,7 @@ export function addServe(program: Command): void {
     .summary('answer over HTTP, as OpenAI does')
     .description(
       'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready\n' +
-        'and /metrics. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
+        'and /metrics, and a page to chat in at /. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
         'Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
     )
     .argument('[models...]', 'GGUF files or Hugging Face folders, also NAME=MODEL; the bundled model without any')
@@ -87,6 +89,7 @@ export function addServe(program: Command): void {
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .addOption(kvOption())
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
     .option('--verbose', 'log every request; never what was asked or answered')
     .action((models: readonly string[], options: ServeOptions) =>
@@ -134,7 +137,7 @@ async function findModels(
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
   const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, ...others } = options;
-  const { device, threads, mlock, name, memory } = others;
+  const { device, threads, mlock, kv, name, memory } = others;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
   if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
@@ -142,6 +145,7 @@ async function findModels(
     {
       sequences,
       queue,
+      kv,
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),

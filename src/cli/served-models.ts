@@ -4,11 +4,10 @@ import type { LoadHooks } from '../engine/engine.ts';
 import { type OpenOptions, openEngine } from '../engine/open-node.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { openModel } from '../models/architectures.ts';
-import { kvBytesPerToken } from '../models/model.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { nameOfCached, parseHubName } from './hub/name.ts';
+import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { NamedModel } from './named-model.ts';
 
 export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'contextLength'> {
@@ -65,5 +64,5 @@ async function expectedBytes(path: string, options: ServedOptions): Promise<numb
   const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
   const context = Math.min(contextLength, model.contextLength);
   const tokens = Math.min(context * sequences, Math.max(context, cacheTokens));
-  return weights + kvBytesPerToken(model, kv) * tokens;
+  return weights + model.kvBytesPerToken(kv) * tokens;
 }

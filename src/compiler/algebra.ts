@@ -6,6 +6,7 @@ import type { OpName } from '../ir/attributes.ts';
 import { literalArray } from '../ir/literal.ts';
 import type { Op, OpOf, Region, Value } from '../ir/program.ts';
 import type { Site } from '../ir/rewrite.ts';
+import { isConstraint } from '../ir/sharding.ts';
 import { asTensor, maxElements, sameShape, sameType } from '../ir/types.ts';
 import { definedBy } from '../ir/walk.ts';
 import { type ElementType, elementClass, elementTypes } from '../numerics/element-types.ts';
@@ -76,6 +77,8 @@ const rules: Rules = {
   or: (op, site) => (site.operands[0] === site.operands[1] ? site.operands[0] : neutral(() => 0)(op, site)),
   xor: neutral(() => 0),
   multiply: neutral(() => 1),
+  // Where no mesh is left, statements of shardings say nothing.
+  custom_call: (op, { operands: [x] }) => (isConstraint(op) ? x : undefined),
   subtract: (_, { operands: [x, y] }) => (isSplat(y, 0) ? x : undefined),
   divide: (_, { operands: [x, y], b }) => {
     if (isSplat(y, 1)) return x;

@@ -13,6 +13,8 @@ export interface Hardware {
   readonly measured?: boolean;
   readonly readBytesPerSecond: number;
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
+  /** Between two ranks, where programs run on several. */
+  readonly link?: { readonly bytesPerSecond: number; readonly latencySeconds: number };
 }
 
 /** What a piece of work asks for at least. */

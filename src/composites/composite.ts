@@ -7,6 +7,7 @@
 import type { Attribute } from '../ir/attributes.ts';
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
+import type { ShardingRule } from '../ir/sharding-rule.ts';
 import { formatType } from '../ir/types.ts';
 
 export interface Composite<A extends { readonly [key: string]: Attribute }> {
@@ -14,6 +15,8 @@ export interface Composite<A extends { readonly [key: string]: Attribute }> {
   readonly name: string;
   /** Builds the meaning from `operands`; result types follow from it. @throws IngotError 'InvalidProgram'. */
   decompose(b: Builder, operands: readonly Value[], attributes: A): readonly Value[];
+  /** How it is split over ranks. */
+  sharding(operands: readonly Value[], attributes: A): ShardingRule;
 }
 
 export const compositePrefix = 'ingot.';

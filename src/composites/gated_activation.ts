@@ -62,6 +62,7 @@ export function activate(b: Builder, x: Value, activation: Activation): Value {
 export const gatedActivationComposite: Composite<GatedActivationAttributes> = {
   name: 'gated_activation',
   decompose: (b, [gate, up], { activation }) => [b.multiply(activate(b, gate, activation), up)],
+  sharding: ([gate]) => ({ factors: asTensor(gate.type).shape.map((_, d) => ({ operands: [d, d], results: [d] })) }),
 };
 
 /** `gate` and `up` of one type, any shape; the result is as they are. */

@@ -3,6 +3,7 @@ import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
 import { asTensor, maxDim } from '../ir/types.ts';
 import { type Composite, emit } from './composite.ts';
+import { normSharding } from './rms_norm.ts';
 
 export type LayerNormAttributes = { readonly epsilon: number };
 
@@ -22,6 +23,7 @@ export const layerNormComposite: Composite<LayerNormAttributes> = {
     const scaled = b.multiply(b.multiply(centred, spread(scale)), b.broadcast(weight, shape, [last]));
     return [bias === undefined ? scaled : b.add(scaled, b.broadcast(bias, shape, [last]))];
   },
+  sharding: (operands) => normSharding(operands),
 };
 
 /** `x` [..., N], `weight` and `bias` [N], same element type; the result is as `x`. */

@@ -10,7 +10,9 @@ import { IngotError } from '../base/errors.ts';
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
 import { asTensor, type Dim, formatType } from '../ir/types.ts';
+import { type CodedKv, kvDim } from '../numerics/kv-format.ts';
 import { type Composite, emit } from './composite.ts';
+import { fromKvRows } from './kv_cache.ts';
 
 export type PagedAttentionAttributes = {
   /** Factor on the dot products. */
@@ -25,6 +27,8 @@ export type PagedAttentionAttributes = {
   readonly bidirectional?: true;
   /** Scores s become softCap * tanh(s / softCap). */
   readonly softCap?: number;
+  /** How keys and values are coded in the pools; absent where those are of floats. */
+  readonly kv?: CodedKv;
 };
 
 /** Maximum and sum of the exponentials, weighted sum of the values: a softmax under way. */
@@ -47,17 +51,21 @@ interface Shapes {
   readonly blocks: number;
 }
 
-function shapesOf(operands: readonly Value[], { blockSize, partition }: PagedAttentionAttributes): Shapes {
+function shapesOf(operands: readonly Value[], { blockSize, partition, kv }: PagedAttentionAttributes): Shapes {
   const [tokens, heads, keyDim] = asTensor(operands[0].type).shape;
-  const [slots, kvHeads, kDim] = asTensor(operands[1].type).shape;
-  const [vSlots, vHeads, valueDim] = asTensor(operands[2].type).shape;
+  const [slots, kvHeads, keyLength] = asTensor(operands[1].type).shape;
+  const [vSlots, vHeads, valueLength] = asTensor(operands[2].type).shape;
   const numbers =
     typeof heads === 'number' &&
     typeof keyDim === 'number' &&
     typeof slots === 'number' &&
     typeof kvHeads === 'number' &&
-    typeof valueDim === 'number';
-  if (!numbers || kDim !== keyDim || vSlots !== slots || vHeads !== kvHeads || heads % kvHeads !== 0) {
+    typeof keyLength === 'number' &&
+    typeof valueLength === 'number';
+  const coded = operands.slice(1, 3).every(({ type }) => asTensor(type).element === 'ui8');
+  const dimOf = (length: number) => (kv === undefined ? length : kvDim(kv, length));
+  const fits = numbers && dimOf(keyLength) === keyDim && vSlots === slots && vHeads === kvHeads;
+  if (!fits || heads % kvHeads !== 0 || coded !== (kv !== undefined)) {
     const types = operands.slice(0, 3).map((value) => formatType(value.type));
     throw new IngotError('InvalidProgram', `paged_attention: q and the pools do not fit: ${types.join(', ')}`);
   }
@@ -67,10 +75,10 @@ function shapesOf(operands: readonly Value[], { blockSize, partition }: PagedAtt
       `paged_attention: pools of ${slots} slots and partitions of ${partition} are not whole blocks of ${blockSize}`,
     );
   }
-  return { tokens, heads, kvHeads, keyDim, valueDim, blocks: slots / blockSize };
+  return { tokens, heads, kvHeads, keyDim, valueDim: dimOf(valueLength), blocks: slots / blockSize };
 }
 
-/** One sequence's blocks: the pools as [blocks, blockSize, Hkv, D], its row of the block table, its length. */
+/** One sequence's blocks: the pools as [blocks, blockSize, Hkv, length], its row of the block table, its length. */
 interface Context {
   readonly kPages: Value;
   readonly vPages: Value;
@@ -94,20 +102,22 @@ function load(
   b: Builder,
   { kPages, vPages, row, length }: Context,
   start: Value,
-  { blockSize, partition }: PagedAttentionAttributes,
-  { kvHeads, keyDim, valueDim }: Shapes,
+  { blockSize, partition, kv }: PagedAttentionAttributes,
+  { kvHeads, valueDim }: Shapes,
 ): Partition {
   const count = partition / blockSize;
   const firstBlock = b.divide(start, b.scalar('i32', blockSize));
   const [ids] = b.op('dynamic_slice', [row, firstBlock], { slice_sizes: [count] });
-  const rows = (pages: Value, dim: number) =>
-    b.convert(b.reshape(b.take(pages, ids), [partition, kvHeads, dim]), 'f32');
+  const rows = (pages: Value) => {
+    const { shape } = asTensor(pages.type);
+    return fromKvRows(b, b.reshape(b.take(pages, ids), [partition, kvHeads, shape[3]]), kv);
+  };
   const positions = b.add(b.iota('i32', [partition], 0), b.broadcast(start, [partition]));
   const inBlock = b.broadcast(b.compare('GE', ids, b.full('i32', [count], 0)), [count, blockSize], [0]);
   const stored = b.and(b.reshape(inBlock, [partition]), b.compare('LT', positions, b.broadcast(length, [partition])));
   const shape = [partition, kvHeads, valueDim];
-  const v = b.select(b.broadcast(stored, shape, [0]), rows(vPages, valueDim), b.full('f32', shape, 0));
-  return { positions, stored, k: rows(kPages, keyDim), v };
+  const v = b.select(b.broadcast(stored, shape, [0]), rows(vPages), b.full('f32', shape, 0));
+  return { positions, stored, k: rows(kPages), v };
 }
 
 /** i1 [T, P]: which keys each token sees; `own` i1 [T] says which tokens are of this sequence. */
@@ -198,13 +208,13 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
   name: 'paged_attention',
   decompose(b, operands, attributes) {
     const shapes = shapesOf(operands, attributes);
-    const { tokens, heads, kvHeads, keyDim, valueDim, blocks } = shapes;
+    const { tokens, heads, kvHeads, valueDim, blocks } = shapes;
     const { blockSize, partition } = attributes;
     const [, kPool, vPool, positions, sequence, ctxLen, blockTable, sinks] = operands;
     const q = b.convert(operands[0], 'f32');
-    const pages = (pool: Value, dim: number) => b.reshape(pool, [blocks, blockSize, kvHeads, dim]);
-    const kPages = pages(kPool, keyDim);
-    const vPages = pages(vPool, valueDim);
+    const pages = (pool: Value) => b.reshape(pool, [blocks, blockSize, kvHeads, asTensor(pool.type).shape[2]]);
+    const kPages = pages(kPool);
+    const vPages = pages(vPool);
     // The table in whole partitions.
     const perPartition = partition / blockSize;
     const [sequences, columns] = asTensor(blockTable.type).shape;
@@ -241,6 +251,21 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
     const running: Softmax = { max: merged[0], sum: merged[1], values: merged[2] };
     return [output(b, running, sinks)];
   },
+  sharding(operands, attributes) {
+    const { heads, kvHeads } = shapesOf(operands, attributes);
+    const optional = operands.slice(names.length);
+    const [tokens, other] = [0, undefined];
+    return {
+      factors: [
+        { operands: [tokens, other, other, 0, 0, other, other, ...optional.map(() => other)], results: [0] },
+        {
+          operands: [1, 1, 1, other, other, other, other, ...optional.map(() => 0)],
+          results: [1],
+          ...(heads !== kvHeads && { shared: [1, 2] }),
+        },
+      ],
+    };
+  },
 };
 
 /** The weighted mean of the values; a sink [H] is one more score that has no value. Tokens that see nothing give 0. */
@@ -268,8 +293,8 @@ export interface PagedAttentionOperands extends Readonly<Record<(typeof names)[n
 }
 
 /**
- * `q` [T, H, D], `kPool` [slots, Hkv, D], `vPool` [slots, Hkv, Dv] of any float type, this step's keys and values already
- * in them; H is a multiple of Hkv. The result is f32 [T, H, Dv].
+ * `q` [T, H, D], `kPool` [slots, Hkv, D], `vPool` [slots, Hkv, Dv] of any float type, or coded, this step's keys and values
+ * already in them; H is a multiple of Hkv. The result is f32 [T, H, Dv].
  */
 export function pagedAttention(
   b: Builder,
@@ -279,6 +304,7 @@ export function pagedAttention(
     window,
     softCap,
     bidirectional,
+    kv,
     ...attributes
   }: Omit<PagedAttentionAttributes, 'partition'> & { readonly partition?: number },
 ): Value {
@@ -290,5 +316,6 @@ export function pagedAttention(
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
+    ...(kv !== undefined && { kv }),
   })[0];
 }

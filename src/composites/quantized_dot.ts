@@ -15,6 +15,8 @@ import {
   nameOperands,
   operandsByName,
   type WeightOperand,
+  weightOperands,
+  weightUnits,
 } from './quantized_weight.ts';
 
 export type DotNumerics = 'i8' | 'bf16' | 'f32';
@@ -35,7 +37,36 @@ export const quantizedDotComposite: Composite<QuantizedDotAttributes> = {
     if (bias === undefined) return [product];
     return [b.add(product, b.broadcast(b.convert(bias, 'f32'), asTensor(product.type).shape, [last]))];
   },
+  sharding(operands, attributes) {
+    const { format, operands: names } = attributes;
+    const x = asTensor(operands[0].type).shape.length - 1;
+    const bias = names.indexOf('bias');
+    const each = (x: number | undefined, weight: number | undefined, bias: number | undefined) =>
+      names.map((name) => (name === 'x' ? x : name === 'bias' ? bias : weight));
+    const rows = Array.from({ length: x }, (_, d) => ({ operands: each(d, undefined, undefined), results: [d] }));
+    const units = weightUnits(format);
+    return {
+      factors: [
+        ...rows,
+        { operands: each(undefined, 0, 0), results: [x], aligned: each(undefined, panelRows, undefined) },
+        {
+          operands: each(x, 1, undefined),
+          results: [undefined],
+          fold: 'add',
+          units: each(undefined, units, undefined),
+        },
+      ],
+      linear: { kind: 'each', operands: [0] },
+      fixed: weightOperands(names),
+      ...(bias >= 0 && {
+        addend: { operand: bias, without: { ...attributes, operands: names.filter((name) => name !== 'bias') } },
+      }),
+    };
+  },
 };
+
+/** Rows of a matrix that devices multiply together. */
+export const panelRows = 16;
 
 export interface DotOptions {
   readonly numerics: DotNumerics;

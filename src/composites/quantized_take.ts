@@ -1,6 +1,7 @@
 /** Rows of a stored weight in f32: token embeddings. Ids out of range clamp. */
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
+import { asTensor } from '../ir/types.ts';
 import { type Composite, emit } from './composite.ts';
 import {
   type AffineWeight,
@@ -11,6 +12,8 @@ import {
   nameOperands,
   operandsByName,
   type WeightOperand,
+  weightOperands,
+  weightUnits,
 } from './quantized_weight.ts';
 
 export type QuantizedTakeAttributes = {
@@ -29,6 +32,21 @@ export const quantizedTakeComposite: Composite<QuantizedTakeAttributes> = {
         mapWeight(weight, (part) => b.take(part, ids)),
       ),
     ];
+  },
+  sharding([ids], { format, operands: names }) {
+    const rank = asTensor(ids.type).shape.length;
+    const each = (ids: number | undefined, weight: number | undefined) =>
+      names.map((name) => (name === 'ids' ? ids : weight));
+    const places = Array.from({ length: rank }, (_, d) => ({ operands: each(d, undefined), results: [d] }));
+    return {
+      factors: [
+        ...places,
+        { operands: each(undefined, 1), results: [rank], units: each(undefined, weightUnits(format)) },
+        // A rank takes the rows that it has.
+        { operands: each(undefined, 0), results: [undefined], fold: 'add', index: names.indexOf('ids') },
+      ],
+      fixed: weightOperands(names),
+    };
   },
 };
 

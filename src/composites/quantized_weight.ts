@@ -7,6 +7,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
 import { asTensor, formatType, staticShape } from '../ir/types.ts';
+import { blockFormat } from '../numerics/quant/formats.ts';
 
 /**
  * `(quantized - zeroPoints) * scales + minima`, in f32, absent parts left out. `quantized` integer [N, K]; the others of any
@@ -84,6 +85,16 @@ export function dequantize(
   value = b.multiply(value, spread(scales));
   if (minima !== undefined) value = b.add(value, spread(minima));
   return b.reshape(value, shape);
+}
+
+/** Which operands a weight is made of. */
+export function weightOperands(names: readonly (WeightOperand | 'x' | 'ids' | 'bias')[]): readonly number[] {
+  return names.flatMap((name, i) => (name === 'x' || name === 'ids' || name === 'bias' ? [] : [i]));
+}
+
+/** Elements of a row that cannot be divided; parts of an affine weight have rows of their own. */
+export function weightUnits(format: string): number {
+  return format === affineFormat ? 1 : blockFormat(format).blockSize;
 }
 
 /** @throws IngotError 'InvalidProgram' unless `value` is a static matrix. */

@@ -1,6 +1,7 @@
 /** RMSNorm (Zhang and Sennrich, https://arxiv.org/abs/1910.07467): `x / sqrt(mean(x^2) + epsilon) * weight` over the last dimension. */
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
+import type { ShardingRule } from '../ir/sharding-rule.ts';
 import { asTensor, maxDim } from '../ir/types.ts';
 import { type Composite, emit } from './composite.ts';
 
@@ -19,7 +20,18 @@ export const rmsNormComposite: Composite<RmsNormAttributes> = {
     const normed = b.multiply(x, b.broadcast(scale, shape, rowDims));
     return [b.multiply(normed, b.broadcast(weight, shape, [last]))];
   },
+  sharding: (operands) => normSharding(operands),
 };
+
+/** Of norms over the last dimension, whose weights have it alone. */
+export function normSharding([x, ...weights]: readonly Value[]): ShardingRule {
+  const last = asTensor(x.type).shape.length - 1;
+  const rows = Array.from({ length: last }, (_, d) => ({
+    operands: [d, ...weights.map(() => undefined)],
+    results: [d],
+  }));
+  return { factors: [...rows, { operands: [last, ...weights.map(() => 0)], results: [last], inline: true }] };
+}
 
 /** `x` [..., N], `weight` [N], same element type; the result is as `x`. */
 export function rmsNorm(b: Builder, x: Value, weight: Value, epsilon: number): Value {

@@ -62,6 +62,12 @@ export const ropeComposite: Composite<RopeAttributes> = {
     const whole = dimensions === headDim ? head : b.concatenate([head, b.slice(wide, 2, dimensions, headDim)], 2);
     return [b.convert(whole, element)];
   },
+  sharding: ([, , ...factors]) => ({
+    factors: [
+      { operands: [0, 0, ...factors.map(() => undefined)], results: [0] },
+      { operands: [1, undefined, ...factors.map(() => undefined)], results: [1] },
+    ],
+  }),
 };
 
 /**

@@ -108,6 +108,7 @@ export const routeComposite: Composite<RouteAttributes> = {
     const weights = s.weigh(picked, kind);
     return [ids, scale === 1 ? weights : b.multiply(weights, b.full('f32', [tokens, chosen], scale))];
   },
+  sharding: () => ({ factors: [{ operands: [0], results: [0, 0] }] }),
 };
 
 /** `logits` [T, E]; `ids` i32 [T, k] and `weights` f32 [T, k], the best first. */

@@ -8,8 +8,9 @@ import { IngotError } from '../base/errors.ts';
 import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
 import { asTensor, type Dim, formatType } from '../ir/types.ts';
+import { blockFormat } from '../numerics/quant/formats.ts';
 import { type Composite, emit } from './composite.ts';
-import type { DotNumerics } from './quantized_dot.ts';
+import { type DotNumerics, panelRows } from './quantized_dot.ts';
 
 export type RoutedDotAttributes = {
   readonly format: string;
@@ -72,6 +73,27 @@ export const routedDotComposite: Composite<RoutedDotAttributes> = {
       },
     );
     return [y];
+  },
+  sharding(operands, { format }) {
+    const { shared } = routedShape(operands);
+    const x = asTensor(operands[0].type).shape.length - 1;
+    return {
+      factors: [
+        { operands: [0, undefined, 0], results: [0] },
+        { operands: [shared ? undefined : 1, undefined, 1], results: [1] },
+        { operands: [undefined, 1, undefined], results: [2], aligned: [undefined, panelRows] },
+        {
+          operands: [x, 2, undefined],
+          results: [undefined],
+          fold: 'add',
+          units: [undefined, blockFormat(format).blockSize],
+        },
+        // A rank multiplies with the experts that it has.
+        { operands: [undefined, 0, undefined], results: [undefined], fold: 'add', index: 2 },
+      ],
+      linear: { kind: 'each', operands: [0] },
+      fixed: [1],
+    };
   },
 };
 

@@ -44,6 +44,10 @@ export const sampleComposite: Composite<Readonly<Record<never, never>>> = {
     );
     return [ids, logProbability(b, logits, ids)];
   },
+  sharding([, ...operands]) {
+    const vocabulary = operands.map((_, i) => (sampleInputs[i] === 'counts' ? 2 : undefined));
+    return { factors: [{ operands: [1, ...vocabulary], results: [undefined, undefined], inline: true }] };
+  },
 };
 
 function zeros(b: Builder, like: Value): Value {

@@ -40,7 +40,7 @@ export interface Communicator {
   readonly size: number;
   /** Raised whenever a group is made anew: what was sent in an older epoch is never received. */
   readonly epoch: number;
-  readonly transport: HostTransport;
+  readonly transport: HostTransport | NativeTransport;
 }
 
 /** For devices whose runs are left at collectives. `peer` undefined: whoever is at the other end of the channel. */
@@ -50,6 +50,30 @@ export interface HostTransport {
   send(peer: number | undefined, channel: number, bytes: Uint8Array): void;
   /** `deadline` in milliseconds of `performance.now()`. @throws IngotError 'RankLost', 'DeadlineExceeded'. */
   receive(peer: number | undefined, channel: number, deadline: number): Promise<Uint8Array>;
+}
+
+/**
+ * For devices whose runs meet others in native code: addresses of functions in the System V calling convention, called by one
+ * thread at a time. A request is 64 bytes of the caller's. One message at a time is under way from one rank to another on
+ * one channel; `peer` -1: whoever is at the other end of the channel. What a function returns below 0 means that the
+ * peer is lost.
+ */
+export interface NativeTransport {
+  readonly kind: 'native';
+  /** What the functions get first. */
+  readonly context: number;
+  /** `i32 isend(context, i64 peer, i64 channel, address, i64 bytes, request)`: 0, or not posted. */
+  readonly isend: number;
+  /** `i32 irecv(context, i64 peer, i64 channel, address, i64 bytes, request)`: 0, or not posted. */
+  readonly irecv: number;
+  /** `i32 test(context, request)`: 1 when the message is through and its memory free, 0 before. */
+  readonly test: number;
+  /** `void cancel(context, request)`: takes back what is not through; its memory is free on return. */
+  readonly cancel: number;
+  /** A word of 64 bits, not 0 when a peer is lost: its rank plus 2. Whoever finds out writes it. */
+  readonly lost: number;
+  /** How long a rank polls for a peer before it gives it up. */
+  readonly patienceMilliseconds: number;
 }
 
 /** A weight that has not been read: `bytes` are its blocks in `format`, rows outermost. */

@@ -49,14 +49,16 @@ class EngineClient<S> implements Engine {
   readonly device: EngineFacts['device'];
   readonly contextLength: number;
   readonly hasChatTemplate: boolean;
+  readonly answerFormat: EngineFacts['answerFormat'];
   readonly #calls: Calls<S>;
 
-  constructor(calls: Calls<S>, { model, device, contextLength, hasChatTemplate }: EngineFacts) {
+  constructor(calls: Calls<S>, { model, device, contextLength, hasChatTemplate, answerFormat }: EngineFacts) {
     this.#calls = calls;
     this.model = model;
     this.device = device;
     this.contextLength = contextLength;
     this.hasChatTemplate = hasChatTemplate;
+    this.answerFormat = answerFormat;
   }
 
   async *generate({ signal, ...request }: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {

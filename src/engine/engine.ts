@@ -3,7 +3,9 @@
  * asks, `client.ts` speaks to an engine in a worker; programs and commands see only this.
  */
 import type { Device, MemoryKind } from '../devices/device.ts';
-import type { KvElement, Model } from '../models/model.ts';
+import type { Model } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
+import type { AnswerFormat } from '../tokenizer/answers/formats.ts';
 import type { Conversation } from '../tokenizer/conversation.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { Statistics } from './statistics.ts';
@@ -28,7 +30,7 @@ export interface EngineOptions {
   readonly queueSeconds?: number;
   /** With prompts in it a step may take so many times what the answers in it would take alone; 1.75 if absent. */
   readonly pace?: number;
-  readonly kv?: KvElement;
+  readonly kv?: KvFormat;
   /**
    * Tokens that the KV cache holds at most, those of one context at least; all that the sequences may need if absent. Where it is full,
    * requests wait, or give their memory back and go on later.
@@ -101,6 +103,8 @@ export type GenerateEvent =
       readonly logprob: number;
       /** Text that became certain with this token; possibly empty. */
       readonly text: string;
+      /** How the vocabulary spells the token, if it is a special one: those are no text. It comes after `text`. */
+      readonly special?: string;
       /** The likeliest tokens, as many as asked for. */
       readonly top?: readonly TokenLogprob[];
     }
@@ -123,6 +127,8 @@ export interface EngineFacts {
   readonly contextLength: number;
   /** Whether the model brings a chat template; without one it continues the texts of messages, a line each. */
   readonly hasChatTemplate: boolean;
+  /** How its answers are to be read: what of them is thoughts, and what calls. */
+  readonly answerFormat: AnswerFormat;
 }
 
 export interface TokenText {

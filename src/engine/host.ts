@@ -68,10 +68,11 @@ class Host<S> {
       case 'load': {
         const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
         this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress });
-        const { model, device, contextLength, hasChatTemplate } = this.#loaded.engine;
+        const { model, device, contextLength, hasChatTemplate, answerFormat } = this.#loaded.engine;
         const { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka } = model;
         const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka };
-        return { kind: 'loaded', facts: { model: facts, device: { ...device }, contextLength, hasChatTemplate } };
+        const others = { contextLength, hasChatTemplate, answerFormat };
+        return { kind: 'loaded', facts: { model: facts, device: { ...device }, ...others } };
       }
       case 'generate':
         await work.stream(this.#engine.generate({ ...call.request, signal: work.signal }));

@@ -54,16 +54,15 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
   try {
     const source = await openForRunning(path);
     opened.push(source);
-    const { model, tokenizer, chatTemplate } = source;
+    const { model, tokenizer, templates } = source;
     const device = await openDeviceFor(model, deviceName, { threads, mlock });
     opened.push(device);
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
     if (trace !== undefined) opened.push({ [Symbol.asyncDispose]: async () => trace[Symbol.dispose]() });
     const onStep = trace === undefined ? {} : { onStep: trace.write };
-    const template = chatTemplate === undefined ? {} : { chatTemplate };
     const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
-    const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...template };
+    const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...templates };
     const engine = await LocalEngine.load(device, model, tokenizer, given);
     opened.push(engine);
     return { engine, [Symbol.asyncDispose]: close };

@@ -3,7 +3,9 @@ import { IngotError, type StopSignal } from '../base/errors.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
-import { type KvElement, kvBytesPerToken, type Model, type ModelResult } from '../models/model.ts';
+import type { Model, ModelResult } from '../models/model.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
+import { type AnswerFormat, answerFormat, plainText } from '../tokenizer/answers/formats.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
 import { Embedder } from './embedder.ts';
@@ -18,7 +20,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import { chooseContext, encodePrompt, fitting } from './prompt.ts';
+import { type ChatTemplates, chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
 import { type BlockSlots, Spill } from './spill.ts';
@@ -28,15 +30,13 @@ import type { StepRecord } from './step-trace.ts';
 import { StepWork } from './step-work.ts';
 import { Texts } from './texts.ts';
 
-export interface LocalEngineOptions extends EngineOptions, LoadHooks {
+export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTemplates {
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
   /** Sees each step when it is done. */
   readonly onStep?: (record: StepRecord) => void;
   /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
   readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
-  /** A Jinja program, as model files carry it. */
-  readonly chatTemplate?: string;
 }
 
 const blockSize = 16;
@@ -44,11 +44,12 @@ const blockSize = 16;
 /** Streams that run keep half of their pace, whatever else comes: predictions may be off by a little. */
 const defaultPace = 1.75;
 
-interface Parts extends Pick<LocalEngineOptions, 'chatTemplate' | 'onStep'> {
+interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
+  readonly templates: ChatTemplates;
   readonly contextLength: number;
   readonly runner: Runner;
   readonly slots: BlockSlots | undefined;
-  readonly kv: KvElement;
+  readonly kv: KvFormat;
   readonly queue: number;
   readonly queueSeconds: number;
   readonly pace: number;
@@ -59,7 +60,8 @@ export class LocalEngine implements Engine {
   readonly tokenizer: Tokenizer;
   readonly device: Engine['device'];
   readonly contextLength: number;
-  readonly #chatTemplate: string | undefined;
+  readonly answerFormat: AnswerFormat;
+  readonly #templates: ChatTemplates;
   readonly #device: Device;
   readonly #queue: number;
   readonly #queueSeconds: number;
@@ -75,8 +77,10 @@ export class LocalEngine implements Engine {
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
-    const { contextLength, chatTemplate, runner, slots, kv, queue, queueSeconds, pace, onStep } = parts;
-    this.#chatTemplate = chatTemplate;
+    const { contextLength, templates, runner, slots, kv, queue, queueSeconds, pace, onStep } = parts;
+    const template = templates.toolTemplate ?? templates.chatTemplate;
+    this.#templates = templates;
+    this.answerFormat = template === undefined ? plainText : answerFormat(template, tokenizer);
     this.device = { name: device.name, threads: device.hardware.threads };
     this.#device = device;
     this.#queue = queue;
@@ -92,11 +96,11 @@ export class LocalEngine implements Engine {
     const cost = new StepCost({
       weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
       parameterCount: model.parameterCount,
-      kvBytesPerToken: kvBytesPerToken(model, kv),
+      kvBytesPerToken: model.kvBytesPerToken(kv),
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
-    this.#work = new StepWork(device, model, kvBytesPerToken(model, kv));
+    this.#work = new StepWork(device, model, model.kvBytesPerToken(kv));
     this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, this.#spill, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
@@ -136,9 +140,10 @@ export class LocalEngine implements Engine {
     }
     const { kv = 'f32', contextLength: wanted, sequences = 1, pace = defaultPace, onStep, ...other } = options;
     const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, ...others } = other;
-    const { chatTemplate, cacheTokens, slots: openSlots, ...rest } = others;
+    const { chatTemplate, toolTemplate, cacheTokens, slots: openSlots, ...rest } = others;
+    const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
-    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, chatTemplate));
+    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
     const limits = stepLimits(contextLength, sequences, model.wholeSequences, cacheTokens);
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     let slots: BlockSlots | undefined;
@@ -149,8 +154,7 @@ export class LocalEngine implements Engine {
       throw error;
     }
     return new LocalEngine(device, model, tokenizer, {
-      ...{ contextLength, runner, slots, kv, queue, queueSeconds, pace },
-      ...(chatTemplate !== undefined && { chatTemplate }),
+      ...{ contextLength, templates, runner, slots, kv, queue, queueSeconds, pace },
       ...(onStep && { onStep }),
     });
   }
@@ -248,7 +252,7 @@ export class LocalEngine implements Engine {
   }
 
   get hasChatTemplate(): boolean {
-    return this.#chatTemplate !== undefined;
+    return this.#templates.chatTemplate !== undefined;
   }
 
   async encode(prompt: Prompt): Promise<readonly number[]> {
@@ -256,7 +260,7 @@ export class LocalEngine implements Engine {
   }
 
   #encode(prompt: Prompt): readonly number[] {
-    return encodePrompt(prompt, this.tokenizer, this.#chatTemplate);
+    return encodePrompt(prompt, this.tokenizer, this.#templates);
   }
 
   /** The tokens of a prompt that the model can take. */

@@ -7,11 +7,12 @@ import type { Model } from '../models/model.ts';
 import { ggufChatTemplate, huggingFaceChatTemplate } from '../tokenizer/chat.ts';
 import { loadTokenizer } from '../tokenizer/load.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
+import type { ChatTemplates } from './prompt.ts';
 
 export interface OpenedModel extends AsyncDisposable {
   readonly model: Model;
   readonly tokenizer: Tokenizer;
-  readonly chatTemplate?: string;
+  readonly templates: ChatTemplates;
 }
 
 /** @throws IngotError: whatever the file, its architecture or its vocabulary do wrong. */
@@ -20,21 +21,19 @@ export async function openForRunning(path: string): Promise<OpenedModel> {
   try {
     const model = openModel(checkpoint);
     const tokenizer = await openTokenizer(checkpoint, model.vocabularySize);
-    const chatTemplate = await findChatTemplate(checkpoint);
-    const template = chatTemplate === undefined ? {} : { chatTemplate };
-    return { model, tokenizer, ...template, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
+    const templates = await findChatTemplates(checkpoint);
+    return { model, tokenizer, templates, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
   } catch (error) {
     await checkpoint[Symbol.asyncDispose]();
     throw error;
   }
 }
 
-function findChatTemplate({
-  kind,
-  metadata,
-  companions,
-}: Checkpoint): Promise<string | undefined> | string | undefined {
-  return kind === 'huggingface' ? huggingFaceChatTemplate(companions) : ggufChatTemplate(metadata);
+async function findChatTemplates({ kind, metadata, companions }: Checkpoint): Promise<ChatTemplates> {
+  const find = (name: 'default' | 'tool_use') =>
+    kind === 'huggingface' ? huggingFaceChatTemplate(companions, name) : ggufChatTemplate(metadata, name);
+  const [chatTemplate, toolTemplate] = [await find('default'), await find('tool_use')];
+  return { ...(chatTemplate !== undefined && { chatTemplate }), ...(toolTemplate !== undefined && { toolTemplate }) };
 }
 
 /** @param vocabularySize rows of the model's embedding, where the model is known. */

@@ -5,13 +5,21 @@ import { encodeConversation } from '../tokenizer/conversation.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { EngineOptions, Prompt } from './engine.ts';
 
+/** Jinja programs, as model files carry them. */
+export interface ChatTemplates {
+  readonly chatTemplate?: string;
+  /** Of conversations with tools, where that is another. */
+  readonly toolTemplate?: string;
+}
+
 export function encodePrompt(
   prompt: Prompt,
   tokenizer: Tokenizer,
-  chatTemplate: string | undefined,
+  { chatTemplate, toolTemplate = chatTemplate }: ChatTemplates,
 ): readonly number[] {
   if (typeof prompt === 'string') return tokenizer.encode(prompt);
-  return 'messages' in prompt ? encodeConversation(prompt, tokenizer, chatTemplate) : prompt;
+  if (!('messages' in prompt)) return prompt;
+  return encodeConversation(prompt, tokenizer, prompt.tools === undefined ? chatTemplate : toolTemplate);
 }
 
 /** @throws IngotError 'InvalidArgument' if there are no tokens, 'ContextOverflow' if there are too many. */

@@ -9,8 +9,9 @@ import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import { maxBytes } from '../ir/types.ts';
-import type { BuildOptions, KvElement, Model } from '../models/model.ts';
+import type { BuildOptions, Model } from '../models/model.ts';
 import type { DotNumerics } from '../numerics/dot.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import type { EngineNumerics } from './engine.ts';
 import { memoryNeed, refuseTooLarge } from './memory-need.ts';
 import { Pools } from './pools.ts';
@@ -19,7 +20,7 @@ import type { CachedSequence, StepEntry } from './sequence.ts';
 
 export interface RunnerOptions {
   readonly limits: StepLimits;
-  readonly kv: KvElement;
+  readonly kv: KvFormat;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
   readonly signal?: AbortSignal;
@@ -54,7 +55,7 @@ export class Runner implements AsyncDisposable {
   readonly limits: StepLimits;
   readonly #device: Device;
   readonly #model: Model;
-  readonly #kv: KvElement;
+  readonly #kv: KvFormat;
   readonly #numerics: EngineNumerics;
   readonly #onPass: RunnerOptions['onPass'];
   readonly #weights = new Map<string, DeviceBuffer>();

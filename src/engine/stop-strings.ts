@@ -1,4 +1,5 @@
 /** Finds stop strings in streamed text and holds back what may yet become one, so that no part of one is ever shown. */
+import { overlap } from '../tokenizer/answers/incoming.ts';
 
 export interface StopResult {
   /** Text that is safe to show. */
@@ -40,12 +41,4 @@ export class StopStrings {
     this.#held = '';
     return rest;
   }
-}
-
-/** Length of the longest end of `text` with which `stop` begins. */
-function overlap(text: string, stop: string): number {
-  for (let length = Math.min(text.length, stop.length - 1); length > 0; length--) {
-    if (text.endsWith(stop.slice(0, length))) return length;
-  }
-  return 0;
 }

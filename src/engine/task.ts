@@ -95,7 +95,10 @@ export class Task {
     // A stop string that ends too early is text like any other.
     const isEarly = ++this.#accepted < this.#minTokens;
     const { text, stopped } = isEarly ? { text: piece, stopped: undefined } : this.#stops.push(piece);
-    this.#say({ kind: 'token', id, logprob, text, ...(top !== undefined && { top }) });
+    const special = tokenizer.tokenBytes(id).length === 0 ? tokenizer.tokenText(id) : '';
+    // No stop string goes on across a special token.
+    const certain = special === '' ? text : text + this.#stops.end();
+    this.#say({ kind: 'token', id, logprob, text: certain, ...(special !== '' && { special }), ...(top && { top }) });
     if (stopped !== undefined) this.#end('stop', '');
     else if (!this.wantsMore && this.sequence.pendingStep === undefined) this.end('length');
   }

@@ -34,7 +34,7 @@ export function dependsOnProcess(op: Op): boolean {
  * What the program states, else the least grid of one partition that has all replicas which its collectives name. A
  * program without collectives that states nothing has one process.
  */
-function processGrid(program: Program): ProcessGrid {
+export function processGrid(program: Program): ProcessGrid {
   if (program.processes !== undefined) return program.processes;
   let replicas = 1;
   for (const func of reachable(program)) {
@@ -58,14 +58,13 @@ function named(op: Collective): readonly number[] {
 export function joinGrid(program: Program, rank: number, size: number): ProcessGrid {
   const grid = processGrid(program);
   const count = grid.replicas * grid.partitions;
-  if (program.processes === undefined ? count > size : count !== size) {
+  if (count !== size && (count > 1 || program.processes !== undefined)) {
     throw new IngotError('InvalidArgument', `the program is for ${count} processes, there are ${size}`);
   }
-  const joined = program.processes === undefined ? { replicas: size, partitions: 1 } : grid;
   for (const func of reachable(program)) {
-    for (const op of walk(func)) if (isCollective(op)) checkMember(op, joined, rank);
+    for (const op of walk(func)) if (isCollective(op)) checkMember(op, grid, rank);
   }
-  return joined;
+  return grid;
 }
 
 /** Who is not among the targets of a broadcast or permutation gets zeros; all else needs its operand from everybody. */

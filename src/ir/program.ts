@@ -3,6 +3,8 @@
  */
 import type { ByteSource } from '../base/bytes.ts';
 import type { OpAttributes, OpName } from './attributes.ts';
+import type { Mesh } from './mesh.ts';
+import type { Sharding } from './sharding.ts';
 import type { TensorType, Type } from './types.ts';
 
 /** SSA value: result `index` of an op, or parameter `index` of a region. Compared by identity. */
@@ -58,6 +60,8 @@ export interface Parameter {
   readonly role: 'input' | 'weight' | 'state';
   /** Weights: the block format in which the file stores it ('q8_0' ...); `type` is the logical shape with element f32. */
   readonly format?: string;
+  /** How it lies on the program's mesh. */
+  readonly sharding?: Sharding;
 }
 
 export interface Program {
@@ -67,11 +71,13 @@ export interface Program {
   /** Of `main`, in its order. */
   readonly parameters: readonly Parameter[];
   /** Of `main`, in its order. */
-  readonly results: readonly { readonly name: string; readonly type: Type }[];
+  readonly results: readonly { readonly name: string; readonly type: Type; readonly sharding?: Sharding }[];
   /** Result i MUST be state parameter p's memory. Planning that cannot honour this throws 'StateWouldCopy'. */
   readonly aliases: readonly { readonly result: number; readonly parameter: number }[];
   /** The grid that it is one process of (`process-groups.ts`); what its collectives name if absent. */
   readonly processes?: { readonly replicas: number; readonly partitions: number };
+  /** What its shardings speak of. */
+  readonly mesh?: Mesh;
 }
 
 /** A pass is a pure function; the verifier runs on its result in tests. */

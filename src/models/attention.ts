@@ -1,7 +1,9 @@
 /** Attention of a layer over its sequence as a block; keys and values are kept in the layer's pools `k` and `v`. */
+import { putKv } from '../composites/kv_cache.ts';
 import { type PagedAttentionAttributes, pagedAttention } from '../composites/paged_attention.ts';
 import { type RopeAttributes, rope } from '../composites/rope.ts';
 import type { Value } from '../ir/program.ts';
+import { isCoded } from '../numerics/kv-format.ts';
 import { type Block, keyOf } from './block.ts';
 import type { RopeFactors } from './rope-factors.ts';
 import type { Scope } from './scope.ts';
@@ -146,8 +148,8 @@ export function attend(
   const { b, T } = l;
   const sinks = l.optional(sinkLogits);
   const { limits, kv } = l.options;
-  l.update('k', b.put(l.value('k'), l.value('slots'), b.convert(k, kv)));
-  l.update('v', b.put(l.value('v'), l.value('slots'), b.convert(v, kv)));
+  l.update('k', putKv(b, l.value('k'), l.value('slots'), k, kv));
+  l.update('v', putKv(b, l.value('v'), l.value('slots'), v, kv));
   const operands = {
     q,
     kPool: l.value('k'),
@@ -164,6 +166,7 @@ export function attend(
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
+    ...(isCoded(kv) && { kv }),
   });
   return b.reshape(attended, [T, heads * headDim]);
 }

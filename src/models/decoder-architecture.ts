@@ -2,6 +2,8 @@
  * Makes an architecture of what its file says: a table of settings, and the blocks that a configuration of them means.
  */
 import type { Checkpoint } from '../formats/checkpoint.ts';
+import { elementBytes } from '../numerics/element-types.ts';
+import { kvRow } from '../numerics/kv-format.ts';
 import { type KnownValues, readConfig, type SettingTable, writeConfig } from './config.ts';
 import { buildDecoder, type Decoder, decoderRows } from './decoder.ts';
 import type { Architecture, GgufDescription, Model, ModelResult } from './model.ts';
@@ -63,11 +65,6 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
   const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
   let parameterCount = 0;
   for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
-  let kvElementsPerToken = 0;
-  for (let layer = 0; layer < layers; layer++) {
-    for (const [heads, dimensions] of Object.values(decoder.layer(layer).pools))
-      kvElementsPerToken += heads * dimensions;
-  }
   const results: readonly ModelResult[] = [
     ...(head === undefined ? [] : (['sample', 'logits'] as const)),
     ...(pooling === undefined ? [] : (['embedding'] as const)),
@@ -80,9 +77,18 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     results,
     matryoshka: pooling !== undefined && matryoshka,
     wholeSequences: bidirectional || (pooling !== undefined && pooling !== 'last'),
-    kvElementsPerToken,
     parameterCount,
     weights,
+    kvBytesPerToken(kv) {
+      let bytes = 0;
+      for (let layer = 0; layer < layers; layer++) {
+        for (const [heads, dimensions] of Object.values(decoder.layer(layer).pools)) {
+          const { element, length } = kvRow(kv, dimensions);
+          bytes += heads * length * elementBytes(element);
+        }
+      }
+      return bytes;
+    },
     build: (options) => buildDecoder(decoder, weights, options),
     toGguf: () => toGguf(decoder, weights, checkpoint.kind === 'huggingface'),
   };

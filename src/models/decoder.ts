@@ -7,6 +7,7 @@ import { samplingInputs, samplingState, stepInputs } from '../composites/step.ts
 import { type Builder, ProgramBuilder } from '../ir/build.ts';
 import type { Parameter, Program, Value } from '../ir/program.ts';
 import { formatType, tensor } from '../ir/types.ts';
+import { kvRow } from '../numerics/kv-format.ts';
 import type { Block } from './block.ts';
 import type { BuildOptions, GgufDescription, Pooling } from './model.ts';
 import { embedSequences } from './pooling.ts';
@@ -71,8 +72,9 @@ export function buildDecoder(decoder: Decoder, weights: Weights, options: BuildO
   const { limits, results, kv } = options;
   const module = new ProgramBuilder();
   const pools = Array.from({ length: decoder.layers }, (_, layer) =>
-    Object.entries(decoder.layer(layer).pools).map(([name, shape]): Parameter => {
-      const type = tensor(kv, [limits.blockCount * limits.blockSize, ...shape]);
+    Object.entries(decoder.layer(layer).pools).map(([name, [heads, dimensions]]): Parameter => {
+      const { element, length } = kvRow(kv, dimensions);
+      const type = tensor(element, [limits.blockCount * limits.blockSize, heads, length]);
       return { name: poolName(layer, name), type, role: 'state' };
     }),
   ).flat();

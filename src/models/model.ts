@@ -7,8 +7,7 @@ import type { DotNumerics } from '../composites/quantized_dot.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Checkpoint, Metadata, StoredTensor } from '../formats/checkpoint.ts';
 import type { Program } from '../ir/program.ts';
-
-export type KvElement = 'f32' | 'f16' | 'bf16';
+import type { KvFormat } from '../numerics/kv-format.ts';
 
 /**
  * 'sample': `ids` i32[R] and `logprobs` f32[R] (of the raw logits), sampled as `samplingInputs` say.
@@ -24,8 +23,8 @@ export interface BuildOptions {
   readonly limits: StepLimits;
   /** Of those that the model has. Without 'sample' the program has no sampling inputs. */
   readonly results: readonly ModelResult[];
-  /** Element type of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, dimensions]. */
-  readonly kv: KvElement;
+  /** Of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, length], as `kvRow` says. */
+  readonly kv: KvFormat;
   readonly numerics: DotNumerics;
 }
 
@@ -45,11 +44,11 @@ export interface Model {
    * https://arxiv.org/abs/2205.13147).
    */
   readonly matryoshka: boolean;
-  /** What the KV pools of all layers keep of one token. */
-  readonly kvElementsPerToken: number;
   readonly parameterCount: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
+  /** What the KV pools of all layers take for one token. @throws IngotError 'UnsupportedOp' as `kvRow`. */
+  kvBytesPerToken(kv: KvFormat): number;
   build(options: BuildOptions): Program;
   /** The model in GGUF's terms. @throws IngotError 'UnsupportedFile' for what GGUF cannot say. */
   toGguf(): GgufDescription;
@@ -76,9 +75,4 @@ export interface Architecture {
   readonly huggingface: readonly string[];
   /** @throws IngotError 'InvalidFile' for settings or tensors that are missing or do not fit, 'UnsupportedFile' for what Ingot does not know. */
   open(checkpoint: Checkpoint): Model;
-}
-
-/** Bytes of the KV pools for one token. */
-export function kvBytesPerToken(model: Model, kv: KvElement): number {
-  return model.kvElementsPerToken * (kv === 'f32' ? 4 : 2);
 }

@@ -15,6 +15,7 @@ import { addGenerationRoutes } from './generation-routes.ts';
 import { Metrics } from './metrics.ts';
 import { addModelRoutes } from './model-routes.ts';
 import type { ModelEvent, Models } from './models.ts';
+import { mountPage } from './page.ts';
 import { type RateLimitOptions, RateLimits } from './rate-limits.ts';
 
 export interface AppOptions extends RateLimitOptions {
@@ -69,6 +70,8 @@ export function createApp(options: AppOptions): App {
     }
     return c.text(await metrics.text(), 200, { 'Content-Type': metrics.registry.contentType });
   });
+
+  mountPage(app);
 
   app.use('*', keysRequired(apiKeys));
   app.use(

@@ -3,7 +3,8 @@ import { createHash, randomUUID } from 'node:crypto';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { readBody } from './body.ts';
-import { type AnswerHead, chatAnswer, chatChunks, type TextsOf, wantedOfChat } from './chat-completions.ts';
+import { type AnswerHead, chatAnswer, chatChunks, type TextsOf } from './chat-completions.ts';
+import { askedOfChat } from './chat-prompt.ts';
 import { completionAnswer, completionChunks, wantedOfCompletion } from './completions.ts';
 import type { Api, Ctx, Services } from './context.ts';
 import { eventStream } from './event-stream.ts';
@@ -17,31 +18,38 @@ import { chatRequest, completionRequest, type SamplingRequest, unsupportedField 
 interface Kind<R extends SamplingRequest> {
   /** Of the ids of its answers. */
   readonly prefix: string;
-  wanted(request: R, lease: Lease): readonly Wanted[];
-  chunks(
-    events: AsyncIterable<ChoiceEvent>,
-    request: R,
-    head: AnswerHead,
-    textsOf: TextsOf,
-  ): AsyncGenerator<object, void, undefined>;
-  answer(events: AsyncIterable<ChoiceEvent>, request: R, head: AnswerHead, textsOf: TextsOf): Promise<object>;
+  ask(request: R, lease: Lease): Promise<Asked> | Asked;
+}
+
+/** What an engine is asked for, and what its events are made into. */
+interface Asked {
+  readonly wanted: readonly Wanted[];
+  chunks(events: AsyncIterable<ChoiceEvent>, head: AnswerHead, textsOf: TextsOf): AsyncIterable<object>;
+  answer(events: AsyncIterable<ChoiceEvent>, head: AnswerHead, textsOf: TextsOf): Promise<object>;
 }
 
 export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/chat/completions', async (c) =>
     respond(c, services, await readBody(c, chatRequest), {
       prefix: 'chatcmpl',
-      wanted: (request, { engine }) => [wantedOfChat(request, engine.contextLength)],
-      chunks: chatChunks,
-      answer: chatAnswer,
+      async ask(request, { engine }) {
+        const { wanted, parser } = await askedOfChat(request, engine);
+        return {
+          wanted: [wanted],
+          chunks: (events, head, textsOf) => chatChunks(events, request, head, textsOf, parser),
+          answer: (events, head, textsOf) => chatAnswer(events, request, head, textsOf, parser),
+        };
+      },
     }),
   );
   app.post('/v1/completions', async (c) =>
     respond(c, services, await readBody(c, completionRequest), {
       prefix: 'cmpl',
-      wanted: (request) => wantedOfCompletion(request),
-      chunks: completionChunks,
-      answer: completionAnswer,
+      ask: (request) => ({
+        wanted: wantedOfCompletion(request),
+        chunks: (events, head, textsOf) => completionChunks(events, request, head, textsOf),
+        answer: (events, head, textsOf) => completionAnswer(events, request, head, textsOf),
+      }),
     }),
   );
 }
@@ -50,7 +58,7 @@ async function respond<R extends SamplingRequest>(
   c: Ctx,
   services: Services,
   request: R,
-  { prefix, wanted, chunks, answer }: Kind<R>,
+  { prefix, ask }: Kind<R>,
 ): Promise<Response> {
   const { models, log, rates } = services;
   models.check(request.model);
@@ -65,9 +73,10 @@ async function respond<R extends SamplingRequest>(
     created: Math.floor(Date.now() / 1000),
     model: lease.model,
   };
+  const { wanted, chunks, answer } = await work.asked(lease, () => ask(request, lease));
   const events = await Begun.of(work.events(lease, wanted));
-  if (!request.stream) return c.json(await answer(events, request, head, lease.texts.of));
-  const parts = eventTexts(chunks(events, request, head, lease.texts.of), (error) => {
+  if (!request.stream) return c.json(await answer(events, head, lease.texts.of));
+  const parts = eventTexts(chunks(events, head, lease.texts.of), (error) => {
     const { body, unexpected } = failureOf(error);
     if (unexpected !== undefined) log.error({ requestId: c.get('requestId'), error: describeError(unexpected) });
     return body;
@@ -99,10 +108,10 @@ function leastTokens(request: SamplingRequest): number {
 type Events = AsyncGenerator<ChoiceEvent, void, undefined>;
 
 /** One request while it is worked on, and what it has cost. */
-class Work<R extends SamplingRequest> {
+class Work {
   readonly #services: Services;
   readonly #c: Ctx;
-  readonly #request: R;
+  readonly #request: SamplingRequest;
   readonly #charge: Charge;
   /** Settles when it is over. */
   readonly ended: Promise<void>;
@@ -110,7 +119,7 @@ class Work<R extends SamplingRequest> {
   readonly #statistics: Statistics[] = [];
   #tokens = 0;
 
-  constructor(services: Services, c: Ctx, request: R, charge: Charge) {
+  constructor(services: Services, c: Ctx, request: SamplingRequest, charge: Charge) {
     this.#services = services;
     this.#c = c;
     this.#request = request;
@@ -130,15 +139,26 @@ class Work<R extends SamplingRequest> {
     }
   }
 
+  /** What the engine is to be asked for. The lease ends where that fails. */
+  async asked<T>(lease: Lease, ask: () => Promise<T> | T): Promise<T> {
+    try {
+      return await ask();
+    } catch (error) {
+      if (isIngotError(error, 'DeviceLost')) lease.lost();
+      lease[Symbol.dispose]();
+      this.#settle(lease.model);
+      throw error;
+    }
+  }
+
   /** What the engine says of it. The lease ends with them. */
-  async *events(lease: Lease, wanted: Kind<R>['wanted']): Events {
+  async *events(lease: Lease, wanted: readonly Wanted[]): Events {
     using held = lease;
     const { isolate, metrics } = this.#services;
     const owner = this.#c.get('key');
     const asker = { owner, cacheOwner: isolate ? owner : '' };
-    const all = wanted(this.#request, held);
     try {
-      for await (const each of generateChoices(held.engine, this.#request, all, asker, held.signal)) {
+      for await (const each of generateChoices(held.engine, this.#request, wanted, asker, held.signal)) {
         const { choice, event } = each;
         if (event.kind === 'token') this.#tokens++;
         else {

@@ -46,10 +46,38 @@ const maxTokens = z
   .min(0)
   .max(2 ** 31 - 1);
 
+const functionName = z
+  .string()
+  .regex(/^[\w.-]{1,64}$/, 'a name is up to 64 letters, digits, dots, dashes and underscores');
+
+const toolCall = z.looseObject({
+  id: z.string().optional(),
+  type: z.literal('function').optional(),
+  function: z.looseObject({ name: z.string(), arguments: z.string() }),
+});
+
 const message = z.looseObject({
   role: z.string(),
   content: z.union([z.string(), z.array(z.looseObject({ type: z.string() })), z.null()]).optional(),
+  reasoning_content: z.string().nullish(),
+  tool_calls: z.array(toolCall).nullish(),
+  tool_call_id: z.string().optional(),
 });
+
+const tool = z.object({
+  type: z.literal('function'),
+  function: z.looseObject({
+    name: functionName,
+    description: z.string().optional(),
+    parameters: z.record(z.string(), z.unknown()).optional(),
+    strict: z.boolean().nullish(),
+  }),
+});
+
+const toolChoice = z.union([
+  z.enum(['none', 'auto', 'required']),
+  z.object({ type: z.literal('function'), function: z.object({ name: functionName }) }),
+]);
 
 export const chatRequest = z.looseObject({
   ...sampling,
@@ -58,6 +86,10 @@ export const chatRequest = z.looseObject({
   max_completion_tokens: maxTokens.nullish(),
   logprobs: z.boolean().nullish(),
   top_logprobs: z.int().min(0).max(20).nullish(),
+  tools: z.array(tool).max(1024).nullish(),
+  tool_choice: toolChoice.nullish(),
+  parallel_tool_calls: z.boolean().nullish(),
+  reasoning_effort: z.string().nullish(),
   chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
 });
 
@@ -105,12 +137,13 @@ export type SamplingRequest = ChatRequest | CompletionRequest;
 
 /** Fields of OpenAI's API that would change the answer, and that Ingot does not have; by the values that change nothing. */
 const unsupported: Readonly<Record<string, (value: unknown) => boolean>> = {
-  tools: (value) => Array.isArray(value) && value.length === 0,
-  tool_choice: (value) => value === 'none' || value === 'auto',
   functions: (value) => Array.isArray(value) && value.length === 0,
   function_call: (value) => value === 'none' || value === 'auto',
   response_format: (value) => (value as { type?: unknown } | null)?.type === 'text',
   audio: () => false,
+  moderation: () => false,
+  verbosity: (value) => value === 'medium',
+  web_search_options: () => false,
   modalities: (value) => Array.isArray(value) && value.every((kind) => kind === 'text'),
   suffix: () => false,
   echo: (value) => value === false,

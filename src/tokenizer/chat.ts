@@ -150,16 +150,19 @@ function formatTime(time: Date, format: string): string {
   });
 }
 
+/** A model may have a template for conversations with tools besides the one for all. */
+type TemplateName = 'default' | 'tool_use';
+
 /** The template that a GGUF file carries. */
-export function ggufChatTemplate(metadata: Metadata): string | undefined {
-  const template = metadata.get('tokenizer.chat_template');
+export function ggufChatTemplate(metadata: Metadata, name: TemplateName = 'default'): string | undefined {
+  const template = metadata.get(`tokenizer.chat_template.${name}`) ?? metadata.get('tokenizer.chat_template');
   return typeof template === 'string' ? template : undefined;
 }
 
 /** The template of a Hugging Face folder: a file of its own, or in `tokenizer_config.json`, where it may be one of several. */
 export async function huggingFaceChatTemplate(
   companions: ReadonlyMap<string, ByteSource>,
-  name: 'default' | 'tool_use' = 'default',
+  name: TemplateName = 'default',
 ): Promise<string | undefined> {
   const file = companions.get('chat_template.jinja');
   if (file !== undefined) return readText(file);

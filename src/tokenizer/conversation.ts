@@ -2,7 +2,9 @@
  * From messages to token ids. What spells a token in the template is that token; in what somebody wrote it is text, so that
  * nobody ends their turn, or begins another's, by typing how that is spelled.
  */
+import { callOpening } from './call-opening.ts';
 import { type ChatMessage, renderChat } from './chat.ts';
+import { templateMessages, templateTools } from './template-input.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
 export interface Conversation {
@@ -12,6 +14,8 @@ export interface Conversation {
   readonly tools?: readonly unknown[];
   /** Whatever else a template asks for (`enable_thinking`). */
   readonly variables?: Readonly<Record<string, unknown>>;
+  /** The answer begins with a call, of this function or of any: the template's words for that are the end of the prompt. */
+  readonly call?: { readonly name?: string };
 }
 
 /**
@@ -19,7 +23,7 @@ export interface Conversation {
  * @throws IngotError as `renderChat`.
  */
 export function encodeConversation(
-  { messages, tools, variables }: Conversation,
+  { messages, tools, variables, call }: Conversation,
   tokenizer: Tokenizer,
   template: string | undefined,
 ): number[] {
@@ -28,21 +32,26 @@ export function encodeConversation(
     return tokenizer.encode(texts.join('\n'));
   }
   const shield = (value: unknown): unknown => shielded(value, tokenizer);
-  const text = renderChat(
-    template,
-    messages.map(({ role, ...rest }) => ({
-      role,
-      ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, shield(value)])),
-    })),
-    {
-      addGenerationPrompt: true,
-      ...(tools !== undefined && { tools: tools.map(shield) }),
-      ...(variables !== undefined && { variables }),
-      ...(tokenizer.bos !== undefined && { bosToken: tokenizer.tokenText(tokenizer.bos) }),
-      ...(tokenizer.eos !== undefined && { eosToken: tokenizer.tokenText(tokenizer.eos) }),
-    },
-  );
-  return tokenizer.encode(text, { addSpecial: false, parseSpecial: true, shielded: true });
+  const render = (given: readonly ChatMessage[], addGenerationPrompt: boolean) =>
+    renderChat(
+      template,
+      templateMessages(given, template).map(({ role, ...rest }) => ({
+        role,
+        ...Object.fromEntries(Object.entries(rest).map(([key, value]) => [key, shield(value)])),
+      })),
+      {
+        addGenerationPrompt,
+        ...(tools !== undefined && { tools: templateTools(tools).map(shield) }),
+        ...(variables !== undefined && { variables }),
+        ...(tokenizer.bos !== undefined && { bosToken: tokenizer.tokenText(tokenizer.bos) }),
+        ...(tokenizer.eos !== undefined && { eosToken: tokenizer.tokenText(tokenizer.eos) }),
+      },
+    );
+  const prompt = render(messages, true);
+  const name = call?.name === undefined ? undefined : tokenizer.shield(call.name);
+  const opening =
+    call === undefined ? '' : callOpening(template, prompt, (message) => render([...messages, message], false), name);
+  return tokenizer.encode(prompt + opening, { addSpecial: false, parseSpecial: true, shielded: true });
 }
 
 /** Every string of a value of JSON; keys too. */

@@ -103,11 +103,16 @@ export function makeVocabulary(parts: VocabularyParts): Vocabulary {
     if (id !== undefined) endOfGeneration.add(id);
   }
   const kinds = [...parts.kinds];
+  const known = new Map<string, number>();
   texts.forEach((text, id) => {
     if (!isKnownEnd(text)) return;
     endOfGeneration.add(id);
     kinds[id] = 'control';
+    known.set(text, id);
   });
+  // OpenAI's harmony format ends one message of an answer with '<|end|>'; others end the whole with it.
+  const end = known.get('<|end|>');
+  if (end !== undefined && known.has('<|return|>') && known.has('<|call|>')) endOfGeneration.delete(end);
   return {
     texts,
     kinds,

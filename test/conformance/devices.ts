@@ -2,9 +2,10 @@
 import { createCpuDevice, whyNot } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type InstructionSet, usableTargets } from '../../src/devices/cpu/target.ts';
-import type { Device } from '../../src/devices/device.ts';
+import type { Communicator, Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
-import { createHostGroup } from '../../src/parallel/host-group.ts';
+import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';
+import { createLocalGroup } from '../../src/parallel/local-group.ts';
 import type { Groups } from './suite.ts';
 
 const found = findSystem();
@@ -21,8 +22,14 @@ export function openCpu(threads = 2, instructionSet?: InstructionSet): Device {
   return createCpuDevice(found.system, { threads, ...(instructionSet && { instructionSet }) });
 }
 
+/** Ranks of this process. For its length: a device may outlive a test that fails. */
+export function localGroup(size: number, options?: GroupOptions): readonly Communicator[] {
+  if (!found.usable) throw new Error(found.reason);
+  return createLocalGroup(found.system, size, options).ends;
+}
+
 /** What joins several devices of a name. */
-export const groups: Groups = { reference: createHostGroup };
+export const groups: Groups = { reference: createHostGroup, ...(noCpu === undefined && { cpu: localGroup }) };
 
 export const devices: Readonly<Record<string, () => Device>> = {
   reference: createReferenceDevice,

@@ -13,7 +13,7 @@ import { greedy } from '../../src/engine/sampling.ts';
 import type { CachedSequence, StepEntry } from '../../src/engine/sequence.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
-import type { KvElement } from '../../src/models/model.ts';
+import type { KvFormat } from '../../src/numerics/kv-format.ts';
 import { cpuSets, noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generator, integer } from '../unit/composites-harness.ts';
@@ -24,7 +24,7 @@ const limits: StepLimits = {
 };
 /** Of the prompts; the first reaches into the second partition of attention. */
 const lengths = [290, 70, 16, 1];
-const splits = 25;
+const splits = 50;
 
 const sampling: readonly SamplingParameters[] = [
   { ...greedy, temperature: 0.9, topK: 40, topP: 0.95, seed: 11n },
@@ -101,7 +101,7 @@ class Session {
 async function withSession<T>(
   threads: number,
   set: InstructionSet,
-  kv: KvElement,
+  kv: KvFormat,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
   await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
@@ -121,7 +121,7 @@ function assertSame(actual: ReadonlyMap<number, Outcome>, expected: ReadonlyMap<
   }
 }
 
-for (const kv of ['f32', 'bf16'] as const) {
+for (const kv of ['f32', 'bf16', 'int8', 'int4'] as const) {
   test(`prompts cut at random, in any company, on one and two threads, with keys and values in ${kv}: the same bits`, {
     skip: noCpu ?? false,
   }, async () => {

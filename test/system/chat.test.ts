@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { dataPath, repositoryPath, skipWithoutData } from '../fixtures.ts';
+import { writeTemplateModel } from './template-model.ts';
 
 const main = repositoryPath('dist', 'src', 'cli', 'main.js');
 const folder = mkdtempSync(join(tmpdir(), 'ingot-chat-'));
@@ -116,6 +117,24 @@ test('what is saved can be loaded and goes on alike', async () => {
   const other = await chat(['/save kept.json']);
   assert.equal(other.code, 1);
   assert.match(other.err, /FileExists/, "and nobody else's");
+});
+
+test('thoughts are no part of the answer: they go to standard error, and into what is saved apart', async () => {
+  // A model that never stops to think: its template begins thoughts, and it knows no end of them.
+  const model = join(folder, 'thinks.gguf');
+  const template =
+    '{% for m in messages %}{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}{{ m.content }}\n{% endfor %}<think>\n';
+  await writeTemplateModel(model, template);
+  const { code, out, err } = await chat(['Tell me a story.', '/save thought.json', '/stats'], [model, ...greedy]);
+  assert.equal(code, 0, err);
+  assert.equal(out, '\n');
+  const { messages } = JSON.parse(readFileSync(join(folder, 'thought.json'), 'utf8'));
+  const [, answer] = messages;
+  assert.deepEqual([answer.role, answer.content], ['assistant', '']);
+  assert.ok(answer.reasoning_content.length > 20 && err.includes(answer.reasoning_content), err);
+  const { err: later } = await chat(['/load thought.json', '/stats'], [model, ...greedy]);
+  const used = (text: string) => /(\d+) of \d+ tokens/.exec(text)?.[1];
+  assert.equal(used(later), used(err), 'thoughts that were saved come back');
 });
 
 test('files that are no conversation are refused, and the chat goes on', async () => {

@@ -4,12 +4,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { parseHubName } from '../../src/cli/hub/name.ts';
-import { type Pulled, pull } from '../../src/cli/hub/pull.ts';
+import { parseHubName } from '../../src/hub/name.ts';
+import { type Pulled, pull } from '../../src/hub/pull.ts';
 import { commitOf, type Repository, TestHub } from './hub-server.ts';
 
 export const MiB = 1 << 20;
-/** As in `cli/hub/download.ts`: the tests below look at what is asked for. */
+/** As in `hub/download.ts`: the tests below look at what is asked for. */
 export const pieceBytes = 8 * MiB;
 
 export function noise(length: number, seed = 1): Uint8Array {

@@ -56,15 +56,15 @@ test('within 15% of a run of the bundled model, most of which is JavaScript', { 
 test('what fits: a context, or other formats; a run that cannot fit says the same before it reads', async () => {
   await using checkpoint = await openCheckpoint(bundled);
   const model = openModel(checkpoint);
-  const all = await predictMemory(checkpoint, model);
+  const all = await predictMemory(checkpoint, model, 'f32');
   const { weightBytes, scratchBytes, kvBytes, kvBytesPerThousandTokens } = all;
   assert.deepEqual([all.longestContext, all.fittingFormats], [512, []]);
   assert.equal(kvBytesPerThousandTokens, (1000 * 2 * 2 ** 20) / 512);
   assert.ok(Math.abs(kvBytes - 2 * 2 ** 20) < 1 << 16);
-  const half = await predictMemory(checkpoint, model, 512, weightBytes + scratchBytes + kvBytes / 2);
+  const half = await predictMemory(checkpoint, model, 'f32', 512, weightBytes + scratchBytes + kvBytes / 2);
   assert.ok(half.longestContext > 250 && half.longestContext <= 260, String(half.longestContext));
   assert.ok(half.fittingFormats.some(({ format }) => format === 'q4_0'));
   assert.ok(!half.fittingFormats.some(({ format }) => format === 'f16' || format === 'q8_0'));
-  const none = await predictMemory(checkpoint, model, 512, 1000);
+  const none = await predictMemory(checkpoint, model, 'f32', 512, 1000);
   assert.deepEqual([none.longestContext, none.fittingFormats], [0, []]);
 });

@@ -9,6 +9,7 @@ import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
 import { streamText } from 'ai';
 import OpenAI from 'openai';
 import { post as postTo, readMetrics, type Server, startServer } from './serve-harness.ts';
+import { writeTemplateModel } from './template-model.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'ingot-serve-'));
 const serve = (...args: string[]) => startServer({ folder }, ...args);
@@ -133,6 +134,45 @@ test('the AI SDK streams a text', async () => {
   assert.equal(await result.finishReason, 'length');
 });
 
+test('a tool that has to be called is called, by a model that knows no tools, whole and streamed', async () => {
+  const model = join(folder, 'caller.gguf');
+  const template = `{% if tools %}{{ tools | tojson }}{% endif %}{% for m in messages %}
+{{ m.role }}: {{ m.content }}{% for c in m.tool_calls %}<tool_call>{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}</tool_call>{% endfor %}
+{%- endfor %}{% if add_generation_prompt %}
+assistant: {% endif %}`;
+  await writeTemplateModel(model, template);
+  const caller = await serve(model, '--context', '512');
+  const tool = {
+    type: 'function' as const,
+    function: { name: 'tell', parameters: { type: 'object', properties: {} } },
+  };
+  const asked = {
+    model: 'caller',
+    messages,
+    max_tokens: 12,
+    seed: 4,
+    tools: [tool],
+    tool_choice: { type: 'function' as const, function: { name: 'tell' } },
+  };
+  try {
+    const whole = await client('none', caller.url).chat.completions.create(asked);
+    const [called] = whole.choices[0]?.message.tool_calls ?? [];
+    assert.ok(called?.type === 'function' && called.function.name === 'tell');
+    const stream = await client('none', caller.url).chat.completions.create({ ...asked, stream: true });
+    let [name, written] = ['', ''];
+    for await (const { choices } of stream) {
+      for (const call of choices[0]?.delta.tool_calls ?? []) {
+        name += call.function?.name ?? '';
+        written += call.function?.arguments ?? '';
+      }
+    }
+    assert.deepEqual([name, written], ['tell', called.function.arguments]);
+  } finally {
+    caller.child.kill('SIGTERM');
+  }
+  assert.equal((await caller.ended).code, 0);
+});
+
 test('many at once are computed together, and each gets its own', async () => {
   const before = await reading();
   const ask = async (seed: number) => {
@@ -187,6 +227,7 @@ test('what is no request is refused with a reason, and the server goes on', asyn
     [{ messages, n: 1000 }, 400, /^n:/],
     [{ messages, max_tokens: 1.5 }, 400, /max_tokens/],
     [{ messages, tools: [{ type: 'function' }] }, 400, /tools/],
+    [{ messages, tools: [{ type: 'function', function: { name: 'f' } }] }, 400, /tools/],
     [{ messages: [{ role: 'user', content: 'x'.repeat(9 << 20) }] }, 413, /longer/],
   ];
   for (const [body, status, reason] of cases) {

@@ -74,6 +74,12 @@ test('a template that is none, or fails, is an error that says so', () => {
 test('templates are found in GGUF keys and in the files of a folder', async () => {
   assert.equal(ggufChatTemplate(new Map([['tokenizer.chat_template', 'x']])), 'x');
   assert.equal(ggufChatTemplate(new Map()), undefined);
+  const two = new Map([
+    ['tokenizer.chat_template', 'x'],
+    ['tokenizer.chat_template.tool_use', 'y'],
+  ]);
+  assert.deepEqual([ggufChatTemplate(two), ggufChatTemplate(two, 'tool_use')], ['x', 'y']);
+  assert.equal(ggufChatTemplate(new Map([['tokenizer.chat_template', 'x']]), 'tool_use'), 'x');
   const file = (content: unknown) => memoryBytes(new TextEncoder().encode(JSON.stringify(content)));
   const config = (chat_template: unknown) => new Map([['tokenizer_config.json', file({ chat_template })]]);
   assert.equal(await huggingFaceChatTemplate(config('x')), 'x');

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
 import { tensor } from '../../src/ir/types.ts';
+import { decodeKv, encodeKv, isCoded, type KvFormat, kvRow } from '../../src/numerics/kv-format.ts';
 import { assertClose, assertSameBits, compile, generator, integer, normal } from './composites-harness.ts';
 
 const T = { sym: 'T', max: 64 } as const;
@@ -17,7 +18,7 @@ interface Case {
   readonly valueDim: number;
   readonly blockSize: number;
   readonly partition: number;
-  readonly pool: 'f32' | 'f16' | 'bf16';
+  readonly pool: KvFormat;
   readonly window?: number;
   readonly softCap?: number;
   readonly bidirectional?: true;
@@ -31,17 +32,23 @@ const cases: readonly Case[] = [
   { heads: 6, kvHeads: 3, keyDim: 4, valueDim: 2, blockSize: 4, partition: 4, pool: 'f32', sinks: true, window: 1 },
   { heads: 3, kvHeads: 3, keyDim: 5, valueDim: 3, blockSize: 1, partition: 6, pool: 'f32', sinks: true, softCap: 1 },
   { heads: 2, kvHeads: 1, keyDim: 4, valueDim: 4, blockSize: 4, partition: 256, pool: 'bf16' },
+  { heads: 6, kvHeads: 3, keyDim: 5, valueDim: 3, blockSize: 2, partition: 6, pool: 'int8', sinks: true, softCap: 1 },
+  { heads: 4, kvHeads: 2, keyDim: 8, valueDim: 16, blockSize: 4, partition: 16, pool: 'int4', window: 7 },
 ];
 
 const scale = 0.4;
 
 function compileCase({ heads, kvHeads, keyDim, valueDim, pool, sinks, ...options }: Case) {
   const { blockSize } = options;
+  const poolType = (dim: number) => {
+    const { element, length } = kvRow(pool, dim);
+    return tensor(element, [blocks * blockSize, kvHeads, length]);
+  };
   return compile(
     {
       q: tensor('f32', [T, heads, keyDim]),
-      k: tensor(pool, [blocks * blockSize, kvHeads, keyDim]),
-      v: tensor(pool, [blocks * blockSize, kvHeads, valueDim]),
+      k: poolType(keyDim),
+      v: poolType(valueDim),
       positions: tensor('i32', [T]),
       sequence: tensor('i32', [T]),
       ctxLen: tensor('i32', [S]),
@@ -52,7 +59,7 @@ function compileCase({ heads, kvHeads, keyDim, valueDim, pool, sinks, ...options
       y: pagedAttention(
         b,
         { ...values, kPool: k, vPool: v, sinks: sinks ? values.sinks : undefined },
-        { scale, ...options },
+        { scale, ...options, ...(isCoded(pool) && { kv: pool }) },
       ),
     }),
   );
@@ -78,6 +85,20 @@ function makeWorld(c: Case, lengths: readonly number[], seed: number) {
 }
 type World = ReturnType<typeof makeWorld>;
 
+/** Heads of `dim` values each as they lie in the pool, and as they come out of it. */
+function rowsOf<T>(values: readonly number[], dim: number, row: (head: Float32Array) => T): T[] {
+  return Array.from({ length: values.length / dim }, (_, i) =>
+    row(Float32Array.from(values.slice(i * dim, (i + 1) * dim))),
+  );
+}
+function stored({ pool }: Case, values: readonly number[], dim: number): readonly number[] {
+  return isCoded(pool) ? rowsOf(values, dim, (head) => [...encodeKv(pool, head)]).flat() : values;
+}
+function readBack({ pool }: Case, values: readonly number[], dim: number): readonly number[] {
+  if (!isCoded(pool)) return values;
+  return rowsOf(values, dim, (head) => [...decodeKv(pool, encodeKv(pool, head), dim)]).flat();
+}
+
 /** A token of the step. */
 interface Token {
   readonly s: number;
@@ -92,6 +113,7 @@ function queryOf(c: Case, world: World, { s, p }: Token): number[] {
 /** Straight from the definition, in f64; `seen`: keys 0.. that the token may see. */
 function attention(c: Case, world: World, token: Token, seen = token.p + 1): number[] {
   const q = queryOf(c, world, token);
+  const { k, v } = { k: readBack(c, world.k, c.keyDim), v: readBack(c, world.v, c.valueDim) };
   const out: number[] = [];
   for (let h = 0; h < c.heads; h++) {
     const kv = Math.floor(h / (c.heads / c.kvHeads));
@@ -102,7 +124,7 @@ function attention(c: Case, world: World, token: Token, seen = token.p + 1): num
       if (block < 0 || (c.window !== undefined && key <= token.p - c.window)) continue;
       const row = (block * c.blockSize + (key % c.blockSize)) * c.kvHeads + kv;
       let score = 0;
-      for (let d = 0; d < c.keyDim; d++) score += q[h * c.keyDim + d] * world.k[row * c.keyDim + d];
+      for (let d = 0; d < c.keyDim; d++) score += q[h * c.keyDim + d] * k[row * c.keyDim + d];
       score *= scale;
       scores.push(c.softCap === undefined ? score : c.softCap * Math.tanh(score / c.softCap));
       rows.push(row);
@@ -110,7 +132,7 @@ function attention(c: Case, world: World, token: Token, seen = token.p + 1): num
     const sink = c.sinks ? Math.exp(world.sinks[h]) : 0;
     const total = scores.reduce((sum, score) => sum + Math.exp(score), sink);
     for (let d = 0; d < c.valueDim; d++) {
-      const sum = rows.reduce((acc, row, i) => acc + Math.exp(scores[i]) * world.v[row * c.valueDim + d], 0);
+      const sum = rows.reduce((acc, row, i) => acc + Math.exp(scores[i]) * v[row * c.valueDim + d], 0);
       out.push(total === 0 ? 0 : sum / total);
     }
   }
@@ -123,8 +145,8 @@ async function step(run: Awaited<ReturnType<typeof compileCase>>, c: Case, world
   const { y } = await run(
     {
       q: tokens.flatMap((token) => queryOf(c, world, token)),
-      k: world.k,
-      v: world.v,
+      k: stored(c, world.k, c.keyDim),
+      v: stored(c, world.v, c.valueDim),
       positions: tokens.map(({ p }) => p),
       sequence: tokens.map(({ s }) => order.indexOf(s)),
       ctxLen: order.map((s) => 1 + Math.max(...tokens.filter((token) => token.s === s).map(({ p }) => p))),
@@ -247,4 +269,20 @@ test('shapes that do not fit are refused', async () => {
   const refused = (error: unknown) => isIngotError(error, 'InvalidProgram');
   await assert.rejects(compileCase({ ...cases[0], heads: 3, kvHeads: 2 }), refused);
   await assert.rejects(compileCase({ ...cases[0], partition: 6 }), refused);
+  await assert.rejects(
+    compile(
+      {
+        q: tensor('f32', [T, 1, 8]),
+        pool: tensor('ui8', [16, 1, 12]),
+        ids: tensor('i32', [T]),
+        ctxLen: tensor('i32', [S]),
+        blockTable: tensor('i32', [S, columns]),
+      },
+      (b, { q, pool, ids, ctxLen, blockTable }) => {
+        const operands = { q, kPool: pool, vPool: pool, positions: ids, sequence: ids, ctxLen, blockTable };
+        return { y: pagedAttention(b, operands, { scale, blockSize: 4, partition: 8, kv: 'int4' }) };
+      },
+    ),
+    refused,
+  );
 });

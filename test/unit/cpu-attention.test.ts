@@ -3,12 +3,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { inlineComposites } from '../../src/compiler/inline.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
-import {
-  type AttentionShape,
-  isSupported,
-  type PoolElement,
-  partialsBytes,
-} from '../../src/devices/cpu/kernels/attention-shape.ts';
+import { type AttentionShape, isSupported, partialsBytes } from '../../src/devices/cpu/kernels/attention-shape.ts';
 import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
@@ -16,6 +11,7 @@ import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { encodeElements } from '../../src/numerics/host-array.ts';
+import { encodeKv, isCoded, type KvFormat, kvRow } from '../../src/numerics/kv-format.ts';
 import { openCpu } from '../conformance/devices.ts';
 import { generator, integer, normal } from './composites-harness.ts';
 import { skip } from './cpu-emit-harness.ts';
@@ -28,7 +24,7 @@ interface Case {
   readonly valueDim: number;
   readonly blockSize: number;
   readonly partition: number;
-  readonly pool: PoolElement;
+  readonly pool: KvFormat;
   readonly window?: number;
   readonly softCap?: number;
   readonly bidirectional?: true;
@@ -50,6 +46,14 @@ const cases: readonly Case[] = [
   { ...base, heads: 68, kvHeads: 1, keyDim: 8, valueDim: 8, pool: 'f32' },
   { ...base, heads: 4, kvHeads: 2, keyDim: 256, valueDim: 256, pool: 'bf16', window: 40, softCap: 50 },
   { ...base, heads: 4, kvHeads: 4, keyDim: 32, valueDim: 32, pool: 'f32', bidirectional: true },
+  { ...base, heads: 4, kvHeads: 1, keyDim: 64, valueDim: 64, pool: 'int8' },
+  { ...base, heads: 3, kvHeads: 3, keyDim: 8, valueDim: 24, pool: 'int8', sinks: true },
+  { ...base, heads: 7, kvHeads: 1, keyDim: 40, valueDim: 72, pool: 'int8', window: 21, softCap: 3 },
+  { ...base, heads: 4, kvHeads: 2, keyDim: 192, valueDim: 128, pool: 'int8', partition: 256 },
+  { ...base, heads: 8, kvHeads: 2, keyDim: 128, valueDim: 128, pool: 'int4' },
+  { ...base, heads: 3, kvHeads: 3, keyDim: 8, valueDim: 24, pool: 'int4', sinks: true },
+  { ...base, heads: 7, kvHeads: 1, keyDim: 80, valueDim: 40, pool: 'int4', window: 21, softCap: 3 },
+  { ...base, heads: 4, kvHeads: 4, keyDim: 16, valueDim: 256, pool: 'int4', bidirectional: true },
 ];
 
 const scale = 0.3;
@@ -60,11 +64,14 @@ const blocks = 40;
 function programOf(c: Case) {
   const { heads, kvHeads, keyDim, valueDim, blockSize, pool, sinks, columns = 12 } = c;
   const { partition, window, softCap, bidirectional } = c;
-  const slots = blocks * blockSize;
+  const poolType = (dim: number) => {
+    const { element, length } = kvRow(pool, dim);
+    return tensor(element, [blocks * blockSize, kvHeads, length]);
+  };
   const parameters = [
     { name: 'q', type: tensor('f32', [T, heads, keyDim]) },
-    { name: 'kPool', type: tensor(pool, [slots, kvHeads, keyDim]) },
-    { name: 'vPool', type: tensor(pool, [slots, kvHeads, valueDim]) },
+    { name: 'kPool', type: poolType(keyDim) },
+    { name: 'vPool', type: poolType(valueDim) },
     { name: 'positions', type: tensor('i32', [T]) },
     { name: 'sequence', type: tensor('i32', [T]) },
     { name: 'ctxLen', type: tensor('i32', [S]) },
@@ -78,7 +85,7 @@ function programOf(c: Case) {
       y: pagedAttention(
         b,
         { ...operands, ...(sinks && { sinks: values.sinks }) },
-        { scale, blockSize, partition, window, softCap, bidirectional },
+        { scale, blockSize, partition, window, softCap, bidirectional, ...(isCoded(pool) && { kv: pool }) },
       ),
     };
   });
@@ -111,7 +118,11 @@ function world(c: Case, lengths: readonly number[], tokens: readonly Token[], se
   const poolOf = (dim: number) => {
     const values = new Float32Array(blocks * blockSize * kvHeads * dim).fill(Number.NaN);
     for (const slot of used) values.set(normal(random, kvHeads * dim), slot * kvHeads * dim);
-    return encodeElements(pool, values);
+    if (!isCoded(pool)) return encodeElements(pool, values);
+    const rows = Array.from({ length: values.length / dim }, (_, i) =>
+      encodeKv(pool, values.subarray(i * dim, (i + 1) * dim)),
+    );
+    return new Uint8Array(Buffer.concat(rows));
   };
   return new Map<string, ArrayBufferView>([
     ['q', Float32Array.from(normal(random, tokens.length * heads * keyDim, 2))],

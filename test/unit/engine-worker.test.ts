@@ -8,6 +8,7 @@ import type { Engine, GenerateEvent, GenerateRequest, LoadHooks } from '../../sr
 import { serveEngine } from '../../src/engine/host.ts';
 import type { Port, ToClient, ToHost } from '../../src/engine/messages.ts';
 import { workerPort } from '../../src/engine/open-node.ts';
+import { plainText } from '../../src/tokenizer/answers/formats.ts';
 
 const end: GenerateEvent = {
   kind: 'end',
@@ -38,6 +39,7 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
     device: { name: 'null', threads: 1 },
     contextLength: 9,
     hasChatTemplate: false,
+    answerFormat: plainText,
     async *generate(request) {
       try {
         if (written.generate !== undefined) return yield* written.generate(request);

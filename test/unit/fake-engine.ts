@@ -8,6 +8,7 @@ import type {
   Prompt,
   TokenText,
 } from '../../src/engine/engine.ts';
+import { type AnswerFormat, plainText } from '../../src/tokenizer/answers/formats.ts';
 
 export class FakeEngine implements Engine {
   readonly model = {
@@ -20,7 +21,8 @@ export class FakeEngine implements Engine {
   };
   readonly device = { name: 'reference' as const, threads: 1 };
   readonly contextLength = 4096;
-  readonly hasChatTemplate = true;
+  readonly hasChatTemplate: boolean = true;
+  readonly answerFormat: AnswerFormat = plainText;
   /** Requests as they came. */
   readonly requests: GenerateRequest[] = [];
   /** Tokens that were made, of all requests. */

@@ -2,8 +2,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
-import { chooseFiles, isWholeFolder } from '../../src/cli/hub/choose.ts';
-import { looksLikeHubName, nameOfCached, parseHubName } from '../../src/cli/hub/name.ts';
+import { chooseFiles, isWholeFolder } from '../../src/hub/choose.ts';
+import { looksLikeHubName, nameOfCached, parseHubName } from '../../src/hub/name.ts';
 
 const files = (...paths: string[]) => paths.map((path) => ({ path, size: 1 << 20 }));
 const choose = (name: string, ...paths: string[]) => {

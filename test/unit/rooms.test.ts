@@ -9,6 +9,7 @@
  *   name each other (an attribute holds types, a function holds attributes) are one idea in two files.
  * - What a file exports is imported somewhere, by a test at least, or offered by the package's index. A type may also be
  *   there for the signatures of its own file.
+ * - The page in `web/` and `src/` know nothing of each other: between them is HTTP.
  */
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
@@ -29,6 +30,7 @@ const ROOMS: readonly (readonly string[])[] = [
   ['compiler'],
   ['devices'],
   ['parallel'],
+  ['hub'],
   ['engine', 'train'],
   ['trust'],
   ['cluster'],
@@ -37,7 +39,7 @@ const ROOMS: readonly (readonly string[])[] = [
   ['cli'],
 ];
 /** Where effects live: these import `node:` in any file, and nothing that a browser needs imports them. */
-const NODE_ROOMS = ['devices/cpu', 'parallel', 'trust', 'cluster', 'server', 'bridge', 'cli'];
+const NODE_ROOMS = ['devices/cpu', 'parallel', 'hub', 'trust', 'cluster', 'server', 'bridge', 'cli'];
 /** What some rooms may see at most, besides themselves: all of it, or its types alone. */
 const SEES_ONLY: Readonly<Record<string, { readonly all: readonly string[]; readonly types: readonly string[] }>> = {
   models: { all: ['base', 'numerics', 'ir', 'composites', 'formats/convert-tensor.ts'], types: ['formats'] },
@@ -52,6 +54,7 @@ const NEVER_SEES: Readonly<Record<string, readonly string[]>> = {
 /** Path below the root, with slashes, to text. */
 type Tree = ReadonlyMap<string, string>;
 
+const isShipped = (path: string) => path.startsWith('src/') || path.startsWith('web/');
 const inside = (path: string, room: string) => path === `src/${room}` || path.startsWith(`src/${room}/`);
 const roomOf = (path: string) => /^src\/([^/]+)\//.exec(path)?.[1];
 const rank = (room: string) => ROOMS.findIndex((row) => row.includes(room));
@@ -88,10 +91,16 @@ function wrongRoom(path: string, to: string, typeOnly: boolean): string | undefi
 function wrongImports(tree: Tree): string[] {
   const wrong: string[] = [];
   for (const [path, source] of tree) {
-    if (!path.startsWith('src/')) continue;
+    if (!isShipped(path)) continue;
     for (const { from, typeOnly } of importsOf(source)) {
       const to = target(path, from);
       const say = (why: string) => wrong.push(`${path} imports '${from}': ${why}`);
+      if (path.startsWith('web/')) {
+        if (from.startsWith('node:')) say('a browser has no Node');
+        else if (from.startsWith('.') && !to.startsWith('web/')) say('the page knows the API, not the server');
+        else if (from.startsWith('.') && !tree.has(to)) say('there is no such file');
+        continue;
+      }
       if (from.startsWith('.')) {
         if (!tree.has(to)) say('there is no such file');
         const why = wrongRoom(path, to, typeOnly);
@@ -136,7 +145,7 @@ function unusedExports(tree: Tree): string[] {
   }
   return [...tree].flatMap(([path, source]) => {
     const names = used.get(path);
-    if (!path.startsWith('src/') || path === INDEX || names?.has('*')) return [];
+    if (!isShipped(path) || path === INDEX || names?.has('*')) return [];
     return exportsOf(source)
       .filter(({ name, type }) => !names?.has(name) && !(type && source.split(new RegExp(`\\b${name}\\b`)).length > 2))
       .map(({ name }) => `${path}: ${name}`);
@@ -146,12 +155,12 @@ function unusedExports(tree: Tree): string[] {
 const root = fileURLToPath(new URL('../../../', import.meta.url));
 function project(): Tree {
   const tree = new Map<string, string>();
-  for (const folder of ['src', 'test', 'bench', 'scripts']) {
+  for (const folder of ['src', 'web', 'test', 'bench', 'scripts']) {
     let names: string[] = [];
     try {
       names = readdirSync(root + folder, { recursive: true, encoding: 'utf8' });
     } catch {} // no such folder yet
-    for (const name of names.filter((name) => name.endsWith('.ts')).sort()) {
+    for (const name of names.filter((name) => /\.tsx?$/.test(name)).sort()) {
       const path = `${folder}/${name.replaceAll('\\', '/')}`;
       tree.set(path, readFileSync(root + path, 'utf8'));
     }
@@ -159,9 +168,9 @@ function project(): Tree {
   return tree;
 }
 
-test('every import of src/ looks upwards, and only *-node.ts files and the rooms of Node use Node', () => {
+test('every import looks upwards, and only *-node.ts files and the rooms of Node use Node', () => {
   const tree = project();
-  assert.ok(tree.has('src/ir/program.ts'), 'the sources were found');
+  assert.ok(tree.has('src/ir/program.ts') && tree.has('web/app.tsx'), 'the sources were found');
   assert.deepEqual(wrongImports(tree), []);
 });
 
@@ -169,7 +178,7 @@ test('no file of the project imports itself by a circle', () => {
   assert.deepEqual(cycles(project()), []);
 });
 
-test('every export of src/ is used somewhere', () => {
+test('every export is used somewhere', () => {
   assert.deepEqual(unusedExports(project()), []);
 });
 
@@ -191,6 +200,7 @@ test('a wrong import is named with its file and its reason', () => {
     ['src/train/loss.ts', `// import 'node:fs';\nimport '../engine/engine.ts';`],
     ['src/attic/old.ts', `import '../base/errors.ts';`],
     ['src/index.ts', `export * from './formats/file-node.ts';`],
+    ['web/app.tsx', `import { x } from '../src/base/errors.ts';\nimport 'node:fs';\nimport './gone.tsx';`],
   ]);
   assert.deepEqual(wrongImports(tree), [
     "src/base/errors.ts imports '../ir/program.ts': ir is not above base",
@@ -203,6 +213,9 @@ test('a wrong import is named with its file and its reason', () => {
     "src/engine/engine.ts imports './gone.ts': there is no such file",
     "src/train/loss.ts imports '../engine/engine.ts': train and engine are siblings",
     "src/attic/old.ts imports '../base/errors.ts': attic is not in the list of rooms",
+    "web/app.tsx imports '../src/base/errors.ts': the page knows the API, not the server",
+    "web/app.tsx imports 'node:fs': a browser has no Node",
+    "web/app.tsx imports './gone.tsx': there is no such file",
   ]);
 });
 

@@ -5,6 +5,7 @@ import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { MergeList, PairTable } from '../../src/tokenizer/merge.ts';
 import { cutByPatterns, preTokenizer } from '../../src/tokenizer/pre-tokenizers.ts';
 import type { Tokenizer } from '../../src/tokenizer/tokenizer.ts';
+import { makeVocabulary } from '../../src/tokenizer/vocabulary.ts';
 import { byteLevel, byteLevelKeys, sentencePiece, sentencePieceKeys } from './small-vocabularies.ts';
 
 const seed = 20240726;
@@ -187,6 +188,13 @@ describe('byte-level BPE', () => {
 
   test('ends of turns that every chat model has are known without being named', () => {
     assert.deepEqual([...tokenizer.endOfGeneration].sort(), [id('<|endoftext|>'), id('<|im_end|>')].sort());
+  });
+
+  test("the end of a message is the end of the answer, but not in gpt-oss's format, whose answers have several", () => {
+    const ends = (...texts: string[]) =>
+      [...makeVocabulary({ texts, kinds: texts.map(() => 'normal') }).endOfGeneration].map((end) => texts[end]);
+    assert.deepEqual(ends('a', '<|end|>', '<|user|>'), ['<|end|>']);
+    assert.deepEqual(ends('<|end|>', '<|return|>', 'a', '<|call|>'), ['<|return|>', '<|call|>']);
   });
 
   test('more pieces than the cache holds change nothing', () => {

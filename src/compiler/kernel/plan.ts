@@ -6,9 +6,10 @@
  */
 import { IngotError } from '../../base/errors.ts';
 import type { Func, Literal, Op, OpOf, Program, Region, Value } from '../../ir/program.ts';
-import { maxBytes, type Type } from '../../ir/types.ts';
+import { asTensor, maxBytes, type TensorType, type Type } from '../../ir/types.ts';
 import { callee, reachable, reads, walk } from '../../ir/walk.ts';
 import { align } from '../arena.ts';
+import { type Exchange, exchangeOf } from '../exchange.ts';
 import { fuse, type Group } from '../fuse.ts';
 import { type Frame, type Place, planMemory } from '../plan-memory.ts';
 import { unsupported } from './element-row.ts';
@@ -43,6 +44,14 @@ export type Step =
     }
   /** Composites that the device runs whole, with what is fused to them; memory by value. */
   | { readonly kind: 'composite'; readonly group: OpGroup; readonly memory: ReadonlyMap<Value, Memory> }
+  /** With other processes: memory of operands, then of results; `types` are theirs. */
+  | {
+      readonly kind: 'exchange';
+      readonly exchange: Exchange;
+      readonly types: readonly TensorType[];
+      readonly operands: readonly Memory[];
+      readonly results: readonly Memory[];
+    }
   /** `choice`: an i1 of `if` (1 is branch 0), an i32 of `case` (anything outside is the last branch). */
   | {
       readonly kind: 'branch';
@@ -277,8 +286,19 @@ class Planner {
         return this.#copies(op.results.flatMap((value, i) => move(op.operands[i], this.#memory(value), value.type)));
       case 'after_all':
         return [];
-      case 'custom_call':
-        throw unsupported(op, `target ${op.attributes.call_target_name}`);
+      case 'custom_call': {
+        const exchange = exchangeOf(op);
+        if (exchange === undefined) throw unsupported(op, `target ${op.attributes.call_target_name}`);
+        return [
+          {
+            kind: 'exchange',
+            exchange,
+            types: [...op.operands, ...op.results].map(({ type }) => asTensor(type)),
+            operands: op.operands.map((value) => this.#place(value)),
+            results: op.results.map((value) => this.#place(value)),
+          },
+        ];
+      }
       default:
         return this.#kernels(group);
     }

@@ -90,6 +90,8 @@ export class PlanRun {
         });
         return;
       }
+      case 'exchange':
+        throw unsupported({ name: 'custom_call' }, 'an exchange with other processes');
       case 'composite':
         throw unsupported({ name: 'composite' }, 'a composite that is not inlined');
       case 'branch': {

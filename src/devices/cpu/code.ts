@@ -188,6 +188,8 @@ function memoryOf(step: Step) {
       return [...step.parameters, ...step.results];
     case 'composite':
       return [...step.memory.values()];
+    case 'exchange':
+      return [...step.operands, ...step.results];
     case 'branch':
       return [step.choice];
     case 'while':

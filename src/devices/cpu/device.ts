@@ -4,6 +4,7 @@
  */
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import type { Hardware } from '../../compiler/cost.ts';
+import { joinGrid } from '../../ir/process-groups.ts';
 import type { Parameter, Pass, Program } from '../../ir/program.ts';
 import {
   type DimValues,
@@ -17,8 +18,19 @@ import {
 import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
-import type { Bound, Device, DeviceBuffer, Executable, MemoryKind, Profile, Ticket, WeightSource } from '../device.ts';
+import type {
+  Bound,
+  Communicator,
+  Device,
+  DeviceBuffer,
+  Executable,
+  MemoryKind,
+  Profile,
+  Ticket,
+  WeightSource,
+} from '../device.ts';
 import type { CodeCache } from './code-cache.ts';
+import { lostRank, type Membership, membership } from './exchange-tables.ts';
 import { type ImageHead, imageKey, packImage, unpackImage } from './image-file.ts';
 import { instantiate } from './instantiate.ts';
 import { packedBytes, packedFormat } from './kernels/packing.ts';
@@ -223,6 +235,7 @@ class CpuDevice implements Device {
     executable: Executable,
     weights: ReadonlyMap<string, DeviceBuffer>,
     state: ReadonlyMap<string, DeviceBuffer>,
+    communicator?: Communicator,
   ): Promise<Bound> {
     if (!(executable instanceof CpuExecutable)) throw invalid('the executable is of another device');
     if (executable.disposed) throw invalid('the executable was disposed');
@@ -245,16 +258,19 @@ class CpuDevice implements Device {
       if (role === 'state') taken.add(own);
       return own;
     });
-    return new CpuBound(executable, buffers, () => this.#makePlace(executable, buffers));
+    const { rank, size } = communicator ?? { rank: 0, size: 1 };
+    const member = membership(joinGrid(executable.program, rank, size), communicator);
+    const make = () => this.#makePlace(executable, buffers, member);
+    return new CpuBound(executable, buffers, make, () => lostRank(this.#system, member));
   }
 
-  #makePlace(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[]): Workplace {
+  #makePlace(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[], member: Membership): Workplace {
     const { layout, code, constants, costs, scratchBytes } = executable;
     const memory = this.#take(scratchBytes, 'the temporaries of a program');
     const arena = new CpuBuffer(this, tensor('ui8', [scratchBytes]), 'scratch', memory);
     try {
       const where = { code, constants, arena: memory, parameters: buffers.map((buffer) => buffer?.memory) };
-      const instance = instantiate(this.#system, this.#team, layout, where, this.#profiler, costs);
+      const instance = instantiate(this.#system, this.#team, member, layout, where, this.#profiler, costs);
       return new Workplace(executable, buffers, arena, instance);
     } catch (error) {
       arena[Symbol.dispose]();

@@ -3,6 +3,7 @@
  * arguments that say where they lie but not at which address. It depends on the program and the instruction set alone, so
  * that it can be kept between starts.
  */
+import type { Exchange } from '../../compiler/exchange.ts';
 import type { DimSymbol } from '../../ir/types.ts';
 
 /** A place: bytes into the arena of a binding, into the constants, or into main's parameter of that index (a weight or state). */
@@ -14,7 +15,21 @@ export interface Spot {
 /** What a kernel gets: an address, or a dimension of the run. */
 export type Argument = Spot | { readonly sym: DimSymbol };
 
+/** Memory of a tensor: its bytes, or of each row of a symbolic dimension. */
+export interface Region {
+  readonly spot: Spot;
+  readonly bytes: number;
+  readonly rows?: DimSymbol;
+}
+
 export type Entry =
+  /** With other processes; a place for each of its operands and results. */
+  | {
+      readonly kind: 'exchange';
+      readonly exchange: Exchange;
+      readonly operands: readonly Region[];
+      readonly results: readonly Region[];
+    }
   | { readonly kind: 'kernel'; readonly kernel: KernelCode; readonly args: readonly Argument[] }
   /** Goes on at entry `to`: always, if the byte at `test` is 0, or unless the i32 there is `equals`. */
   | { readonly kind: 'jump'; to: number; readonly test?: { readonly at: Spot; readonly equals?: number } };

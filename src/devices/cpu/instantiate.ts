@@ -3,6 +3,7 @@
  * into those before each submission.
  */
 import type { DimSymbol } from '../../ir/types.ts';
+import { ExchangeTables, exchangeCost, type Membership } from './exchange-tables.ts';
 import type { Layout, Spot } from './image.ts';
 import type { CostOf } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
@@ -28,6 +29,7 @@ export interface InstanceMemory {
 export function instantiate(
   system: OperatingSystem,
   team: Team,
+  membership: Membership,
   { entries }: Layout,
   { code, constants, arena, parameters }: InstanceMemory,
   profiler: Profiler,
@@ -48,6 +50,12 @@ export function instantiate(
     dimWords.set(sym, known);
     return known;
   };
+  const meets = entries.some(({ kind }) => kind === 'exchange');
+  const addressOf = (spot: Spot) => {
+    const { memory, offset } = wordAt(spot);
+    return memory.address + offset;
+  };
+  const exchanges = meets ? new ExchangeTables(system, team, entries, membership, addressOf) : undefined;
   let at = 0;
   const launches = entries.map((entry): Launch => {
     if (entry.kind === 'jump') {
@@ -56,6 +64,11 @@ export function instantiate(
       const word = wordAt(test.at);
       if (test.equals === undefined) return { kind: 'jumpIfZero', to, word };
       return { kind: 'jumpUnlessEqual', to, word, value: test.equals };
+    }
+    if (entry.kind === 'exchange') {
+      if (exchanges === undefined) throw new Error('an exchange without a table');
+      const argument = { memory: exchanges.memory, offset: exchanges.offset(entry) };
+      return { kind: 'kernel', code: team.exchange, offset: 0, argument };
     }
     const argument = { memory: block, offset: 8 * at };
     for (const arg of entry.args) {
@@ -73,6 +86,7 @@ export function instantiate(
   const list = team.list(launches, held, profiler.records);
   const facts = entries.map((entry, i) => {
     const cost = costs[i];
+    if (entry.kind === 'exchange') return { kernel: `exchange (${entry.exchange.kind})`, cost: exchangeCost(entry) };
     return entry.kind === 'kernel' && cost !== undefined ? { kernel: entry.kernel.name, cost } : undefined;
   });
   const recording = profiler.records ? profiler.recording(list, facts) : undefined;
@@ -85,11 +99,13 @@ export function instantiate(
         if (value !== holder.value) for (const index of holder.at) longs[index] = BigInt(value);
         holder.value = value;
       }
+      exchanges?.begin(run.dims);
       recording?.begin(run);
     },
     [Symbol.dispose]() {
       recording?.[Symbol.dispose]();
       list[Symbol.dispose]();
+      exchanges?.[Symbol.dispose]();
       block[Symbol.dispose]();
     },
   };

@@ -3,11 +3,12 @@ import type { Cost } from '../../compiler/cost.ts';
 import { kernelCost } from '../../compiler/kernel/kernel-cost.ts';
 import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
 import type { Func } from '../../ir/program.ts';
+import { maxBytes, type TensorType } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import { allSteps, type PlanCode } from './code.ts';
 import type { CompositeLaunch } from './composites/composite-kernel.ts';
 import { compositeKernels } from './composites/table.ts';
-import { type Argument, type Entry, type Image, isSameSpot, type KernelCode, type Spot } from './image.ts';
+import { type Argument, type Entry, type Image, isSameSpot, type KernelCode, type Region, type Spot } from './image.ts';
 import type { RunFacts } from './profile.ts';
 import type { Target } from './target.ts';
 
@@ -137,6 +138,18 @@ class Flattener {
         }
         return;
       }
+      case 'exchange': {
+        const { exchange, types, operands, results } = step;
+        const regions = [...operands, ...results].map((place, i) => regionOf(spotOf(place), types[i]));
+        this.entries.push({
+          kind: 'exchange',
+          exchange,
+          operands: regions.slice(0, operands.length),
+          results: regions.slice(operands.length),
+        });
+        this.costs.push(undefined);
+        return;
+      }
       case 'call': {
         const at = (places: readonly (Place | undefined)[]): Given => {
           const spots = places.map((place) => (place === undefined ? undefined : spotOf(place)));
@@ -197,6 +210,12 @@ class Flattener {
     this.#prepared = [];
     return entry;
   }
+}
+
+function regionOf(spot: Spot, type: TensorType): Region {
+  const [rows] = type.shape;
+  if (typeof rows === 'number' || rows === undefined) return { spot, bytes: maxBytes(type) };
+  return { spot, bytes: maxBytes({ ...type, shape: type.shape.slice(1) }), rows: rows.sym };
 }
 
 function moved({ base, offset }: Spot, by: number): Spot {

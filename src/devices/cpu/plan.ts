@@ -1,5 +1,6 @@
 /** From a program to what the CPU device runs: products over packed weights, everything else as kernels of the loop language. */
 import { IngotError } from '../../base/errors.ts';
+import { lowerCollectives } from '../../compiler/exchange.ts';
 import { inlineComposites } from '../../compiler/inline.ts';
 import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { simplify } from '../../compiler/simplify.ts';
@@ -14,7 +15,7 @@ export function planForCpu(program: Program): { readonly lowered: Program; reado
       throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: 'cpu' });
     }
   }
-  const raised = raiseProducts(program);
+  const raised = raiseProducts(lowerCollectives(program));
   const stored = packedValues(raised);
   const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
   const packed = packedValues(lowered);

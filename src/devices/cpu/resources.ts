@@ -1,5 +1,5 @@
 /** What the CPU device hands out: memory, executables, bindings. Each is freed when disposed and no longer in use. */
-import { isIngotError } from '../../base/errors.ts';
+import { type IngotError, isIngotError } from '../../base/errors.ts';
 import type { Program } from '../../ir/program.ts';
 import type { TensorType } from '../../ir/types.ts';
 import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
@@ -105,13 +105,21 @@ const workplaces = 2;
 export class CpuBound implements Bound {
   readonly executable: CpuExecutable;
   readonly buffers: readonly (CpuBuffer | undefined)[];
+  /** Says so if another process of the program is lost. */
+  readonly lost: () => IngotError | undefined;
   readonly #make: () => Workplace;
   readonly #places: Workplace[];
   disposed = false;
   #runs = 0;
 
   /** `make`: takes memory for one run more. @throws IngotError 'OutOfMemory'. */
-  constructor(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[], make: () => Workplace) {
+  constructor(
+    executable: CpuExecutable,
+    buffers: readonly (CpuBuffer | undefined)[],
+    make: () => Workplace,
+    lost: () => IngotError | undefined,
+  ) {
+    this.lost = lost;
     this.executable = executable;
     this.buffers = buffers;
     this.#make = make;

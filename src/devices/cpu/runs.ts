@@ -131,6 +131,8 @@ export class RunQueue {
     };
     try {
       const how = this.#team.wait(run.ticket, signal?.aborted ? 0 : deadline);
+      const lost = how === 'done' ? undefined : run.bound.lost();
+      if (lost !== undefined) return { error: lost };
       switch (how) {
         case 'done':
           return { results: readResults(run) };

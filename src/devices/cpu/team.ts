@@ -8,6 +8,7 @@
  * stopped at barriers only.
  */
 import { IngotError } from '../../base/errors.ts';
+import { assembleExchange } from './exchange-code.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { type LaunchRecord, Records, TickClock } from './records.ts';
@@ -53,6 +54,12 @@ export type Outcome = 'done' | 'stopped' | 'timeout';
 
 export interface Team extends Disposable {
   readonly threads: number;
+  /** Address of the control block (team-code.ts). */
+  readonly control: number;
+  /** The kernel that meets other processes (exchange-code.ts). */
+  readonly exchange: MappedCode;
+  /** Ticks of the time stamp counter in some time. */
+  ticks(milliseconds: number): number;
   /**
    * Puts launches into native memory. The list holds their code and memory, and `keeps`: what the arguments point to. With
    * `recorded` each launch is timed, which costs it some 100 cycles.
@@ -107,6 +114,7 @@ class NativeTeam implements Team {
   readonly #holds: Disposable[];
   readonly #clockAt: number;
   #clock: TickClock | undefined;
+  #exchange: MappedCode | undefined;
   #submitted = 0;
   #state: 'open' | 'disposed' | 'lost' = 'open';
 
@@ -151,12 +159,33 @@ class NativeTeam implements Team {
 
   list(launches: readonly Launch[], keeps: readonly (Memory | MappedCode)[] = [], recorded = false): LaunchList {
     this.#checkOpen();
-    if (recorded) this.#clock ??= new TickClock(this.#code, this.#clockAt, this.#memory, control.clock);
+    if (recorded) this.#startClock();
     return new NativeList(this, this.#system, launches, keeps, recorded);
+  }
+
+  #startClock(): TickClock {
+    this.#clock ??= new TickClock(this.#code, this.#clockAt, this.#memory, control.clock);
+    return this.#clock;
   }
 
   secondsPerTick(): number {
     return this.#clock?.secondsPerTick() ?? 0;
+  }
+
+  ticks(milliseconds: number): number {
+    return Math.round(milliseconds / 1000 / this.#startClock().secondsPerTick());
+  }
+
+  get control(): number {
+    return this.#memory.address;
+  }
+
+  get exchange(): MappedCode {
+    if (this.#exchange === undefined) {
+      this.#exchange = this.#system.mapCode(assembleExchange(this.#system.yield).bytes);
+      this.#holds.push(this.#exchange.hold());
+    }
+    return this.#exchange;
   }
 
   submit(list: LaunchList): TeamTicket {
@@ -196,6 +225,7 @@ class NativeTeam implements Team {
     this.#state = 'disposed';
     for (const hold of this.#holds) hold[Symbol.dispose]();
     this.#code[Symbol.dispose]();
+    this.#exchange?.[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }
 

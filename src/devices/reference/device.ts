@@ -404,6 +404,7 @@ async function meetOthers(
 ): Promise<RuntimeValue[]> {
   if (communicator === undefined) throw invalid('the program was bound without a communicator');
   const { transport } = communicator;
+  if (transport.kind !== 'host') throw invalid('the communicator has no transport for the host');
   let { sends, receives } = first;
   for (;;) {
     for (const { peer, channel, bytes } of sends) transport.send(peer, channel, bytes);

@@ -5,6 +5,7 @@
 import type { AttributedOp, GlobalGrouping, Grouping, OpAttributes, OpName } from '../attributes.ts';
 import { elementwise } from '../ops/elementwise.ts';
 import type { Op, OpOf, Region, Value } from '../program.ts';
+import { constraintTarget } from '../sharding.ts';
 import { asTensor, type Dim, sameType, type Type, tensor } from '../types.ts';
 import {
   type PrintOptions,
@@ -280,6 +281,9 @@ function isShort(name: OpName): boolean {
 
 /** The op from its name on. */
 export function printOp(op: Op, p: BodyPrinter): string {
+  if (op.name === 'custom_call' && op.attributes.call_target_name === constraintTarget) {
+    return `${constraintTarget} ${values(op, p)} ${op.attributes.extra.sharding} : ${shortened(op, p)}`;
+  }
   const row = (assembly as { readonly [name: string]: Row<never> | undefined })[op.name];
   const name = op.name === 'call' ? 'func.call' : `stablehlo.${op.name}`;
   const own = row?.(op as never, p);

@@ -4,11 +4,13 @@ import type { OpName } from '../attributes.ts';
 import { createOp, createRegion } from '../build.ts';
 import { isOpName } from '../ops/table.ts';
 import type { Literal, Op, Region, Value } from '../program.ts';
+import { constraintTarget } from '../sharding.ts';
 import { formatType, sameType, type Type } from '../types.ts';
 import type { AttributeReader } from './attribute-text.ts';
 import { readAttributes } from './attributes.ts';
 import { asCustomCall, isCheck, readCheck } from './check.ts';
 import type { Lexer } from './lexer.ts';
+import { printSharding, readSharding } from './sharding-text.ts';
 import { type Argument, type BodyParser, checkTypes, functional, type OpText, readAssembly } from './syntax.ts';
 import type { TypeReader } from './types.ts';
 
@@ -210,8 +212,26 @@ export class Body implements BodyParser {
         this.#create('constant', { operands: [], fields: { value }, regions: [], types: [value.type] }, at)[0];
       return this.#create('custom_call', asCustomCall(full, text, constant), at);
     }
+    if (full === constraintTarget) {
+      const text = generic ? this.#generic() : this.#constraint();
+      const extra = { sharding: text.fields.sharding };
+      return this.#create(
+        'custom_call',
+        { ...text, fields: { ...extra, call_target_name: full, has_side_effect: false } },
+        at,
+      );
+    }
     if (full.includes('.')) return lexer.unsupported(full, at);
     return lexer.fail(`there is no op '${full}'`, at);
+  }
+
+  /** `%a <@mesh, [{"x"}, {}]> : A`. */
+  #constraint(): OpText {
+    const value = this.value();
+    const sharding = printSharding(readSharding(this.lexer));
+    this.lexer.expect(':');
+    const type = this.types.type();
+    return { operands: [value], fields: { sharding }, regions: [], types: [type] };
   }
 
   /** `(%a) <{properties}> ({regions}) {attributes} : (A) -> B`, behind the quoted name. */

@@ -6,12 +6,17 @@
 import { IngotError } from '../../base/errors.ts';
 import { type Attribute, isListAttribute, isTypeAttribute } from '../attributes.ts';
 import { createFunc } from '../build.ts';
+import type { Mesh } from '../mesh.ts';
 import type { Func, Parameter, Program, Value } from '../program.ts';
+import { isConstraint, type Sharding } from '../sharding.ts';
 import { asTensor, formatType, sameType, type Type } from '../types.ts';
+import { walk } from '../walk.ts';
 import { AttributeReader, aliasAttribute, type Fields, isFields } from './attribute-text.ts';
 import { Body } from './body.ts';
 import { Lexer } from './lexer.ts';
+import { extentsAttribute, parseSharding, readMesh, shardingAttribute } from './sharding-text.ts';
 import type { Argument } from './syntax.ts';
+import { meshOfTiles, shardingOfTiles, tilesAttribute } from './tile-sharding.ts';
 import { type FunctionType, TypeReader } from './types.ts';
 
 /** What a text says of a function's border besides the types. */
@@ -27,6 +32,8 @@ export interface Module {
   /** All functions, in the order of the text. */
   readonly functions: ReadonlyMap<string, Func>;
   readonly signatures: ReadonlyMap<string, Signature>;
+  /** Of Shardy's dialect, by name. */
+  readonly meshes: ReadonlyMap<string, Mesh>;
 }
 
 /**
@@ -61,6 +68,7 @@ class ModuleParser {
   readonly #functions = new Map<string, Func>();
   readonly #signatures = new Map<string, Signature>();
   readonly #locations = new Map<string, string>();
+  readonly #meshes = new Map<string, Mesh>();
   #entered = false;
   #name: string | undefined;
   #moduleAttributes: Fields = {};
@@ -84,6 +92,7 @@ class ModuleParser {
       attributes: this.#moduleAttributes,
       functions: this.#functions,
       signatures,
+      meshes: this.#meshes,
     };
   }
 
@@ -108,6 +117,7 @@ class ModuleParser {
     else {
       const op = lexer.word('a module or a function');
       if (op === 'func.func') this.#function();
+      else if (op === 'sdy.mesh') this.#mesh();
       else if ((op === 'module' || op === 'builtin.module') && !inModule) this.#module(at);
       else if (op.includes('.')) lexer.unsupported(op, at);
       else lexer.fail(`expected a module or a function, found '${op}'`, at);
@@ -132,6 +142,13 @@ class ModuleParser {
     if (lexer.keyword('attributes')) this.#moduleAttributes = this.#attributes.dictionary();
     lexer.expect('{');
     while (!lexer.accept('}')) this.#item(true);
+    this.#location();
+  }
+
+  #mesh(): void {
+    const name = this.#lexer.symbol('the name of a mesh');
+    this.#meshes.set(name, readMesh(this.#lexer));
+    this.#dictionary();
     this.#location();
   }
 
@@ -296,7 +313,17 @@ export function programOf(module: Module, entry = 'main'): Program {
   });
   aliases.sort((a, b) => a.result - b.result);
   const processes = processesOf(module.attributes);
-  return { main, functions, parameters, results, aliases, ...(processes && { processes }) };
+  const mesh = meshOf(module);
+  return {
+    ...{ main, functions, aliases },
+    parameters: parameters.map((each, i) => ({
+      ...each,
+      ...sharded(signature.arguments[i].attributes, each.type, mesh),
+    })),
+    results: results.map((each, i) => ({ ...each, ...sharded(signature.results[i], each.type, mesh) })),
+    ...(processes && { processes }),
+    ...(mesh && { mesh }),
+  };
 }
 
 /** The grid that the text states; one process, which every export states, says nothing. */
@@ -308,6 +335,39 @@ function processesOf(attributes: Fields): Program['processes'] {
   };
   const [replicas, partitions] = [count('replicas'), count('partitions')];
   return replicas * partitions > 1 ? { replicas, partitions } : undefined;
+}
+
+/** Shardy's, or the one that GSPMD's shardings of arguments and results need. */
+function meshOf({ meshes, signatures, functions }: Module): Mesh | undefined {
+  const named = [...meshes.values()].find(({ axes }) => axes.length > 0);
+  if (named !== undefined) return named;
+  const stated = [...signatures.values()].flatMap((signature) => [
+    ...signature.arguments.map(({ attributes }) => attributes),
+    ...signature.results,
+  ]);
+  const constraints = [...functions.values()].flatMap((func) =>
+    [...walk(func)].flatMap((op) => (op.name === 'custom_call' && isConstraint(op) ? [op.attributes.extra] : [])),
+  );
+  const texts = [...stated, ...constraints].flatMap((fields) => text(fields, tilesAttribute) ?? []);
+  return meshOfTiles(texts);
+}
+
+function sharded(attributes: Fields, type: Type, mesh: Mesh | undefined): { readonly sharding?: Sharding } {
+  if (mesh === undefined || type.kind !== 'tensor') return {};
+  const named = text(attributes, shardingAttribute);
+  const tiles = text(attributes, tilesAttribute);
+  if (named !== undefined) {
+    const sharding = parseSharding(named);
+    const extents = attributes[extentsAttribute];
+    const stated = extents !== undefined && isListAttribute(extents) ? extents : [];
+    const dims = sharding.dims.map((dim, d) => {
+      const own = stated[d];
+      const list = own !== undefined && isListAttribute(own) ? own.filter((n) => typeof n === 'number') : [];
+      return list.length === 0 ? dim : { ...dim, extents: list };
+    });
+    return { sharding: { ...sharding, dims } };
+  }
+  return tiles === undefined ? {} : { sharding: shardingOfTiles(tiles, mesh, type.shape.length) };
 }
 
 function parameterOf(value: Value, index: number, signature: Signature): Parameter {

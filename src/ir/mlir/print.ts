@@ -3,17 +3,26 @@
  * where no symbolic dimension is left: roles, formats, names and aliases are discardable attributes of `main`.
  */
 import type { Func, Program, Region, Value } from '../program.ts';
+import type { Sharding } from '../sharding.ts';
 import { type Dim, formatType, resolveDim, type Type } from '../types.ts';
 import { type BodyPrinter, printOp } from './assembly.ts';
 import { aliasAttribute } from './attribute-text.ts';
-import { type PrintOptions, printFields, printString, printSymbol, resolveType } from './print-attribute.ts';
+import {
+  type PrintOptions,
+  printAttribute,
+  printFields,
+  printString,
+  printSymbol,
+  resolveType,
+} from './print-attribute.ts';
+import { extentsAttribute, printMesh, printSharding, shardingAttribute } from './sharding-text.ts';
 
 export type { PrintOptions } from './print-attribute.ts';
 
 export function printProgram(program: Program, options: PrintOptions = {}): string {
   const aliased = new Map(program.aliases.map(({ result, parameter }) => [parameter, result]));
-  const parameters = program.parameters.map(({ name, role, format }, i) => {
-    const fields: [string, string][] = [];
+  const parameters = program.parameters.map(({ name, role, format, sharding }, i) => {
+    const fields = shardingFields(sharding);
     if (name !== `arg${i}`) fields.push(['ingot.name', printString(name)]);
     if (role !== 'input') fields.push(['ingot.role', printString(role)]);
     if (format !== undefined) fields.push(['ingot.format', printString(format)]);
@@ -21,12 +30,23 @@ export function printProgram(program: Program, options: PrintOptions = {}): stri
     if (result !== undefined) fields.push([aliasAttribute, `${result} : i32`]);
     return fields;
   });
-  const results = program.results.map(({ name }, i): [string, string][] =>
-    name === `result${i}` ? [] : [['ingot.name', printString(name)]],
-  );
+  const results = program.results.map(({ name, sharding }, i): [string, string][] => [
+    ...shardingFields(sharding),
+    ...(name === `result${i}` ? [] : [['ingot.name', printString(name)] satisfies [string, string]]),
+  ]);
   const main = new FunctionPrinter(options).func(program.main, 'public', parameters, results);
   const others = [...program.functions.values()].map((func) => new FunctionPrinter(options).func(func, 'private'));
-  return `module${moduleAttributes(program)} {\n${[main, ...others].join('')}}\n`;
+  const mesh = program.mesh === undefined ? '' : printMesh(program.mesh);
+  return `module${moduleAttributes(program)} {\n${[mesh, main, ...others].join('')}}\n`;
+}
+
+function shardingFields(sharding: Sharding | undefined): [string, string][] {
+  if (sharding === undefined) return [];
+  const fields: [string, string][] = [[shardingAttribute, `#${shardingAttribute}${printSharding(sharding)}`]];
+  // Shardy cannot say how many elements each rank has.
+  const extents = sharding.dims.map((dim) => dim.extents ?? []);
+  if (extents.some(({ length }) => length > 0)) fields.push([extentsAttribute, printAttribute(extents)]);
+  return fields;
 }
 
 /** The grid of processes, as JAX states it. */

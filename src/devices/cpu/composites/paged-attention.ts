@@ -3,15 +3,10 @@ import type { Cost } from '../../../compiler/cost.ts';
 import { type PagedAttentionAttributes, pagedAttentionComposite } from '../../../composites/paged_attention.ts';
 import type { OpOf } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
-import {
-  type AttentionShape,
-  elementSize,
-  isSupported,
-  type PoolElement,
-  partialsBytes,
-  poolElements,
-} from '../kernels/attention-shape.ts';
-import { attentionBuffers, attentionKernels } from '../kernels/paged-attention.ts';
+import { kvDim, kvFormats } from '../../../numerics/kv-format.ts';
+import { attentionBuffers } from '../kernels/attention-blocks.ts';
+import { type AttentionShape, headBytes, isSupported, partialsBytes } from '../kernels/attention-shape.ts';
+import { attentionKernels } from '../kernels/paged-attention.ts';
 import { dimSymbols } from '../kernels/writer.ts';
 import type { RunFacts } from '../profile.ts';
 import type { CompositeBuffer, CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
@@ -27,16 +22,27 @@ function attentionShape({ attributes, operands, results }: OpOf<'composite'>): A
   const options = attributes.composite_attributes as PagedAttentionAttributes;
   const [q, kPool, vPool, , , ctxLen, blockTable, sinks] = operands.map((value) => asTensor(value.type));
   const [tokens, heads, keyDim] = q.shape;
-  const [slots, kvHeads, valueDim] = vPool.shape as readonly number[];
-  const [keys, values] = [kPool, vPool].map(({ element }) => poolElements.find((name) => name === element));
+  const [slots, kvHeads, valueLength] = vPool.shape as readonly number[];
+  const [keys, values] = [kPool, vPool].map(
+    ({ element }) => options.kv ?? kvFormats.find((format) => format === element),
+  );
   const floats = [q, asTensor(results[0].type), ...(sinks === undefined ? [] : [sinks])];
   const columns = blockTable.shape[1];
   if (floats.some(({ element }) => element !== 'f32') || typeof columns !== 'number') return undefined;
   if (keys === undefined || values === undefined) return undefined;
   const { blockSize, partition, scale, window, softCap, bidirectional } = options;
   const shape: AttentionShape = {
-    ...{ tokens, sequences: ctxLen.shape[0], heads: maxDim(heads), kvHeads, keyDim: maxDim(keyDim), valueDim },
-    ...{ keys: keys satisfies PoolElement, values, blocks: slots / blockSize, blockSize, columns, partition, scale },
+    ...{ tokens, sequences: ctxLen.shape[0], heads: maxDim(heads), kvHeads, keyDim: maxDim(keyDim) },
+    ...{
+      valueDim: kvDim(values, valueLength),
+      keys,
+      values,
+      blocks: slots / blockSize,
+      blockSize,
+      columns,
+      partition,
+      scale,
+    },
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
@@ -68,7 +74,7 @@ function attentionCost(shape: AttentionShape, name: string, { dims, contextToken
   const T = resolveDim(shape.tokens, dims);
   const S = Math.max(1, resolveDim(shape.sequences, dims));
   if (name !== 'paged_attention') return { bytes: 8 * T * heads * valueDim, operations: 0, element: 'f32' };
-  const pools = contextTokens * kvHeads * (keyDim * elementSize[keys] + valueDim * elementSize[values]);
+  const pools = contextTokens * kvHeads * (headBytes(keys, keyDim) + headBytes(values, valueDim));
   const seen = (T / S) * Math.max(0, contextTokens - (T - S) / 2);
   return {
     bytes: pools + 4 * T * heads * (keyDim + valueDim),

@@ -1,13 +1,15 @@
 /** Tiles of keys and values from the pools as f32: keys with positions as lanes, values as they lie. */
-import type { LaneCode } from '../emit/lane-code.ts';
-import { at, type Register, view } from '../emit/machine.ts';
+import { isCoded, type KvFormat, kvCodeBits, kvHeaderBytes } from '../../../numerics/kv-format.ts';
+import { constantAt, type LaneCode } from '../emit/lane-code.ts';
+import { type Address, at, type Register, view } from '../emit/machine.ts';
 import { transposed } from '../emit/transposed.ts';
 import { laneCode } from '../emit/vector-sets.ts';
-import { type PoolElement, TILE } from './attention-shape.ts';
+import { codesAt, codesOfWords, decoded, headerAt, headersAt } from './attention-codes.ts';
+import { headBytes, TILE } from './attention-shape.ts';
 import type { KernelWriter } from './writer.ts';
 
 export interface PanelSource {
-  readonly element: PoolElement;
+  readonly format: KvFormat;
   /** Of one head. */
   readonly dim: number;
   /** From a position to the next. */
@@ -16,84 +18,126 @@ export interface PanelSource {
   readonly from: Register;
 }
 
+/** Where minimum and step of a head lie. */
+const headerOffset = ({ format, dim }: PanelSource) => headBytes(format, dim) - kvHeaderBytes;
+
 /** [TILE, dim] at `from` to f32 [dim, TILE] at `to`. */
-export function emitKeyPanel<B extends string>(
-  w: KernelWriter<B>,
-  { element, dim, rowBytes, from }: PanelSource,
-  to: Register,
-): void {
+export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSource, to: Register): void {
   const { m } = w;
+  const { format, dim, rowBytes, from } = keys;
   const code = laneCode(m, 8);
-  // Four words of each of eight positions at a time; a word is a pair of bf16, which is taken apart behind the transposition.
-  const pairs = element === 'bf16';
-  const perTurn = pairs ? 8 : 4;
-  const turnBytes = element === 'f32' ? 16 : element === 'bf16' ? 16 : 8;
-  const quad = (address: ReturnType<typeof at>): Register => {
-    const x = m.register('vec');
-    if (element === 'f16') m.emit('vcvtph2ps', view(x, 128), address);
-    else m.emit('vmovups', view(x, 128), address);
-    return x;
-  };
+  const positions = Array.from({ length: TILE }, (_, i) => i);
+  const halves = [positions.slice(0, 8), positions.slice(8)];
+  const values = halves.map((half) => {
+    return valuesOfWords(code, keys, (offset) => half.map((position) => at(from, position * rowBytes + offset)));
+  });
+  // Four words of each of eight positions at a time, which are taken apart behind the transposition; f16 is widened before it.
+  const perWord = 32 / (kvCodeBits[format] ?? (format === 'bf16' ? 16 : 32));
   const source = w.value(from);
   const target = w.value(to);
-  const end = w.sum(to, 4 * TILE * dim);
-  const highHalf = pairs ? code.constant(32, 0xffff0000) : undefined;
-  w.whileBelow(target, end, 4 * TILE * perTurn, () => {
-    for (const half of [0, 1]) {
+  const turn = (words: number) => {
+    const some =
+      words < 4 ? code.load(32, constantAt(m, Int32Array.from([-1, -1, -1, 0].slice(3 - words)))) : undefined;
+    const quad = (address: Address): Register => {
+      const x = m.register('vec');
+      if (format === 'f16') m.emit('vcvtph2ps', view(x, 128), address);
+      else if (some !== undefined) m.emit('vmaskmovps', view(x, 128), view(some, 128), address);
+      else m.emit('vmovups', view(x, 128), address);
+      return x;
+    };
+    for (const [i, half] of halves.entries()) {
       const rows = [0, 1, 2, 3].map((row) => {
-        const [low, high] = [8 * half + row, 8 * half + row + 4].map((position) => at(source, position * rowBytes));
-        const x = quad(low);
-        if (element === 'f16') m.emit('vinsertf128', view(x, 256), view(x, 256), view(quad(high), 128), 1);
-        else m.emit('vinsertf128', view(x, 256), view(x, 256), high, 1);
+        const x = quad(at(source, half[row] * rowBytes));
+        const high = at(source, half[row + 4] * rowBytes);
+        const inMemory = format !== 'f16' && some === undefined;
+        m.emit('vinsertf128', view(x, 256), view(x, 256), inMemory ? high : view(quad(high), 128), 1);
         return x;
       });
-      transposed(m, rows).forEach((column, i) => {
-        const store = (d: number, x: Register) => m.emit('vmovups', at(target, 4 * TILE * d + 32 * half), view(x, 256));
-        if (highHalf === undefined) store(i, column);
-        else {
-          store(2 * i, code.op('vpslld', 32, column, 16));
-          store(2 * i + 1, code.op('vpand', 32, column, highHalf));
+      let to = 32 * i;
+      for (const column of transposed(m, rows).slice(0, words)) {
+        for (const value of values[i](column)) {
+          m.emit('vmovups', at(target, to), view(value, 256));
+          to += 4 * TILE;
         }
-      });
+      }
     }
-    w.change('add', source, turnBytes);
+  };
+  const words = dim / perWord;
+  const whole = w.sum(to, 4 * TILE * perWord * (words - (words % 4)));
+  w.whileBelow(target, whole, 4 * TILE * perWord * 4, () => {
+    turn(4);
+    w.change('add', source, format === 'f16' ? 8 : 16);
   });
+  if (words % 4 > 0) turn(words % 4);
+}
+
+/** What eight words hold, one after another; `places` of their heads at an offset. */
+function valuesOfWords(
+  code: LaneCode,
+  keys: PanelSource,
+  places: (offset: number) => readonly Address[],
+): (words: Register) => Iterable<Register> {
+  const { format } = keys;
+  if (isCoded(format)) {
+    const header = headersAt(code, places(headerOffset(keys)));
+    return function* (words) {
+      for (const codes of codesOfWords(code, format, words)) yield decoded(code, codes, header);
+    };
+  }
+  switch (format) {
+    case 'f32':
+    case 'f16':
+      return (words) => [words];
+    case 'bf16': {
+      const highHalf = code.constant(32, 0xffff0000);
+      return (words) => [code.op('vpslld', 32, words, 16), code.op('vpand', 32, words, highHalf)];
+    }
+    default:
+      return format satisfies never;
+  }
 }
 
 /** `valid` positions of [TILE, dim] at `from` to f32 at `to`, zeros for the others: what lies there may be no number. */
 export function emitValuePanel<B extends string>(
   w: KernelWriter<B>,
-  { element, dim, rowBytes, from }: PanelSource,
+  values: PanelSource,
   to: Register,
   valid: Register,
 ): void {
   const { m } = w;
+  const { dim, rowBytes, from } = values;
   const code = laneCode(m, 8);
   const source = w.value(from);
   const target = w.value(to);
   const validEnd = w.sum(to, w.product(valid, 4 * dim));
   const end = w.sum(to, 4 * dim * TILE);
-  const each = (write: (i: number, to: ReturnType<typeof at>) => void) => {
+  const each = (write: (i: number, to: Address) => void) => {
     for (let i = 0; i < dim; i += 8) write(i, at(target, 4 * i));
   };
   w.whileBelow(target, validEnd, 4 * dim, () => {
-    each((i, to) => m.emit('vmovups', to, view(widened(code, element, source, i), 256)));
+    const eight = valuesOfRow(code, values, source);
+    each((i, to) => m.emit('vmovups', to, view(eight(i), 256)));
     w.change('add', source, rowBytes);
   });
   const zero = code.zero();
   w.whileBelow(target, end, 4 * dim, () => each((_, to) => m.emit('vmovups', to, view(zero, 256))));
 }
 
-/** Elements `i` to `i` + 7. */
-function widened(code: LaneCode, element: PoolElement, source: Register, i: number): Register {
-  switch (element) {
+/** Values `i` to `i` + 7 of the head at `from`. */
+function valuesOfRow(code: LaneCode, values: PanelSource, from: Register): (i: number) => Register {
+  const { format } = values;
+  if (isCoded(format)) {
+    const header = headerAt(code, at(from, headerOffset(values)));
+    return (i) => decoded(code, codesAt(code, format, from, i), header);
+  }
+  switch (format) {
     case 'f32':
-      return code.load(32, at(source, 4 * i));
+      return (i) => code.load(32, at(from, 4 * i));
     case 'f16':
-      return code.op('vcvtph2ps', 32, at(source, 2 * i));
+      return (i) => code.op('vcvtph2ps', 32, at(from, 2 * i));
     case 'bf16':
-      return code.op('vpslld', 32, code.op('vpmovzxwd', 32, at(source, 2 * i)), 16);
+      return (i) => code.op('vpslld', 32, code.op('vpmovzxwd', 32, at(from, 2 * i)), 16);
     default:
-      return element satisfies never;
+      return format satisfies never;
   }
 }

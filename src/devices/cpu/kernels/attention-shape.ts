@@ -1,10 +1,8 @@
 /** What a kernel of `paged_attention` is made for, and the places of one thread's work in its stack frame. */
 import type { Dim } from '../../../ir/types.ts';
+import { elementBytes } from '../../../numerics/element-types.ts';
+import { type KvFormat, kvRow } from '../../../numerics/kv-format.ts';
 import type { Slot } from '../emit/machine.ts';
-
-export const poolElements = ['f32', 'f16', 'bf16'] as const;
-export type PoolElement = (typeof poolElements)[number];
-export const elementSize: Readonly<Record<PoolElement, number>> = { f32: 4, f16: 2, bf16: 2 };
 
 export interface AttentionShape {
   readonly tokens: Dim;
@@ -13,8 +11,8 @@ export interface AttentionShape {
   readonly kvHeads: number;
   readonly keyDim: number;
   readonly valueDim: number;
-  readonly keys: PoolElement;
-  readonly values: PoolElement;
+  readonly keys: KvFormat;
+  readonly values: KvFormat;
   /** Blocks of the pools, tokens of a block, blocks of a row of the table. */
   readonly blocks: number;
   readonly blockSize: number;
@@ -41,6 +39,12 @@ export function isSupported(shape: AttentionShape): boolean {
     partition <= 1024 &&
     columns > 0
   );
+}
+
+/** Bytes of a head of `dim` values in a pool. */
+export function headBytes(format: KvFormat, dim: number): number {
+  const { element, length } = kvRow(format, dim);
+  return length * elementBytes(element);
 }
 
 /** Partitions of the longest context. */

@@ -14,7 +14,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { OperatingSystem } from './os.ts';
-import { type FutexCode, mapStubs } from './stubs.ts';
+import { mapStubs, type WaitingCode } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE = 0x2;
@@ -69,7 +69,10 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
     view: foreign.view,
     callable: foreign.callable,
   };
-  const stubs = mapStubs(pages, ulockCode(libc.address('__ulock_wait'), libc.address('__ulock_wake')));
+  const stubs = mapStubs(
+    pages,
+    ulockCode(libc.address('__ulock_wait'), libc.address('__ulock_wake'), libc.address('sched_yield')),
+  );
 
   return {
     name: 'darwin',
@@ -89,6 +92,8 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
       return { join: () => void joinThread(thread, 0) };
     },
     futex: stubs.futex,
+    yield: stubs.yield,
+    load: stubs.load,
     wait: stubs.wait,
     wake: stubs.wake,
     lock(memory) {
@@ -101,7 +106,7 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
 }
 
 /** int __ulock_wait(u32 operation, void *address, u64 value, u32 microseconds), int __ulock_wake(u32 operation, void *address, u64). */
-function ulockCode(wait: number, wake: number): FutexCode {
+function ulockCode(wait: number, wake: number, yieldTo: number): WaitingCode {
   const call = (a: Assembler, address: number) => {
     a.emit('sub', rsp, 8);
     a.emit('mov', rax, BigInt(address));
@@ -123,5 +128,6 @@ function ulockCode(wait: number, wake: number): FutexCode {
       a.emit('xor', edx, edx);
       call(a, wake);
     },
+    yield: (a) => call(a, yieldTo),
   };
 }

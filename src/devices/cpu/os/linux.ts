@@ -6,7 +6,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { Limits, OperatingSystem } from './os.ts';
-import { linuxFutex, mapStubs } from './stubs.ts';
+import { linuxWaiting, mapStubs } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE_ANONYMOUS = 0x22;
@@ -78,7 +78,7 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     callable: foreign.callable,
   };
 
-  const stubs = mapStubs(pages, linuxFutex);
+  const stubs = mapStubs(pages, linuxWaiting);
 
   return {
     name: 'linux',
@@ -103,6 +103,8 @@ export function openLinux(foreign: Foreign): OperatingSystem {
       return { join: () => void joinThread(thread, 0) };
     },
     futex: stubs.futex,
+    yield: stubs.yield,
+    load: stubs.load,
     wait: stubs.wait,
     wake: stubs.wake,
     lock(memory) {

@@ -109,6 +109,10 @@ export interface OperatingSystem {
    */
   startThread(entry: number, argument: number, cores?: readonly number[]): Thread;
   readonly futex: Futex;
+  /** Address of `void yield()`: lets another thread have the core, if one wants it. */
+  readonly yield: number;
+  /** A word of 64 bits at an address of native memory. */
+  load(address: number): number;
   /** The same for JavaScript; blocks the calling thread. `microseconds` up to 2^32 - 1. */
   wait(address: number, expected: number, microseconds: number): void;
   wake(address: number): void;

@@ -3,26 +3,33 @@
  * code calls too.
  */
 import { Assembler } from '../asm/assembler.ts';
-import { eax, ebx, ecx, edi, edx, esi, ptr, r8, r10, rax, rbx, rdx, rsp } from '../asm/operands.ts';
+import { eax, ebx, ecx, edi, edx, esi, ptr, r8, r10, rax, rbx, rdi, rdx, rsp } from '../asm/operands.ts';
 import type { CpuidSource } from './cpuid.ts';
 import { mapCode, mapMemory, type Pages } from './mapping.ts';
 import type { Futex, NativeFunction } from './os.ts';
 
-/** Bodies of `void wait(address, u32 expected, u32 microseconds)` and `void wake(address)` for one system, with their `ret`. */
-export interface FutexCode {
+/**
+ * Bodies of `void wait(address, u32 expected, u32 microseconds)`, `void wake(address)` and `void yield()` for one system, with
+ * their `ret`.
+ */
+export interface WaitingCode {
   wait(a: Assembler): void;
   wake(a: Assembler): void;
+  yield(a: Assembler): void;
 }
 
 export interface Stubs {
   readonly cpuid: CpuidSource;
   readonly futex: Futex;
+  readonly yield: number;
+  /** A word of 64 bits at an address. */
+  readonly load: NativeFunction;
   readonly wait: NativeFunction;
   readonly wake: NativeFunction;
 }
 
 /** Lives as long as the process: other code keeps the addresses. */
-export function mapStubs(pages: Pages, futexCode: FutexCode): Stubs {
+export function mapStubs(pages: Pages, waiting: WaitingCode): Stubs {
   const a = new Assembler();
   const cpuidAt = a.here('cpuid');
   a.emit('push', rbx);
@@ -39,10 +46,18 @@ export function mapStubs(pages: Pages, futexCode: FutexCode): Stubs {
   a.emit('ret');
   a.align(16);
   const waitAt = a.here('wait');
-  futexCode.wait(a);
+  waiting.wait(a);
   a.align(16);
   const wakeAt = a.here('wake');
-  futexCode.wake(a);
+  waiting.wake(a);
+
+  a.align(16);
+  const yieldAt = a.here('yield');
+  waiting.yield(a);
+  a.align(16);
+  const loadAt = a.here('load');
+  a.emit('mov', rax, ptr(rdi));
+  a.emit('ret');
 
   const assembled = a.assemble();
   const code = mapCode(pages, assembled.bytes);
@@ -62,17 +77,20 @@ export function mapStubs(pages: Pages, futexCode: FutexCode): Stubs {
       xgetbv: code.callable(xgetbvOffset, { takes: [], returns: 'i32' }),
     },
     futex: { wait: code.address + waitOffset, wake: code.address + wakeOffset },
+    yield: code.address + assembled.offsetOf(yieldAt),
+    load: code.callable(assembled.offsetOf(loadAt), { takes: ['address'], returns: 'i64' }),
     wait: code.callable(waitOffset, { takes: ['address', 'u32', 'u32'], returns: 'void' }),
     wake: code.callable(wakeOffset, { takes: ['address'], returns: 'void' }),
   };
 }
 
 const SYS_FUTEX = 202;
+const SYS_SCHED_YIELD = 24;
 const FUTEX_WAIT_PRIVATE = 128;
 const FUTEX_WAKE_PRIVATE = 129;
 
-/** futex(2), by the instruction that the C library would use. */
-export const linuxFutex: FutexCode = {
+/** futex(2) and sched_yield(2), by the instruction that the C library would use. */
+export const linuxWaiting: WaitingCode = {
   wait(a) {
     a.emit('sub', rsp, 24); // a struct timespec
     a.emit('mov', eax, edx);
@@ -94,6 +112,11 @@ export const linuxFutex: FutexCode = {
     a.emit('mov', esi, FUTEX_WAKE_PRIVATE);
     a.emit('mov', edx, 0x7fffffff);
     a.emit('mov', eax, SYS_FUTEX);
+    a.emit('syscall');
+    a.emit('ret');
+  },
+  yield(a) {
+    a.emit('mov', eax, SYS_SCHED_YIELD);
     a.emit('syscall');
     a.emit('ret');
   },

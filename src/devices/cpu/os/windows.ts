@@ -12,7 +12,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { OperatingSystem } from './os.ts';
-import { type FutexCode, mapStubs } from './stubs.ts';
+import { mapStubs, type WaitingCode } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0x01, 'read-write': 0x04, 'read-execute': 0x20 };
 const MEM_RESERVE_COMMIT = 0x3000;
@@ -88,7 +88,11 @@ export function openWindows(foreign: Foreign): OperatingSystem {
   }
   const stubs = mapStubs(
     pages,
-    waitOnAddressCode(synchronization.address('WaitOnAddress'), synchronization.address('WakeByAddressAll')),
+    waitOnAddressCode(
+      synchronization.address('WaitOnAddress'),
+      synchronization.address('WakeByAddressAll'),
+      kernel.address('SwitchToThread'),
+    ),
   );
 
   return {
@@ -110,6 +114,8 @@ export function openWindows(foreign: Foreign): OperatingSystem {
       };
     },
     futex: stubs.futex,
+    yield: stubs.yield,
+    load: stubs.load,
     wait: stubs.wait,
     wake: stubs.wake,
     lock(memory) {
@@ -148,7 +154,7 @@ function bridgeCode(target: number): Uint8Array {
 }
 
 /** BOOL WaitOnAddress(address, address of expected, bytes, milliseconds), void WakeByAddressAll(address). */
-function waitOnAddressCode(wait: number, wake: number): FutexCode {
+function waitOnAddressCode(wait: number, wake: number, yieldTo: number): WaitingCode {
   const frame = 56; // home space of 32 bytes, the expected value, and what keeps rsp at a multiple of 16
   return {
     wait(a) {
@@ -172,6 +178,13 @@ function waitOnAddressCode(wait: number, wake: number): FutexCode {
       a.emit('sub', rsp, frame);
       a.emit('mov', rcx, rdi);
       a.emit('mov', rax, BigInt(wake));
+      a.emit('call', rax);
+      a.emit('add', rsp, frame);
+      a.emit('ret');
+    },
+    yield(a) {
+      a.emit('sub', rsp, frame);
+      a.emit('mov', rax, BigInt(yieldTo));
       a.emit('call', rax);
       a.emit('add', rsp, frame);
       a.emit('ret');

@@ -1,0 +1,212 @@
+/**
+ * The kernel of exchanges with other processes: thread 0 of a team posts all messages of a table, copies what stays here, and
+ * polls until every message is through. Meanwhile the other threads wait at the barrier. It polls with PAUSE, after 50 us it
+ * lets others have the core between polls, and it never polls for longer than the patience of the transport: then, or when
+ * a peer is known to be lost, it takes its messages back, says whom it waited for, and stops the list.
+ */
+import { Assembler, type Code } from './asm/assembler.ts';
+import {
+  eax,
+  esi,
+  type Gp,
+  ptr,
+  r8,
+  r9,
+  r12,
+  r13,
+  r14,
+  r15,
+  rax,
+  rbp,
+  rbx,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  rsp,
+  sized,
+} from './asm/operands.ts';
+import { control } from './team-code.ts';
+
+/**
+ * The head of a table, in words of 64 bits: the team's control block; what the transport's functions get, and their
+ * addresses; the word that is not 0 when a peer is lost; ticks to poll with PAUSE only, and at all; numbers of messages and fills.
+ */
+export const head = {
+  ...{ control: 0, context: 8, isend: 16, irecv: 24, test: 32, cancel: 40, lost: 48 },
+  ...{ spin: 56, patience: 64, messages: 72, fills: 80 },
+  bytes: 128,
+} as const;
+
+/** A message: whether it is received, its peer (-1: whoever uses the channel), what and how much; `open` while it is under way. */
+export const message = {
+  ...{ received: 0, peer: 8, channel: 16, address: 24, length: 32, open: 40, request: 64 },
+  bytes: 128,
+} as const;
+
+/** Bytes copied from another place here, or zeroed where that is 0. */
+export const fill = { to: 0, from: 8, length: 16, bytes: 32 } as const;
+
+/** What a lost word holds where a peer was given up: `lostPeer` of its rank, and of -1. */
+export const lostPeer = (rank: number) => rank + 2;
+
+/** `void exchange(table, u32 thread, u32 threads)`. `yieldTo`: address of what lets another thread have the core. */
+export function assembleExchange(yieldTo: number): Code {
+  const a = new Assembler();
+  const word = (base: Gp, at: number) => sized(ptr(base, at), 64);
+  const kept = [rbx, rbp, r12, r13, r14, r15];
+  // rbx the table, rbp the control block, r12 a message, r13 how many are left, r14 the start, r15 messages under way.
+  const others = a.label('others');
+  const leave = a.label('leave');
+  const given = a.label('given_up');
+  const stop = a.label('stop');
+  const takeBack = a.label('take_back');
+
+  const eachMessage = (body: (next: ReturnType<typeof a.label>) => void) => {
+    const [done, next] = [a.label(), a.label()];
+    a.emit('lea', r12, ptr(rbx, head.bytes));
+    a.emit('mov', r13, word(rbx, head.messages));
+    const again = a.here();
+    a.emit('test', r13, r13);
+    a.emit('jz', done);
+    body(next);
+    a.bind(next);
+    a.emit('add', r12, message.bytes);
+    a.emit('dec', r13);
+    a.emit('jmp', again);
+    a.bind(done);
+  };
+
+  a.emit('test', esi, esi);
+  a.emit('jnz', others);
+  for (const register of kept) a.emit('push', register);
+  a.emit('sub', rsp, 8);
+  a.emit('mov', rbx, rdi);
+  a.emit('mov', rbp, word(rbx, head.control));
+  a.emit('mov', rax, word(rbx, head.lost));
+  a.emit('cmp', word(rax, 0), 0);
+  a.emit('jne', stop);
+
+  a.comment('post');
+  eachMessage(() => {
+    const [receive, posted] = [a.label(), a.label()];
+    a.emit('mov', rdi, word(rbx, head.context));
+    a.emit('mov', rsi, word(r12, message.peer));
+    a.emit('mov', rdx, word(r12, message.channel));
+    a.emit('mov', rcx, word(r12, message.address));
+    a.emit('mov', r8, word(r12, message.length));
+    a.emit('lea', r9, ptr(r12, message.request));
+    a.emit('cmp', word(r12, message.received), 0);
+    a.emit('jne', receive);
+    a.emit('call', word(rbx, head.isend));
+    a.emit('jmp', posted);
+    a.bind(receive);
+    a.emit('call', word(rbx, head.irecv));
+    a.bind(posted);
+    a.emit('test', eax, eax);
+    a.emit('jnz', given);
+    a.emit('mov', word(r12, message.open), 1);
+  });
+
+  a.comment('fill');
+  const [filled, nextFill, zero, counted] = [a.label(), a.label(), a.label(), a.label()];
+  // Behind the messages, where r12 is.
+  a.emit('mov', r13, word(rbx, head.fills));
+  a.bind(nextFill);
+  a.emit('test', r13, r13);
+  a.emit('jz', filled);
+  a.emit('mov', rdi, word(r12, fill.to));
+  a.emit('mov', rsi, word(r12, fill.from));
+  a.emit('mov', rcx, word(r12, fill.length));
+  a.emit('test', rsi, rsi);
+  a.emit('jz', zero);
+  a.emit('rep movsb');
+  a.emit('jmp', counted);
+  a.bind(zero);
+  a.emit('xor', eax, eax);
+  a.emit('rep stosb');
+  a.bind(counted);
+  a.emit('add', r12, fill.bytes);
+  a.emit('dec', r13);
+  a.emit('jmp', nextFill);
+  a.bind(filled);
+
+  const now = () => {
+    a.emit('rdtsc');
+    a.emit('shl', rdx, 32);
+    a.emit('or', rax, rdx);
+  };
+  a.comment('poll');
+  now();
+  a.emit('mov', r14, rax);
+  const poll = a.here('poll');
+  a.emit('xor', r15, r15);
+  eachMessage((next) => {
+    const through = a.label();
+    a.emit('cmp', word(r12, message.open), 0);
+    a.emit('je', next);
+    a.emit('mov', rdi, word(rbx, head.context));
+    a.emit('lea', rsi, ptr(r12, message.request));
+    a.emit('call', word(rbx, head.test));
+    a.emit('test', eax, eax);
+    a.emit('js', given);
+    a.emit('jnz', through);
+    a.emit('inc', r15);
+    a.emit('jmp', next);
+    a.bind(through);
+    a.emit('mov', word(r12, message.open), 0);
+  });
+  a.emit('test', r15, r15);
+  a.emit('jz', leave);
+  // Lists up to this one are to be stopped.
+  a.emit('mov', rax, word(rbp, control.done));
+  a.emit('cmp', word(rbp, control.abortThrough), rax);
+  a.emit('ja', takeBack);
+  a.emit('mov', rax, word(rbx, head.lost));
+  a.emit('cmp', word(rax, 0), 0);
+  a.emit('jne', stop);
+  now();
+  a.emit('sub', rax, r14);
+  const [patient, politely] = [a.label(), a.label()];
+  a.emit('cmp', rax, word(rbx, head.patience));
+  a.emit('jbe', patient);
+  eachMessage((next) => {
+    a.emit('cmp', word(r12, message.open), 0);
+    a.emit('je', next);
+    a.emit('jmp', given);
+  });
+  a.bind(patient);
+  a.emit('cmp', rax, word(rbx, head.spin));
+  a.emit('ja', politely);
+  a.emit('pause');
+  a.emit('jmp', poll);
+  a.bind(politely);
+  a.emit('mov', rax, BigInt(yieldTo));
+  a.emit('call', rax);
+  a.emit('jmp', poll);
+
+  a.comment('the peer of the message at r12 is given up');
+  a.bind(given);
+  a.emit('mov', rax, word(r12, message.peer));
+  a.emit('add', rax, lostPeer(0));
+  a.emit('mov', rcx, word(rbx, head.lost));
+  a.emit('mov', word(rcx, 0), rax);
+  a.bind(stop);
+  a.emit('mov', rax, word(rbp, control.submitted));
+  a.emit('mov', word(rbp, control.abortThrough), rax);
+  a.bind(takeBack);
+  eachMessage((next) => {
+    a.emit('cmp', word(r12, message.open), 0);
+    a.emit('je', next);
+    a.emit('mov', word(r12, message.open), 0);
+    a.emit('mov', rdi, word(rbx, head.context));
+    a.emit('lea', rsi, ptr(r12, message.request));
+    a.emit('call', word(rbx, head.cancel));
+  });
+  a.bind(leave);
+  a.emit('add', rsp, 8);
+  for (const register of kept.toReversed()) a.emit('pop', register);
+  a.bind(others);
+  a.emit('ret');
+  return a.assemble();
+}

@@ -1,0 +1,238 @@
+/** Programs of several processes: the devices agree with each other and with arithmetic, and no rank hangs. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import type { Communicator, Device } from '../../src/devices/device.ts';
+import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
+import type { Program, Value } from '../../src/ir/program.ts';
+import { type DimValues, tensor } from '../../src/ir/types.ts';
+import { verify } from '../../src/ir/verify.ts';
+import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';
+import { devices, localGroup, noCpu } from '../conformance/devices.ts';
+
+const T = { sym: 'T', max: 6 } as const;
+const forever = Number.POSITIVE_INFINITY;
+
+interface Kind {
+  readonly name: string;
+  create(): Device;
+  group(size: number, options?: GroupOptions): readonly Communicator[];
+}
+
+const kinds: readonly Kind[] = [
+  { name: 'reference', create: devices.reference, group: createHostGroup },
+  ...(noCpu === undefined ? [{ name: 'cpu', create: devices.cpu, group: localGroup }] : []),
+];
+
+type Body = (b: Builder, x: Value) => Readonly<Record<string, Value>>;
+
+/** A program of x, f32 [T, 4], for `partitions` processes. */
+function programOf(partitions: number, body: Body): Program {
+  const program = new ProgramBuilder().program(
+    [{ name: 'x', type: tensor('f32', [T, 4]), role: 'input' }],
+    (b, { x }) => body(b, x),
+  );
+  const whole = { ...program, processes: { replicas: 1, partitions } };
+  verify(whole);
+  return whole;
+}
+
+function everybody(size: number) {
+  const all = Array.from({ length: size }, (_, i) => i);
+  return { replica_groups: [all], channel_id: 1, use_global_device_ids: true };
+}
+
+function sum(b: Builder, x: Value, size: number): Value {
+  const { kind } = x.type;
+  assert.equal(kind, 'tensor');
+  const region = b.region([tensor('f32'), tensor('f32')], (inner, l, r) => [inner.add(l, r)]);
+  return b.op('all_reduce', [x], everybody(size), { regions: [region] })[0];
+}
+
+type Floats = Readonly<Record<string, Float32Array>>;
+
+/** Results by rank. Rank r gets the inputs `x(r)`. */
+async function run(
+  { create, group }: Kind,
+  size: number,
+  program: Program,
+  x: (rank: number) => Float32Array,
+  dims: DimValues,
+): Promise<readonly Floats[]> {
+  const ends = group(size);
+  return Promise.all(
+    ends.map(async (end, rank) => {
+      await using device = create();
+      using executable = await device.compile(program);
+      using bound = await device.bind(executable, new Map(), new Map(), end);
+      const results = await device.wait(device.submit(bound, new Map([['x', x(rank)]]), dims), forever);
+      return Object.fromEntries([...results].map(([name, view]) => [name, floats(view)]));
+    }),
+  );
+}
+
+function floats(view: ArrayBufferView): Float32Array {
+  return new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer);
+}
+
+/** Values whose sums depend on the order. */
+const inputOf = (tokens: number) => (rank: number) =>
+  Float32Array.from({ length: tokens * 4 }, (_, i) => Math.fround(Math.sin(rank * 7 + i) * 10 ** ((rank + i) % 5)));
+
+for (const kind of kinds) {
+  for (const size of [1, 2, 3, 4]) {
+    test(`${kind.name}: collectives of ${size} processes with symbolic rows`, async () => {
+      const program = programOf(size, (b, x) => {
+        const add = b.region([tensor('f32'), tensor('f32')], (inner, l, r) => [inner.add(l, r)]);
+        const wide = b.concatenate(
+          Array.from({ length: size }, (_, i) => b.multiply(x, b.full('f32', [T, 4], i + 1))),
+          1,
+        );
+        const groups = everybody(size);
+        const types = [tensor('f32', [T, 4])];
+        const alike = { replica_groups: groups.replica_groups, channel_id: 1 };
+        const gathered = b.op('all_gather', [x], { ...groups, all_gather_dim: 1 }, { types: [wide.type] })[0];
+        const options = { regions: [add], types };
+        const all = { ...alike, split_dimension: 1, concat_dimension: 1, split_count: size };
+        const pairs = Array.from({ length: size }, (_, i) => [i, (i + 1) % size] as const);
+        return {
+          sum: sum(b, x, size),
+          gathered,
+          scattered: b.op('reduce_scatter', [wide], { ...groups, scatter_dimension: 1 }, options)[0],
+          swapped: b.op('all_to_all', [wide], all)[0],
+          first: b.op('collective_broadcast', [x], { ...alike, has_dynamic_root: false })[0],
+          next: b.op('collective_permute', [x], { source_target_pairs: pairs, channel_id: 1 })[0],
+        };
+      });
+      for (const tokens of [0, 1, 5]) {
+        const x = inputOf(tokens);
+        const parts = Array.from({ length: size }, (_, rank) => x(rank));
+        const ranks = await run(kind, size, program, x, { T: tokens });
+        const total = (scale: number) =>
+          parts.map((part) => part.map((v) => v * scale)).reduce((a, b) => a.map((v, i) => v + b[i]));
+        const beside = (of: readonly Float32Array[]) =>
+          Float32Array.from({ length: tokens * 4 * size }, (_, i) => {
+            const [row, column] = [Math.floor(i / (4 * size)), i % (4 * size)];
+            return of[Math.floor(column / 4)][row * 4 + (column % 4)];
+          });
+        ranks.forEach((results, rank) => {
+          assert.deepEqual(results.sum, total(1));
+          assert.deepEqual(results.gathered, beside(parts));
+          assert.deepEqual(results.scattered, total(rank + 1));
+          assert.deepEqual(results.swapped, beside(parts.map((part) => part.map((v) => v * (rank + 1)))));
+          assert.deepEqual(results.first, parts[0]);
+          assert.deepEqual(results.next, parts[(rank + size - 1) % size]);
+        });
+      }
+    });
+  }
+
+  test(`${kind.name}: a collective in a loop of a called function, many steps, one submission each`, async () => {
+    const type = tensor('f32', [2, 3]);
+    const builder = new ProgramBuilder();
+    const body = builder.define('turns', [type], (b, x) => {
+      const carried = b.while(
+        [b.scalar('i32', 0), x],
+        (inner, i) => inner.compare('LT', i, inner.scalar('i32', 5)),
+        (inner, i, y) => [
+          inner.add(i, inner.scalar('i32', 1)),
+          inner.multiply(sum(inner, y, 2), inner.full('f32', [2, 3], 0.5)),
+        ],
+      );
+      return [carried[1]];
+    });
+    const built = builder.program(
+      [{ name: 's', type, role: 'state' }],
+      (b, { s }) => ({ s: b.add(b.call(body, [s])[0], b.full('f32', [2, 3], 1)) }),
+      { s: 's' },
+    );
+    const program = { ...built, processes: { replicas: 2, partitions: 1 } };
+    verify(program);
+    const ends = kind.group(2);
+    const steps = 50;
+    const states = await Promise.all(
+      ends.map(async (end, rank) => {
+        await using device = kind.create();
+        using executable = await device.compile(program);
+        using state = await device.allocate(type, 'state');
+        device.write(state, new Float32Array(6).fill(rank * 2));
+        using bound = await device.bind(executable, new Map(), new Map([['s', state]]), end);
+        for (let step = 0; step < steps; step++) await device.wait(device.submit(bound, new Map(), {}), forever);
+        assert.equal(device.profile().runs, steps);
+        return floats(await device.read(state));
+      }),
+    );
+    for (const state of states) assert.deepEqual([...state], new Array(6).fill(1 + steps));
+  });
+
+  test(`${kind.name}: who waits for a rank that does not come loses it, and goes on alone`, async () => {
+    const program = programOf(3, (b, x) => ({ sum: sum(b, x, 3) }));
+    const alone = programOf(1, (b, x) => ({ twice: b.add(x, x) }));
+    const ends = kind.group(3, { patienceMilliseconds: 150 });
+    const inputs = new Map([['x', inputOf(2)(0)]]);
+    await Promise.all(
+      ends.slice(0, 2).map(async (end) => {
+        await using device = kind.create();
+        using executable = await device.compile(program);
+        using bound = await device.bind(executable, new Map(), new Map(), end);
+        const start = performance.now();
+        const lost = (error: unknown) => isIngotError(error, 'RankLost') && /rank 2/.test(error.message);
+        await assert.rejects(device.wait(device.submit(bound, inputs, { T: 2 }), forever), lost);
+        const took = performance.now() - start;
+        assert.ok(took > 100 && took < 2000, `${took} ms`);
+        using other = await device.compile(alone);
+        using single = await device.bind(other, new Map(), new Map());
+        const results = await device.wait(device.submit(single, inputs, { T: 2 }), forever);
+        assert.deepEqual(
+          floats(results.get('twice') as ArrayBufferView),
+          inputOf(2)(0).map((v) => v * 2),
+        );
+      }),
+    );
+  });
+
+  test(`${kind.name}: a run that waits for a rank can be cancelled, and has a deadline`, async () => {
+    const program = programOf(2, (b, x) => ({ sum: sum(b, x, 2) }));
+    const [end] = kind.group(2, { patienceMilliseconds: 60_000 });
+    await using device = kind.create();
+    using executable = await device.compile(program);
+    using bound = await device.bind(executable, new Map(), new Map(), end);
+    const inputs = new Map([['x', inputOf(1)(0)]]);
+    const late = device.wait(device.submit(bound, inputs, { T: 1 }), performance.now() + 60);
+    await assert.rejects(late, (error) => isIngotError(error, 'DeadlineExceeded'));
+  });
+
+  test(`${kind.name}: programs and communicators that do not fit are refused`, async () => {
+    const program = programOf(2, (b, x) => ({ sum: sum(b, x, 2) }));
+    await using device = kind.create();
+    using executable = await device.compile(program);
+    const refused = (end: Communicator | undefined) =>
+      assert.rejects(device.bind(executable, new Map(), new Map(), end), (error) => {
+        return error instanceof IngotError && error.code === 'InvalidArgument' && /2 processes/.test(error.message);
+      });
+    await refused(undefined);
+    await refused(kind.group(3)[0]);
+  });
+}
+
+test('ranks that run different programs lose each other', { skip: noCpu }, async () => {
+  const [first, second] = localGroup(2, { patienceMilliseconds: 300 });
+  const wide = tensor('f32', [8]);
+  const programs = [tensor('f32', [4]), wide].map((type) => {
+    const built = new ProgramBuilder().program([{ name: 'x', type, role: 'input' }], (b, { x }) => ({
+      sum: sum(b, x, 2),
+    }));
+    return { ...built, processes: { replicas: 2, partitions: 1 } };
+  });
+  const outcomes = await Promise.allSettled(
+    [first, second].map(async (end, rank) => {
+      await using device = devices.cpu();
+      using executable = await device.compile(programs[rank]);
+      using bound = await device.bind(executable, new Map(), new Map(), end);
+      return device.wait(device.submit(bound, new Map([['x', new Float32Array(4 + 4 * rank)]]), {}), forever);
+    }),
+  );
+  for (const outcome of outcomes) {
+    assert.ok(outcome.status === 'rejected' && isIngotError(outcome.reason, 'RankLost'), JSON.stringify(outcome));
+  }
+});

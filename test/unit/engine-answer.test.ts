@@ -1,0 +1,70 @@
+/** Special tokens on their way through an engine, and where in an answer a prompt has ended. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { beginAnswer } from '../../src/engine/answer.ts';
+import { encodePrompt } from '../../src/engine/prompt.ts';
+import { greedy } from '../../src/engine/sampling.ts';
+import { Task } from '../../src/engine/task.ts';
+import { toolList } from './answers-harness.ts';
+import { characterTokenizer, ScriptedEngine } from './scripted-engine.ts';
+
+const tokenizer = characterTokenizer(['<s>', '</s>', '<call>']);
+
+test('a special token is told apart from text, after the text that was held back before it', async () => {
+  const prompt = tokenizer.encode('Hi');
+  const sequence = {
+    ...{ id: 1, priority: 0, owner: '', cacheOwner: '', tokens: prompt, pendingStep: undefined, complete: false },
+    ...{ computed: 0, blocks: [], row: undefined, paused: false },
+  };
+  const task = new Task({
+    sequence: sequence as unknown as Task['sequence'],
+    request: { prompt, maxTokens: 99, stop: ['ab!', '?'] },
+    sampling: greedy,
+    early: greedy,
+    tokenizer,
+    signal: new AbortController().signal,
+    contextLength: 99,
+    onRead: () => {},
+  });
+  for (const id of tokenizer.encode('xab<call>!ab?', { parseSpecial: true })) task.accept(id, 0, undefined);
+  const events: string[] = [];
+  for await (const event of task.events()) {
+    events.push(event.kind === 'end' ? `end ${event.reason}` : `${event.text}|${event.special ?? ''}`);
+  }
+  assert.deepEqual(events, ['x|', '|', '|', 'ab|<call>', '!|', '|', '|', 'ab|', 'end stop']);
+});
+
+test('conversations with tools have a template of their own, where the model has one', () => {
+  const templates = { chatTemplate: 'plain', toolTemplate: 'tools' };
+  const text = (conversation: object, given: object) =>
+    tokenizer.decode(encodePrompt({ messages: [], ...conversation }, tokenizer, given));
+  assert.equal(text({}, templates), 'plain');
+  assert.equal(text({ tools: toolList }, templates), 'tools');
+  assert.equal(text({ tools: toolList }, { chatTemplate: 'plain' }), 'plain');
+});
+
+test('an answer that a prompt began is read from its beginning', async () => {
+  const template =
+    '{% for m in messages %}{{ m.content }}{% for c in m.tool_calls %}<call>[TOOL_CALLS][{"name": "{{ c.function.name }}", "arguments": {{ c.function.arguments | tojson }}}]{% endfor %}{% endfor %}{% if thinking %}[THINK] \n{% endif %}{# [/THINK] #}';
+  const engine = new ScriptedEngine(template, [], ['<s>', '</s>', '<call>', '[TOOL_CALLS]']);
+  const messages = [{ role: 'user', content: 'Ä?' }];
+  const read = async (conversation: object, said: string) => {
+    const { parser } = await beginAnswer(engine, { messages, ...conversation });
+    const [first, second] = [parser(), parser()];
+    assert.deepEqual(
+      [...first.push(said), ...first.end()],
+      [...second.push(said), ...second.end()],
+      'each answer has a reader of its own',
+    );
+    const third = parser();
+    return [...third.push(said), ...third.end()].map((part) =>
+      'text' in part ? `${part.kind} ${part.text}` : part.name,
+    );
+  };
+  assert.deepEqual(await read({}, 'Hm.[/THINK]'), ['text Hm.[/THINK]']);
+  assert.deepEqual(await read({ variables: { thinking: true } }, 'Hm.[/THINK] Yes.'), ['thoughts Hm.', 'text Yes.']);
+  const forced = { tools: toolList, call: { name: 'now' } };
+  assert.deepEqual(await read(forced, '{}}]'), ['now', 'arguments {}']);
+  assert.deepEqual(await read({ ...forced, variables: { thinking: true } }, '{}}]'), ['now', 'arguments {}']);
+  assert.deepEqual(await read({ tools: toolList, call: {} }, 'now", "arguments": {}}]'), ['now', 'arguments {}']);
+});
