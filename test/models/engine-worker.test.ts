@@ -56,9 +56,9 @@ test('loading reports progress in bytes of the file, and a signal ends it', asyn
 
 test('an engine that nobody uses does not keep the process alive, on any device', async () => {
   for (const device of Object.keys(devices)) {
-    const script = `import { openEngine } from ${JSON.stringify(repositoryPath('dist', 'src', 'index.js'))};
-      const engine = await openEngine(${JSON.stringify(path)}, { device: '${device}' });
-      for await (const { kind } of engine.generate({ prompt: 'The fox', maxTokens: 2 })) console.log(kind);`;
+    const script = `import { Engine } from ${JSON.stringify(repositoryPath('dist', 'src', 'index.js'))};
+      const engine = await Engine.load(${JSON.stringify(path)}, { device: '${device}' });
+      for await (const { kind } of engine.generate('The fox', { maxTokens: 2 })) console.log(kind);`;
     const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '--eval', script]);
     assert.deepEqual(stdout.trim().split('\n'), ['token', 'token', 'end']);
   }
