@@ -76,6 +76,8 @@ export type Item =
 /** Machine registers outside of allocation: rax, rdx for division, rcx for what the allocator needs itself. */
 const fixed = (id: number): Register => ({ kind: 'register', file: 'gp', id: -1 - id });
 export const RAX = fixed(0);
+/** An argument; the allocator's from the first other instruction on. */
+export const RCX = fixed(1);
 export const RDX = fixed(2);
 export const RSI = fixed(6);
 export const RDI = fixed(7);

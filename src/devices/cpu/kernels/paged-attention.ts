@@ -41,12 +41,11 @@ function attend(shape: AttentionShape): EmittedKernel {
   forEachBlock(w, shape, frame.rows, ({ first, last, rows }) => {
     w.change('add', total, w.product(w.difference(last, first), w.product(rows, kvHeads)));
   });
-  const [mine, end] = [0, 1].map((next) => {
-    return divided(w, w.product(total, w.sum(w.threadIndex, next)), w.threadCount);
-  }) as [Register, Register];
-  // At least two units a thread, so that all end at about the same time.
-  const wanted = divided(w, total, w.product(w.threadCount, 2));
-  const done = w.value(0);
+  // At least four units a thread, so that all end at about the same time.
+  const wanted = divided(w, total, w.product(w.threadCount, 4));
+  const unit = w.value(0);
+  const mine = w.gp();
+  w.take(mine);
   const split = isSplit(w, shape);
   forEachBlock(w, shape, frame.rows, (block) => {
     const most = divided(w, w.value(frame.rows), block.rows);
@@ -63,10 +62,11 @@ function attend(shape: AttentionShape): EmittedKernel {
       w.forEach(0, kvHeads, heads, (head) => {
         const some = w.difference(kvHeads, head);
         w.bound(some, 'min', heads);
-        w.when(done, 'ge', mine, () =>
-          w.when(done, 'l', end, () => work.emit(w, { block, from, to, head, heads: some }, split)),
-        );
-        w.change('add', done, w.product(perHead, some));
+        w.when(unit, 'e', mine, () => {
+          work.emit(w, { block, from, to, head, heads: some }, split);
+          w.take(mine);
+        });
+        w.change('add', unit, 1);
       });
       w.set(from, to);
       w.when(from, 'ge', block.to, leave);

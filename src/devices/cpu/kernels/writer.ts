@@ -7,7 +7,7 @@ import type { Dim, DimSymbol } from '../../../ir/types.ts';
 import { Assembler } from '../asm/assembler.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { assembleFunction } from '../emit/function.ts';
-import { type Address, at, d, Machine, q, RDI, RDX, type Register, RSI, type Slot } from '../emit/machine.ts';
+import { type Address, at, d, Machine, q, RAX, RCX, RDI, RDX, type Register, RSI, type Slot } from '../emit/machine.ts';
 
 export type Count = Register | number;
 type Relation = 'e' | 'ne' | 'l' | 'le' | 'g' | 'ge';
@@ -24,6 +24,7 @@ export class KernelWriter<B extends string> {
   readonly #args: Register;
   readonly threadIndex: Register;
   readonly threadCount: Register;
+  readonly #taken: Register;
 
   constructor(name: string, buffers: readonly B[], dims: readonly Dim[]) {
     this.#name = name;
@@ -31,6 +32,8 @@ export class KernelWriter<B extends string> {
     this.#dims = dimSymbols(dims);
     this.m = new Machine(this.#assembler, 256);
     [this.#args, this.threadIndex, this.threadCount] = [this.gp(), this.gp(), this.gp()];
+    this.#taken = this.gp();
+    this.m.emit('mov', q(this.#taken), q(RCX));
     this.m.emit('mov', q(this.#args), q(RDI));
     // As 32 bits: there may be anything above them.
     this.m.emit('mov', d(this.threadIndex), d(RSI));
@@ -51,6 +54,13 @@ export class KernelWriter<B extends string> {
       stackBytes,
       listing: () => code.listing(),
     };
+  }
+
+  /** The number of the next unit of work that nobody has taken: 0, 1, 2 ... */
+  take(number: Register): void {
+    this.m.emit('mov', d(RAX), 1);
+    this.m.emit('lock xadd', at(this.#taken), q(RAX));
+    this.m.emit('mov', q(number), q(RAX));
   }
 
   gp(): Register {
