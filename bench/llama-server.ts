@@ -93,6 +93,8 @@ async function serve(folder: string, path: string, options: Options): Promise<vo
     const sequence = await slots.take(tokens);
     let made = 0;
     try {
+      // Who waited may have gone.
+      if (response.destroyed) return;
       const known = Math.min(shared(sequence.contextTokens, tokens), tokens.length - 1);
       await sequence.adaptStateToTokens(tokens.slice(0, known), false);
       const send = (value: object) => response.write(`data: ${JSON.stringify(value)}\n\n`);

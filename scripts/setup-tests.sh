@@ -1,23 +1,23 @@
 #!/usr/bin/env bash
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
-# assembler checks ours, and Chromium, which opens the page (both installed by apt where that needs no password). Without them those
-# tests are skipped and say so. Ingot itself never needs any.
+# assembler checks ours, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password). Without
+# them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-if ! command -v as >/dev/null || ! command -v objcopy >/dev/null; then
-  if [ "$(id -u)" != 0 ] || ! apt-get install --yes --quiet binutils >/dev/null 2>&1; then
-    echo "setup-tests: no binutils (as, objcopy); tests that need them will be skipped" >&2
-  fi
-fi
+has_all() { for command; do command -v "$command" >/dev/null || return 1; done; }
+apt_install() { apt-get install --yes --quiet --no-install-recommends "$@" >/dev/null 2>&1; }
+packages() { # what is missing without them, packages
+  local what=$1
+  shift
+  if [ "$(id -u)" = 0 ] && { apt_install "$@" || { apt-get update --quiet >/dev/null 2>&1 && apt_install "$@"; }; }; then return; fi
+  echo "setup-tests: no $what; tests that need it will be skipped" >&2
+}
 
-if ! command -v chromium >/dev/null && ! command -v google-chrome >/dev/null; then
-  install_chromium() { apt-get install --yes --quiet --no-install-recommends chromium >/dev/null 2>&1; }
-  if [ "$(id -u)" != 0 ] || ! { install_chromium || { apt-get update --quiet >/dev/null 2>&1 && install_chromium; }; }; then
-    echo "setup-tests: no Chromium; the tests of the page will be skipped" >&2
-  fi
-fi
+has_all as objcopy || packages 'binutils (as, objcopy)' binutils
+has_all mpirun.openmpi mpiexec.mpich || packages 'Open MPI or MPICH' openmpi-bin mpich
+has_all chromium-headless-shell || has_all chromium || has_all google-chrome || packages Chromium chromium-headless-shell
 
 jaxlib=0.10.2 # wheels for Python 3.11 to 3.14 on Linux, macOS and Windows
 bochscpu=0.3.1 # wheels for Python 3.8 and newer on Linux (x86-64, glibc 2.35); test/unit/emulator.py relies on this version

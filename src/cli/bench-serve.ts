@@ -107,7 +107,6 @@ async function benchServe(url: string | undefined, flags: LoadFlags, signal: Abo
   const send = ({ prompt, outputTokens }: PlannedRequest) =>
     ask(target, { prompt: promptText(prompt, words, rate), maxTokens: outputTokens, mayEnd }, signal);
   const { samples, client } = await measured(plan, send, flags, signal);
-  throwIfAborted(signal);
   const slo = sloOf(flags);
   const summary = summarize(samples, slo);
   const failures = [...new Set(samples.flatMap(({ error }) => error ?? []))];
@@ -121,6 +120,8 @@ async function benchServe(url: string | undefined, flags: LoadFlags, signal: Abo
     );
   }
   if (flags.html !== undefined) await write(flags.html, loadPage(`Load on ${model}`, table, samples, slo));
+  // What was answered before somebody stopped it has been shown.
+  throwIfAborted(signal);
   if (failures.length > 0) process.exitCode = 1;
 }
 

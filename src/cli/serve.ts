@@ -1,14 +1,10 @@
 /** `ingot serve [MODEL...]`: an OpenAI-compatible API, until a signal ends it. */
 import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
-import { pino } from 'pino';
 import { IngotError } from '../base/errors.ts';
-import { availableMemory } from '../devices/open-node.ts';
 import { systemError } from '../formats/file-node.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
-import { createApp } from '../server/app.ts';
-import { listen } from '../server/listen.ts';
-import { type ModelSource, Models } from '../server/models.ts';
+import { type ModelSource, Models, type ModelsOptions } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { splitName } from './named-model.ts';
@@ -52,8 +48,8 @@ export function addServe(program: Command): void {
     .command('serve')
     .summary('answer over HTTP, as OpenAI does')
     .description(
-      'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready\n' +
-        'and /metrics, and a page to chat in at /. The first is loaded at once, others when they are asked for. Requests are computed together;\n' +
+      'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready ' +
+        'and /metrics, and a page to chat in at /. The first is loaded at once, others when they are asked for. Requests are computed together; ' +
         'Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
     )
     .argument('[models...]', 'GGUF files or Hugging Face folders, also NAME=MODEL; the bundled model without any')
@@ -104,8 +100,16 @@ async function run(named: readonly string[], options: ServeOptions): Promise<voi
   const stopped = signals();
   using progress = showProgress('Loading');
   const sources = await findModels(named, options, progress.update);
+  await using models = new Models(sources, await memoryOf(sources, options));
+  // The engine loads in its own thread: the server's libraries are read meanwhile.
+  const loading = Promise.race([models.preload().then(() => true), stopped.then(() => false)]);
+  loading.catch(() => {});
+  const [{ createApp }, { listen }, { pino }] = await Promise.all([
+    import('../server/app.ts'),
+    import('../server/listen.ts'),
+    import('pino'),
+  ]);
   const log = pino({ level: options.verbose ? 'info' : 'warn' }, pino.destination({ dest: 2, sync: false }));
-  await using models = new Models(sources, { memory: options.memory ?? availableMemory() });
   const app = createApp({
     models,
     log,
@@ -117,8 +121,7 @@ async function run(named: readonly string[], options: ServeOptions): Promise<voi
     ...(cors && { cors }),
   });
   await using server = await listen(app, { host, port, drainSeconds: options.drain, ...(tls && { tls }) });
-  const loaded = await Promise.race([models.preload().then(() => true), stopped.then(() => false)]);
-  if (!loaded) {
+  if (!(await loading)) {
     await models[Symbol.asyncDispose]();
     throw new IngotError('Aborted', 'stopped before the model was loaded');
   }
@@ -129,6 +132,14 @@ async function run(named: readonly string[], options: ServeOptions): Promise<voi
   }
   await stopped;
   console.error('no new requests; those that run are finished (again to end them)');
+}
+
+async function memoryOf(sources: readonly ModelSource[], { memory }: ServeOptions): Promise<ModelsOptions> {
+  if (memory !== undefined) return { memory };
+  // One alone has what there is.
+  if (sources.length === 1) return {};
+  const { availableMemory } = await import('../devices/open-node.ts');
+  return { memory: availableMemory() };
 }
 
 async function findModels(
@@ -163,6 +174,7 @@ async function findModels(
   const hint = 'Give them more of it, or ask for less: --sequences, --context.';
   throw usageError(`${large.name} needs ${formatBytes(large.bytes)} of memory, more than --memory allows`, hint);
 }
+
 function readTls({ tlsCert, tlsKey }: ServeOptions): { cert: string; key: string } | undefined {
   if (tlsCert === undefined && tlsKey === undefined) return undefined;
   if (tlsCert === undefined || tlsKey === undefined) throw usageError('--tls-cert and --tls-key go together');

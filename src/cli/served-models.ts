@@ -1,13 +1,12 @@
 /** From the arguments of `ingot serve` to models: what clients call them, and what memory they will take. */
 import { basename } from 'node:path';
+import { Engine } from '../engine/api-node.ts';
 import type { LoadHooks } from '../engine/engine.ts';
-import { type OpenOptions, openEngine } from '../engine/open-node.ts';
-import { openCheckpoint } from '../formats/open-node.ts';
-import { openModel } from '../models/architectures.ts';
+import type { OpenOptions } from '../engine/open-node.ts';
+import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
-import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { NamedModel } from './named-model.ts';
 
 export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'contextLength'> {
@@ -30,10 +29,10 @@ export async function servedModels(
   return Promise.all(
     named.map(async ({ name, path }) => ({
       name,
-      // One alone is read at once, and says then what is wrong with it.
-      bytes: named.length === 1 ? 0 : await expectedBytes(path, options),
+      // One alone is loaded at once, and says then what is wrong with it.
+      bytes: named.length === 1 ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
       open: (signal) =>
-        openEngine(path, {
+        Engine.load(path, {
           ...options,
           contextLength: { atMost: options.contextLength },
           signal,
@@ -54,15 +53,4 @@ export function usualName(path: string): string {
 
 function withoutEnding(file: string): string {
   return file.replace(/(-\d{5}-of-\d{5})?\.gguf$/i, '');
-}
-
-/** Weights as they lie in the file, and the KV cache. */
-async function expectedBytes(path: string, options: ServedOptions): Promise<number> {
-  const { contextLength, sequences, cacheTokens = Number.POSITIVE_INFINITY, kv = 'f32' } = options;
-  await using checkpoint = await openCheckpoint(path);
-  const model = openModel(checkpoint);
-  const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const context = Math.min(contextLength, model.contextLength);
-  const tokens = Math.min(context * sequences, Math.max(context, cacheTokens));
-  return weights + model.kvBytesPerToken(kv) * tokens;
 }

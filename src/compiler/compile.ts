@@ -6,6 +6,7 @@ import { raise } from './raise.ts';
 import { simplify } from './simplify.ts';
 import { planState } from './state.ts';
 
+/** What may be asked of the passes. */
 export interface CompileOptions {
   /** Verifies the program that comes in and what each pass makes of it. */
   readonly verify?: boolean;

@@ -106,6 +106,7 @@ export interface Profile {
   readonly kernels: readonly KernelProfile[];
 }
 
+/** What compiles and runs programs, and the memory that it does so in. */
 export interface Device extends AsyncDisposable {
   readonly name: 'reference' | 'null' | 'cpu' | 'webgpu';
   readonly hardware: Hardware;
@@ -162,6 +163,7 @@ export interface Device extends AsyncDisposable {
 
   /** Offsets and lengths in bytes. Ordered with runs: after those submitted before, before those submitted after. */
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset?: number): void;
+  /** A copy of what a buffer holds, in the same order with runs. */
   read(buffer: DeviceBuffer, offset?: number, length?: number): Promise<Uint8Array>;
 
   /** Bytes that this device holds, now and at peak, by kind. */

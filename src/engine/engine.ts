@@ -16,6 +16,7 @@ import type { Statistics } from './statistics.ts';
  */
 export type Prompt = string | readonly number[] | Conversation;
 
+/** How an engine is set up: what it holds at most, and how it computes. */
 export interface EngineOptions {
   /**
    * Longest sequence, prompt and answer, in tokens, or the request that has to fit (as far as the model's own context goes);
@@ -54,6 +55,7 @@ export interface LoadHooks {
   readonly onProgress?: (done: number, total: number) => void;
 }
 
+/** One answer that is asked for. */
 export interface GenerateRequest {
   /** At least one token. */
   readonly prompt: Prompt;
@@ -82,20 +84,24 @@ export interface GenerateRequest {
   readonly signal?: AbortSignal;
 }
 
+/** Which tokens of a text are scored. */
 export interface ScoreOptions {
   /** The first token that is scored; 1 if absent, the first that has any before it. */
   readonly first?: number;
   readonly signal?: AbortSignal;
 }
 
+/** A token and how likely it was. */
 export interface TokenLogprob {
   readonly id: number;
   /** Natural logarithm of the probability under the model's raw logits. */
   readonly logprob: number;
 }
 
+/** Why an answer ended: by the model, a stop string, its limit, or a signal. */
 export type FinishReason = 'end' | 'stop' | 'length' | 'aborted';
 
+/** A token with its text, or the end with what the answer cost. */
 export type GenerateEvent =
   | {
       readonly kind: 'token';

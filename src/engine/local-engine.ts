@@ -55,6 +55,7 @@ interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
   readonly pace: number;
 }
 
+/** An engine on the thread that asks, with a device of the caller's. */
 export class LocalEngine implements Engine {
   readonly model: Model;
   readonly tokenizer: Tokenizer;

@@ -1,6 +1,7 @@
 /** What a request may ask of sampling, its defaults and its limits. */
 import { IngotError } from '../base/errors.ts';
 
+/** How a token is chosen by its logits. */
 export interface SamplingParameters {
   /** 0 = always the likeliest token. */
   readonly temperature: number;

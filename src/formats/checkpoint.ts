@@ -35,6 +35,7 @@ export interface StoredTensor {
   readonly bytes: ByteSource;
 }
 
+/** A model's file or folder, of which only the header was read. */
 export interface Checkpoint extends AsyncDisposable {
   readonly kind: 'gguf' | 'huggingface' | 'safetensors' | 'llama2c';
   /** Path of the file or folder that was opened. */

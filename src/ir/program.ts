@@ -64,6 +64,7 @@ export interface Parameter {
   readonly sharding?: Sharding;
 }
 
+/** Functions in SSA form, immutable: what a device compiles. */
 export interface Program {
   readonly main: Func;
   /** One function per distinct layer; `call` instantiates it. Decompositions of composites live here too. */

@@ -28,6 +28,7 @@ export interface BuildOptions {
   readonly numerics: DotNumerics;
 }
 
+/** An architecture with its settings and weights, which builds programs. */
 export interface Model {
   /** 'llama', 'qwen3' ... */
   readonly architecture: string;
@@ -49,6 +50,7 @@ export interface Model {
   readonly weights: ReadonlyMap<string, StoredTensor>;
   /** What the KV pools of all layers take for one token. @throws IngotError 'UnsupportedOp' as `kvRow`. */
   kvBytesPerToken(kv: KvFormat): number;
+  /** The program of a step. */
   build(options: BuildOptions): Program;
   /** The model in GGUF's terms. @throws IngotError 'UnsupportedFile' for what GGUF cannot say. */
   toGguf(): GgufDescription;

@@ -12,7 +12,7 @@ export interface GroupOptions {
 }
 
 /** What a peer may take to answer, unless somebody says otherwise. */
-export const defaultPatience = 2000;
+export const defaultPatience = 1500;
 
 interface Waiter {
   take(bytes: Uint8Array): void;

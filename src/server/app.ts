@@ -29,6 +29,8 @@ export interface AppOptions extends RateLimitOptions {
   /** Origins whose pages may ask; '*' = any. */
   readonly cors?: readonly string[];
   readonly maxBodyBytes?: number;
+  /** Seconds that a reader of a stream may take nothing of what is there. */
+  readonly readerPatience?: number;
   readonly log: Logger;
 }
 
@@ -39,10 +41,11 @@ export interface App {
 }
 
 export function createApp(options: AppOptions): App {
-  const { models, apiKeys = [], isolate = false, metricsKey, maxBodyBytes = 8 << 20, log } = options;
+  const { models, apiKeys = [], isolate = false, metricsKey, log } = options;
+  const { maxBodyBytes = 8 << 20, readerPatience = 30 } = options;
   const app = new Hono<{ Variables: Variables; Bindings: Bindings }>();
   const metrics = new Metrics(models);
-  const services: Services = { models, metrics, isolate, rates: new RateLimits(options), log };
+  const services: Services = { models, metrics, isolate, rates: new RateLimits(options), readerPatience, log };
   models.onEvent((event) => logModel(log, event));
 
   app.use(async (c, next) => {

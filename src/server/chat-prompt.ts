@@ -6,17 +6,22 @@ import type { Engine } from '../engine/engine.ts';
 import type { Conversation } from '../tokenizer/conversation.ts';
 import { ApiError } from './failure.ts';
 import type { Wanted } from './generation.ts';
+import type { Lease } from './models.ts';
 import type { ChatRequest } from './requests.ts';
+import type { TokenTexts } from './token-texts.ts';
 
 export interface AskedChat extends Pick<BegunAnswer, 'parser'> {
   readonly wanted: Wanted;
 }
 
 /** Where nothing is said an answer may fill the context. @throws ApiError 400 for what the model or its template cannot do. */
-export async function askedOfChat(request: ChatRequest, engine: Engine): Promise<AskedChat> {
+export async function askedOfChat(
+  request: ChatRequest,
+  { engine, texts }: Pick<Lease, 'engine' | 'texts'>,
+): Promise<AskedChat> {
   checkMessages(request);
   const { conversation, once } = conversationOf(request, engine);
-  const { prompt, parser } = await begin(engine, conversation, once);
+  const { prompt, parser } = await begin(engine, texts, conversation, once);
   return {
     wanted: {
       prompt,
@@ -27,9 +32,16 @@ export async function askedOfChat(request: ChatRequest, engine: Engine): Promise
   };
 }
 
-async function begin(engine: Engine, conversation: Conversation, once: boolean): Promise<BegunAnswer> {
+async function begin(
+  engine: Engine,
+  texts: TokenTexts,
+  conversation: Conversation,
+  once: boolean,
+): Promise<BegunAnswer> {
   try {
-    return await beginAnswer(engine, conversation, once);
+    // Prompts end alike: what their last tokens stand for is known, and no step has to be waited for.
+    const asked = { answerFormat: engine.answerFormat, encode: engine.encode.bind(engine), tokenTexts: texts.of };
+    return await beginAnswer(asked, conversation, once);
   } catch (error) {
     if (conversation.call === undefined || !isIngotError(error, 'InvalidArgument')) throw error;
     throw unsupported('tool_choice', error.message);

@@ -30,5 +30,7 @@ export interface Services {
   /** Each key finds only what requests with the same key have computed. */
   readonly isolate: boolean;
   readonly rates: RateLimits;
+  /** Seconds that a reader of a stream may take nothing of what is there. */
+  readonly readerPatience: number;
   readonly log: Logger;
 }

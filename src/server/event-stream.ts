@@ -3,21 +3,19 @@
  * slows its own answer, and one that has stopped is ended.
  */
 
-/** Seconds that a reader may take for what it was sent. */
-const patience = 30;
-
 export interface StreamHooks {
   /** The reader takes nothing, and nothing tells whether it will: its connection is to end. */
   readonly onStopped: () => void;
   /** Nothing more will be read: all of it was, or nobody is there any more. */
   readonly onEnd: () => void;
-  readonly patienceSeconds?: number;
+  /** Seconds that a reader may take for what it was sent. */
+  readonly patience: number;
 }
 
 /** Each text becomes an event. */
 export function eventStream(
   texts: AsyncIterator<string, void, undefined>,
-  { onStopped, onEnd, patienceSeconds = patience }: StreamHooks,
+  { onStopped, onEnd, patience }: StreamHooks,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -30,7 +28,7 @@ export function eventStream(
         return onEnd();
       }
       controller.enqueue(encoder.encode(`data: ${value}\n\n`));
-      timer = setTimeout(onStopped, 1000 * patienceSeconds);
+      timer = setTimeout(onStopped, 1000 * patience);
     },
     cancel() {
       clearTimeout(timer);

@@ -108,14 +108,13 @@ export function respond(c: Context, error: unknown): Response {
 export function describeError(error: unknown): object {
   if (!(error instanceof Error)) return { name: typeof error };
   const { name, message, stack = '' } = error;
+  if (isIngotError(error)) return { name, code: error.code, message, ...error.place };
   const frames = stack.slice(stack.indexOf(message) + message.length).split('\n');
-  const own = isIngotError(error) ? { code: error.code, message, ...error.place } : {};
   return {
     name,
-    ...own,
     at: frames
       .map((line) => line.trim())
-      .filter(Boolean)
+      .filter((line) => line !== '')
       .slice(0, 12),
   };
 }

@@ -32,8 +32,8 @@ export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/chat/completions', async (c) =>
     respond(c, services, await readBody(c, chatRequest), {
       prefix: 'chatcmpl',
-      async ask(request, { engine }) {
-        const { wanted, parser } = await askedOfChat(request, engine);
+      async ask(request, lease) {
+        const { wanted, parser } = await askedOfChat(request, lease);
         return {
           wanted: [wanted],
           chunks: (events, head, textsOf) => chatChunks(events, request, head, textsOf, parser),
@@ -74,7 +74,7 @@ async function respond<R extends SamplingRequest>(
     model: lease.model,
   };
   const { wanted, chunks, answer } = await work.asked(lease, () => ask(request, lease));
-  const events = await Begun.of(work.events(lease, wanted));
+  const events = await Begun.of(work.events(lease, wanted), work, lease.signal);
   if (!request.stream) return c.json(await answer(events, head, lease.texts.of));
   const parts = eventTexts(chunks(events, head, lease.texts.of), (error) => {
     const { body, unexpected } = failureOf(error);
@@ -82,12 +82,9 @@ async function respond<R extends SamplingRequest>(
     return body;
   });
   c.set('answered', work.ended);
-  const onEnd = () => {
-    lease.abort();
-    void events.return();
-  };
+  const onEnd = () => lease.abort();
   const onStopped = () => c.env?.outgoing?.destroy();
-  return c.body(eventStream(parts, { onEnd, onStopped }), 200, {
+  return c.body(eventStream(parts, { onEnd, onStopped, patience: services.readerPatience }), 200, {
     'Content-Type': 'text/event-stream',
     'Transfer-Encoding': 'chunked',
     'Cache-Control': 'no-cache',
@@ -118,6 +115,8 @@ class Work {
   #end: () => void = () => {};
   readonly #statistics: Statistics[] = [];
   #tokens = 0;
+  /** Whether all of it was said. */
+  complete = false;
 
   constructor(services: Services, c: Ctx, request: SamplingRequest, charge: Charge) {
     this.#services = services;
@@ -169,6 +168,7 @@ class Work {
         }
         yield each;
       }
+      this.complete = true;
     } catch (error) {
       if (isIngotError(error, 'DeviceLost')) held.lost();
       throw error;
@@ -186,27 +186,39 @@ class Work {
   }
 }
 
+/** Whether all events have come. */
+interface Progress {
+  readonly complete: boolean;
+}
+
 /**
- * Events of which the first is awaited, so that what is wrong with a request is said by the status of its answer. They end what
- * they stand on even where nobody has read any, which a generator around them would not.
+ * Events of which the first is awaited, so that what is wrong with a request is said by the status of its answer. When the signal
+ * is raised they end what they stand on even where nobody reads them, which a generator around them would not.
  */
 class Begun implements AsyncIterableIterator<ChoiceEvent, void, undefined> {
   readonly #events: Events;
+  readonly #work: Progress;
   #first: IteratorResult<ChoiceEvent, void> | undefined;
 
-  private constructor(events: Events, first: IteratorResult<ChoiceEvent, void>) {
+  private constructor(events: Events, work: Progress, first: IteratorResult<ChoiceEvent, void>) {
     this.#events = events;
+    this.#work = work;
     this.#first = first;
   }
 
-  static async of(events: Events): Promise<Begun> {
-    return new Begun(events, await events.next());
+  static async of(events: Events, work: Progress, signal: AbortSignal): Promise<Begun> {
+    const begun = new Begun(events, work, await events.next());
+    const leave = () => void events.return();
+    if (signal.aborted) leave();
+    else signal.addEventListener('abort', leave, { once: true });
+    return begun;
   }
 
-  next(): Promise<IteratorResult<ChoiceEvent, void>> {
-    const first = this.#first;
+  async next(): Promise<IteratorResult<ChoiceEvent, void>> {
+    const result = this.#first ?? (await this.#events.next());
     this.#first = undefined;
-    return first === undefined ? this.#events.next() : Promise.resolve(first);
+    if (result.done && !this.#work.complete) throw new IngotError('Aborted', 'the server is shutting down');
+    return result;
   }
 
   return(): Promise<IteratorResult<ChoiceEvent, void>> {

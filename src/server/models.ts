@@ -53,6 +53,8 @@ interface Resident {
   readonly texts: TokenTexts;
   readonly bytes: number;
   readonly leases: Set<Lease>;
+  /** How that was said. */
+  loaded: ModelEvent | undefined;
   /** Called when the last lease has ended. */
   onIdle: () => void;
 }
@@ -126,8 +128,10 @@ export class Models implements AsyncDisposable {
     this.#memory = memory;
   }
 
+  /** What happens from now on, and to what is loaded already what had. */
   onEvent(listener: (event: ModelEvent) => void): void {
     this.#listeners.push(listener);
+    for (const { resident } of this.#entries.values()) if (resident?.loaded !== undefined) listener(resident.loaded);
   }
 
   #say(event: ModelEvent): void {
@@ -269,14 +273,16 @@ export class Models implements AsyncDisposable {
     // All of them at once, before the next load may ask the model to go.
     for (const waiter of takeAll(entry.waiting)) waiter.grant(resident);
     const { engine, bytes } = resident;
-    this.#say({ kind: 'loaded', model, engine, seconds: (performance.now() - begin) / 1000, bytes });
+    resident.loaded = { kind: 'loaded', model, engine, seconds: (performance.now() - begin) / 1000, bytes };
+    this.#say(resident.loaded);
     // It may have taken more than was known.
     await this.#makeRoom(entry);
   }
 
   #refusal({ source: { name } }: Entry, error: unknown): unknown {
     if (this.#ending.signal.aborted) return new IngotError('Aborted', 'the server is shutting down');
-    this.#say({ kind: 'failed', model: name, error });
+    // Of the first load its caller tells.
+    if (this.#uses > 0) this.#say({ kind: 'failed', model: name, error });
     const why = error instanceof IngotError ? ` (${error.code})` : '';
     return new ApiError(503, `the model ${JSON.stringify(name)} cannot be loaded now${why}`, {
       code: 'model_unavailable',
@@ -289,7 +295,7 @@ export class Models implements AsyncDisposable {
     const engine = await this.#open(entry);
     const { memory } = await engine.status();
     const bytes = memory.weights + memory.state + memory.scratch;
-    return { engine, texts: new TokenTexts(engine), bytes, leases: new Set(), onIdle: () => {} };
+    return { engine, texts: new TokenTexts(engine), bytes, leases: new Set(), loaded: undefined, onIdle: () => {} };
   }
 
   async #makeRoom({ source: { name }, bytes }: Entry): Promise<void> {

@@ -7,6 +7,7 @@ import { type ChatMessage, renderChat } from './chat.ts';
 import { templateMessages, templateTools } from './template-input.ts';
 import type { Tokenizer } from './tokenizer.ts';
 
+/** Messages to be answered, with what the model's chat template makes of them. */
 export interface Conversation {
   /** Their roles go to the template as they are: they are for a program to choose, not for whoever writes. */
   readonly messages: readonly ChatMessage[];

@@ -10,6 +10,7 @@ import type { Tokenizer } from './tokenizer.ts';
 import type { Encoding } from './vocabulary.ts';
 import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
 
+/** Where a vocabulary comes from. */
 export type TokenizerSource =
   | { readonly kind: 'gguf'; readonly metadata: Metadata }
   /** Files of a Hugging Face folder: `tokenizer.json`, or `vocab.json` and `merges.txt`, or `tokenizer.model`. */

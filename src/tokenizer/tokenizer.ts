@@ -11,6 +11,7 @@ export interface EncodeOptions {
   readonly shielded?: boolean;
 }
 
+/** Text to token ids and back. */
 export interface Tokenizer {
   readonly vocabularySize: number;
   readonly bos?: number;
@@ -18,6 +19,7 @@ export interface Tokenizer {
   readonly eos?: number;
   /** Ids that end a generation (end of text, end of turn). */
   readonly endOfGeneration: ReadonlySet<number>;
+  /** The tokens of a text. */
   encode(text: string, options?: EncodeOptions): number[];
   /** A text in which special tokens that are written out cannot be recognized; `encode` with `shielded` undoes it. */
   shield(text: string): string;

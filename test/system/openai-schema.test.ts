@@ -198,7 +198,12 @@ const common: Fields = {
   top_p: ['honoured', 0.5],
   user: ['harmless', 'me'],
 };
-const fields: Readonly<Record<string, { readonly path: string; readonly asked: object; readonly table: Fields }>> = {
+interface FieldsOfRequest {
+  readonly path: string;
+  readonly asked: object;
+  readonly table: Fields;
+}
+const fields: Readonly<Record<string, FieldsOfRequest>> = {
   CreateChatCompletionRequest: {
     path: '/v1/chat/completions',
     asked: { messages, max_tokens: 2, seed: 3 },
@@ -243,21 +248,37 @@ const fields: Readonly<Record<string, { readonly path: string; readonly asked: o
       suffix: ['refused', 'x'],
     },
   },
+  CreateEmbeddingRequest: {
+    path: '/v1/embeddings',
+    asked: { input: 'a' },
+    table: {
+      input: ['honoured', ['a', 'b']],
+      model: ['honoured', 'scripted'],
+      encoding_format: ['honoured', 'base64'],
+      dimensions: ['honoured', 2],
+      user: ['harmless', 'me'],
+    },
+  },
 };
 
 for (const [name, { path, asked, table }] of Object.entries(fields)) {
   test(`${name}: every field is honoured, harmless, or refused by name`, { skip: skipWithoutData }, async () => {
     assert.deepEqual(Object.keys(table).sort(), [...properties(name)].sort());
+    const ask = (body: object) =>
+      path === '/v1/embeddings'
+        ? scripted.fetch(`http://ingot${path}`, { method: 'POST', body: JSON.stringify(body) })
+        : post(path, body);
     const said = async (body: object) => {
-      const { choices } = (await (await post(path, body)).json()) as { choices: unknown };
-      return choices;
+      const { id: _, created: __, ...answer } = (await (await ask(body)).json()) as Schema;
+      return answer;
     };
     const plain = await said(asked);
     for (const [field, [fate, value]] of Object.entries(table)) {
       const body = { ...asked, [field]: value };
       if (fate === 'harmless') assert.deepEqual(await said(body), plain, field);
+      if (fate === 'honoured') assert.equal((await ask(body)).status, 200, field);
       if (fate !== 'refused') continue;
-      const answer = await post(path, body);
+      const answer = await ask(body);
       const { error } = (await answer.json()) as { error: { param: string; code: string } };
       assert.deepEqual([answer.status, error.param, error.code], [400, field, 'unsupported_parameter']);
     }

@@ -49,6 +49,13 @@ const begun = (page: Page) =>
     .filter({ hasText: /\w+ \w+/ })
     .waitFor();
 
+/** Settles when the server computes nothing any more. */
+async function idle(url: string, headers: Record<string, string> = {}): Promise<void> {
+  while ((await readMetrics(url, headers))('ingot_requests_running') !== 0) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+}
+
 async function close({ page, requested, errors }: Visit): Promise<void> {
   await page.context().close();
   assert.deepEqual(errors, []);
@@ -106,8 +113,7 @@ test('stop: Escape ends the answer in the middle, and the server is free again',
   await page.keyboard.press('Escape');
   await figures(page).getByText('Stopped').waitFor();
   const part = await lastText(page);
-  const running = async () => (await readMetrics(server.url))('ingot_requests_running');
-  while ((await running()) !== 0) await new Promise((resolve) => setTimeout(resolve, 20));
+  await idle(server.url);
   await page.getByRole('button', { name: 'Answer again' }).click();
   await begun(page);
   await page.getByRole('button', { name: 'Stop' }).click();
@@ -217,10 +223,11 @@ test('errors, as a person would want them: a key, a queue that is full, a server
   await page.getByRole('heading', { name: 'What shall we talk about?' }).waitFor();
 
   // Somebody else has the only place.
+  const headers = { Authorization: 'Bearer sesame' };
   const controller = new AbortController();
   const other = await fetch(`${guarded.url}/v1/completions`, {
     method: 'POST',
-    headers: { Authorization: 'Bearer sesame' },
+    headers,
     body: JSON.stringify({ prompt: 'A', stream: true, max_tokens: 500, ignore_eos: true }),
     signal: controller.signal,
   });
@@ -229,6 +236,7 @@ test('errors, as a person would want them: a key, a queue that is full, a server
   await busy.waitFor();
   controller.abort();
   await other.text().catch(() => {});
+  await idle(guarded.url, headers);
   const retry = page.getByRole('button', { name: 'Try again' });
   await retry.click();
   await begun(page);

@@ -240,6 +240,12 @@ test('what is certain is given out at once', () => {
   assert.deepEqual(parser.end(), []);
 });
 
+test('an object that is no call is not held back until its end', () => {
+  const parser = new AnswerParser(marked('llama'), { tools });
+  assert.deepEqual(parser.push('{"result": ["'), [{ kind: 'text', text: '{"result": ["' }]);
+  assert.deepEqual(parser.push('a'), [{ kind: 'text', text: 'a' }]);
+});
+
 test('text that spells a special token marks nothing, and special tokens without a meaning are passed over', () => {
   const format = marked('mistral', 'mistral', ['[TOOL_CALLS]', '[THINK]', '[/THINK]']);
   const spelled = parse(format, [{ text: 'Say [TOOL_CALLS]now{} ' }, { text: '', special: '<pad>' }, { text: '!' }], {

@@ -1,17 +1,29 @@
 /** Programs of several processes: the devices agree with each other and with arithmetic, and no rank hangs. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
-import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
-import type { Program, Value } from '../../src/ir/program.ts';
+import { ProgramBuilder } from '../../src/ir/build.ts';
+import type { Program } from '../../src/ir/program.ts';
 import { type DimValues, tensor } from '../../src/ir/types.ts';
 import { verify } from '../../src/ir/verify.ts';
+import { agree } from '../../src/parallel/agree.ts';
 import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';
 import { devices, localGroup, noCpu } from '../conformance/devices.ts';
-
-const T = { sym: 'T', max: 6 } as const;
-const forever = Number.POSITIVE_INFINITY;
+import {
+  digests,
+  everyCollective,
+  type Floats,
+  floats,
+  forever,
+  inputOf,
+  programOf,
+  runRank,
+  sum,
+} from './collective-program.ts';
 
 interface Kind {
   readonly name: string;
@@ -23,33 +35,6 @@ const kinds: readonly Kind[] = [
   { name: 'reference', create: devices.reference, group: createHostGroup },
   ...(noCpu === undefined ? [{ name: 'cpu', create: devices.cpu, group: localGroup }] : []),
 ];
-
-type Body = (b: Builder, x: Value) => Readonly<Record<string, Value>>;
-
-/** A program of x, f32 [T, 4], for `partitions` processes. */
-function programOf(partitions: number, body: Body): Program {
-  const program = new ProgramBuilder().program(
-    [{ name: 'x', type: tensor('f32', [T, 4]), role: 'input' }],
-    (b, { x }) => body(b, x),
-  );
-  const whole = { ...program, processes: { replicas: 1, partitions } };
-  verify(whole);
-  return whole;
-}
-
-function everybody(size: number) {
-  const all = Array.from({ length: size }, (_, i) => i);
-  return { replica_groups: [all], channel_id: 1, use_global_device_ids: true };
-}
-
-function sum(b: Builder, x: Value, size: number): Value {
-  const { kind } = x.type;
-  assert.equal(kind, 'tensor');
-  const region = b.region([tensor('f32'), tensor('f32')], (inner, l, r) => [inner.add(l, r)]);
-  return b.op('all_reduce', [x], everybody(size), { regions: [region] })[0];
-}
-
-type Floats = Readonly<Record<string, Float32Array>>;
 
 /** Results by rank. Rank r gets the inputs `x(r)`. */
 async function run(
@@ -63,47 +48,15 @@ async function run(
   return Promise.all(
     ends.map(async (end, rank) => {
       await using device = create();
-      using executable = await device.compile(program);
-      using bound = await device.bind(executable, new Map(), new Map(), end);
-      const results = await device.wait(device.submit(bound, new Map([['x', x(rank)]]), dims), forever);
-      return Object.fromEntries([...results].map(([name, view]) => [name, floats(view)]));
+      return await runRank(device, end, program, x(rank), dims);
     }),
   );
 }
 
-function floats(view: ArrayBufferView): Float32Array {
-  return new Float32Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength) as ArrayBuffer);
-}
-
-/** Values whose sums depend on the order. */
-const inputOf = (tokens: number) => (rank: number) =>
-  Float32Array.from({ length: tokens * 4 }, (_, i) => Math.fround(Math.sin(rank * 7 + i) * 10 ** ((rank + i) % 5)));
-
 for (const kind of kinds) {
   for (const size of [1, 2, 3, 4]) {
     test(`${kind.name}: collectives of ${size} processes with symbolic rows`, async () => {
-      const program = programOf(size, (b, x) => {
-        const add = b.region([tensor('f32'), tensor('f32')], (inner, l, r) => [inner.add(l, r)]);
-        const wide = b.concatenate(
-          Array.from({ length: size }, (_, i) => b.multiply(x, b.full('f32', [T, 4], i + 1))),
-          1,
-        );
-        const groups = everybody(size);
-        const types = [tensor('f32', [T, 4])];
-        const alike = { replica_groups: groups.replica_groups, channel_id: 1 };
-        const gathered = b.op('all_gather', [x], { ...groups, all_gather_dim: 1 }, { types: [wide.type] })[0];
-        const options = { regions: [add], types };
-        const all = { ...alike, split_dimension: 1, concat_dimension: 1, split_count: size };
-        const pairs = Array.from({ length: size }, (_, i) => [i, (i + 1) % size] as const);
-        return {
-          sum: sum(b, x, size),
-          gathered,
-          scattered: b.op('reduce_scatter', [wide], { ...groups, scatter_dimension: 1 }, options)[0],
-          swapped: b.op('all_to_all', [wide], all)[0],
-          first: b.op('collective_broadcast', [x], { ...alike, has_dynamic_root: false })[0],
-          next: b.op('collective_permute', [x], { source_target_pairs: pairs, channel_id: 1 })[0],
-        };
-      });
+      const program = everyCollective(size);
       for (const tokens of [0, 1, 5]) {
         const x = inputOf(tokens);
         const parts = Array.from({ length: size }, (_, rank) => x(rank));
@@ -202,6 +155,20 @@ for (const kind of kinds) {
     await assert.rejects(late, (error) => isIngotError(error, 'DeadlineExceeded'));
   });
 
+  test(`${kind.name}: a run that ends with an exchange ends in time too`, async () => {
+    const attributes = { source_target_pairs: [[1, 0] as const], channel_id: 1 };
+    const program = programOf(2, (b, x) => ({ moved: b.op('collective_permute', [x], attributes)[0] }));
+    await using device = kind.create();
+    using executable = await device.compile(program);
+    const inputs = new Map([['x', inputOf(1)(0)]]);
+    using late = await device.bind(executable, new Map(), new Map(), kind.group(2)[0]);
+    const run = device.wait(device.submit(late, inputs, { T: 1 }), performance.now() + 60);
+    await assert.rejects(run, (error) => isIngotError(error, 'DeadlineExceeded'));
+    using lone = await device.bind(executable, new Map(), new Map(), kind.group(2, { patienceMilliseconds: 60 })[0]);
+    const lost = device.wait(device.submit(lone, inputs, { T: 1 }), forever);
+    await assert.rejects(lost, (error) => isIngotError(error, 'RankLost'));
+  });
+
   test(`${kind.name}: programs and communicators that do not fit are refused`, async () => {
     const program = programOf(2, (b, x) => ({ sum: sum(b, x, 2) }));
     await using device = kind.create();
@@ -235,4 +202,40 @@ test('ranks that run different programs lose each other', { skip: noCpu }, async
   for (const outcome of outcomes) {
     assert.ok(outcome.status === 'rejected' && isIngotError(outcome.reason, 'RankLost'), JSON.stringify(outcome));
   }
+});
+
+test('ranks agree, or say which of them differs in what, before anything runs', { skip: noCpu }, async () => {
+  const system = findSystem();
+  if (!system.usable) return;
+  const meet = (facts: readonly Record<string, string>[], size = facts.length) => {
+    const ends = localGroup(size);
+    const soon = performance.now() + 500;
+    return Promise.allSettled(facts.map((own, rank) => agree(system.system, ends[rank], own, soon)));
+  };
+  const same = { version: '1', program: 'abc', mesh: 'tensor=3' };
+  for (const { status } of await meet([same, same, same])) assert.equal(status, 'fulfilled');
+  const refused = (outcome: PromiseSettledResult<void>, code: string, message: RegExp) => {
+    assert.ok(outcome.status === 'rejected' && isIngotError(outcome.reason) && outcome.reason.code === code);
+    assert.match(outcome.reason.message, message);
+  };
+  const [first, second] = await meet([same, { ...same, program: 'abd' }]);
+  refused(first, 'InvalidArgument', /rank 1 differs from rank 0 in its program: abd, not abc/);
+  refused(second, 'InvalidArgument', /rank 0 differs from rank 1 in its program: abc, not abd/);
+  const [alone] = await meet([same], 2);
+  refused(alone, 'RankLost', /rank 1 does not say/);
+});
+
+test('ranks on JavaScript threads of their own have the bits of ranks on one', { skip: noCpu }, async () => {
+  const cpu = kinds.find(({ name }) => name === 'cpu');
+  assert.ok(cpu !== undefined);
+  const expected = await run(cpu, 2, everyCollective(2), inputOf(3), { T: 3 });
+  const theirs = await Promise.all(
+    localGroup(2, { patienceMilliseconds: 20_000 }).map(async (end) => {
+      const worker = new Worker(new URL('collective-worker.js', import.meta.url), { workerData: end });
+      const [message] = await once(worker, 'message');
+      await once(worker, 'exit');
+      return message as unknown;
+    }),
+  );
+  assert.deepEqual(theirs, expected.map(digests));
 });

@@ -29,6 +29,8 @@ export class FakeEngine implements Engine {
   made = 0;
   running = 0;
   closed = false;
+  /** What token number `n` of an answer says. */
+  textOf = (n: number): string => `${n} `;
   /** Called before each token: may wait, and may throw. */
   beforeToken: (request: GenerateRequest) => Promise<void> | void = () => {};
 
@@ -43,7 +45,8 @@ export class FakeEngine implements Engine {
         await this.beforeToken(request);
         if (request.signal?.aborted) break;
         this.made++;
-        yield { kind: 'token', id: generatedTokens % 1000, logprob: -1, text: `${generatedTokens++} ` };
+        const text = this.textOf(generatedTokens);
+        yield { kind: 'token', id: generatedTokens++ % 1000, logprob: -1, text };
       }
       const aborted = request.signal?.aborted ?? false;
       const statistics = { promptTokens, reusedTokens: 0, generatedTokens, queueSeconds: 0, totalSeconds: 1 };

@@ -16,7 +16,7 @@ function counted(most: number) {
 test('each text is an event, and the end is said once', async () => {
   const { texts } = counted(3);
   let ends = 0;
-  const stream = eventStream(texts, { onStopped: ignore, onEnd: () => ends++ });
+  const stream = eventStream(texts, { onStopped: ignore, onEnd: () => ends++, patience: 1 });
   assert.equal(await new Response(stream).text(), 'data: 0\n\ndata: 1\n\ndata: 2\n\n');
   assert.equal(ends, 1);
 });
@@ -24,7 +24,7 @@ test('each text is an event, and the end is said once', async () => {
 test('a slow reader slows what is made, and a reader that stops is ended', async () => {
   const { state, texts } = counted(1000);
   const { promise: stopped, resolve } = withResolvers();
-  const stream = eventStream(texts, { onStopped: resolve, onEnd: ignore, patienceSeconds: 0.05 });
+  const stream = eventStream(texts, { onStopped: resolve, onEnd: ignore, patience: 0.05 });
   const reader = stream.getReader();
   for (let i = 0; i < 10; i++) await reader.read();
   await new Promise((later) => setTimeout(later, 10));
@@ -37,7 +37,7 @@ test('a slow reader slows what is made, and a reader that stops is ended', async
 test('a reader that goes away ends the work', async () => {
   const { texts } = counted(1000);
   let ends = 0;
-  const stream = eventStream(texts, { onStopped: () => assert.fail('it went away'), onEnd: () => ends++ });
+  const stream = eventStream(texts, { onStopped: () => assert.fail('it went away'), onEnd: () => ends++, patience: 1 });
   const reader = stream.getReader();
   await reader.read();
   await reader.cancel();

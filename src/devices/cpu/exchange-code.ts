@@ -195,6 +195,8 @@ export function assembleExchange(yieldTo: number): Code {
   a.emit('mov', rax, word(rbp, control.submitted));
   a.emit('mov', word(rbp, control.abortThrough), rax);
   a.bind(takeBack);
+  // At the end of a list nobody looks at what is to be stopped.
+  a.emit('mov', sized(ptr(rbp, control.stop), 32), 1);
   eachMessage((next) => {
     a.emit('cmp', word(r12, message.open), 0);
     a.emit('je', next);

@@ -42,6 +42,7 @@ export interface ReferenceDeviceOptions {
   readonly memoryBytes?: number;
 }
 
+/** The interpreter, which knows every operation and runs anywhere: slow, and the truth for every other device. */
 export function createReferenceDevice(options: ReferenceDeviceOptions = {}): Device {
   return new ReferenceDevice(options.memoryBytes ?? Number.POSITIVE_INFINITY);
 }

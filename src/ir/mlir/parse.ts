@@ -26,6 +26,7 @@ export interface Signature {
   readonly results: readonly Fields[];
 }
 
+/** The functions of a text. */
 export interface Module {
   readonly name?: string;
   readonly attributes: Fields;

@@ -19,6 +19,7 @@ import { extentsAttribute, printMesh, printSharding, shardingAttribute } from '.
 
 export type { PrintOptions } from './print-attribute.ts';
 
+/** A program as MLIR text, which `parseModule` and upstream's parser read. */
 export function printProgram(program: Program, options: PrintOptions = {}): string {
   const aliased = new Map(program.aliases.map(({ result, parameter }) => [parameter, result]));
   const parameters = program.parameters.map(({ name, role, format, sharding }, i) => {

@@ -23,8 +23,15 @@ export interface Found {
   readonly space: string;
 }
 
+/** Words by how they stand in the text, and what finds the first of them. */
+interface Matcher {
+  readonly spelled: ReadonlyMap<string, string>;
+  readonly any: RegExp;
+}
+
 export class Incoming {
   readonly #specials: ReadonlySet<string>;
+  readonly #matchers = new WeakMap<readonly string[], Matcher>();
   /** What nobody has taken. */
   #text = '';
   #ended = false;
@@ -97,30 +104,27 @@ export class Incoming {
    * space just before it back if `trims`. Nothing if the text ends first.
    */
   *until(words: readonly string[], out: (text: string) => void, trims = false): Reading<Found | undefined> {
-    const spelled = words.map((word) => [word, this.#spelled(word)] as const);
-    const give = (length: number) => {
-      const text = this.#plain(this.#drop(length));
-      if (text !== '') out(text);
+    const { any, spelled } = this.#matcher(words);
+    let space = '';
+    const give = (text: string, trimmed: boolean) => {
+      const shown = trimmed ? text.trimEnd() : text;
+      if (shown !== '') out(space + shown);
+      space = (shown === '' ? space : '') + text.slice(shown.length);
     };
-    const within = (length: number) => (trims ? this.#text.slice(0, length).trimEnd().length : length);
     for (;;) {
-      let [found, at, length] = ['', this.#text.length, 0];
-      for (const [word, spelling] of spelled) {
-        const place = this.#text.indexOf(spelling);
-        if (place >= 0 && place < at) [found, at, length] = [word, place, spelling.length];
-      }
-      if (found !== '') {
-        const shown = within(at);
-        give(shown);
-        const space = this.#drop(at - shown);
-        this.#drop(length);
-        return { word: found, space };
+      const found = any.exec(this.#text);
+      if (found !== null) {
+        give(this.#plain(this.#drop(found.index)), trims);
+        this.#drop(found[0].length);
+        return { word: spelled.get(found[0]) ?? '', space };
       }
       if (this.#ended) {
-        give(this.#text.length);
+        const rest = space + this.#plain(this.#drop(this.#text.length));
+        if (rest !== '') out(rest);
         return undefined;
       }
-      give(within(this.#text.length - Math.max(0, ...spelled.map(([, spelling]) => overlap(this.#text, spelling)))));
+      const held = Math.max(0, ...[...spelled.keys()].map((word) => overlap(this.#text, word)));
+      give(this.#plain(this.#drop(this.#text.length - held)), trims);
       yield;
     }
   }
@@ -142,6 +146,17 @@ export class Incoming {
   #plain(text: string): string {
     if (!text.includes(special)) return text;
     return [...this.#specials].reduce((rest, word) => rest.replaceAll(special + word, ''), text);
+  }
+
+  /** Lists of words are few, and are looked for again and again. */
+  #matcher(words: readonly string[]): Matcher {
+    const known = this.#matchers.get(words);
+    if (known !== undefined) return known;
+    const spelled = new Map(words.map((word) => [this.#spelled(word), word]));
+    const patterns = [...spelled.keys()].map((word) => word.replace(/\W/g, '\\$&'));
+    const matcher = { spelled, any: new RegExp(patterns.join('|') || '(?!)') };
+    this.#matchers.set(words, matcher);
+    return matcher;
   }
 
   #spelled(word: string): string {

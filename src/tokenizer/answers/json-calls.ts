@@ -53,7 +53,7 @@ export function* jsonCall(input: Incoming, out: Outgoing, known?: { has(name: st
         begin(name);
         if (!(yield* argumentsOf(input, out.arguments))) return true;
       }
-    } else if (!(yield* jsonValue(input, () => {}))) return begun;
+    } else if ((known !== undefined && !otherKeys.has(key)) || !(yield* jsonValue(input, () => {}))) return begun;
     yield* input.spaces();
     yield* input.take(',');
   }
@@ -63,6 +63,9 @@ export function* jsonCall(input: Incoming, out: Outgoing, known?: { has(name: st
   out.arguments(early ?? '{}');
   return true;
 }
+
+/** What a bare call may have besides: an object with anything else is text, and need not be held back. */
+const otherKeys = new Set(['type', 'id', 'function']);
 
 /** Some models write the object into a string; no arguments may be `null`. */
 function* argumentsOf(input: Incoming, out: (text: string) => void): Reading<boolean> {

@@ -1,0 +1,44 @@
+/**
+ * What MPI libraries do differently, a row each: the standard fixes functions and arguments, not what a handle is. In Open MPI
+ * it is the address of a symbol (`mpi.h`, OMPI_PREDEFINED_GLOBAL), in MPICH and its kin a number.
+ */
+import type { Library } from '../devices/cpu/os/foreign.ts';
+
+export interface MpiAbi {
+  readonly name: string;
+  /** Of the shared library, the newest first. */
+  readonly files: readonly string[];
+  /** A variable that its launcher gives each rank. */
+  readonly launched: string;
+  readonly world: (library: Library) => number;
+  readonly byte: (library: Library) => number;
+  readonly errorsReturn: (library: Library) => number;
+  /** What its users install, and how its launcher is asked to leave a core to others. */
+  readonly install: string;
+}
+
+const symbol = (name: string) => (library: Library) => library.address(name);
+
+export const mpiLibraries: readonly MpiAbi[] = [
+  {
+    name: 'Open MPI',
+    files: ['libmpi.so.40'],
+    launched: 'OMPI_COMM_WORLD_SIZE',
+    world: symbol('ompi_mpi_comm_world'),
+    byte: symbol('ompi_mpi_byte'),
+    errorsReturn: symbol('ompi_mpi_errors_return'),
+    install: 'apt-get install openmpi-bin',
+  },
+  {
+    name: 'MPICH',
+    files: ['libmpich.so.12', 'libmpi.so.12'],
+    launched: 'PMI_SIZE',
+    world: () => 0x44000000,
+    byte: () => 0x4c00010d,
+    errorsReturn: () => 0x54000001,
+    install: 'apt-get install mpich',
+  },
+];
+
+/** The level of threads that is asked for: any thread may call, one at a time. */
+export const MPI_THREAD_SERIALIZED = 2;

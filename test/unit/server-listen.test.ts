@@ -1,0 +1,83 @@
+/** The API behind a real socket: readers that are slow, stop, or are cut off, and the end of a server. */
+import assert from 'node:assert/strict';
+import { connect, type Socket } from 'node:net';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pino } from 'pino';
+import { createApp } from '../../src/server/app.ts';
+import { listen } from '../../src/server/listen.ts';
+import { Models } from '../../src/server/models.ts';
+import { FakeEngine } from './fake-engine.ts';
+
+async function start(readerPatience: number) {
+  const engine = new FakeEngine();
+  const models = new Models([{ name: 'm', bytes: 1, open: async () => engine }]);
+  const app = createApp({ models, log: pino({ level: 'silent' }), readerPatience });
+  await models.preload();
+  const server = await listen(app, { host: '127.0.0.1', port: 0, drainSeconds: 0 });
+  return { engine, url: server.url, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
+}
+
+const asked = JSON.stringify({ prompt: 'x', max_tokens: 1e6, stream: true });
+
+/** A client that has sent its request, and reads nothing. */
+function silent(url: string): Socket {
+  const { hostname, port } = new URL(url);
+  const socket = connect(Number(port), hostname);
+  socket.on('error', () => {});
+  socket.write(`POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${asked.length}\r\n\r\n${asked}`);
+  socket.pause();
+  return socket;
+}
+
+test('what is not read is not made, and a reader that has stopped is cut off', async () => {
+  await using it = await start(0.5);
+  const { engine } = it;
+  engine.textOf = () => 'x'.repeat(100_000);
+  const socket = silent(it.url);
+  while (engine.running === 0) await sleep(5);
+  let before = -1;
+  while (engine.made !== before) {
+    before = engine.made;
+    await sleep(100);
+  }
+  assert.ok(before < 500, `${before} tokens of 100 kB are on their way`);
+  assert.equal(engine.running, 1, 'it waits');
+  while (engine.running > 0) await sleep(20);
+  assert.equal(engine.made, before, 'nothing more was made for it');
+  socket.resume();
+  await new Promise((resolve) => socket.once('close', resolve));
+});
+
+test('a slow reader gets all of it, however long that takes', async () => {
+  await using it = await start(1);
+  it.engine.textOf = () => 'x'.repeat(100_000);
+  const body = JSON.stringify({ prompt: 'x', max_tokens: 40, stream: true });
+  const answer = await fetch(`${it.url}/v1/completions`, { method: 'POST', body });
+  let length = 0;
+  let last = '';
+  for await (const part of answer.body ?? []) {
+    length += part.length;
+    last = Buffer.from(part).toString().slice(-40);
+    await sleep(10);
+  }
+  assert.ok(length > 40 * 100_000);
+  assert.ok(last.endsWith('data: [DONE]\n\n'));
+});
+
+test('a server ends although somebody does not read, and somebody has sent half a request', async () => {
+  const it = await start(60);
+  it.engine.textOf = () => 'x'.repeat(100_000);
+  const stopped = silent(it.url);
+  const { hostname, port } = new URL(it.url);
+  const half = connect(Number(port), hostname);
+  half.on('error', () => {});
+  half.write('POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{"prom');
+  while (it.engine.running === 0) await sleep(5);
+  const begin = performance.now();
+  await it[Symbol.asyncDispose]();
+  assert.ok(performance.now() - begin < 10_000);
+  assert.ok(it.engine.closed);
+  stopped.destroy();
+  half.destroy();
+});
