@@ -58,7 +58,7 @@ export function addServe(program: Command): void {
     .option('--sequences <n>', 'requests of a model that are computed together at most', wholeNumber(1, 1024), 16)
     .option('--queue <n>', 'requests that wait at most; more are refused with status 429', wholeNumber(0), 256)
     .option('--queue-time <seconds>', 'refuse with status 503 what has waited for so long', numberIn(0, 1e6))
-    .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 2)', numberIn(1, 1000))
+    .option('--pace <x>', 'steps with prompts may take x times as long as without (default: 1.75)', numberIn(1, 1000))
     .option('--context <tokens>', 'longest request, prompt and answer, as far as a model goes', wholeNumber(1), 4096)
     .option(
       '--cache <tokens>',

@@ -29,7 +29,7 @@ export interface EngineOptions {
   readonly queue?: number;
   /** Seconds that a request waits at most before it begins; then it is refused. As long as it takes if absent. */
   readonly queueSeconds?: number;
-  /** With prompts in it a step may take so many times what the answers in it would take alone; 2 if absent. */
+  /** With prompts in it a step may take so many times what the answers in it would take alone; 1.75 if absent. */
   readonly pace?: number;
   readonly kv?: KvFormat;
   /**

@@ -8,6 +8,7 @@ import type { KvFormat } from '../numerics/kv-format.ts';
 import { type AnswerFormat, answerFormat, plainText } from '../tokenizer/answers/formats.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { BlockManager } from './blocks.ts';
+import { Embedder } from './embedder.ts';
 import type {
   Engine,
   EngineOptions,
@@ -40,8 +41,8 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTempla
 
 const blockSize = 16;
 
-/** Streams that run keep half of their pace, whatever else comes. */
-const defaultPace = 2;
+/** Streams that run keep half of their pace, whatever else comes: predictions may be off by a little. */
+const defaultPace = 1.75;
 
 interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
   readonly templates: ChatTemplates;
@@ -72,6 +73,7 @@ export class LocalEngine implements Engine {
   readonly #spill: Spill;
   readonly #loop: StepLoop;
   readonly #texts: Texts;
+  readonly #embedder: Embedder;
   readonly #work: StepWork;
   #nextId = 0;
 
@@ -104,6 +106,7 @@ export class LocalEngine implements Engine {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
     });
+    this.#embedder = new Embedder(runner, this.#blocks, model.wholeSequences);
     this.#loop = new StepLoop({
       runner,
       blocks: this.#blocks,
@@ -114,7 +117,7 @@ export class LocalEngine implements Engine {
       pace,
       vocabularySize: model.vocabularySize,
       closing: this.#closing.signal,
-      otherTables: this.#texts.tables,
+      otherTables: () => [...this.#texts.tables, ...this.#embedder.tables],
       ...(onStep && { onStep }),
     });
   }
@@ -194,7 +197,7 @@ export class LocalEngine implements Engine {
 
   async embed(text: Prompt, signal?: AbortSignal): Promise<Float32Array> {
     this.#needs('embedding', 'it generates text and embeds none');
-    return this.#texts.embed(this.#fit(text), this.#stopSignal(signal));
+    return this.#embedder.embed(this.#fit(text), this.#stopSignal(signal));
   }
 
   /** @throws IngotError 'InvalidArgument' unless the model computes this. */
@@ -290,6 +293,7 @@ export class LocalEngine implements Engine {
     this.#closing.abort();
     await this.#loop.settled();
     await this.#texts.settled();
+    await this.#embedder.settled();
     await this.#spill.settled();
     await this.#slots?.[Symbol.asyncDispose]();
     await this.#runner[Symbol.asyncDispose]();

@@ -221,10 +221,10 @@ export class Runner implements AsyncDisposable {
     return float32(results.get('logits'));
   }
 
-  /** The embedding of one entry's sequence, as far as its tokens have been computed. */
-  async embed(entry: Entry, signal?: StopSignal): Promise<Float32Array> {
-    const bound = await this.#bind(['embedding'], this.#numericsOf([entry]));
-    const { inputs, dims } = this.#fillStep([entry], () => [0]);
+  /** The embeddings of the entries' sequences, [S, H], as far as their tokens have been computed. */
+  async embed(entries: readonly Entry[], signal?: StopSignal): Promise<Float32Array> {
+    const bound = await this.#bind(['embedding'], this.#numericsOf(entries));
+    const { inputs, dims } = this.#fillStep(entries, () => [0]);
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
     return float32(results.get('embedding'));
   }

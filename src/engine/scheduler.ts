@@ -163,9 +163,9 @@ class Planner {
     return this.#entries.length < maxSequences && this.#load.tokens < maxTokens;
   }
 
-  /** Tokens of a prompt that the step can take within `limit`; a few always, so that every prompt gets on. */
+  /** Tokens of a prompt that the step can take within `limit`; one always, so that every prompt gets on. */
   #affordable(sequence: Sequence, limit: number): number {
-    const { limits, cost, blocks } = this.#rules;
+    const { limits, cost } = this.#rules;
     const most = Math.min(left(sequence), limits.maxTokens - this.#load.tokens);
     const fits = (count: number) => cost(this.#with(sequence, count)) <= limit;
     if (fits(most)) return most;
@@ -176,7 +176,7 @@ class Planner {
       else high = middle;
     }
     const hasPrompt = this.#entries.some(({ count }) => count > 1);
-    return hasPrompt ? low : Math.min(most, Math.max(low, blocks.blockSize));
+    return hasPrompt ? low : Math.max(low, 1);
   }
 
   #with({ computed }: Sequence, count: number): StepLoad {

@@ -20,15 +20,13 @@ export interface StepFacts {
   readonly operationsPerSecond: number;
 }
 
-/** Steps with more tokens than this are bound by arithmetic, others by reading: each kind has its own correction. */
-const fewTokens = 8;
 /** How much the latest step counts. */
 const weight = 0.1;
 
 export class StepCost {
   readonly #facts: StepFacts;
-  readonly #correction = { few: 1, many: 1 };
-  readonly #seen = { few: false, many: false };
+  /** Of steps with 1, 2, up to 4, up to 8 tokens, and so on: what they took over their estimate; undefined where none was seen. */
+  readonly #corrections: (number | undefined)[] = [];
 
   constructor(facts: StepFacts) {
     this.#facts = facts;
@@ -36,17 +34,24 @@ export class StepCost {
 
   /** Microseconds. */
   predict(load: StepLoad): number {
-    return this.#estimate(load) * this.#correction[kindOf(load)];
+    return this.#estimate(load) * this.#correction(sizeOf(load));
   }
 
   /** What a step has taken, in microseconds. */
   observe(load: StepLoad, microseconds: number): void {
-    const kind = kindOf(load);
+    const size = sizeOf(load);
     const ratio = microseconds / this.#estimate(load);
-    // Nobody knows how far the machine's figures are from the truth: the first step says it.
-    this.#correction[kind] = this.#seen[kind] ? (1 - weight) * this.#correction[kind] + weight * ratio : ratio;
-    this.#seen[kind] = true;
-    if (!this.#seen.few || !this.#seen.many) this.#correction[kind === 'few' ? 'many' : 'few'] = ratio;
+    const before = this.#corrections[size];
+    this.#corrections[size] = before === undefined ? ratio : (1 - weight) * before + weight * ratio;
+  }
+
+  /** Of the nearest size that was seen, of two the smaller: so the next larger steps are tried when smaller ones turn out cheap. */
+  #correction(size: number): number {
+    for (let distance = 0; distance <= this.#corrections.length + size; distance++) {
+      const found = this.#corrections[size - distance] ?? this.#corrections[size + distance];
+      if (found !== undefined) return found;
+    }
+    return 1;
   }
 
   #estimate({ tokens, contextTokens }: StepLoad): number {
@@ -58,8 +63,8 @@ export class StepCost {
   }
 }
 
-function kindOf({ tokens }: StepLoad): 'few' | 'many' {
-  return tokens <= fewTokens ? 'few' : 'many';
+function sizeOf({ tokens }: StepLoad): number {
+  return 32 - Math.clz32(Math.max(0, tokens - 1));
 }
 
 /** Predicts how long blocks take to come from outside of the pools. */

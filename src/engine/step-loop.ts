@@ -30,7 +30,7 @@ export interface StepLoopOptions {
   /** Raised when the engine is closed. */
   readonly closing: AbortSignal;
   /** Blocks that are used by others than requests. */
-  readonly otherTables: ReadonlySet<readonly number[]>;
+  readonly otherTables: () => Iterable<readonly number[]>;
   readonly onStep?: (record: StepRecord) => void;
 }
 
@@ -119,7 +119,7 @@ export class StepLoop {
   /** @throws IngotError 'DeviceFault'. */
   checkIntegrity(): void {
     const own = [...this.#tasks.keys()].map(({ blocks }) => blocks);
-    this.#options.blocks.checkIntegrity([...own, ...this.#options.otherTables]);
+    this.#options.blocks.checkIntegrity([...own, ...this.#options.otherTables()]);
   }
 
   #sleep(): void {

@@ -1,6 +1,6 @@
 /**
- * Texts that no answer follows: what the model says of each of their tokens, or what they mean as a vector. They are computed
- * between the steps of requests, in blocks of the same cache.
+ * Texts that no answer follows: what the model says of each of their tokens. They are computed between the steps of requests, in
+ * blocks of the same cache.
  */
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import type { BlockManager } from './blocks.ts';
@@ -59,19 +59,6 @@ export class Texts {
     const rows = new Float32Array(Math.max(0, ids.length - first) * this.#vocabularySize);
     await this.#eachRow(ids, first, stop, (row, token) => rows.set(row, (token - first) * this.#vocabularySize));
     return rows;
-  }
-
-  async embed(ids: readonly number[], stop: StopSignal): Promise<Float32Array> {
-    let embedding = new Float32Array();
-    await this.#compute(ids, stop, {
-      // What is known of a text before it is not in the mean of its tokens.
-      known: 0,
-      most: () => this.#runner.limits.maxTokens,
-      work: async (entry) => {
-        embedding = (await this.#runner.embed(entry, stop)).slice();
-      },
-    });
-    return embedding;
   }
 
   /** Settles when nothing is computed. */

@@ -14,13 +14,13 @@ export function addEmbeddingRoutes(app: Api, { models, rates }: Services): void 
     let tokens = 0;
     try {
       return await models.use(request.model, c.req.raw.signal, async ({ model, engine, signal }) => {
-        const data: object[] = [];
-        for (const text of textsOf(request)) {
-          const ids = await engine.encode(text);
-          tokens += ids.length;
-          const vector = cut(await engine.embed(ids, signal), request, engine);
-          data.push({ object: 'embedding', index: data.length, embedding: encoded(vector, request) });
-        }
+        const texts = await Promise.all(textsOf(request).map((text) => engine.encode(text)));
+        tokens = texts.reduce((sum, { length }) => sum + length, 0);
+        // Those that are asked for at the same time share steps.
+        const vectors = await Promise.all(texts.map((ids) => engine.embed(ids, signal)));
+        const data = vectors.map((vector, index) => {
+          return { object: 'embedding', index, embedding: encoded(cut(vector, request, engine), request) };
+        });
         c.set('facts', { model, promptTokens: tokens });
         return c.json({ object: 'list', data, model, usage: { prompt_tokens: tokens, total_tokens: tokens } });
       });

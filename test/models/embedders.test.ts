@@ -40,7 +40,7 @@ async function embeddingOf(device: Device, model: Model, ids: readonly number[],
   let embedding = new Float32Array();
   for (const count of pieces) {
     blocks.grow(sequence.blocks, sequence.computed + count);
-    embedding = (await runner.embed({ sequence, start: sequence.computed, count, samples: false })).slice();
+    embedding = (await runner.embed([{ sequence, start: sequence.computed, count, samples: false }])).slice();
     sequence.computed += count;
   }
   return embedding;
@@ -107,6 +107,20 @@ test('an engine embeds texts of any length that fits; what the model does not co
     assert.ok(embedding.every((value, i) => Math.abs(value - expected[i]) < 1e-5));
     assert.deepEqual(await engine.embed(ids), embedding, 'once more');
     await assert.rejects(engine.embed(new Array(65).fill(3)), ingot('ContextOverflow'));
+    // Together they take fewer steps, and say the same.
+    await using several = await LocalEngine.load(device, model, tokenizer, { contextLength: 64, sequences: 4 });
+    const texts = [9, 3, 64, 17, 1, 30, 5].map((length) =>
+      Array.from({ length }, (_, i) => 3 + ((7 * i + length) % 20)),
+    );
+    const apart: Float32Array[] = [];
+    for (const text of texts) apart.push(await several.embed(text));
+    device.profile();
+    const left = assert.rejects(several.embed([4, 5, 6], AbortSignal.abort()), ingot('Aborted'));
+    assert.deepEqual(await Promise.all(texts.map((text) => several.embed(text))), apart);
+    await left;
+    const { runs } = device.profile();
+    assert.ok(runs > 1 && runs < 6, `${runs} steps`);
+    await several.checkIntegrity();
     await assert.rejects(engine.embed(ids, AbortSignal.abort()), ingot('Aborted'));
     await engine.checkIntegrity();
     if (name === 'bert-mean') await assert.rejects(engine.score(ids), ingot('InvalidArgument', /embeds texts/));
