@@ -144,6 +144,8 @@ export class StepLoop {
 
   /** False when nothing is left to do. */
   async #turn(): Promise<boolean> {
+    // Before the plan: who comes while it is made is not in it.
+    const change = this.#change;
     this.#reap();
     while (this.#flights.length < this.#options.runsAhead && (await this.#next()));
     const [first] = this.#flights;
@@ -153,13 +155,12 @@ export class StepLoop {
       return true;
     }
     if (this.#tasks.size === 0) return false;
-    await this.#wait();
+    await this.#wait(change);
     return true;
   }
 
   /** Until something changes, or somebody has waited for too long. */
-  async #wait(): Promise<void> {
-    const change = this.#change;
+  async #wait(change: Promise<void>): Promise<void> {
     const deadline = Math.min(...this.#state.waiting.map((sequence) => sequence.deadline));
     const timer = Number.isFinite(deadline)
       ? setTimeout(() => this.#awake(), Math.max(0, deadline - performance.now()) + 1)

@@ -322,3 +322,13 @@ test('a device that is lost, or that fails again and again, ends every request w
     await engine.checkIntegrity();
   }
 });
+
+test('a request that comes while the one before it ends is computed', async () => {
+  const { engine } = await open();
+  await using _ = engine;
+  for (let i = 0; i < 20; i++) {
+    for await (const { kind } of engine.generate({ prompt: [1, 2, i + 3], maxTokens: 1 })) if (kind === 'end') break;
+    // At every turn of the microtasks in which the loop of steps may be.
+    for (let turn = 0; turn < i; turn++) await undefined;
+  }
+});
