@@ -57,6 +57,8 @@ export class StepLoop {
   readonly #flights: Flight[] = [];
   /** Settles when no request is computed. */
   #working: Promise<void> = Promise.resolve();
+  /** Requests with a new token that nobody has read. */
+  readonly #untold: Task[] = [];
   #isLooping = false;
   #lastEnd = 0;
   /** Since when there is something to do. */
@@ -138,6 +140,7 @@ export class StepLoop {
     } catch (error) {
       if (this.#tasks.size === 0) this.#fault = error;
       await this.#drop();
+      this.#tell();
       for (const task of [...this.#tasks.values()]) this.#refuse(task, error);
     }
   }
@@ -148,6 +151,7 @@ export class StepLoop {
     const change = this.#change;
     this.#reap();
     while (this.#flights.length < this.#options.runsAhead && (await this.#next()));
+    this.#tell();
     const [first] = this.#flights;
     if (first !== undefined) {
       await yieldToEvents();
@@ -157,6 +161,11 @@ export class StepLoop {
     if (this.#tasks.size === 0) return false;
     await this.#wait(change);
     return true;
+  }
+
+  /** Readers go on when the device has its next step. */
+  #tell(): void {
+    for (const task of this.#untold.splice(0)) task.tell();
   }
 
   /** Until something changes, or somebody has waited for too long. */
@@ -342,6 +351,7 @@ export class StepLoop {
           ? likeliest(logits.subarray(at * vocabularySize, (at + 1) * vocabularySize), topLogprobs)
           : undefined;
       task.accept(ids[at], logprobs[at], top);
+      this.#untold.push(task);
     });
   }
 }

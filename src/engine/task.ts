@@ -82,7 +82,7 @@ export class Task {
     return this.#clock.begin(reusedTokens);
   }
 
-  /** A token was sampled. Says nothing more after the end. */
+  /** A token was sampled, which `tell` says. Nothing more after the end. */
   accept(id: number, logprob: number, top: readonly TokenLogprob[] | undefined): void {
     if (this.#ended) return;
     this.#clock.token();
@@ -98,7 +98,7 @@ export class Task {
     const special = tokenizer.tokenBytes(id).length === 0 ? tokenizer.tokenText(id) : '';
     // No stop string goes on across a special token.
     const certain = special === '' ? text : text + this.#stops.end();
-    this.#say({ kind: 'token', id, logprob, text: certain, ...(special !== '' && { special }), ...(top && { top }) });
+    this.#add({ kind: 'token', id, logprob, text: certain, ...(special !== '' && { special }), ...(top && { top }) });
     if (stopped !== undefined) this.#end('stop', '');
     else if (!this.wantsMore && this.sequence.pendingStep === undefined) this.end('length');
   }
@@ -123,8 +123,17 @@ export class Task {
   }
 
   #say(event: GenerateEvent): void {
+    this.#add(event);
+    this.#wake();
+  }
+
+  #add(event: GenerateEvent): void {
     this.#events.push(event);
     this.sequence.paused = this.#events.length >= fullAt;
+  }
+
+  /** Whoever reads goes on. */
+  tell(): void {
     this.#wake();
   }
 
