@@ -1,29 +1,23 @@
 /** `ingot bench [MODEL]`: speed of prefill and decode, as a table or as rows of JSON. */
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import type { Engine, EngineNumerics, GenerateRequest } from '../engine/engine.ts';
+import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
-import type { KvFormat } from '../numerics/kv-format.ts';
 import { addBenchServe } from './bench-serve.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { kvOption, numericsOption, wholeNumber } from './options.ts';
+import { addEngineOptions, type EngineFlags, engineSettings, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { randomTokens } from './random-tokens.ts';
 import { formatBytes, formatTable, peakMemory } from './report.ts';
 
-interface BenchOptions {
+interface BenchOptions extends EngineFlags {
   readonly p: number;
   readonly n: number;
   readonly d: number;
   readonly b: number;
-  readonly threads?: number;
-  readonly mlock?: boolean;
-  readonly device?: string;
-  readonly numerics: EngineNumerics;
-  readonly kv: KvFormat;
   readonly traceSteps?: string;
   readonly json?: boolean;
 }
@@ -57,18 +51,13 @@ export function addBench(program: Command): void {
     .option('-n <tokens>', 'tokens of the decode test; 0 = no such test', wholeNumber(0), 64)
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
     .option('-b <sequences>', 'sequences at once in the decode test', wholeNumber(1, 1024), 1)
-    .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
-    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
-    .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
-    .addOption(numericsOption())
-    .addOption(kvOption())
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
-    .option('--json', 'print the rows as JSON')
-    .action(async (model: string | undefined, options: BenchOptions) => {
-      if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
-      const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
-      console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
-    });
+    .option('--json', 'print the rows as JSON');
+  addEngineOptions(command).action(async (model: string | undefined, options: BenchOptions) => {
+    if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
+    const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
+    console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
+  });
   addBenchServe(command);
 }
 
@@ -133,17 +122,13 @@ async function secondsTogether(engine: Engine, requests: readonly GenerateReques
 
 async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
   using progress = showProgress('Loading');
-  const { device, threads, mlock, traceSteps } = options;
+  const { traceSteps } = options;
   return await openEngine(path, {
+    ...engineSettings(options),
     contextLength,
     sequences: options.b,
-    numerics: options.numerics,
-    kv: options.kv,
     signal,
     onProgress: progress.update,
-    ...(device !== undefined && { device }),
-    ...(threads !== undefined && { threads }),
-    ...(mlock !== undefined && { mlock }),
     ...(traceSteps !== undefined && { traceSteps }),
   });
 }

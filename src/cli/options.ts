@@ -54,7 +54,7 @@ export function gather(text: string, before: readonly string[] | undefined): rea
   return [...(before ?? []), text];
 }
 
-export function numericsOption(): Option {
+function numericsOption(): Option {
   const text = 'exact: one answer, however the prompt is cut into steps; fast: prompts in bf16, which gives that up';
   return new Option('--numerics <how>', text).choices(engineNumerics).default('exact');
 }
@@ -93,7 +93,7 @@ export interface EngineFlags {
 export function addEngineOptions(command: Command): Command {
   return command
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
-    .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--mesh <axes>', 'divide the model among ranks in this process, such as tensor=2; they share the threads')
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())

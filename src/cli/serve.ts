@@ -3,17 +3,24 @@ import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { systemError } from '../formats/file-node.ts';
-import type { KvFormat } from '../numerics/kv-format.ts';
 import { type ModelSource, Models, type ModelsOptions } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
 import { exitCodes, usageError } from './failure.ts';
 import { splitName } from './named-model.ts';
-import { byteSize, gather, kvOption, numberIn, wholeNumber } from './options.ts';
+import {
+  addEngineOptions,
+  byteSize,
+  type EngineFlags,
+  engineSettings,
+  gather,
+  numberIn,
+  wholeNumber,
+} from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes } from './report.ts';
 import { servedModels } from './served-models.ts';
 
-interface ServeOptions {
+interface ServeOptions extends EngineFlags {
   readonly host: string;
   readonly port: number;
   readonly sequences: number;
@@ -36,15 +43,11 @@ interface ServeOptions {
   readonly tlsCert?: string;
   readonly tlsKey?: string;
   readonly drain: number;
-  readonly device?: string;
-  readonly threads?: number;
-  readonly mlock?: boolean;
-  readonly kv: KvFormat;
   readonly verbose?: boolean;
 }
 
 export function addServe(program: Command): void {
-  program
+  const command = program
     .command('serve')
     .summary('answer over HTTP, as OpenAI does')
     .description(
@@ -82,15 +85,11 @@ export function addServe(program: Command): void {
     .option('--tls-cert <file>', 'certificate, PEM')
     .option('--tls-key <file>', 'its private key, PEM')
     .option('--drain <seconds>', 'at the end requests that run have so long to finish', wholeNumber(0), 30)
-    .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
-    .option('--threads <n>', 'threads to use at most', wholeNumber(1, 4096))
-    .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
-    .addOption(kvOption())
     .option('--trace-steps <file>', 'write a line of JSON for each step: what it held and how long it took')
-    .option('--verbose', 'log every request; never what was asked or answered')
-    .action((models: readonly string[], options: ServeOptions) =>
-      run(models.length > 0 ? models : [bundledModel], options),
-    );
+    .option('--verbose', 'log every request; never what was asked or answered');
+  addEngineOptions(command).action((models: readonly string[], options: ServeOptions) =>
+    run(models.length > 0 ? models : [bundledModel], options),
+  );
 }
 
 async function run(named: readonly string[], options: ServeOptions): Promise<void> {
@@ -147,25 +146,21 @@ async function findModels(
   options: ServeOptions,
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
-  const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, ...others } = options;
-  const { device, threads, mlock, kv, name, memory } = others;
+  const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, name, memory } = options;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
   if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
     named.map((text) => ({ ...splitName(text, existsSync), ...(name !== undefined && { name }) })),
     {
+      ...engineSettings(options),
       sequences,
       queue,
-      kv,
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
       ...(cache !== undefined && { cacheTokens: cache }),
       ...(kvDisk !== undefined && { kvDisk }),
       ...(traceSteps !== undefined && { traceSteps }),
-      ...(device !== undefined && { device }),
-      ...(threads !== undefined && { threads }),
-      ...(mlock !== undefined && { mlock }),
     },
     onProgress,
   );
