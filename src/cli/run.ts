@@ -68,6 +68,7 @@ function readTask(first: string | undefined, second: string | undefined): Task {
   if (/\.(gguf|safetensors|bin)$/.test(prompt) && existsSync(prompt)) {
     throw usageError(`${prompt} is a model; a prompt is missing`, `Give one: ingot run ${prompt} "Once upon a time"`);
   }
+  if (/^\S+\.(gguf|safetensors)$/.test(prompt)) throw usageError(`${prompt} does not exist`, 'Check the path.');
   return { path: bundledModel, prompt, shown: '' };
 }
 

@@ -148,6 +148,7 @@ test('an edited message is asked beside the old one, and both can be shown', { s
   const questions = page.locator('.question .bubble');
   assert.deepEqual(await questions.allInnerTexts(), ['First', 'Another second']);
   await page.getByRole('button', { name: 'Previous version' }).click();
+  await questions.getByText('Second', { exact: true }).waitFor();
   assert.deepEqual(await questions.allInnerTexts(), ['First', 'Second']);
   await close(visited);
 });
@@ -171,8 +172,10 @@ test('a reload keeps everything; one in the middle of an answer keeps what had c
   assert.ok((await lastText(page)).length > 0);
   assert.equal(await answers(page).count(), 2);
   await page.getByRole('button', { name: 'New conversation' }).click();
+  await page.getByRole('heading', { name: 'What shall we talk about?' }).waitFor();
   assert.equal(await answers(page).count(), 0);
   await page.goBack();
+  await answers(page).nth(1).waitFor();
   assert.equal(await answers(page).count(), 2);
   await close(visited);
 });
@@ -308,7 +311,7 @@ test('by keyboard alone: everything is reached, seen where it is, and left again
   await script(page, { content: 'Short.' });
   const focused = () =>
     page.evaluate<string>(`document.activeElement.getAttribute('aria-label') ?? document.activeElement.textContent`);
-  assert.equal(await focused(), 'Message');
+  await page.getByRole('textbox', { name: 'Message', exact: true }).and(page.locator(':focus')).waitFor();
   await page.keyboard.type('One');
   await page.keyboard.press('Shift+Enter');
   await page.keyboard.type('two');
@@ -344,8 +347,8 @@ test('by keyboard alone: everything is reached, seen where it is, and left again
   await page.keyboard.press('ArrowRight');
   assert.equal(await temperature.inputValue(), '0.85');
   await page.keyboard.press('Escape');
-  assert.equal(await focused(), 'Settings and server');
-  assert.ok(!(await temperature.isVisible()));
+  await page.getByRole('button', { name: 'Settings and server' }).and(page.locator(':focus')).waitFor();
+  await temperature.waitFor({ state: 'hidden' });
   await close(visited);
 });
 
