@@ -50,9 +50,10 @@ export interface PlannedStep {
   readonly expired: readonly Sequence[];
 }
 
+/** From places to places, as `BlockManager.places` has them. */
 export interface BlockCopy {
-  readonly from: number;
-  readonly to: number;
+  readonly from: readonly number[];
+  readonly to: readonly number[];
 }
 
 export function emptyState(): SchedulerState {
@@ -191,7 +192,8 @@ class Planner {
     if (count === 0 || !this.#takes(sequence)) return;
     const { blocks } = this.#rules;
     const end = sequence.computed + count;
-    while (blocks.missing(sequence.blocks, end) > blocks.freeBlocks) {
+    blocks.advance(sequence.blocks, sequence.computed);
+    while (!blocks.fits(sequence.blocks, end)) {
       const victim = this.#victim();
       if (victim === undefined) return;
       preempt(this.#state, victim, blocks);
@@ -212,7 +214,7 @@ class Planner {
     }
     blocks.grow(sequence.blocks, start + count);
     Object.assign(this.#load, this.#with(sequence, count));
-    this.#entries.push({ sequence, start, count, samples });
+    this.#entries.push({ sequence, start, count, samples, windowTables: blocks.windowTables(sequence.blocks) });
     sequence.computed += count;
     const { served } = this.#state;
     served.set(sequence.owner, (served.get(sequence.owner) ?? 0) + count);
@@ -239,11 +241,13 @@ class Planner {
       if (next === undefined) return;
       next.computed = blocks.reuse(next.blocks, next.tokens, next.tokens.length - 1, next.cacheOwner);
       const others = takeover(next, next.computed, running, this.#entries, blocks);
-      const enough = blocks.missing(next.blocks, next.tokens.length) <= blocks.freeBlocks;
+      const enough = blocks.fits(next.blocks, next.tokens.length);
       const isLater = others.kind === 'later' || this.#isComing(next, enough);
-      const isCopy = others.kind === 'copy' && enough && !isLater;
-      if (isCopy) {
+      let copy: BlockCopy | undefined;
+      if (others.kind === 'copy' && enough && !isLater) {
+        const from = blocks.places(others.block);
         blocks.grow(next.blocks, others.tokens);
+        copy = { from, to: blocks.places(next.blocks[next.blocks.length - 1]) };
         next.computed = others.tokens;
       }
       const reused = next.computed;
@@ -255,7 +259,7 @@ class Planner {
         notNow.add(next);
         continue;
       }
-      if (isCopy) this.#copies.push({ from: others.block, to: next.blocks[next.blocks.length - 1] });
+      if (copy !== undefined) this.#copies.push(copy);
       waiting.splice(waiting.indexOf(next), 1);
       next.row = this.#freeRow();
       next.begun = true;

@@ -44,4 +44,6 @@ export interface StepEntry<S extends CachedSequence = Sequence> {
   readonly count: number;
   /** Whether the last of them is sampled: the sequence has no further tokens. */
   readonly samples: boolean;
+  /** Where its blocks lie in the pools of each window of the limits (blocks.ts); none if absent. */
+  readonly windowTables?: readonly (readonly number[])[];
 }

@@ -35,7 +35,7 @@ const limits: StepLimits = {
 
 async function embeddingOf(device: Device, model: Model, ids: readonly number[], pieces: readonly number[]) {
   await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const blocks = new BlockManager(limits);
   const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
   let embedding = new Float32Array();
   for (const count of pieces) {
