@@ -44,7 +44,7 @@ export const choices: { readonly [K in keyof Schedule]: readonly Schedule[K][] }
   attentionUnits: [1, 2, 4, 8, 16],
   loopBits: [256, 512],
   tileSide: [16, 32, 64, 128],
-  stripBytes: [2 * KiB, 4 * KiB, 8 * KiB, 16 * KiB, 32 * KiB],
+  stripBytes: [2 * KiB, 4 * KiB, 8 * KiB, 16 * KiB],
   streamedBytes: [4 * MiB, 16 * MiB, 64 * MiB, 256 * MiB],
 };
 

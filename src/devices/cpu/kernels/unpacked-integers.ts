@@ -292,7 +292,8 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule): UnpackedProduct {
       });
     },
     emitMultiply(group) {
-      const { a, tokens, decoded: at, x } = group;
+      const { a, tokens, count, decoded: at, x } = group;
+      const nextBlock = a.here();
       if (kind === 'values') {
         forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
       } else {
@@ -308,6 +309,10 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule): UnpackedProduct {
       a.emit('dec', r8);
       a.emit('jnz', next);
       finishBlock(group, decoded);
+      a.emit('add', at, decoded.tile.bytes);
+      a.emit('add', x, large.bytes - 8 * large.step);
+      a.emit('dec', count);
+      a.emit('jnz', nextBlock);
     },
   };
 }
