@@ -15,6 +15,8 @@ export interface CachedSequence {
 export interface Sequence extends CachedSequence {
   /** Smaller is older. */
   readonly id: number;
+  /** Tokens that had been computed for all when it came. */
+  since: number;
   /** Higher goes first. */
   readonly priority: number;
   /** Among whom time is shared fairly. */

@@ -5,15 +5,8 @@ import fc from 'fast-check';
 import { isIngotError } from '../../src/base/errors.ts';
 import type { WindowLimits } from '../../src/composites/step.ts';
 import { BlockManager, type Fetch } from '../../src/engine/blocks.ts';
-import {
-  emptyState,
-  enqueue,
-  type PlannedStep,
-  planStep,
-  type Rules,
-  remove,
-  restart,
-} from '../../src/engine/scheduler.ts';
+import { type PlannedStep, planStep, type Rules } from '../../src/engine/scheduler.ts';
+import { emptyState, enqueue, remove, restart } from '../../src/engine/scheduler-state.ts';
 import type { Sequence, StepEntry } from '../../src/engine/sequence.ts';
 import { StepCost, type StepLoad } from '../../src/engine/step-cost.ts';
 
@@ -154,6 +147,7 @@ test('an integrity check finds what is lost and what is shared', () => {
 
 const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence> = {}): Sequence => ({
   id,
+  since: 0,
   priority: 0,
   owner: '',
   cacheOwner: '',
@@ -480,6 +474,42 @@ test('owners take turns, however many requests one of them has; a higher priorit
   assert.deepEqual(order.slice(7), ['greedy', 'greedy', 'greedy']);
 });
 
+test('a short prompt passes a long one that is computed; a long one waits for no more than its own length allows', () => {
+  const limits = { maxTokens: 16, maxSequences: 4, maxRows: 4 };
+  let token = 0;
+  const text = (length: number) => Array.from({ length }, () => ++token);
+  /** Turns until each of the requests, given by turn and length, has its token. */
+  const finished = (arrivals: readonly (readonly [at: number, length: number])[]) => {
+    const simulation = new Simulation(limits, 400, 1);
+    const turns: number[] = [];
+    const sequences = arrivals.map(([, length], id) => newSequence(id, text(length)));
+    for (let turn = 0; turn === 0 || !simulation.idle || arrivals.some(([at]) => at >= turn); turn++) {
+      arrivals.forEach(([at], i) => {
+        if (at === turn) simulation.add(sequences[i], 1);
+      });
+      simulation.turn();
+      sequences.forEach((each, i) => {
+        if (turns[i] === undefined && turn >= arrivals[i][0] && !simulation.answers.has(each)) turns[i] = turn;
+      });
+    }
+    return turns;
+  };
+  const [long, short] = finished([
+    [0, 160],
+    [3, 16],
+  ]);
+  assert.ok(short < 6 && long >= 10, `${short} and ${long}`);
+  // Of one length each waits for those before it.
+  const alike = finished([0, 1, 2, 3].map((at) => [at, 40] as const));
+  assert.deepEqual(
+    alike,
+    alike.toSorted((a, b) => a - b),
+  );
+  // One of 16 tokens comes with every step, which is all that a step can take.
+  const flood = finished([[0, 80], ...Array.from({ length: 60 }, (_, i) => [i, 16] as const)]);
+  assert.ok(flood[0] <= 3 * 5 + 2, `after ${flood[0]} turns`);
+});
+
 test('where memory ends the youngest gives way, and goes on later with what is still known', () => {
   const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 12, 1);
   const old = newSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -519,11 +549,12 @@ test('a prompt that begins as one that is computed waits for that, and others do
   const start = Array.from({ length: 24 }, (_, i) => i + 1);
   simulation.add(newSequence(0, [...start, 100]), 1);
   simulation.add(newSequence(1, [...start, 200]), 1);
-  simulation.add(newSequence(2, [300, 301]), 1);
+  const another = Array.from({ length: 26 }, (_, i) => 300 + i);
+  simulation.add(newSequence(2, another), 1);
   const begun: number[] = [];
   while (!simulation.idle) for (const { sequence } of simulation.turn()?.admitted ?? []) begun.push(sequence.id);
   assert.deepEqual(begun, [0, 2, 1]);
-  assert.equal(simulation.computed, 25 + 1 + 2);
+  assert.equal(simulation.computed, 25 + 1 + 26);
 });
 
 test('who waits for too long is refused, and nobody who has begun', () => {
