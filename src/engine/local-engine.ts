@@ -105,7 +105,9 @@ export class LocalEngine implements Engine {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
     });
-    this.#embedder = new Embedder(runner, this.#blocks, model.wholeSequences);
+    this.#embedder = new Embedder(runner, this.#blocks, model.wholeSequences, (entries, seconds) =>
+      this.#loop.count(entries, seconds),
+    );
     this.#loop = new StepLoop({
       runner,
       blocks: this.#blocks,
