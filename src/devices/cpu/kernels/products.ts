@@ -3,7 +3,7 @@ import { IngotError } from '../../../base/errors.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { InstructionSet, Target } from '../target.ts';
 import { bf16Product } from './bf16-products.ts';
-import { floatProduct } from './float-products.ts';
+import { floatProduct, unpackedFloatProduct } from './float-products.ts';
 import { integerProduct } from './integer-products.ts';
 import { type IntegerFormat, isIntegerFormat } from './levels.ts';
 import type { PackedFormat } from './packing.ts';
@@ -13,7 +13,7 @@ import { tileIntegerProduct } from './tile-integer-products.ts';
 import { unpackedIntegerProduct } from './unpacked-integers.ts';
 import { wideIntegerProduct } from './vnni-products.ts';
 
-/** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
+/** `unpacked` for as many tokens as its groups hold, if they are worth it, `direct` for the rest; for all of them where there is only one. */
 export interface Products {
   readonly direct?: Product;
   readonly unpacked?: UnpackedProduct;
@@ -28,17 +28,17 @@ const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
   amx: (format) => ({ direct: wideIntegerProduct(format, true), unpacked: tileIntegerProduct(format) }),
 };
 
-/** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
+/** For a weight [N, K] of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
 export function productsOf(
   format: PackedFormat,
   numerics: DotNumerics,
   { name, vectorBits }: Target,
-  panels: number,
+  { panels, K }: { readonly panels: number; readonly K: number },
 ): Products {
   const vectors = panelVectors[vectorBits];
   switch (numerics) {
     case 'f32':
-      return { direct: floatProduct(format, vectors) };
+      return { direct: floatProduct(format, vectors), unpacked: unpackedFloatProduct(format, vectors, K) };
     case 'bf16':
       return { unpacked: name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
     case 'i8':

@@ -26,6 +26,7 @@ export function tileBf16Product(format: PackedFormat, panels: 1 | 2): UnpackedPr
     steps: 2048 / step,
     chunk: 256,
     tokens: [32, 16],
+    least: 1,
     flushes: false,
     constants: [...values.constants, interleaved],
     ownBytes: 0,

@@ -96,6 +96,7 @@ function common(ring: Ring, bytes: number) {
     secondPanel: 0,
     chunk: 256,
     tokens: [16],
+    least: 16,
     flushes: false,
     ownBytes: 2 * ring.slotBytes + 64,
     emitStart(a: Assembler) {

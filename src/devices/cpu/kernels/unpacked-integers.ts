@@ -245,6 +245,7 @@ const common = {
   secondPanel: 0,
   chunk: 128,
   tokens: [4],
+  least: 4,
   flushes: false,
   ownBytes: sumBytes,
 } as const;
