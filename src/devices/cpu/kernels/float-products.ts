@@ -60,8 +60,6 @@ export function unpackedFloatProduct(
     stepBytes: 64 * step,
     secondPanel: 0,
     xStepBytes: 4 * step,
-    steps: 256 / step,
-    chunk: 128,
     // Six need all 16 registers.
     tokens: parts.length === 1 ? [16, 4, 2] : values.constants.length > 0 ? [4, 2] : [6, 4, 2],
     least: 16,
