@@ -3,19 +3,28 @@
  * waits. Nothing of that is loaded here.
  */
 import { Worker } from 'node:worker_threads';
+import type { OpenRanks } from '../parallel/rank-group.ts';
 import { connectEngine, type WorkerPort } from './client.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
 
-export type OpenOptions = Omit<EngineSettings, 'path'> & LoadHooks;
+export interface OpenOptions extends Omit<EngineSettings, 'path' | 'ranks'>, LoadHooks {
+  /** The ranks, where they are in other processes. */
+  readonly groups?: readonly OpenRanks[];
+}
 
 /**
  * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
  * is idle does not keep the process alive.
  * @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong, 'Aborted'.
  */
-export async function openEngine(path: string, { signal, onProgress, ...settings }: OpenOptions = {}): Promise<Engine> {
+export async function openEngine(
+  path: string,
+  { signal, onProgress, groups, ...settings }: OpenOptions = {},
+): Promise<Engine> {
+  const [open] = groups ?? [];
+  const ranks = await open?.(1, signal);
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',
     // What a worker makes is soon garbage; each of its two halves costs so much memory.
@@ -24,7 +33,7 @@ export async function openEngine(path: string, { signal, onProgress, ...settings
     execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
   });
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
-  return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
+  return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings, ...(ranks && { ranks }) }, hooks);
 }
 
 export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSettings>> {
