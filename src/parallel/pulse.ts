@@ -3,7 +3,7 @@
  * A rank that has been stopped, or whose link is cut, is silent; the connection of one that has died closes.
  */
 import { IngotError } from '../base/errors.ts';
-import type { RankAddress } from './rank-group.ts';
+import type { OwnRank, RankAddress } from './rank-group.ts';
 import { dialRank, type RankLink } from './rank-link.ts';
 
 const period = 250;
@@ -53,4 +53,11 @@ export async function watchPulse(
 /** The rank's side: answers each question. */
 export function answerPulse(link: RankLink, onClose: () => void): void {
   link.listen(() => link.send({ kind: 'pong' }), onClose);
+}
+
+/** Ranks live as long as somebody asks whether they do. */
+export function keepAlive(ranks: readonly (RankAddress | OwnRank)[], epoch: number): Promise<readonly Disposable[]> {
+  const others = ranks.filter((rank) => rank.kind === 'process');
+  // Whoever uses them finds out for himself that they are lost.
+  return Promise.all(others.map((rank) => watchPulse(rank, epoch, () => {})));
 }
