@@ -2,7 +2,9 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
 import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
+import { usageError } from './failure.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -94,10 +96,21 @@ export function addEngineOptions(command: Command): Command {
   return command
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
-    .option('--mesh <axes>', 'divide the model among ranks in this process, such as tensor=2; they share the threads')
+    .option(
+      '--mesh <axes>',
+      'tensor=2 divides the model among ranks, data=2 the requests among engines; they share the threads',
+    )
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())
     .addOption(kvOption());
+}
+
+/** Replicas serve several texts at once. @throws IngotError 'Usage'. */
+export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
+  const data = mesh === undefined ? undefined : parseMesh(mesh).axes.find(({ name }) => name === 'data');
+  if (data === undefined || data.size === 1) return;
+  const hint = 'tensor=2 divides the model; serve and bench have a use for data.';
+  throw usageError(`ingot ${command} makes one text at a time, which ${data.size} replicas do not speed up`, hint);
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */

@@ -24,6 +24,8 @@ export interface EngineSettings extends EngineOptions {
   readonly threads?: number;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number;
   /** Ranks in this process among which the model is divided, 'tensor=2' (ir/mesh.ts). */
   readonly mesh?: string;
   /** Folder for the programs before and after each compiler pass. */
@@ -57,7 +59,8 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, mlock, mesh, dump, kvDisk, traceSteps: traceFile, ...options } = settings;
+  const { path, device: deviceName, threads, mlock, memoryShare, mesh, dump, ...others } = settings;
+  const { kvDisk, traceSteps: traceFile, ...options } = others;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -69,7 +72,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
     const device = await openDeviceFor(model, deviceName, {
-      ...{ threads, mlock, onProgram },
+      ...{ threads, mlock, memoryShare, onProgram },
       ...(mesh !== undefined && { mesh }),
     });
     opened.push(device);
