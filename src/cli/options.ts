@@ -2,8 +2,10 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
 import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
 import type { OpenRanks } from '../parallel/rank-group.ts';
+import { usageError } from './failure.ts';
 import { joinRanks } from './ranks.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
@@ -100,12 +102,20 @@ export function addEngineOptions(command: Command): Command {
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option(
       '--mesh <axes>',
-      'divide the model among ranks, such as tensor=2: of this process, whose threads they share, or those that mpirun has started',
+      'tensor=2 divides the model among ranks, data=2 the requests among engines: here, where they share the threads, or as mpirun has started them',
     )
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())
     .addOption(kvOption())
     .hook('preAction', joinRanks);
+}
+
+/** Replicas serve several texts at once. @throws IngotError 'Usage'. */
+export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
+  const data = mesh === undefined ? undefined : parseMesh(mesh).axes.find(({ name }) => name === 'data');
+  if (data === undefined || data.size === 1) return;
+  const hint = 'tensor=2 divides the model; serve and bench have a use for data.';
+  throw usageError(`ingot ${command} makes one text at a time, which ${data.size} replicas do not speed up`, hint);
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */

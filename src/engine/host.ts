@@ -68,7 +68,8 @@ class Host<S> {
     switch (call.kind) {
       case 'load': {
         const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
-        this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress });
+        const onLost = (error: IngotError) => this.#port.send({ kind: 'lost', error: errorMessage(error) });
+        this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress, onLost });
         const { model, device, contextLength, hasChatTemplate, answerFormat } = this.#loaded.engine;
         const { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka } = model;
         const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka };

@@ -26,6 +26,8 @@ export interface EngineSettings extends EngineOptions {
   readonly threads?: number;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number;
   /** Ranks among which the model is divided, 'tensor=2' (ir/mesh.ts). */
   readonly mesh?: string;
   /** The ranks, where they are in other processes; then `threads` are those of each. */
@@ -45,13 +47,15 @@ interface OpenDeviceOptions
   extends DeviceOptions,
     Pick<EngineSettings, 'mesh' | 'ranks'>,
     Partial<Pick<EngineSettings, 'path'>>,
-    Pick<MeshOptions, 'onProgram'> {}
+    Pick<MeshOptions, 'onProgram'> {
+  readonly onLost?: LoadHooks['onLost'];
+}
 
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
 export function openDeviceFor(
   model: Model,
   name?: string,
-  { mesh, ranks, path, onProgram, ...options }: OpenDeviceOptions = {},
+  { mesh, ranks, path, onProgram, onLost, ...options }: OpenDeviceOptions = {},
 ): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
@@ -59,7 +63,7 @@ export function openDeviceFor(
   const parsed = mesh === undefined ? undefined : parseMesh(mesh);
   if (ranks !== undefined && path !== undefined) {
     const alone = parseMesh('tensor=1');
-    return openRanks(parsed ?? alone, ranks, name, { ...options, model, path, formats, onProgram });
+    return openRanks(parsed ?? alone, ranks, name, { ...options, model, path, formats, onProgram, onLost });
   }
   if (parsed !== undefined) return openMesh(parsed, name, { ...options, formats, onProgram });
   return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
@@ -72,18 +76,8 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const {
-    path,
-    device: deviceName,
-    threads,
-    mlock,
-    mesh,
-    ranks,
-    dump,
-    kvDisk,
-    traceSteps: traceFile,
-    ...options
-  } = settings;
+  const { path, device: deviceName, threads, mlock, memoryShare, mesh, ranks, dump, ...others } = settings;
+  const { kvDisk, traceSteps: traceFile, ...options } = others;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -95,7 +89,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
     const device = await openDeviceFor(model, deviceName, {
-      ...{ threads, mlock, path, onProgram },
+      ...{ threads, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
       ...(ranks !== undefined && { ranks }),
     });

@@ -56,6 +56,8 @@ export type Answer =
   | { readonly kind: 'done' };
 
 export type ToClient =
+  /** What the engine stands on is gone. */
+  | { readonly kind: 'lost'; readonly error: ErrorMessage }
   | { readonly kind: 'progress'; readonly id: number; readonly done: number; readonly total: number }
   | { readonly kind: 'events'; readonly id: number; readonly events: readonly GenerateEvent[] }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer }

@@ -2,6 +2,7 @@
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
 import type { Engine, EngineStatus, EngineTotals } from '../engine/engine.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { addedTotals, noTotals } from '../engine/status.ts';
 import type { ModelEvent, Models } from './models.ts';
 
 const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
@@ -215,10 +216,12 @@ export class Metrics {
         // One that died says nothing any more.
         const status = event.last ?? this.#engines.get(event.engine)?.status;
         this.#engines.delete(event.engine);
-        if (status !== undefined) this.#gone.set(event.model, added(this.#gone.get(event.model), status.totals));
+        if (status === undefined) return;
+        this.#gone.set(event.model, addedTotals([this.#gone.get(event.model) ?? noTotals, status.totals]));
         return;
       }
       case 'failed':
+      case 'replica':
         return;
       default:
         event satisfies never;
@@ -240,8 +243,8 @@ export class Metrics {
     const statuses = [...this.#engines.values()].flatMap((each) =>
       each.model === model && each.status !== undefined ? [each.status] : [],
     );
-    const gone = this.#gone.get(model);
-    const totals = statuses.reduce((sum: EngineTotals | undefined, status) => added(sum, status.totals), gone);
+    const gone = this.#gone.get(model) ?? noTotals;
+    const totals = addedTotals([gone, ...statuses.map((status) => status.totals)]);
     const sum = (of: (status: EngineStatus) => number) => statuses.reduce((all, one) => all + of(one), 0);
     for (const { gauge, read } of this.#gauges) gauge.set({ model }, sum(read));
     for (const { gauge, read } of this.#shares) {
@@ -251,15 +254,9 @@ export class Metrics {
     }
     for (const { counter, read } of this.#counters) {
       counter.remove({ model });
-      counter.inc({ model }, totals === undefined ? 0 : read(totals));
+      counter.inc({ model }, read(totals));
     }
     this.#loaded.set({ model }, this.#models.loaded(model) === undefined ? 0 : 1);
     this.#waiting.set({ model }, sum(({ waiting }) => waiting) + this.#models.waiting(model));
   }
-}
-
-function added(a: EngineTotals | undefined, b: EngineTotals): EngineTotals {
-  if (a === undefined) return b;
-  const sums = Object.entries(b).map(([name, value]) => [name, a[name as keyof EngineTotals] + value]);
-  return Object.fromEntries(sums) as unknown as EngineTotals;
 }
