@@ -86,7 +86,15 @@ export async function startJob({ ranks, hosts, command, signal }: JobOptions): P
   });
   const ended = once(child, 'close').catch(() => {});
   try {
-    return { ready: await readyOf(child, signal), [Symbol.asyncDispose]: () => endJob(child, ended) };
+    const ready = await readyOf(child, signal);
+    return {
+      ready,
+      [Symbol.asyncDispose]() {
+        // What it complains of now is what is wanted.
+        child.stderr?.removeAllListeners('data').resume();
+        return endJob(child, ended);
+      },
+    };
   } catch (error) {
     child.kill('SIGTERM');
     await endJob(child, ended);

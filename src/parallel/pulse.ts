@@ -8,7 +8,7 @@ import { dialRank, type RankLink } from './rank-link.ts';
 
 const period = 250;
 /** Questions without an answer, one after another, until a rank is lost: within two seconds of what it did last. */
-const patience = 5;
+const patience = 6;
 
 /** Asks a rank until disposed. `onLost` is called once at most. @throws IngotError 'RankLost' if it cannot be reached. */
 export async function watchPulse(
@@ -18,7 +18,9 @@ export async function watchPulse(
 ): Promise<Disposable> {
   const link = await dialRank(rank, rank.pulsePort, { purpose: 'pulse', epoch });
   let unanswered = 0;
+  let ended = false;
   const end = () => {
+    ended = true;
     clearInterval(timer);
     link.drop();
   };
@@ -28,26 +30,23 @@ export async function watchPulse(
   };
   // Counted by turns of this thread: one that has been busy itself blames nobody.
   const timer = setInterval(() => {
-    if (unanswered++ >= patience) lose(`has not answered for ${(patience * period) / 1000} s`);
-    else link.send({ kind: 'ping' });
+    if (unanswered === patience) lose(`has not answered for ${(patience * period) / 1000} s`);
+    else {
+      unanswered++;
+      link.send({ kind: 'ping' });
+    }
   }, period);
   timer.unref();
   link.hold(false);
-  let disposed = false;
   link.listen(
     () => {
       unanswered = 0;
     },
     () => {
-      if (!disposed && unanswered <= patience) lose('is gone');
+      if (!ended) lose('is gone');
     },
   );
-  return {
-    [Symbol.dispose]() {
-      disposed = true;
-      end();
-    },
-  };
+  return { [Symbol.dispose]: end };
 }
 
 /** The rank's side: answers each question. */

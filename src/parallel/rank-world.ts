@@ -7,7 +7,7 @@ import { cpus, hostname, networkInterfaces } from 'node:os';
 import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { agree, type Facts, tellAll } from './agree.ts';
-import { joinMpi, type MpiWorld } from './mpi.ts';
+import { isLost, joinMpi, type MpiWorld } from './mpi.ts';
 import type { RankAddress } from './rank-group.ts';
 
 export interface WorldOptions {
@@ -107,6 +107,7 @@ export class RankWorld {
 
   /** Together with the others. Without them nothing is left behind but MPI's own complaints. */
   async leave(): Promise<void> {
+    if (isLost(this.#system, this.communicator)) return;
     try {
       await tellAll(this.#system, this.#mpi.communicator, {}, performance.now() + leaveMilliseconds);
     } catch {
