@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { exitCodes, reportFailure } from './failure.ts';
+import { leaveRanks } from './ranks.ts';
 
 type Add = (program: Command) => void;
 
@@ -64,6 +65,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage;
   else process.exitCode = reportFailure(error, program.opts<{ debug?: boolean }>().debug ?? false);
+} finally {
+  await leaveRanks();
 }
 
 /** The program's own options may stand anywhere; commander looks for them before the command. */

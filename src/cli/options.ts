@@ -4,7 +4,9 @@ import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
 import { parseMesh } from '../ir/mesh.ts';
 import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
+import type { OpenRanks } from '../parallel/rank-group.ts';
 import { usageError } from './failure.ts';
+import { joinRanks } from './ranks.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -88,6 +90,8 @@ export interface EngineFlags {
   readonly threads?: number;
   readonly mlock?: boolean;
   readonly mesh?: string;
+  /** Ranks in other processes, where a launcher has started them: `ranks.ts`. */
+  readonly groups?: readonly OpenRanks[];
   readonly numerics: EngineNumerics;
   readonly kv: KvFormat;
 }
@@ -98,11 +102,12 @@ export function addEngineOptions(command: Command): Command {
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option(
       '--mesh <axes>',
-      'tensor=2 divides the model among ranks, data=2 the requests among engines; they share the threads',
+      'tensor=2 divides the model among ranks, data=2 the requests among engines: of this process, whose threads they share, or of those that mpirun has started',
     )
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())
-    .addOption(kvOption());
+    .addOption(kvOption())
+    .hook('preAction', joinRanks);
 }
 
 /** Replicas serve several texts at once. @throws IngotError 'Usage'. */
@@ -114,7 +119,7 @@ export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */
-export function engineSettings({ device, threads, mlock, mesh, numerics, kv }: EngineFlags): OpenOptions {
+export function engineSettings({ device, threads, mlock, mesh, groups, numerics, kv }: EngineFlags): OpenOptions {
   return {
     numerics,
     kv,
@@ -122,5 +127,6 @@ export function engineSettings({ device, threads, mlock, mesh, numerics, kv }: E
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),
     ...(mesh !== undefined && { mesh }),
+    ...(groups !== undefined && { groups }),
   };
 }

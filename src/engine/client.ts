@@ -1,4 +1,5 @@
 /** The asking side of an engine in a worker: the same engine, seen through a port. */
+import { type ErrorMessage, receivedError } from '../base/error-message.ts';
 import { IngotError } from '../base/errors.ts';
 import type {
   Engine,
@@ -11,15 +12,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import {
-  type Answer,
-  type Call,
-  type ErrorMessage,
-  type Port,
-  receivedError,
-  type ToClient,
-  type ToHost,
-} from './messages.ts';
+import type { Answer, Call, Port, ToClient, ToHost } from './messages.ts';
 
 /** The port of whoever started the worker. */
 export interface WorkerPort<In, Out> extends Port<In, Out> {

@@ -2,9 +2,10 @@
  * The worker's side of an engine in a worker: takes calls from a port, answers them. Tokens that come fast share messages, so
  * that sending costs nothing next to making them; a generation whose reader is slow waits, so that nothing piles up.
  */
+import { errorMessage } from '../base/error-message.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Engine, GenerateEvent, LoadHooks } from './engine.ts';
-import { type Answer, type Call, errorMessage, type Port, type ToClient, type ToHost } from './messages.ts';
+import type { Answer, Call, Port, ToClient, ToHost } from './messages.ts';
 
 /** Events of one generation that were sent and not read yet, at most. */
 const window = 256;

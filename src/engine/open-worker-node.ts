@@ -8,8 +8,6 @@ import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
 
-export type OpenOptions = Omit<EngineSettings, 'path'> & LoadHooks;
-
 /**
  * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
  * is idle does not keep the process alive.
@@ -17,7 +15,7 @@ export type OpenOptions = Omit<EngineSettings, 'path'> & LoadHooks;
  */
 export async function openWorker(
   path: string,
-  { signal, onProgress, onLost, ...settings }: OpenOptions = {},
+  { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
 ): Promise<Engine> {
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',
