@@ -102,7 +102,7 @@ export function addEngineOptions(command: Command): Command {
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option(
       '--mesh <axes>',
-      'tensor=2 divides the model among ranks, data=2 the requests among engines: here, where they share the threads, or as mpirun has started them',
+      'tensor=2 divides the model among ranks, data=2 the requests among engines: of this process, whose threads they share, or of those that mpirun has started',
     )
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())

@@ -12,7 +12,7 @@ import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openMesh } from './open-mesh-node.ts';
 import { openForRunning } from './open-model-node.ts';
-import { openRanks } from './open-ranks-node.ts';
+import { openRanks, type RanksOptions } from './open-ranks-node.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
 
@@ -47,9 +47,8 @@ interface OpenDeviceOptions
   extends DeviceOptions,
     Pick<EngineSettings, 'mesh' | 'ranks'>,
     Partial<Pick<EngineSettings, 'path'>>,
-    Pick<MeshOptions, 'onProgram'> {
-  readonly onLost?: LoadHooks['onLost'];
-}
+    Pick<MeshOptions, 'onProgram'>,
+    Pick<RanksOptions, 'onLost'> {}
 
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
 export function openDeviceFor(

@@ -3,18 +3,10 @@
  * waits. Nothing of that is loaded here.
  */
 import { Worker } from 'node:worker_threads';
-import type { OpenRanks } from '../parallel/rank-group.ts';
 import { connectEngine, type WorkerPort } from './client.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
-
-type WorkerOptions = Omit<EngineSettings, 'path'> & LoadHooks;
-
-export interface OpenOptions extends Omit<EngineSettings, 'path' | 'ranks'>, LoadHooks {
-  /** Of each replica, its ranks, where they are in other processes. */
-  readonly groups?: readonly OpenRanks[];
-}
 
 /**
  * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
@@ -23,7 +15,7 @@ export interface OpenOptions extends Omit<EngineSettings, 'path' | 'ranks'>, Loa
  */
 export async function openWorker(
   path: string,
-  { signal, onProgress, onLost, ...settings }: WorkerOptions = {},
+  { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
 ): Promise<Engine> {
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',

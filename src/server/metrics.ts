@@ -1,6 +1,6 @@
 /** What the server measures, as Prometheus reads it. docs/metrics.md says where each clock starts and stops. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Engine, EngineStatus, EngineTotals } from '../engine/engine.ts';
+import type { Engine, EngineStatus, EngineTotals, ReplicaStatus } from '../engine/engine.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { addedTotals, noTotals } from '../engine/status.ts';
 import type { ModelEvent, Models } from './models.ts';
@@ -126,6 +126,18 @@ const counters: readonly { readonly name: string; readonly help: string; read(to
   },
 ];
 
+/** Of each of the engines that a model consists of. */
+const replicaGauges: readonly { readonly name: string; readonly help: string; read(status: ReplicaStatus): number }[] =
+  [
+    { name: 'ready', help: 'Whether the replica works', read: ({ ready }) => Number(ready) },
+    { name: 'requests', help: 'Requests that the replica has', read: ({ requests }) => requests },
+  ];
+
+const replicaCounters: typeof replicaGauges = [
+  { name: 'restarts_total', help: 'Times that the replica was opened again', read: ({ restarts }) => restarts },
+  { name: 'replays_total', help: 'Requests that left the replica when it was lost', read: ({ replays }) => replays },
+];
+
 interface Watched {
   readonly model: string;
   /** What it said last. */
@@ -141,6 +153,11 @@ export class Metrics {
   readonly #gauges: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number }[];
   readonly #shares: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number | undefined }[];
   readonly #counters: readonly { readonly counter: Counter<'model'>; read(totals: EngineTotals): number }[];
+  readonly #replicaGauges: readonly { readonly gauge: Gauge<'model' | 'replica'>; read(of: ReplicaStatus): number }[];
+  readonly #replicaCounters: readonly {
+    readonly counter: Counter<'model' | 'replica'>;
+    read(of: ReplicaStatus): number;
+  }[];
   readonly #loaded: Gauge<'model'>;
   readonly #loads: Counter<'model'>;
   readonly #waiting: Gauge<'model'>;
@@ -172,6 +189,14 @@ export class Metrics {
     this.#shares = shares.map(({ name, help, read }) => ({ gauge: new Gauge(options(name, help, 'model')), read }));
     this.#counters = counters.map(({ name, help, read }) => ({
       counter: new Counter(options(name, help, 'model')),
+      read,
+    }));
+    this.#replicaGauges = replicaGauges.map(({ name, help, read }) => ({
+      gauge: new Gauge(options(`replica_${name}`, help, 'model', 'replica')),
+      read,
+    }));
+    this.#replicaCounters = replicaCounters.map(({ name, help, read }) => ({
+      counter: new Counter(options(`replica_${name}`, help, 'model', 'replica')),
       read,
     }));
     this.#loaded = new Gauge(options('model_loaded', 'Whether the model is in memory', 'model'));
@@ -255,6 +280,14 @@ export class Metrics {
     for (const { counter, read } of this.#counters) {
       counter.remove({ model });
       counter.inc({ model }, read(totals));
+    }
+    for (const [i, status] of statuses.flatMap(({ replicas = [] }) => replicas).entries()) {
+      const labels = { model, replica: String(i) };
+      for (const { gauge, read } of this.#replicaGauges) gauge.set(labels, read(status));
+      for (const { counter, read } of this.#replicaCounters) {
+        counter.remove(labels);
+        counter.inc(labels, read(status));
+      }
     }
     this.#loaded.set({ model }, this.#models.loaded(model) === undefined ? 0 : 1);
     this.#waiting.set({ model }, sum(({ waiting }) => waiting) + this.#models.waiting(model));
