@@ -14,6 +14,8 @@ import type { Device } from './device.ts';
 /** What a user may ask of a device. */
 export interface DeviceOptions {
   readonly threads?: number | undefined;
+  /** Of the CPU device; the best that passed the self-test if absent. */
+  readonly instructionSet?: InstructionSet | undefined;
   /** Without `threads`: leave a core to JavaScript, if there are two. */
   readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
@@ -39,13 +41,13 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads: wanted, spareCore = false, mlock = false, profile = false, formats }) {
+    async open({ threads: wanted, instructionSet: set, spareCore = false, mlock = false, profile = false, formats }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
-      const instructionSet = await testedSet(found.system, formats);
+      const instructionSet = set ?? (await testedSet(found.system, formats));
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
         memoryBytes: availableMemory(),
