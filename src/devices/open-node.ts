@@ -7,6 +7,7 @@ import { createCpuDevice, whyNot } from './cpu/device.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
+import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
 import type { InstructionSet } from './cpu/target.ts';
 import type { Device } from './device.ts';
@@ -20,8 +21,8 @@ export interface DeviceOptions {
   readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
-  /** Measure every kernel. */
-  readonly profile?: boolean | undefined;
+  /** What the CPU device keeps of kernels, for `profile`; nothing if absent. */
+  readonly profile?: Recorded | undefined;
   /** Formats of the weights that it will be given; any if absent. */
   readonly formats?: readonly string[] | undefined;
 }
@@ -41,7 +42,14 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads: wanted, instructionSet: set, spareCore = false, mlock = false, profile = false, formats }) {
+    async open({
+      threads: wanted,
+      instructionSet: set,
+      spareCore = false,
+      mlock = false,
+      profile = 'nothing',
+      formats,
+    }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
