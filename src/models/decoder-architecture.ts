@@ -63,6 +63,7 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     matryoshka = false,
   } = decoder;
   const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
+  const expertsOfToken = [...decoderRows(decoder)].find(({ chosen }) => chosen !== undefined)?.chosen;
   let parameterCount = 0;
   for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
   const results: readonly ModelResult[] = [
@@ -78,6 +79,7 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     matryoshka: pooling !== undefined && matryoshka,
     wholeSequences: bidirectional || (pooling !== undefined && pooling !== 'last'),
     parameterCount,
+    ...(expertsOfToken !== undefined && { expertsOfToken }),
     weights,
     kvBytesPerToken(kv) {
       let bytes = 0;

@@ -46,6 +46,8 @@ export interface Model {
    */
   readonly matryoshka: boolean;
   readonly parameterCount: number;
+  /** Experts of each mixture that a token uses; absent where there are none. */
+  readonly expertsOfToken?: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
   /** What the KV pools of all layers take for one token. @throws IngotError 'UnsupportedOp' as `kvRow`. */
