@@ -62,6 +62,7 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     matryoshka = false,
   } = decoder;
   const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
+  const expertsOfToken = [...decoderRows(decoder)].find(({ chosen }) => chosen !== undefined)?.chosen;
   let parameterCount = 0;
   for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
   const results: readonly ModelResult[] = [
@@ -77,6 +78,7 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     matryoshka: pooling !== undefined && matryoshka,
     wholeSequences: bidirectional || (pooling !== undefined && pooling !== 'last'),
     parameterCount,
+    ...(expertsOfToken !== undefined && { expertsOfToken }),
     weights,
     // What is embedded is in the cache only while it is computed.
     windowOf: (layer) => (pooling === undefined ? decoder.layer(layer).window : undefined),

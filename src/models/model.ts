@@ -46,6 +46,8 @@ export interface Model {
    */
   readonly matryoshka: boolean;
   readonly parameterCount: number;
+  /** Experts of each mixture that a token uses; absent where there are none. */
+  readonly expertsOfToken?: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
   /** Tokens that a layer sees back, where it does not see all. */
