@@ -8,8 +8,8 @@ import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import OpenAI from 'openai';
 import { repositoryPath } from '../fixtures.ts';
+import { complete } from './complete.ts';
 import { launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 import { isRunning, rankProcesses } from './rank-processes.ts';
 import { startServer } from './serve-harness.ts';
@@ -111,18 +111,6 @@ test('where there is no mpirun, ingot launch says how to install it', async () =
   assert.match(err, /there is no mpirun/);
   assert.match(err, /apt-get install openmpi-bin/);
 });
-
-/** Written by a client of OpenAI's; `onToken` hears how many have come. */
-async function complete(url: string, onToken: (count: number) => void = () => {}): Promise<string> {
-  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
-  const request = { model: 'tales', prompt: 'Once upon a time', max_tokens: 96, temperature: 0 };
-  let [text, count] = ['', 0];
-  for await (const { choices } of await client.completions.create({ ...request, stream: true })) {
-    text += choices[0]?.text ?? '';
-    onToken(++count);
-  }
-  return text;
-}
 
 test('a rank that is killed or stopped costs a stream time and no word; nothing is left', { skip }, async () => {
   const options = { folder, env: environment, launch: ['launch', '-n', '2'] };
