@@ -4,7 +4,7 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -84,6 +84,32 @@ for (const launcher of launchers) {
 const [openMpi] = launchers;
 const skip = missing(openMpi);
 const ingot = (...args: string[]) => start(process.execPath, [main, ...args]);
+
+test('ranks that differ in options or in their file of the model are refused before weights are loaded', {
+  skip,
+}, async () => {
+  const bytes = readFileSync(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
+  const folders = [0, 1].map((i) => {
+    const each = join(folder, `host${i}`);
+    mkdirSync(each);
+    writeFileSync(
+      join(each, 'model.gguf'),
+      i === 0 ? bytes : bytes.map((byte, at) => (2 * at < bytes.length ? byte : ~byte)),
+    );
+    return each;
+  });
+  const two = (...own: readonly (readonly string[])[]) => {
+    const words = [process.execPath, main, 'run', 'model.gguf', 'Once', '-n', '4', '--mesh', 'tensor=2'];
+    const parts = own.map((more, i) => ['-n', '1', '-wdir', folders[i], ...words, ...more]);
+    return start(openMpi.command, [...openMpi.options, ...parts[0], ':', ...parts[1]]);
+  };
+  const options = await two(['--kv', 'int8'], ['--kv', 'int4']);
+  assert.notEqual(options.code, 0);
+  assert.match(options.err, /differs from rank \d in its format of keys and values: int\d, not int\d/);
+  const files = await two([], []);
+  assert.notEqual(files.code, 0);
+  assert.match(files.err, /rank 1 has another model than model.gguf/);
+});
 
 test('ingot launch refuses what cannot be before it starts anything', { skip }, async () => {
   const cases: readonly (readonly [RegExp, ...string[]])[] = [
