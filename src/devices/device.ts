@@ -97,6 +97,8 @@ export interface KernelProfile {
   readonly barrierSeconds: number;
   /** Of all calls together; where it is known. */
   readonly cost?: Cost;
+  /** Of an exchange with other ranks: bytes that went to them, in all calls together. */
+  readonly sentBytes?: number;
 }
 
 export interface Profile {
