@@ -4,6 +4,7 @@ import { IngotError } from '../base/errors.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { launchedRank } from '../parallel/mpi-abi.ts';
 import { type Communication, formatCommunication, type MeshWork, measureCommunication } from './bench-communication.ts';
 import { addBenchServe } from './bench-serve.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
@@ -60,8 +61,8 @@ export function addBench(program: Command): void {
     if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
     const path = model ?? bundledModel;
     const rows = await withInterrupt((signal) => bench(path, options, signal));
-    const between =
-      options.mesh === undefined ? undefined : await withInterrupt((signal) => exchanges(path, options, signal));
+    const here = options.mesh !== undefined && launchedRank(process.env) === undefined;
+    const between = !here ? undefined : await withInterrupt((signal) => exchanges(path, options, signal));
     if (options.json)
       console.log(
         JSON.stringify(
