@@ -108,6 +108,8 @@ function drawOperand(draw: Draw, slot: string, { shapes }: Form, width: 32 | 64)
       return draw.below(width);
     case 'zero':
       return 0;
+    case 'bit':
+      return draw.below(32);
     case 'left':
       return draw.below(elementBits(second as Shape));
     case 'right':
@@ -192,8 +194,9 @@ test('labels, jumps, alignment and constants lie where the system assembler puts
         asm.bind(label);
         source.push(`${label.name}:`);
       } else if (kind < 5) {
-        const mnemonic = draw.of(['b', 'bl', 'b.eq', 'b.le', 'cbz', 'adr'] as const);
-        const operands = mnemonic === 'cbz' || mnemonic === 'adr' ? [x(3), target] : [target];
+        const mnemonic = draw.of(['b', 'bl', 'b.eq', 'b.le', 'cbz', 'adr', 'tbz'] as const);
+        const before: Operand[] = mnemonic === 'tbz' ? [general(3, 32), 7] : mnemonic.startsWith('b') ? [] : [x(3)];
+        const operands = [...before, target];
         asm.emit(mnemonic, ...operands);
         source.push(instructionText(mnemonic, operands));
       } else if (kind === 5) {

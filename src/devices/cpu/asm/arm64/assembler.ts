@@ -16,7 +16,7 @@ type Item =
   | { readonly kind: 'data'; readonly align: number; readonly label: Label; readonly bytes: Uint8Array };
 
 const NOP = 0xd503201f;
-const REACH = { rel26: 25, rel19: 18, rel21: 20 } as const;
+const REACH = { rel26: 25, rel19: 18, rel14: 13, rel21: 20 } as const;
 const padding = (offset: number, to: number) => (to - (offset % to)) % to;
 
 export class Arm64Assembler {
@@ -64,6 +64,11 @@ export class Arm64Assembler {
       this.#constants.set(key, constant);
     }
     return constant.label;
+  }
+
+  /** Bytes here, at a multiple of `align`. */
+  place(label: Label, bytes: Uint8Array, align: number): void {
+    this.#items.push({ kind: 'data', align, label, bytes });
   }
 
   /** @throws IngotError 'InvalidArgument' for a label that is not bound, bound twice or out of reach. */
@@ -152,6 +157,8 @@ function fixed({ word, fix }: Encoded, start: number, offsetOf: (id: number) => 
       return word + (steps & 0x3ffffff);
     case 'rel19':
       return word + (steps & 0x7ffff) * 32;
+    case 'rel14':
+      return word + (steps & 0x3fff) * 32;
     case 'rel21':
       return word + (steps & 3) * 2 ** 29 + ((steps >> 2) & 0x7ffff) * 32;
     default:

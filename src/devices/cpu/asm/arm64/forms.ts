@@ -12,7 +12,7 @@
  *   left right a shift of the elements (i: immh:immb).
  *   at*8 memory at a multiple of 8 bytes, near at any of 9 bits, index*8 base and index (k: by 8); pre post change the base;
  *   off*8 for pairs; [Xn] no offset.
- *   cond a condition (c); rel26 rel19 rel21 a label (i, in words; j: the low two bits of rel21).
+ *   cond a condition (c); rel26 rel19 rel14 rel21 a label (i, in words; j: the low two bits of rel21); bit the number of a bit below 32 (b).
  * Shapes: one form for each; Q: 1 for whole registers, ZZ: size of the (narrower) element, F: 1 for f64, Y: 1 where the narrower
  * is 32 bits, eeeee: the element as DUP has it.
  */
@@ -77,7 +77,7 @@ export const mnemonics = (): Iterable<string> => rows.keys();
 /** A place in the code that an instruction names by its distance: in words, or for ADR in bytes. */
 export interface Fix {
   readonly label: number;
-  readonly field: 'rel26' | 'rel19' | 'rel21';
+  readonly field: 'rel26' | 'rel19' | 'rel14' | 'rel21';
 }
 
 export interface Encoded {
@@ -208,7 +208,7 @@ export function encodeAs(form: Form, operands: readonly Operand[]): Encoded | un
           typeof operand === 'object' && operand.kind === 'condition' && word.put('c', conditionCode(operand.name))
         );
       }
-      if (slot === 'rel26' || slot === 'rel19' || slot === 'rel21') {
+      if (slot === 'rel26' || slot === 'rel19' || slot === 'rel14' || slot === 'rel21') {
         if (typeof operand !== 'object' || operand.kind !== 'label') return false;
         fix = { label: operand.id, field: slot };
         return true;
@@ -235,6 +235,8 @@ export function encodeAs(form: Form, operands: readonly Operand[]): Encoded | un
           return value < (width ?? 64) && word.put('s', value);
         case 'zero':
           return value === 0;
+        case 'bit':
+          return word.put('b', value);
         case 'left': {
           const bits = elementBits(second as Shape);
           return value >= 0 && value < bits && word.put('i', bits + value);

@@ -36,6 +36,7 @@ export const INTEGER = [
   'asrv | Rd Rn Rm | z0011010110mmmmm001010nnnnnddddd',
   'ubfm | Rd Rn r6 s6 | z10100110zrrrrrrssssssnnnnnddddd',
   'sbfm | Rd Rn r6 s6 | z00100110zrrrrrrssssssnnnnnddddd',
+  'bfm | Rd Rn r6 s6 | z01100110zrrrrrrssssssnnnnnddddd',
   'clz | Rd Rn | z101101011000000000100nnnnnddddd',
   'rbit | Rd Rn | z101101011000000000000nnnnnddddd',
   'csel | Rd Rn Rm cond | z0011010100mmmmmcccc00nnnnnddddd',
@@ -49,6 +50,8 @@ export const INTEGER = [
   ),
   'cbz | Rt rel19 | z0110100iiiiiiiiiiiiiiiiiiittttt',
   'cbnz | Rt rel19 | z0110101iiiiiiiiiiiiiiiiiiittttt',
+  'tbz | Rt bit rel14 | z0110110bbbbbiiiiiiiiiiiiiittttt',
+  'tbnz | Rt bit rel14 | z0110111bbbbbiiiiiiiiiiiiiittttt',
   'blr | Xn | 1101011000111111000000nnnnn00000',
   'br | Xn | 1101011000011111000000nnnnn00000',
   'ret | | 11010110010111110000001111000000',
@@ -63,6 +66,7 @@ export const INTEGER = [
   // Counter of the generic timer; cache maintenance by address.
   'mrs cntvct_el0 | Xt | 110101010011101111100000010ttttt',
   'mrs ctr_el0 | Xt | 110101010011101100000000001ttttt',
+  'msr fpcr | Xt | 110101010001101101000100000ttttt',
   'dc cvau | Xt | 110101010000101101111011001ttttt',
   'ic ivau | Xt | 110101010000101101110101001ttttt',
   // Loads and stores: a scaled offset, any offset of 9 bits, an index.

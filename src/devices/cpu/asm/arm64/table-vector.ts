@@ -50,6 +50,7 @@ export const VECTOR = [
   'ext | Vd Vn Vm u4 | 01101110000mmmmm0iiii0nnnnnddddd | 16b',
   `rev64 | Vd Vn | 0Q001110ZZ100000000010nnnnnddddd | ${WORDS}`,
   'tbl | Vd Ln Vm | 01001110000mmmmm0cc000nnnnnddddd | 16b',
+  'tbx | Vd Ln Vm | 01001110000mmmmm0cc100nnnnnddddd | 16b',
   'dup | Vd Vn[] | 0Q001110000jjjjj000001nnnnnddddd | 16b/b 8b/b 8h/h 4h/h 4s/s 2s/s 2d/d',
   'dup | Vd Wn | 0Q001110000eeeee000011nnnnnddddd | 16b 8b 8h 4h 4s 2s',
   'dup | Vd Xn | 01001110000eeeee000011nnnnnddddd | 2d',
