@@ -5,6 +5,7 @@ import { inlineComposites } from '../../src/compiler/inline.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
 import { type AttentionShape, isSupported, partialsBytes } from '../../src/devices/cpu/kernels/attention-shape.ts';
 import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
+import { targetKey, targets } from '../../src/devices/cpu/target.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
@@ -15,7 +16,8 @@ import { encodeKv, isCoded, type KvFormat, kvRow } from '../../src/numerics/kv-f
 import { openCpu } from '../conformance/devices.ts';
 import { generator, integer, normal } from './composites-harness.ts';
 import { skip } from './cpu-emit-harness.ts';
-import { Guarded, runKernel } from './native-kernel.ts';
+import { withDrawnSchedule } from './drawn-schedule.ts';
+import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
 
 interface Case {
   readonly heads: number;
@@ -156,7 +158,13 @@ async function decomposed(on: Device, c: Case) {
 }
 
 /** The kernels alone, on guarded memory; `indices` are the threads in the order in which they run. */
-function native(c: Case, inputs: Inputs, indices: readonly number[], symbolic: boolean): Float32Array {
+function native(
+  c: Case,
+  inputs: Inputs,
+  indices: readonly number[],
+  symbolic: boolean,
+  target = targets.avx2,
+): Float32Array {
   const count = (name: string) => (inputs.get(name)?.byteLength ?? assert.fail()) / 4;
   const [tokens, sequences] = [count('positions'), count('ctxLen')];
   const shape = shapeOf(c, symbolic ? T : tokens, symbolic ? S : sequences);
@@ -164,7 +172,7 @@ function native(c: Case, inputs: Inputs, indices: readonly number[], symbolic: b
   const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data)]));
   using y = new Guarded(4 * tokens * c.heads * c.valueDim);
   using partials = new Guarded(partialsBytes(shape));
-  for (const { make } of attentionKernels(shape)) {
+  for (const { make } of attentionKernels(shape, target)) {
     runKernel(make(), { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
   }
   for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
@@ -223,11 +231,15 @@ for (const [index, c] of cases.entries()) {
     skip,
   }, async () => {
     const oracle = await decomposed(cpu(), c);
+    const random = generator(index);
     for (const [i, [lengths, tokens]] of steps(c).entries()) {
       const inputs = world(c, lengths, tokens, 100 * index + i);
       const expected = await oracle(inputs);
       for (const [t, indices] of teams.entries()) {
         assertSame(native(c, inputs, indices, t !== 1), expected, `step ${i}, ${indices.length} threads`);
+        const { target } = withDrawnSchedule(avx2Machine(), () => integer(random, 1000));
+        const what = `step ${i}, ${indices.length} threads, ${targetKey(target)}`;
+        assertSame(native(c, inputs, indices, t !== 1, target), expected, what);
       }
     }
   });

@@ -21,11 +21,16 @@ import {
   testEmitted,
   times,
 } from './cpu-emit-harness.ts';
+import { withSchedule } from './drawn-schedule.ts';
 import type { Machine } from './machine.ts';
 
-const streamed = (k: Kernel, { target }: Machine, least?: number) =>
+/** With stores past the caches from so many bytes on. */
+const emitted = (k: Kernel, machine: Machine, streamedBytes = machine.target.schedule.streamedBytes) =>
+  emitKernel(k, withSchedule(machine, { streamedBytes }).target);
+
+const streamed = (k: Kernel, machine: Machine, least?: number) =>
   (
-    emitKernel(k, target, least)
+    emitted(k, machine, least)
       .listing()
       .match(/vmovntdq/g) ?? []
   ).length;
@@ -33,7 +38,7 @@ const streamed = (k: Kernel, { target }: Machine, least?: number) =>
 /** Runs a kernel of one input and one output with both kinds of stores. */
 function compare(k: Kernel, machine: Machine, input: Uint8Array, outputBytes: number, threads: number): void {
   const run = (least?: number) =>
-    runEmitted(k, machine, [input, poison(outputBytes)], [], threads, emitKernel(k, machine.target, least))[1];
+    runEmitted(k, machine, [input, poison(outputBytes)], [], threads, emitted(k, machine, least))[1];
   assert.deepEqual(run(1), run(), `${threads} threads, ${outputBytes} bytes`);
 }
 
@@ -96,7 +101,7 @@ testEmitted('both of two results are aligned, or neither is streamed', (machine)
     const k = kernel([x, y], [loop(i, store(x, of(i), constant('f32', 1)), store(y, of(i), constant('f32', 2)))]);
     assert.equal(streamed(k, machine, 1), 2);
     const run = (least?: number) =>
-      runEmitted(k, machine, [poison(4 * one), poison(4 * two)], [], 2, emitKernel(k, machine.target, least));
+      runEmitted(k, machine, [poison(4 * one), poison(4 * two)], [], 2, emitted(k, machine, least));
     assert.deepEqual(run(1), run());
   }
 });

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { evaluatorOf } from '../../src/compiler/kernel/evaluate.ts';
 import type { Expression, Kernel, ScalarElement, Statement } from '../../src/compiler/kernel/language.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { targetKey } from '../../src/devices/cpu/target.ts';
 import { elementBytes } from '../../src/numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../src/numerics/host-array.ts';
 import { same } from './cpu-emit-checked.ts';
@@ -27,7 +28,11 @@ import {
   testEmitted,
   times,
 } from './cpu-emit-harness.ts';
+import { generator } from './cpu-products-harness.ts';
+import { withDrawnSchedule, withSchedule } from './drawn-schedule.ts';
 import type { Machine } from './machine.ts';
+
+const next = generator(7);
 
 /** Small numbers, those of a row unlike those of the next. */
 function numbers(element: ScalarElement, count: number): Uint8Array {
@@ -46,10 +51,12 @@ function check(k: Kernel, machine: Machine, threads: readonly number[], streamed
   const expected = poison(out.elements * elementBytes(out.element));
   evaluatorOf(k)([...inputs.map((bytes) => ({ bytes: bytes.slice(), offset: 0 })), { bytes: expected, offset: 0 }], {});
   for (const count of machine.emulated ? threads.slice(0, 1) : threads) {
-    const emitted = emitKernel(k, machine.target, streamed);
+    const drawn = next() % 2 === 0 ? machine : withDrawnSchedule(machine, next);
+    const on = withSchedule(drawn, streamed === undefined ? {} : { streamedBytes: streamed });
+    const emitted = emitKernel(k, on.target);
     const results = runEmitted(k, machine, [...inputs, poison(expected.length)], [], count, emitted);
     const difference = same(out.element, expected, results.at(-1) ?? assert.fail(), false);
-    assert.equal(difference, undefined, `${k.name} with ${count} threads`);
+    assert.equal(difference, undefined, `${k.name} with ${count} threads, ${targetKey(on.target)}`);
   }
 }
 

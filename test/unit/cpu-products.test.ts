@@ -20,13 +20,12 @@ import {
   extremeWeight,
   generator,
   integerFormats,
-  native,
   normals,
   randomWeight,
   runDot,
   testSets,
 } from './cpu-products-harness.ts';
-import { Guarded, runKernel } from './native-kernel.ts';
+import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
 
 for (const [index, format] of integerFormats.entries()) {
   const { blockSize } = blockFormat(format);
@@ -89,7 +88,7 @@ for (const [index, format] of integerFormats.entries()) {
     const y = runDot(
       { format, numerics: 'i8', N, K, T, x, weight, threads: 2, bias: false },
       new Float32Array(0),
-      native(),
+      avx2Machine(),
     );
     const values = new Float32Array(N * K);
     decode(weight, values);

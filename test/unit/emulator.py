@@ -25,7 +25,7 @@ PAGE = 4096
 SPACE = 256 << 20
 # Physical addresses are the virtual ones. Tables of pages, a stub that calls the code, a stack, then what requests ask for.
 PML4, PDPT, PD, PT = 0x1000, 0x2000, 0x3000, 0x10000
-STUB, RETURNS, STACK, STACK_END, FREE = 0xA0000, 0xB0000, 0x100000, 0x140000, 0x200000
+STUB, RETURNS, STACK, STACK_END, FREE = 0xA0000, 0xB0000, 0x100000, 0x180000, 0x200000
 
 # Place in Bochs' list of processors, and what CPUID leaf 1 then tells in eax.
 MODELS = {"avx2": (22, 0x306C3), "avx512": (24, 0x50654), "vnni": (27, 0x806C1), "amx": (28, 0x806F8)}

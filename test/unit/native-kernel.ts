@@ -7,7 +7,8 @@ import { type Machine, machineOf, type Place } from './machine.ts';
 
 const CANARY = 0xcb;
 
-function native(): Machine {
+/** Where code for AVX2 runs. */
+export function avx2Machine(): Machine {
   const machine = machineOf('avx2');
   return typeof machine === 'string' ? assert.fail(machine) : machine;
 }
@@ -19,7 +20,7 @@ export class Guarded {
   readonly #offset: number;
   readonly length: number;
 
-  constructor(length: number, machine = native()) {
+  constructor(length: number, machine = avx2Machine()) {
     this.machine = machine;
     this.length = length;
     this.#offset = 64 + ((4 - (length % 4)) % 4);
@@ -27,7 +28,7 @@ export class Guarded {
     this.place.bytes.fill(CANARY);
   }
 
-  static of(data: ArrayBufferView, machine = native()): Guarded {
+  static of(data: ArrayBufferView, machine = avx2Machine()): Guarded {
     const guarded = new Guarded(data.byteLength, machine);
     guarded.bytes.set(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
     return guarded;

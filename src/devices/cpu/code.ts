@@ -13,7 +13,7 @@ import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { KernelCode } from './image.ts';
-import type { Target } from './target.ts';
+import { type Target, targetKey } from './target.ts';
 
 export interface PlanCode {
   readonly target: Target;
@@ -88,8 +88,8 @@ interface StoredCode {
 }
 
 /** What runs: from the cache where it is there. */
-function codeOf({ key, emit }: PlannedKernel, { name: set }: Target, cache: CodeCache | undefined): StoredCode {
-  const whole = `kernel ${set}\n${key}`;
+function codeOf({ key, emit }: PlannedKernel, target: Target, cache: CodeCache | undefined): StoredCode {
+  const whole = `kernel ${targetKey(target)}\n${key}`;
   const known = cache?.find<Omit<StoredCode, 'bytes'>>(whole);
   if (known !== undefined) return { ...known.head, bytes: known.bytes };
   const { name, bytes, alignment } = emit();

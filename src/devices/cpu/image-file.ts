@@ -4,7 +4,7 @@ import { printProgram } from '../../ir/mlir/print.ts';
 import type { Pass, Program } from '../../ir/program.ts';
 import type { Kept } from './code-cache.ts';
 import type { Image, Layout } from './image.ts';
-import type { Target } from './target.ts';
+import { type Target, targetKey } from './target.ts';
 
 export interface ImageHead {
   readonly layout: Layout;
@@ -12,9 +12,9 @@ export interface ImageHead {
 }
 
 /** Undefined of a program whose constants have not been read. `passes` are told apart by their name only: all are of one version. */
-export function imageKey(program: Program, { name }: Target, passes?: Pass): string | undefined {
+export function imageKey(program: Program, target: Target, passes?: Pass): string | undefined {
   try {
-    return `image ${name} ${passes?.name ?? ''}\n${printProgram(program)}`;
+    return `image ${targetKey(target)} ${passes?.name ?? ''}\n${printProgram(program)}`;
   } catch (error) {
     if (isIngotError(error, 'InvalidArgument')) return undefined;
     throw error;

@@ -1,8 +1,9 @@
 /**
- * The instruction sets that code is made for, in ascending order: each has all that is before it. A device makes code for
- * the last one that its processor has, or for one that it is told to use. All give the same bits.
+ * What code is made for: an instruction set and a schedule. Instruction sets are in ascending order, each has all that is before
+ * it; a device makes code for the last one that its processor has, or for one that it is told to use. All give the same bits.
  */
 import type { CpuFeatures } from './os/os.ts';
+import { type Schedule, schedules } from './schedule.ts';
 
 const instructionSets = ['avx2', 'avx512', 'vnni', 'amx'] as const;
 export type InstructionSet = (typeof instructionSets)[number];
@@ -11,14 +12,18 @@ export interface Target {
   readonly name: InstructionSet;
   /** Bits of a vector register. */
   readonly vectorBits: 256 | 512;
+  readonly schedule: Schedule;
 }
 
 export const targets: Readonly<Record<InstructionSet, Target>> = {
-  avx2: { name: 'avx2', vectorBits: 256 },
-  avx512: { name: 'avx512', vectorBits: 512 },
-  vnni: { name: 'vnni', vectorBits: 512 },
-  amx: { name: 'amx', vectorBits: 512 },
+  avx2: { name: 'avx2', vectorBits: 256, schedule: schedules.avx2 },
+  avx512: { name: 'avx512', vectorBits: 512, schedule: schedules.avx512 },
+  vnni: { name: 'vnni', vectorBits: 512, schedule: schedules.vnni },
+  amx: { name: 'amx', vectorBits: 512, schedule: schedules.amx },
 };
+
+/** What code that is kept depends on, besides what it is the code of. */
+export const targetKey = ({ name, schedule }: Target): string => `${name} ${JSON.stringify(schedule)}`;
 
 /** What a set needs besides those before it; names as in `CpuFeatures`. */
 const needs: Readonly<Record<InstructionSet, readonly string[]>> = {

@@ -9,6 +9,7 @@ import { type AttentionShape, headBytes, isSupported, partialsBytes } from '../k
 import { attentionKernels } from '../kernels/paged-attention.ts';
 import { dimSymbols } from '../kernels/writer.ts';
 import type { RunFacts } from '../profile.ts';
+import type { Target } from '../target.ts';
 import type { CompositeBuffer, CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
 
 export const pagedAttentionKernels: CompositeKernel = {
@@ -51,11 +52,11 @@ function attentionShape({ attributes, operands, results }: OpOf<'composite'>): A
   return isSupported(shape) ? shape : undefined;
 }
 
-function attentionLaunches(op: OpOf<'composite'>): readonly CompositeLaunch[] {
+function attentionLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
   const shape = attentionShape(op);
   if (shape === undefined) throw new Error('this attention has no kernel');
   const names = ['q', 'kPool', 'vPool', 'positions', 'sequence', 'ctxLen', 'blockTable', 'sinks'];
-  return attentionKernels(shape).map(({ name, make }) => ({
+  return attentionKernels(shape, target).map(({ name, make }) => ({
     key: `${name} ${JSON.stringify(shape)}`,
     kernel: make,
     buffers: attentionBuffers(shape).map((buffer): CompositeBuffer => {

@@ -15,24 +15,22 @@ import { at, d, Machine, q, RAX, RDI, RDX, type Register, RSI } from './machine.
 import { ScalarIntegers } from './scalar-integers.ts';
 import { Scope } from './scope.ts';
 import { type Bound, Statements } from './statements.ts';
-import { STREAM_ALIGNMENT, STREAMED_BYTES, Streams } from './streaming.ts';
+import { STREAM_ALIGNMENT, Streams } from './streaming.ts';
 import { type Tiling, tilingOf, writeTile } from './tiles.ts';
 import { Values } from './values.ts';
 
 /** Elements of a shared vector loop that stay with one thread: a cache line of the smallest type, and a multiple of all lanes. */
 const SHARE = 64;
 
-/**
- * @param streamedBytes what loops write to a buffer at least for its stores to go past the caches.
- * @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for.
- */
-export function emitKernel(kernel: Kernel, target: Target, streamedBytes = STREAMED_BYTES): EmittedKernel {
+/** @throws IngotError 'UnsupportedOp' for an operation of a type that there is no code for. */
+export function emitKernel(kernel: Kernel, { vectorBits, schedule }: Target): EmittedKernel {
+  const { loopBits, streamedBytes } = schedule;
   const assembler = new Assembler();
-  const machine = new Machine(assembler, target.vectorBits);
+  const machine = new Machine(assembler, vectorBits === 256 ? 256 : loopBits);
   const integers = new ScalarIntegers(machine);
   const scope = new Scope(machine, integers, kernel);
   const values = new Values(machine, scope, integers);
-  const writer = new Statements(machine, scope, values, kernel.body);
+  const writer = new Statements(machine, scope, values, kernel.body, schedule);
   const team = { index: machine.register('gp'), count: machine.register('gp'), end: machine.newLabel('.end') };
   machine.emit('mov', q(scope.args), q(RDI));
   machine.emit('mov', q(team.index), q(RSI));
@@ -116,7 +114,7 @@ function writeShared(body: readonly Statement[], writer: Statements, integers: S
     axes.push(first.axis);
     inner = first.body;
   }
-  const tiling = tilingOf(axes, inner);
+  const tiling = tilingOf(axes, inner, writer.schedule.tileSide);
   if (tiling !== undefined && writeShareInTiles(writer, integers, team, tiling)) return true;
   const bounds = axes.map((axis) => writer.bound(axis.extent));
   const [start, end] = shareOf(writer, integers, team, bounds, 1);

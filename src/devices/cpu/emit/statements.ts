@@ -5,6 +5,7 @@ import { statementHead } from '../../../compiler/kernel/print.ts';
 import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
+import type { Schedule } from '../schedule.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
 import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from './memory.ts';
@@ -22,6 +23,7 @@ export class Statements {
   readonly machine: Machine;
   readonly scope: Scope;
   readonly values: Values;
+  readonly schedule: Schedule;
   /** Where the code being written may store past the caches. */
   streams: Streams | undefined;
   /** The locals that a `set` changes. */
@@ -29,10 +31,11 @@ export class Statements {
   /** Registers of variables. */
   readonly #changing = new Set<Register>();
 
-  constructor(machine: Machine, scope: Scope, values: Values, body: readonly Statement[]) {
+  constructor(machine: Machine, scope: Scope, values: Values, body: readonly Statement[], schedule: Schedule) {
     this.machine = machine;
     this.scope = scope;
     this.values = values;
+    this.schedule = schedule;
     this.#variables = new Set([...statementsOf(body)].flatMap((s) => (s.kind === 'set' ? [s.local] : [])));
   }
 

@@ -8,9 +8,6 @@ import { elementBytes } from '../../../numerics/element-types.ts';
 import { type Linear, linearOf } from './index-form.ts';
 import type { Level } from './scope.ts';
 
-/** Bytes that loops write to one buffer for its stores to go past the caches: a last-level cache does not hold so much and what is read for it. */
-export const STREAMED_BYTES = 64 * 2 ** 20;
-
 /** What addresses of streamed buffers are multiples of: a cache line, and every width of a vector. */
 export const STREAM_ALIGNMENT = 64;
 

@@ -21,9 +21,6 @@ import { LANES, nest, treeOf } from './reduce.ts';
 import { integerType } from './scalar-integers.ts';
 import type { Bound, Statements } from './statements.ts';
 
-/** Of a row of a strip: shorter ones lose the rate of reading at their ends, and sixteen longer ones do not fit a second-level cache. */
-const ROW_BYTES = 8192;
-
 /** The body of a loop in lanes: what stands before its first fold, the fold, and what follows. */
 interface Folding {
   readonly before: readonly Statement[];
@@ -76,6 +73,8 @@ class StripRows {
   readonly #writer: Statements;
   readonly #type: ScalarType;
   readonly #bytes: number;
+  /** Of a row: shorter ones lose the rate of reading at their ends, and sixteen long ones do not fit a second-level cache. */
+  readonly rowBytes: number;
   readonly #slot: Slot;
   readonly count: number;
   /** Of the axis, in a strip. */
@@ -86,8 +85,9 @@ class StripRows {
     this.#type = type;
     this.count = rows;
     this.#bytes = laneBitsOf(type) / 8;
-    this.turns = ROW_BYTES / this.#bytes;
-    this.#slot = { bytes: rows * ROW_BYTES, align: 64 };
+    this.rowBytes = writer.schedule.stripBytes;
+    this.turns = this.rowBytes / this.#bytes;
+    this.#slot = { bytes: rows * this.rowBytes, align: 64 };
   }
 
   /** A pointer to `offset` bytes in that a counter which starts with the strip can be added to. */
@@ -103,7 +103,7 @@ class StripRows {
   }
 
   at(pointer: Register, axis: Axis, row = 0): Address {
-    return at(pointer, row * ROW_BYTES, this.#writer.scope.counter(axis), this.#bytes as 4 | 8);
+    return at(pointer, row * this.rowBytes, this.#writer.scope.counter(axis), this.#bytes as 4 | 8);
   }
 
   load(from: Address): Register {
@@ -163,8 +163,8 @@ export function foldInStrips(writer: Statements, axis: Axis, start: Bound, end: 
         rows.store(values.fold(fold.op, type, rows.load(to), values.value(fold.value)), to);
       });
       if (rows.count === 1) return;
-      m.emit('add', d(offset), ROW_BYTES);
-      m.emit('and', d(offset), rows.count * ROW_BYTES - 1);
+      m.emit('add', d(offset), rows.rowBytes);
+      m.emit('and', d(offset), rows.count * rows.rowBytes - 1);
     });
     along(() => {
       writer.list(before);

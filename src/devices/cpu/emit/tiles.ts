@@ -14,8 +14,6 @@ import type { Statements } from './statements.ts';
 import { transposed } from './transposed.ts';
 import { TooWide } from './values.ts';
 
-/** Elements of a side at most: a line of bytes; in words, 16 KiB of the stack frame. */
-const SIDE = 64;
 /** What sides are multiples of: all numbers of lanes. */
 const UNIT = 16;
 
@@ -40,8 +38,8 @@ export interface Tiling {
   readonly body: readonly Statement[];
 }
 
-/** Of loops around a loop in lanes; undefined where there is nothing to transpose, or too little. */
-export function tilingOf(axes: readonly Axis[], inner: readonly Statement[]): Tiling | undefined {
+/** Of loops around a loop in lanes; `most`: elements of a side. Undefined where there is nothing to transpose, or too little. */
+export function tilingOf(axes: readonly Axis[], inner: readonly Statement[], most: number): Tiling | undefined {
   const [loop] = inner;
   if (inner.length !== 1 || loop?.kind !== 'for' || loop.axis.kind !== 'vector') return undefined;
   const { axis: lanes, body } = loop;
@@ -61,16 +59,16 @@ export function tilingOf(axes: readonly Axis[], inner: readonly Statement[]): Ti
     loads.push(e);
   }
   if (read === undefined) return undefined;
-  const [first, second] = [sideOf(lanes), sideOf(read)];
+  const [first, second] = [sideOf(lanes, most), sideOf(read, most)];
   if (first === undefined || second === undefined) return undefined;
   return { outer: axes.filter((axis) => axis !== read), sides: [first, second], loads, body };
 }
 
 /** Undefined where the axis is short, or its length known to a run only. */
-function sideOf(axis: Axis): Side | undefined {
+function sideOf(axis: Axis, most: number): Side | undefined {
   const { constant: extent, terms } = linearOf(axis.extent, () => undefined);
   if (terms.length > 0 || extent < UNIT) return undefined;
-  const turns = Math.min(SIDE, extent - (extent % UNIT));
+  const turns = Math.min(most, extent - (extent % UNIT));
   // Its turns are those of the axis, not more of them.
   const counter: Axis = {
     name: `${axis.name}t`,

@@ -90,14 +90,13 @@ export interface Frame {
 /** i64 slot of its first position in the pools, i32 of that position in the partition, the same as f32. */
 export const tileEntry = { bytes: 16, slot: 0, column: 8, columnFloat: 12 } as const;
 
-const maxRows = 64;
-
 /** From a row of scores to the next: a line more than they need, or rows would share few sets of the cache. */
 export const scoreRowBytes = ({ partition }: Pick<AttentionShape, 'partition'>) => 4 * partition + 64;
 
-export function frameOf(shape: AttentionShape): Frame {
+/** `most`: rows at most, but those of one token. */
+export function frameOf(shape: AttentionShape, most: number): Frame {
   const { heads, kvHeads, keyDim, valueDim, partition } = shape;
-  const rows = Math.max(maxRows, ROWS * Math.ceil(heads / kvHeads / ROWS));
+  const rows = Math.max(most, ROWS * Math.ceil(heads / kvHeads / ROWS));
   const slot = (bytes: number): Slot => ({ bytes, align: 32 });
   return {
     rows,

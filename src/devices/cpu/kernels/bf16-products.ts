@@ -21,8 +21,6 @@ export function bf16Product(format: PackedFormat, vectors: PanelVectors): Unpack
     stepBytes: 64 * step,
     secondPanel: 0,
     xStepBytes: 4 * step,
-    steps: 256 / step,
-    chunk: 128,
     tokens: parts.length === 1 ? [8, 4, 2, 1] : [2, 1],
     flushes: true,
     constants: values.constants,

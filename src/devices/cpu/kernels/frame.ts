@@ -2,8 +2,8 @@
  * The frame of a hand-scheduled kernel in the convention of emit/abi.ts: saves registers, takes units of work, and runs a body
  * for each. Results do not depend on the number of threads.
  *
- * Threads take ranges of units that get smaller (guided self-scheduling, Polychronopoulos and Kuck 1987): each a share of what is left,
- * 1 / (2 * threads - 1). So the ranges are few and long, and a thread that is slower or was interrupted delays nobody at the barrier.
+ * Threads take ranges of units that get smaller (guided self-scheduling, Polychronopoulos and Kuck 1987): each a share of what is
+ * left. So the ranges are few and long, and a thread that is slower or was interrupted delays nobody at the barrier.
  */
 import type { Dim } from '../../../ir/types.ts';
 import { Assembler } from '../asm/assembler.ts';
@@ -38,6 +38,8 @@ export interface FrameShape<B extends string> {
   readonly tokens: Dim;
   /** Of memory at rsp, aligned to lines of the cache. */
   readonly stackBytes: number;
+  /** The share is 1 / (1 + sharing * (threads - 1)). */
+  readonly sharing?: number;
 }
 
 /** What a body writes its code with. Free to it: every register but rsp, rbp, rbx and r15, and rdi once it needs no argument. */
@@ -61,7 +63,7 @@ const SAVED = [rbx, rbp, r12, r13, r14, r15, rcx, rdi];
  * unit that it reaches into; it may change rdx and r9 to r14.
  */
 export function buildKernel<B extends string>(
-  { name, buffers, tokens, stackBytes }: FrameShape<B>,
+  { name, buffers, tokens, stackBytes, sharing = 2 }: FrameShape<B>,
   emitStart: (frame: Frame<B>) => void,
   emitUnit: (frame: Frame<B>) => void,
   emitEnd: (frame: Frame<B>) => void = () => {},
@@ -83,7 +85,8 @@ export function buildKernel<B extends string>(
   a.emit('and', rsp, -64);
   // A count that is passed as 32 bits may have anything above them.
   a.emit('mov', edx, edx);
-  a.emit('lea', rdx, indexed(rdx, rdx, 1, -1));
+  a.emit('imul', rdx, rdx, sharing);
+  a.emit('sub', rdx, sharing - 1);
   a.emit('mov', share, rdx);
   emitStart(frame);
   a.emit('mov', amount, rax);

@@ -7,6 +7,8 @@
 import type { EmittedKernel } from '../emit/abi.ts';
 import { at, q, type Register } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
+import type { Schedule } from '../schedule.ts';
+import type { Target } from '../target.ts';
 import {
   type AttentionWriter,
   attentionBuffers,
@@ -22,9 +24,12 @@ import { AttentionUnit } from './attention-unit.ts';
 import { KernelWriter } from './writer.ts';
 
 /** The kernels of one attention: they run one after the other. */
-export function attentionKernels(shape: AttentionShape): readonly { name: string; make(): EmittedKernel }[] {
-  const attention = { name: 'paged_attention', make: () => attend(shape) };
-  const merging = { name: 'paged_attention_merge', make: () => merge(shape) };
+export function attentionKernels(
+  shape: AttentionShape,
+  { schedule }: Target,
+): readonly { name: string; make(): EmittedKernel }[] {
+  const attention = { name: 'paged_attention', make: () => attend(shape, schedule) };
+  const merging = { name: 'paged_attention_merge', make: () => merge(shape, schedule) };
   return canSplit(shape) ? [attention, merging] : [attention];
 }
 
@@ -32,17 +37,17 @@ function writerOf(name: string, shape: AttentionShape): AttentionWriter {
   return new KernelWriter(name, attentionBuffers(shape), [shape.tokens, shape.sequences]);
 }
 
-function attend(shape: AttentionShape): EmittedKernel {
+function attend(shape: AttentionShape, { attentionRows, attentionUnits }: Schedule): EmittedKernel {
   const { kvHeads } = shape;
-  const frame = frameOf(shape);
+  const frame = frameOf(shape, attentionRows);
   const work = new AttentionUnit(shape, frame);
   const w = writerOf('paged_attention', shape);
   const total = w.value(1);
   forEachBlock(w, shape, frame.rows, ({ first, last, rows }) => {
     w.change('add', total, w.product(w.difference(last, first), w.product(rows, kvHeads)));
   });
-  // At least four units a thread, so that all end at about the same time.
-  const wanted = divided(w, total, w.product(w.threadCount, 4));
+  // Some units a thread, so that all end at about the same time.
+  const wanted = divided(w, total, w.product(w.threadCount, attentionUnits));
   const unit = w.value(0);
   const mine = w.gp();
   w.take(mine);
@@ -76,12 +81,12 @@ function attend(shape: AttentionShape): EmittedKernel {
 }
 
 /** Merges the partitions of every row. */
-function merge(shape: AttentionShape): EmittedKernel {
+function merge(shape: AttentionShape, { attentionRows }: Schedule): EmittedKernel {
   const { tokens, heads, valueDim, sinks } = shape;
   const w = writerOf('paged_attention_merge', shape);
   const code = laneCode(w.m, 8);
   const all = w.dim(tokens);
-  const { running, runningStatistics } = frameOf(shape);
+  const { running, runningStatistics } = frameOf(shape, attentionRows);
   const row = w.product(all, heads);
   const [from, to] = [0, 1].map((next) => divided(w, w.product(row, w.sum(w.threadIndex, next)), w.threadCount)) as [
     Register,

@@ -77,10 +77,6 @@ export interface UnpackedProduct {
   readonly secondPanel: number;
   /** Activations of a token for one step. */
   readonly xStepBytes: number;
-  /** Steps that are decoded before they are multiplied. */
-  readonly steps: number;
-  /** Tokens of a unit of work. */
-  readonly chunk: number;
   /** Numbers of tokens that are multiplied at once, descending. The last may reach beyond the tokens there are. */
   readonly tokens: readonly number[];
   /** Whether subnormals are zero meanwhile. */
@@ -95,6 +91,14 @@ export interface UnpackedProduct {
   emitDecode(tileOf: (index: number) => Tile, size: number): void;
   /** Multiplies all decoded steps with a group of tokens. */
   emitMultiply(group: TokenGroup): void;
+}
+
+/** As a schedule wants it. */
+export interface BlockedProduct extends UnpackedProduct {
+  /** Steps that are decoded before they are multiplied. */
+  readonly steps: number;
+  /** Tokens of a unit of work. */
+  readonly chunk: number;
 }
 
 /** May use every vector register but those of constants, and rdi and r8 besides its own. */

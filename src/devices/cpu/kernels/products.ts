@@ -1,13 +1,14 @@
 /** Which products multiply a format in some numerics on an instruction set. */
 import { IngotError } from '../../../base/errors.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
+import type { Schedule } from '../schedule.ts';
 import type { InstructionSet, Target } from '../target.ts';
 import { bf16Product } from './bf16-products.ts';
 import { floatProduct } from './float-products.ts';
 import { integerProduct } from './integer-products.ts';
 import { type IntegerFormat, isIntegerFormat } from './levels.ts';
 import type { PackedFormat } from './packing.ts';
-import { type Product, panelVectors, type UnpackedProduct } from './product.ts';
+import { type BlockedProduct, type Product, panelVectors, type UnpackedProduct } from './product.ts';
 import { tileBf16Product } from './tile-bf16-products.ts';
 import { tileIntegerProduct } from './tile-integer-products.ts';
 import { unpackedIntegerProduct } from './unpacked-integers.ts';
@@ -16,33 +17,46 @@ import { wideIntegerProduct } from './vnni-products.ts';
 /** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
 export interface Products {
   readonly direct?: Product;
-  readonly unpacked?: UnpackedProduct;
+  readonly unpacked?: BlockedProduct;
 }
 
-type ProductsOf = (format: IntegerFormat) => Products;
+type ProductsOf = (format: IntegerFormat, schedule: Schedule) => Products;
 
 const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
-  avx2: (format) => ({ direct: integerProduct(format), unpacked: unpackedIntegerProduct(format) }),
+  avx2: (format, schedule) => ({
+    direct: integerProduct(format),
+    unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
+  }),
   avx512: (format) => ({ direct: wideIntegerProduct(format, false) }),
   vnni: (format) => ({ direct: wideIntegerProduct(format, true) }),
-  amx: (format) => ({ direct: wideIntegerProduct(format, true), unpacked: tileIntegerProduct(format) }),
+  amx: (format, schedule) => ({
+    direct: wideIntegerProduct(format, true),
+    unpacked: blocked(tileIntegerProduct(format), schedule.decodedIntegers, schedule),
+  }),
 };
+
+/** `decoded`: k at a time. */
+function blocked(product: UnpackedProduct, decoded: number, { unpackedTokens }: Schedule): BlockedProduct {
+  return { ...product, steps: Math.max(1, decoded / product.step), chunk: unpackedTokens };
+}
 
 /** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
 export function productsOf(
   format: PackedFormat,
   numerics: DotNumerics,
-  { name, vectorBits }: Target,
+  { name, vectorBits, schedule }: Target,
   panels: number,
 ): Products {
   const vectors = panelVectors[vectorBits];
   switch (numerics) {
     case 'f32':
       return { direct: floatProduct(format, vectors) };
-    case 'bf16':
-      return { unpacked: name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors) };
+    case 'bf16': {
+      const product = name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors);
+      return { unpacked: blocked(product, schedule.decodedFloats, schedule) };
+    }
     case 'i8':
-      if (isIntegerFormat(format)) return integers[name](format);
+      if (isIntegerFormat(format)) return integers[name](format, schedule);
       throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {
         op: 'quantized_dot',
         device: 'cpu',

@@ -30,11 +30,13 @@ import {
   type Vec,
 } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
+import type { Schedule } from '../schedule.ts';
 import type { Target } from '../target.ts';
 import { activationRowBytes, activationsOf } from './activations.ts';
 import { buildKernel, type Frame, loadPattern } from './frame.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
 import { denseRows, emitForPanel, emitResults, type ResultRows } from './panel-results.ts';
+import { emitPrefetch } from './prefetch.ts';
 import { constantOf, type Product, tileAt } from './product.ts';
 import { type Products, productsOf } from './products.ts';
 import { emitUnpackedDot, emitUnpackedResults, unpackedBytes } from './unpacked-dot.ts';
@@ -48,10 +50,7 @@ export interface DotShape {
   readonly bias: boolean;
 }
 
-/** Tokens of a unit of work where tiles are multiplied as they lie. */
-const directChunk = 32;
-/** How far ahead of the loads weights are asked for, in bytes, and how many may be asked for at a time. */
-const ahead = 2048;
+/** Bytes of weights that may be asked for at a time. */
 const burst = 1024;
 
 /** Where the units of a kind of product are. Registers are those that `dotKernel` lists. */
@@ -88,7 +87,7 @@ export function dotLayout({ format: name, numerics, N, K }: Omit<DotShape, 'bias
     panels,
     tokenBytes: activationRowBytes(activationsOf(format, numerics, target), K),
     together: products.unpacked?.panels ?? 1,
-    chunk: products.unpacked?.chunk ?? directChunk,
+    chunk: products.unpacked?.chunk ?? target.schedule.directTokens,
   };
   return { products, layout };
 }
@@ -102,7 +101,7 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
   const { numerics, N, K, bias } = shape;
   const { products, layout } = dotLayout(shape, target);
   const { format, tokenBytes, panels, together, chunk } = layout;
-  return dotKernel(shape, products, layout, {
+  return dotKernel(shape, products, layout, target.schedule, {
     name: `quantized_dot_${format}_${numerics}_${N}x${K}`,
     buffers: bias ? ['x', 'weight', 'bias', 'y'] : ['x', 'weight', 'y'],
     bias,
@@ -165,6 +164,7 @@ export function dotKernel<B extends string>(
   { tokens: T, N, K }: Pick<DotShape, 'tokens' | 'N' | 'K'>,
   { direct, unpacked }: Products,
   { format, tokenBytes, panels }: DotLayout,
+  schedule: Schedule,
   units: Units<B>,
 ): EmittedKernel {
   const { name, buffers, bias, emitPlace } = units;
@@ -178,6 +178,7 @@ export function dotKernel<B extends string>(
       name,
       buffers,
       tokens: T,
+      sharing: schedule.sharing,
       stackBytes: Math.max(
         direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(...direct.tokens),
         unpacked === undefined ? 0 : unpackedBytes(unpacked, K),
@@ -255,6 +256,7 @@ export function dotKernel<B extends string>(
     a.emit('mov', rax, r12);
     a.emit('mov', rcx, r13);
     const xTileBytes = tokenBytes / (K / size);
+    const at = (bytes: number) => ptr(rax, bytes);
     const emitTile = (index: number, k: number) =>
       product.emit(
         tileAt(a, {
@@ -263,7 +265,7 @@ export function dotKernel<B extends string>(
           weightAt: index * bytes,
           xAt: (token) => token * tokenBytes + index * xTileBytes,
           emitNext: ({ weight, pass }) => {
-            if (bytes > burst) emitPrefetch(a, weight, pass);
+            if (bytes > burst) emitPrefetch(a, schedule, at, weight, pass);
           },
         }),
       );
@@ -274,7 +276,7 @@ export function dotKernel<B extends string>(
       a.emit('lea', r8, ptr(rax, rounds * unroll * bytes));
       a.align(32);
       const next = a.here();
-      if (unroll * bytes <= burst) emitPrefetch(a, unroll * bytes, [0, 1]);
+      if (unroll * bytes <= burst) emitPrefetch(a, schedule, at, unroll * bytes);
       for (let index = 0; index < unroll; index++) emitTile(index, size);
       a.emit('add', rax, unroll * bytes);
       a.emit('add', rcx, unroll * xTileBytes);
@@ -297,9 +299,4 @@ export function dotKernel<B extends string>(
 
 function loadConstants(a: Assembler, { constants, vectors }: Pick<Product, 'constants' | 'vectors'>): void {
   for (const [i, pattern] of constants.entries()) loadPattern(a, constantOf(vectors, i), pattern);
-}
-
-/** Asks for the lines of `bytes` bytes: of `[pass, passes]` those that are this one's share. */
-function emitPrefetch(a: Assembler, bytes: number, [pass, passes]: readonly [number, number]): void {
-  for (let at = 64 * pass; at < bytes; at += 64 * passes) a.emit('prefetcht0', ptr(rax, ahead + at));
 }

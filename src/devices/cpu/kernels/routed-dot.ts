@@ -56,7 +56,7 @@ export function routedDotKernel(shape: RoutedDotShape, target: Target): EmittedK
     a.emit('lea', r11, indexed(r11, r10, panelCost, panelCost * next));
     a.emit('imul', r11, r11, groups);
   };
-  return dotKernel<Buffer>(shape, products, layout, {
+  return dotKernel<Buffer>(shape, products, layout, target.schedule, {
     name: `routed_dot_${format}_${numerics}_${N}x${K}`,
     buffers: ['x', 'weight', 'order', 'y'],
     bias: false,

@@ -23,8 +23,6 @@ export function tileBf16Product(format: PackedFormat, panels: 1 | 2): UnpackedPr
     stepBytes: (step / 32) * panels * tileBytes,
     secondPanel: tileBytes,
     xStepBytes: 2 * step,
-    steps: 2048 / step,
-    chunk: 256,
     tokens: [32, 16],
     flushes: false,
     constants: [...values.constants, interleaved],

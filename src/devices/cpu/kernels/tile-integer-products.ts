@@ -94,7 +94,6 @@ function common(ring: Ring, bytes: number) {
     vectors,
     panels: 1,
     secondPanel: 0,
-    chunk: 256,
     tokens: [16],
     flushes: false,
     ownBytes: 2 * ring.slotBytes + 64,
@@ -133,7 +132,6 @@ function smallBlocks(format: Levels): UnpackedProduct {
     step: 32,
     stepBytes: (32 / block) * blockBytes,
     xStepBytes: (32 / block) * small.bytes,
-    steps: 16,
     constants: [...CONSTANTS, ...quadConstants(format, 'value')],
     emitDecode(tileOf) {
       const tile = tileOf(0);
@@ -264,7 +262,6 @@ function blocksOf256(format: Levels): UnpackedProduct {
     step: 256,
     stepBytes: bytes,
     xStepBytes: large.bytes,
-    steps: 2,
     constants: [...CONSTANTS, ...quadConstants(format, 'value')],
     emitDecode(tileOf) {
       const tile = tileOf(0);

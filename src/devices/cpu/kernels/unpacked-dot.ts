@@ -9,7 +9,7 @@ import { offset, ptr, r8, r9, r10, r11, r12, r13, r14, rax, rcx, rdi, rdx, rsi, 
 import { flushSubnormals, keepSubnormals } from './bf16.ts';
 import { type PackedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
 import { emitForPanel, emitResults, type ResultRows } from './panel-results.ts';
-import { tileAt, type UnpackedProduct } from './product.ts';
+import { type BlockedProduct, tileAt } from './product.ts';
 
 export interface Walk {
   readonly format: PackedFormat;
@@ -23,17 +23,17 @@ export interface Walk {
 }
 
 const sumBytes = 4 * panelRows;
-const panelSums = ({ chunk }: UnpackedProduct) => chunk * sumBytes;
-const decodedAt = (product: UnpackedProduct) => product.ownBytes + product.panels * panelSums(product);
+const panelSums = ({ chunk }: BlockedProduct) => chunk * sumBytes;
+const decodedAt = (product: BlockedProduct) => product.ownBytes + product.panels * panelSums(product);
 
 /** Memory at rsp. */
-export function unpackedBytes(product: UnpackedProduct, K: number): number {
+export function unpackedBytes(product: BlockedProduct, K: number): number {
   const { step, stepBytes, steps } = product;
   return decodedAt(product) + Math.min(steps, Math.ceil(K / step)) * stepBytes;
 }
 
 /** The sums of rsi tokens. Keeps rsi, and nothing else. */
-export function emitUnpackedDot(a: Assembler, product: UnpackedProduct, { format, K, rowBytes }: Walk): void {
+export function emitUnpackedDot(a: Assembler, product: BlockedProduct, { format, K, rowBytes }: Walk): void {
   const { panels, step, steps, xStepBytes, tokens, flushes } = product;
   const { size, bytes } = tileSize(format);
   const packedStep = (step / size) * bytes;
@@ -148,7 +148,7 @@ export function emitUnpackedDot(a: Assembler, product: UnpackedProduct, { format
   }
 }
 
-function emitZeroSums(a: Assembler, product: UnpackedProduct): void {
+function emitZeroSums(a: Assembler, product: BlockedProduct): void {
   const { panels, vectors, tokens } = product;
   const least = tokens.at(-1) as number;
   const zero = vectors.register(0);
@@ -168,7 +168,7 @@ function emitZeroSums(a: Assembler, product: UnpackedProduct): void {
 /** Writes the sums of rsi tokens to `rows`, with the bias at r9, from panel rdx on. Changes rax, rcx, r10 and r11. */
 export function emitUnpackedResults(
   a: Assembler,
-  product: UnpackedProduct,
+  product: BlockedProduct,
   { N, panels: all, bias }: Walk,
   rows: ResultRows,
 ): void {

@@ -1,5 +1,5 @@
 /**
- * The `i8` dot numerics for many tokens with AVX2: 256 k of a panel are decoded once into memory that stays in the first
+ * The `i8` dot numerics for many tokens with AVX2: some k of a panel are decoded once into memory that stays in the first
  * cache, as bytes and as what they are scaled with, and multiplied there with all tokens of a unit, four at a time. Which
  * integers are exact, and why, is said at `WordSums` of levels.ts. Signed values of blocks of 32 with 8 bits are multiplied
  * as two nibbles: value + 128 = 16 * high + low, where the high one has an offset of 8.
@@ -9,21 +9,14 @@
  */
 import type { Assembler } from '../asm/assembler.ts';
 import { type Mem, ptr, r8, rsp, type Vec, ymm } from '../asm/operands.ts';
+import type { Schedule } from '../schedule.ts';
 import { emitStart, WORDS_OF_ONE } from './integer-products.ts';
 import { blockOf, codingOf, type IntegerFormat, type Levels, levelsOf } from './levels.ts';
+import { emitPrefetch } from './prefetch.ts';
 import { constantOf, halves, panelVectors, type TokenGroup, type UnpackedProduct } from './product.ts';
 import { chainsOf, quadsOf32 } from './quads.ts';
 import { records, smallRecords } from './quantize-activations.ts';
-import {
-  type Decoded,
-  decodeD,
-  decodedOf,
-  decodeLevels,
-  decodeTile,
-  emitPrefetch,
-  highNibbles,
-  levelAt,
-} from './unpacked-levels.ts';
+import { type Decoded, decodeD, decodedOf, decodeLevels, decodeTile, highNibbles, levelAt } from './unpacked-levels.ts';
 
 const large = records[256];
 const vectors = panelVectors[256];
@@ -243,13 +236,12 @@ const common = {
   vectors,
   panels: 1,
   secondPanel: 0,
-  chunk: 128,
   tokens: [4],
   flushes: false,
   ownBytes: sumBytes,
 } as const;
 
-function ofBlocksOf32(decoded: Decoded): UnpackedProduct {
+function ofBlocksOf32(decoded: Decoded, schedule: Schedule): UnpackedProduct {
   const { format, layout, bytes } = decoded;
   const xBytes = layout.d.length * smallRecords(blockOf(format)).bytes;
   return {
@@ -257,11 +249,10 @@ function ofBlocksOf32(decoded: Decoded): UnpackedProduct {
     step: 32,
     stepBytes: bytes,
     xStepBytes: xBytes,
-    steps: 8,
     constants: [WORDS_OF_ONE],
     emitDecode(tileOf) {
       const tile = tileOf(0);
-      emitPrefetch(tile, layout.bytes);
+      emitPrefetch(tile.a, schedule, tile.weight, layout.bytes);
       decodeLevels(tile, decoded);
       for (const [part, at] of layout.d.entries()) {
         decodeD(tile, format.d, at, (half) => tile.x(0, decoded.scales + 64 * part + half));
@@ -284,25 +275,25 @@ function ofBlocksOf32(decoded: Decoded): UnpackedProduct {
   };
 }
 
-function ofBlocksOf256(decoded: Decoded): UnpackedProduct {
+function ofBlocksOf256(decoded: Decoded, schedule: Schedule): UnpackedProduct {
   const { format, layout, kind, bytes } = decoded;
   return {
     ...common,
     step: 256,
     stepBytes: 8 * bytes + decoded.tile.bytes,
     xStepBytes: large.bytes,
-    steps: 1,
     constants: format.scales === undefined ? [WORDS_OF_ONE] : [],
     emitDecode(tileOf) {
       const tile = tileOf(0);
       decodeTile(tile, decoded);
       tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1, pass: [0, 1] }, () => {
-        emitPrefetch(tile, layout.step);
+        emitPrefetch(tile.a, schedule, tile.weight, layout.step);
         decodeLevels(tile, decoded);
       });
     },
     emitMultiply(group) {
-      const { a, tokens, decoded: at, x } = group;
+      const { a, tokens, count, decoded: at, x } = group;
+      const nextBlock = a.here();
       if (kind === 'values') {
         forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
       } else {
@@ -318,11 +309,15 @@ function ofBlocksOf256(decoded: Decoded): UnpackedProduct {
       a.emit('dec', r8);
       a.emit('jnz', next);
       finishBlock(group, decoded);
+      a.emit('add', at, decoded.tile.bytes);
+      a.emit('add', x, large.bytes - 8 * large.step);
+      a.emit('dec', count);
+      a.emit('jnz', nextBlock);
     },
   };
 }
 
-export function unpackedIntegerProduct(name: IntegerFormat): UnpackedProduct {
+export function unpackedIntegerProduct(name: IntegerFormat, schedule: Schedule): UnpackedProduct {
   const decoded = decodedOf(levelsOf(name));
-  return decoded.format.size === 32 ? ofBlocksOf32(decoded) : ofBlocksOf256(decoded);
+  return decoded.format.size === 32 ? ofBlocksOf32(decoded, schedule) : ofBlocksOf256(decoded, schedule);
 }

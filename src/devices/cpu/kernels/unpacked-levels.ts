@@ -53,11 +53,6 @@ export function decodedOf(format: Levels): Decoded {
   };
 }
 
-/** Asks for what is decoded some time later. */
-export function emitPrefetch({ a, weight }: Tile, bytes: number): void {
-  for (let at = 0; at < bytes; at += 64) a.emit('prefetcht0', weight(2048 + at));
-}
-
 /** The bytes of 32 k. Registers but the last are free. */
 export function decodeLevels({ a, weight, x }: Tile, { format, kind }: Decoded): void {
   const as = kind === 'values' ? 'value' : 'code';
