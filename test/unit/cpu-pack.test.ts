@@ -10,6 +10,7 @@ import { IngotError, isIngotError } from '../../src/base/errors.ts';
 import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
 import { packedBytes, packedFormats } from '../../src/devices/cpu/kernels/packing.ts';
 import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
+import { targets } from '../../src/devices/cpu/target.ts';
 import { createTeam } from '../../src/devices/cpu/team.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
@@ -53,7 +54,7 @@ test('pack: slices that come in any order, rows that fill no panel and several w
   skip,
 }, async () => {
   using team = createTeam(system(), { threads: 2 });
-  using reader = new WeightReader(system(), team, () => {});
+  using reader = new WeightReader(system(), team, targets.avx2, () => {});
   // Slices of 4 MiB: three of the first, one of the second.
   const weights = [
     { format: 'q8_0', rows: 5013, K: 2048 },
@@ -82,7 +83,7 @@ test('pack: slices that come in any order, rows that fill no panel and several w
 
 test('pack: a read that fails leaves the reader as it was', { skip }, async () => {
   using team = createTeam(system(), { threads: 1 });
-  using reader = new WeightReader(system(), team, () => {});
+  using reader = new WeightReader(system(), team, targets.avx2, () => {});
   const shape = [10_000, 1024];
   const bytes = memoryBytes(new Uint8Array(shape[0] * shape[1] * 4));
   const broken: ByteSource = {
