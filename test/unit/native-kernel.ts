@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
 import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes } from '../../src/devices/cpu/kernels/packing.ts';
+import { kernelCode } from '../../src/devices/cpu/machine-code.ts';
 import { type Machine, machineOf, type Place } from './machine.ts';
 
 const CANARY = 0xcb;
@@ -78,7 +79,7 @@ export function runKernel(
   );
   const taken = block.address + 8 * words.length;
   const calls = indices.map((index) => [block.address, index, indices.length, taken] as const);
-  machine.call(kernel.bytes, calls, [block, ...all.map(({ place }) => place)]);
+  machine.call(kernelCode(kernel, machine.target).bytes, calls, [block, ...all.map(({ place }) => place)]);
   for (const buffer of all) buffer.checkCanaries();
 }
 
