@@ -197,11 +197,23 @@ export function startArm64(set: InstructionSet): Arm64Processor {
   let pipes: readonly [to: number, from: number] | undefined;
   const start = () => {
     const folder = mkdtempSync(join(tmpdir(), 'ingot-arm64-'));
-    const [image, requests, answers] = ['program', 'requests', 'answers'].map((name) => join(folder, name)) as [string, string, string];
+    const [image, requests, answers] = ['program', 'requests', 'answers'].map((name) => join(folder, name)) as [
+      string,
+      string,
+      string,
+    ];
     writeFileSync(image, program(server()));
     chmodSync(image, 0o700);
     spawnSync('mkfifo', [requests, answers]);
-    const words = ['-c', 'exec "$0" -cpu "$1" "$2" < "$3" > "$4"', emulator, PROCESSORS[set] ?? 'max', image, requests, answers];
+    const words = [
+      '-c',
+      'exec "$0" -cpu "$1" "$2" < "$3" > "$4"',
+      emulator,
+      PROCESSORS[set] ?? 'max',
+      image,
+      requests,
+      answers,
+    ];
     spawn('sh', words, { stdio: ['ignore', 'ignore', 'inherit'] }).unref();
     const opened = [openSync(requests, 'w'), openSync(answers, 'r')] as const;
     // It has been read when it answers; the folder goes with this process.
@@ -228,7 +240,9 @@ export function startArm64(set: InstructionSet): Arm64Processor {
           if (more === 0) {
             pipes = undefined;
             const where = regions.map(({ start, pages }) => `0x${start.toString(16)}+${pages.length}`);
-            throw new Error(`the emulated processor has stopped: a fault, or a register not kept; memory at ${where.join(', ')}`);
+            throw new Error(
+              `the emulated processor has stopped: a fault, or a register not kept; memory at ${where.join(', ')}`,
+            );
           }
           got += more;
         }

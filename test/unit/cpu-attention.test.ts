@@ -17,6 +17,7 @@ import { openCpu } from '../conformance/devices.ts';
 import { generator, integer, normal } from './composites-harness.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { withDrawnSchedule } from './drawn-schedule.ts';
+import { machineOf } from './machine.ts';
 import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
 
 interface Case {
@@ -164,14 +165,15 @@ function native(
   indices: readonly number[],
   symbolic: boolean,
   target = targets.avx2,
+  machine = avx2Machine(),
 ): Float32Array {
   const count = (name: string) => (inputs.get(name)?.byteLength ?? assert.fail()) / 4;
   const [tokens, sequences] = [count('positions'), count('ctxLen')];
   const shape = shapeOf(c, symbolic ? T : tokens, symbolic ? S : sequences);
   assert.ok(isSupported(shape));
-  const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data)]));
-  using y = new Guarded(4 * tokens * c.heads * c.valueDim);
-  using partials = new Guarded(partialsBytes(shape));
+  const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data, machine)]));
+  using y = new Guarded(4 * tokens * c.heads * c.valueDim, machine);
+  using partials = new Guarded(partialsBytes(shape), machine);
   for (const { make } of attentionKernels(shape, target)) {
     runKernel(make(), { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
   }
@@ -191,6 +193,7 @@ function assertSame(actual: Float32Array, expected: Float32Array, what: string):
   }
 }
 
+const arm64 = machineOf('neon');
 const prompt = (s: number, from: number, to: number): Token[] =>
   Array.from({ length: to - from }, (_, i) => ({ s, p: from + i }));
 const teams: readonly (readonly number[])[] = [[0], [1, 0], [2, 0, 4, 1, 3]];
@@ -240,6 +243,8 @@ for (const [index, c] of cases.entries()) {
         const { target } = withDrawnSchedule(avx2Machine(), () => integer(random, 1000));
         const what = `step ${i}, ${indices.length} threads, ${targetKey(target)}`;
         assertSame(native(c, inputs, indices, t !== 1, target), expected, what);
+        if (t !== 1 || typeof arm64 === 'string') continue;
+        assertSame(native(c, inputs, indices, false, arm64.target, arm64), expected, `step ${i}, arm64`);
       }
     }
   });

@@ -15,7 +15,7 @@ import { createTeam } from '../../src/devices/cpu/team.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { skip } from './cpu-emit-harness.ts';
-import { system } from './machine.ts';
+import { machineOf, system } from './machine.ts';
 import { Guarded, packed, runKernel } from './native-kernel.ts';
 
 function randomBytes(length: number, seed: number): Uint8Array {
@@ -26,6 +26,8 @@ function randomBytes(length: number, seed: number): Uint8Array {
   });
 }
 
+const arm64 = machineOf('neon');
+
 for (const format of packedFormats) {
   test(`pack: ${format} packs in slices and on threads as at once, and nothing beyond its rows`, { skip }, () => {
     const { blockSize, blockBytes } = blockFormat(format);
@@ -34,6 +36,7 @@ for (const format of packedFormats) {
       const rowBytes = (K / blockSize) * blockBytes;
       const weight = randomBytes(N * rowBytes, 7 * K);
       const whole = packed(format, weight, [N, K]);
+      if (typeof arm64 !== 'string') assert.deepEqual(packed(format, weight, [N, K], arm64), whole, 'arm64');
       const panel = whole.length / 3;
       for (const [first, count] of [
         [0, 32],

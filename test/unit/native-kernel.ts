@@ -84,9 +84,14 @@ export function runKernel(
 }
 
 /** A weight [N, K] in panels, of which lanes beyond N are zero. */
-export function packed(format: PackedFormat, weight: Uint8Array, [N, K]: readonly [number, number]): Uint8Array {
-  using source = Guarded.of(weight);
-  using panels = new Guarded(packedBytes(format, [N, K]));
+export function packed(
+  format: PackedFormat,
+  weight: Uint8Array,
+  [N, K]: readonly [number, number],
+  machine = avx2Machine(),
+): Uint8Array {
+  using source = Guarded.of(weight, machine);
+  using panels = new Guarded(packedBytes(format, [N, K]), machine);
   panels.bytes.fill(0);
   runKernel(packRowsKernel(format, K), { source, panels }, N, [0, 1]);
   return panels.bytes.slice();

@@ -57,5 +57,6 @@ export function missing({ names }: Pick<CpuFeatures, 'names'>, set: InstructionS
 export function usableTargets(features: Pick<CpuFeatures, 'names'>): readonly Target[] {
   return Object.values(instructionSets)
     .flat()
-    .filter((set) => missing(features, set).length === 0).map((set) => targets[set]);
+    .filter((set) => missing(features, set).length === 0)
+    .map((set) => targets[set]);
 }

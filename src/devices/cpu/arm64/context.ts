@@ -13,12 +13,12 @@ import { IngotError } from '../../../base/errors.ts';
 import { Arm64Assembler } from '../asm/arm64/assembler.ts';
 import { bitmaskOf, type Mnemonic } from '../asm/arm64/forms.ts';
 import {
+  type Operand as ArmOperand,
   type ConditionName,
   type General,
   general,
   indexedPlace,
   lsl,
-  type Operand as ArmOperand,
   type Place,
   place,
   type Shape,
@@ -381,7 +381,8 @@ export class Context {
   }
 }
 
-const stackable = (register: General): General => (register.id === 31 && !register.sp ? { ...register, sp: true } : register);
+const stackable = (register: General): General =>
+  register.id === 31 && !register.sp ? { ...register, sp: true } : register;
 
 export function unsupported(what: string): IngotError {
   return new IngotError('UnsupportedOp', `arm64 code has nothing for ${what}`, { device: 'cpu' });

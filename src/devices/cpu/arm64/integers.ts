@@ -178,7 +178,7 @@ const ROWS: Readonly<Record<string, (t: Context, operands: readonly Operand[], s
       t.stackAligned = false;
     } else if (to.bits < 32) {
       const value = read(t, from, to.bits);
-      t.emit('bfm', t.gp(to), general(value.id, 32), 0, to.bits - 1);
+      t.emit('bfm', t.gp(to, 64), general(value.id, 64), 0, to.bits - 1);
     } else if (isNumber(from)) {
       t.load(t.gp(to), from);
       t.known.set(to.id, BigInt.asUintN(to.bits, BigInt(from)));
@@ -288,7 +288,11 @@ const ROWS: Readonly<Record<string, (t: Context, operands: readonly Operand[], s
       t.move(value, own);
       t.move(own, other);
       t.move(other, value);
-    } else if (isMem(a)) t.move(own, exchange(t, a, own.bits, () => own));
+    } else if (isMem(a))
+      t.move(
+        own,
+        exchange(t, a, own.bits, () => own),
+      );
   },
   'lock xadd'(t, [mem, by]) {
     if (!isMem(mem) || !isGp(by)) throw unsupported('xadd of this kind');
@@ -424,7 +428,9 @@ const SET = /^set(\w+)$/;
 
 /** False where the mnemonic is none of general registers. */
 export function writeInteger(t: Context, source: Source): boolean {
-  const { mnemonic, operands, flagsUsed } = source;
+  const { operands, flagsUsed } = source;
+  // One instruction with two names.
+  const mnemonic = source.mnemonic === 'movabs' ? 'mov' : source.mnemonic;
   const [to, from, by] = operands;
   const row = ARITHMETIC[mnemonic];
   if (row !== undefined && to !== undefined && from !== undefined) {
@@ -481,7 +487,7 @@ export function writeInteger(t: Context, source: Source): boolean {
       t.load(bit, 1);
       t.emit('csel', bit, bit, general(31, 32), when(condition));
     }
-    t.emit('bfm', own, bit, 0, 7);
+    t.emit('bfm', general(own.id, 64), general(bit.id, 64), 0, 7);
     return true;
   }
   const own = ROWS[mnemonic];

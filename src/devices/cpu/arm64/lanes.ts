@@ -28,8 +28,10 @@ const swapped = (name: Mnemonic, shape: Shape): LaneRow => ({
 const SHAPES = { b: '16b', w: '8h', d: '4s', q: '2d' } as const;
 const FLOATS = { ps: '4s', pd: '2d' } as const;
 const rows = (entries: readonly (readonly [string, LaneRow])[]) => Object.fromEntries(entries);
-const each = <K extends string, S>(shapes: Readonly<Record<K, S>>, row: (shape: S, suffix: K) => readonly (readonly [string, LaneRow])[]) =>
-  rows((Object.entries(shapes) as [K, S][]).flatMap(([suffix, shape]) => row(shape, suffix)));
+const each = <K extends string, S>(
+  shapes: Readonly<Record<K, S>>,
+  row: (shape: S, suffix: K) => readonly (readonly [string, LaneRow])[],
+) => rows((Object.entries(shapes) as [K, S][]).flatMap(([suffix, shape]) => row(shape, suffix)));
 
 /** a < b ? a : b, where nothing is less than what is no number: then it is b. */
 const lesser = (shape: Shape, greater: boolean): LaneRow => ({
@@ -43,12 +45,18 @@ const lesser = (shape: Shape, greater: boolean): LaneRow => ({
 });
 
 /** Predicates of VCMPPS: what is compared, whether operands change places, and whether the answer is the contrary. */
-const PREDICATES: Readonly<Record<number, readonly [name: 'fcmeq' | 'fcmgt' | 'fcmge', swap: boolean, not: boolean]>> = {
-  ...{ 0: ['fcmeq', false, false], 4: ['fcmeq', false, true] },
-  ...{ 1: ['fcmgt', true, false], 17: ['fcmgt', true, false], 2: ['fcmge', true, false], 18: ['fcmge', true, false] },
-  ...{ 13: ['fcmge', false, false], 29: ['fcmge', false, false], 14: ['fcmgt', false, false], 30: ['fcmgt', false, false] },
-  ...{ 5: ['fcmgt', true, true], 6: ['fcmge', true, true], 21: ['fcmgt', true, true], 22: ['fcmge', true, true] },
-};
+const PREDICATES: Readonly<Record<number, readonly [name: 'fcmeq' | 'fcmgt' | 'fcmge', swap: boolean, not: boolean]>> =
+  {
+    ...{ 0: ['fcmeq', false, false], 4: ['fcmeq', false, true] },
+    ...{ 1: ['fcmgt', true, false], 17: ['fcmgt', true, false], 2: ['fcmge', true, false], 18: ['fcmge', true, false] },
+    ...{
+      13: ['fcmge', false, false],
+      29: ['fcmge', false, false],
+      14: ['fcmgt', false, false],
+      30: ['fcmgt', false, false],
+    },
+    ...{ 5: ['fcmgt', true, true], 6: ['fcmge', true, true], 21: ['fcmgt', true, true], 22: ['fcmge', true, true] },
+  };
 
 const comparison = (shape: Shape): LaneRow => ({
   write(t, to, [a = 0, b = 0], predicate) {
@@ -74,7 +82,8 @@ const comparison = (shape: Shape): LaneRow => ({
 const fused = (order: '213' | '231' | '132', negated: boolean, subtracts: boolean, shape: Shape): LaneRow => ({
   updates: true,
   write(t, to, [first = 0, second = 0, third = 0]) {
-    const [a, b, addend] = order === '213' ? [second, first, third] : order === '231' ? [second, third, first] : [first, third, second];
+    const [a, b, addend] =
+      order === '213' ? [second, first, third] : order === '231' ? [second, third, first] : [first, third, second];
     const name = negated ? 'fmls' : 'fmla';
     if (addend === to && !subtracts) {
       t.emit(name, v(to, shape), v(a, shape), v(b, shape));
@@ -178,7 +187,10 @@ const chosen: Half = (t, to, [a = 0, b = a], choice) => {
 /** u8 times s8, neighbours added and held in 16 bits. */
 const byteProducts: Half = (t, to, [a = 0, b = 0]) => {
   const [low, high, x, y] = [t.vector(), t.vector(), t.vector(), t.vector()];
-  for (const [product, suffix, half] of [[low, '', '8b'], [high, '2', '16b']] as const) {
+  for (const [product, suffix, half] of [
+    [low, '', '8b'],
+    [high, '2', '16b'],
+  ] as const) {
     t.emit(`ushll${suffix}`, v(x, '8h'), v(a, half), 0);
     t.emit(`sshll${suffix}`, v(y, '8h'), v(b, half), 0);
     t.emit('mul', v(product, '8h'), v(x, '8h'), v(y, '8h'));
@@ -216,7 +228,10 @@ const dotProducts: Half = (t, to, [sum = 0, a = 0, b = 0]) => {
     return;
   }
   const [low, high, x, y] = [t.vector(), t.vector(), t.vector(), t.vector()];
-  for (const [product, suffix, half] of [[low, '', '8b'], [high, '2', '16b']] as const) {
+  for (const [product, suffix, half] of [
+    [low, '', '8b'],
+    [high, '2', '16b'],
+  ] as const) {
     t.emit(`ushll${suffix}`, v(x, '8h'), v(a, half), 0);
     t.emit(`sshll${suffix}`, v(y, '8h'), v(b, half), 0);
     t.emit('mul', v(product, '8h'), v(x, '8h'), v(y, '8h'));
@@ -247,7 +262,10 @@ const signed: Half = (t, to, [x = 0, by = 0]) => {
 /** One element of a vector operation; the rest is that of the first source. */
 function scalars(): Readonly<Record<string, LaneRow>> {
   const found: Record<string, LaneRow> = {};
-  for (const [suffix, of, element] of [['ss', 'ps', 32], ['sd', 'pd', 64]] as const) {
+  for (const [suffix, of, element] of [
+    ['ss', 'ps', 32],
+    ['sd', 'pd', 64],
+  ] as const) {
     for (const name of ['vadd', 'vsub', 'vmul', 'vdiv', 'vmin', 'vmax', 'vcmp', 'vsqrt']) {
       const row = WHOLE[`${name}${of}`];
       if (row !== undefined) found[`${name}${suffix}`] = { write: row.write, element };

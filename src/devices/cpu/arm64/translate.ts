@@ -47,7 +47,12 @@ function usageOf(items: readonly Item[]): Omit<Usage, 'homed'> & { readonly byUs
     if (item.kind !== 'instruction') continue;
     for (const operand of item.operands) {
       if (typeof operand !== 'object') continue;
-      const vec = operand.kind === 'vec' ? operand : operand.kind === 'mem' && operand.index?.kind === 'vec' ? operand.index : undefined;
+      const vec =
+        operand.kind === 'vec'
+          ? operand
+          : operand.kind === 'mem' && operand.index?.kind === 'vec'
+            ? operand.index
+            : undefined;
       if (vec === undefined) continue;
       uses.set(vec.id, (uses.get(vec.id) ?? 0) + 1);
       if (vec.bits > 128) wide.add(vec.id);
@@ -113,13 +118,20 @@ function write(t: Context, items: readonly Item[], keeps: boolean): void {
   });
 }
 
-function writeOne(t: Context, mnemonic: string, operands: Parameters<typeof writeVector>[2], used: () => boolean): boolean {
-  if (mnemonic.startsWith('v') || mnemonic.startsWith('{')) return writeVector(t, mnemonic, operands) || writeInteger(t, { mnemonic, operands, flagsUsed: false });
+function writeOne(
+  t: Context,
+  mnemonic: string,
+  operands: Parameters<typeof writeVector>[2],
+  used: () => boolean,
+): boolean {
+  if (mnemonic.startsWith('v') || mnemonic.startsWith('{'))
+    return writeVector(t, mnemonic, operands) || writeInteger(t, { mnemonic, operands, flagsUsed: false });
   const [first] = operands;
   const changed = typeof first === 'object' && first.kind === 'gp' ? first.id : undefined;
   const done = writeInteger(t, { mnemonic, operands, flagsUsed: SETS_FLAGS.test(mnemonic) && used() });
   // A move of a constant has said what its register holds; everything else that writes one makes it unknown.
-  if (changed !== undefined && !(mnemonic === 'mov' && typeof operands[1] !== 'object')) t.known.delete(changed);
+  if (changed !== undefined && !(/^mov(abs)?$/.test(mnemonic) && typeof operands[1] !== 'object'))
+    t.known.delete(changed);
   if (/^(div|idiv|cqo|call|lock|xchg|rep|rdtsc)/.test(mnemonic)) t.known.clear();
   return done;
 }

@@ -416,7 +416,10 @@ const permuteWords: Row = (t, [to, by, from]) => {
 
 const ROWS: Readonly<Record<string, Row>> = {
   ...Object.fromEntries(
-    ['vmovaps', 'vmovapd', 'vmovups', 'vmovupd', 'vmovdqa', 'vmovdqu', 'vmovntdq', 'vmovntps', 'vlddqu'].map((name) => [name, moveWhole]),
+    ['vmovaps', 'vmovapd', 'vmovups', 'vmovupd', 'vmovdqa', 'vmovdqu', 'vmovntdq', 'vmovntps', 'vlddqu'].map((name) => [
+      name,
+      moveWhole,
+    ]),
   ),
   vmovss: moveElement(32),
   vmovsd: moveElement(64),
@@ -429,7 +432,14 @@ const ROWS: Readonly<Record<string, Row>> = {
   vpbroadcastd: broadcast(32),
   vpbroadcastq: broadcast(64),
   ...Object.fromEntries(
-    ([['bw', 8, 16], ['bd', 8, 32], ['wd', 16, 32], ['dq', 32, 64]] as const).flatMap(([name, from, to]) => [
+    (
+      [
+        ['bw', 8, 16],
+        ['bd', 8, 32],
+        ['wd', 16, 32],
+        ['dq', 32, 64],
+      ] as const
+    ).flatMap(([name, from, to]) => [
       [`vpmovsx${name}`, widened(true, from, to)],
       [`vpmovzx${name}`, widened(false, from, to)],
     ]),
@@ -468,7 +478,9 @@ function writeLanes(t: Context, mnemonic: string, operands: readonly Operand[]):
   const immediate = typeof last === 'object' || last === undefined ? 0 : Number(last) & 0xff;
   const sources = operands.filter((operand, i) => typeof operand === 'object' && (i > 0 || row.updates === true));
   if (row.element !== undefined) {
-    const values = sources.map((operand) => t.source(operand, isMem(operand) ? (row.element as number) : 128)[0] as number);
+    const values = sources.map(
+      (operand) => t.source(operand, isMem(operand) ? (row.element as number) : 128)[0] as number,
+    );
     const result = t.vector();
     const [id = 0] = ids;
     // VSQRTSS has one source that is computed with, behind the one that is kept.

@@ -188,7 +188,8 @@ function checkAlignment(to: number): number {
 }
 
 /** The instruction that an item is. */
-export const chosen = (item: Instruction | Jump) => (item.kind === 'jump' ? (item.isNear ? item.near : item.short) : item);
+export const chosen = (item: Instruction | Jump) =>
+  item.kind === 'jump' ? (item.isNear ? item.near : item.short) : item;
 
 class AssembledCode implements Code {
   readonly bytes: Uint8Array;

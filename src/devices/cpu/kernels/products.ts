@@ -24,9 +24,9 @@ type ProductsOf = (format: IntegerFormat, schedule: Schedule) => Products;
 
 /** Of vectors of 256 bits. */
 const narrowProducts: ProductsOf = (format, schedule) => ({
-    direct: integerProduct(format),
-    unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
-  });
+  direct: integerProduct(format),
+  unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
+});
 
 const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
   avx2: narrowProducts,

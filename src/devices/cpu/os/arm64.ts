@@ -83,8 +83,15 @@ export function mapArm64Stubs(pages: Pages): Stubs {
 
   const assembled = a.assemble();
   const code = mapCode(pages, assembled.bytes);
-  const [wait, wake, load] = [waitAt, wakeAt, loadAt].map((label) => assembled.offsetOf(label)) as [number, number, number];
-  const synchronize = code.callable(assembled.offsetOf(synchronizeAt), { takes: ['address', 'address'], returns: 'void' });
+  const [wait, wake, load] = [waitAt, wakeAt, loadAt].map((label) => assembled.offsetOf(label)) as [
+    number,
+    number,
+    number,
+  ];
+  const synchronize = code.callable(assembled.offsetOf(synchronizeAt), {
+    takes: ['address', 'address'],
+    returns: 'void',
+  });
   pages.synchronize = (address, length) => void synchronize(address, address + length);
   return {
     futex: { wait: code.address + wait, wake: code.address + wake },
@@ -114,10 +121,9 @@ const HWCAP2: readonly (readonly [bit: number, name: string])[] = [
 /** @param cpuinfo the text of /proc/cpuinfo, whose processors have numbers instead of names. */
 export function arm64Features(hwcap: number, hwcap2: number, cpuinfo: string): CpuFeatures {
   const has = (word: number, bit: number) => Math.floor(word / 2 ** bit) % 2 === 1;
-  const names = [
-    ...HWCAP.filter(([bit]) => has(hwcap, bit)),
-    ...HWCAP2.filter(([bit]) => has(hwcap2, bit)),
-  ].map(([, name]) => name);
+  const names = [...HWCAP.filter(([bit]) => has(hwcap, bit)), ...HWCAP2.filter(([bit]) => has(hwcap2, bit))].map(
+    ([, name]) => name,
+  );
   const field = (name: string) => new RegExp(`^${name}\\s*:\\s*(\\S+)$`, 'm').exec(cpuinfo)?.[1];
   const [implementer, part] = [field('CPU implementer'), field('CPU part')];
   const known = implementer !== undefined && part !== undefined;

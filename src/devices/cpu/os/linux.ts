@@ -130,7 +130,8 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
         throw refused(`to lock ${memory.length} bytes in memory`, 'Raise the limit of locked memory (ulimit -l).');
       }
     },
-    requestTiles: () => architecture === 'x64' && syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,
+    requestTiles: () =>
+      architecture === 'x64' && syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,
     cpuFeatures: features,
     limits: (): Limits => ({
       cores: allowedCores(),
