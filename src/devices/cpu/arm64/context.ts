@@ -40,8 +40,8 @@ export const isKept = (id: number): boolean => id >= 8 && id < 16;
 /** There are no registers left for intermediate values. */
 export class NoRegister extends Error {}
 
-/** What sort of comparison the condition flags come from, which says what a condition means. */
-export type Flags = 'compare' | 'add' | 'logic';
+/** What sort of comparison the condition flags come from, which says what a condition means; `narrow`: of 8 or 16 bits, by 32. */
+export type Flags = 'compare' | 'narrow' | 'add' | 'logic';
 
 /** What an instruction set has beyond Advanced SIMD. */
 export interface Extensions {
@@ -395,11 +395,13 @@ export function conditionOf(name: string, flags: Flags | undefined): ConditionNa
   };
   const unsigned: Readonly<Record<Flags, Readonly<Record<string, ConditionName | 'always' | 'never'>>>> = {
     compare: { b: 'lo', ae: 'hs', be: 'ls', a: 'hi' },
+    narrow: { b: 'lo', ae: 'hs', be: 'ls', a: 'hi' },
     add: { b: 'hs', ae: 'lo' },
     logic: { b: 'never', ae: 'always', be: 'eq', a: 'ne' },
   };
   if (flags === undefined) throw unsupported(`the condition ${name} where no comparison is before it`);
   const found = unsigned[flags][name] ?? integer[name];
-  if (found === undefined) throw unsupported(`the condition ${name} after ${flags}`);
+  const isSign = name === 's' || name === 'ns';
+  if (found === undefined || (flags === 'narrow' && isSign)) throw unsupported(`the condition ${name} after ${flags}`);
   return found;
 }

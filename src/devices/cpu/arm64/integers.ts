@@ -230,6 +230,7 @@ const ROWS: Readonly<Record<string, (t: Context, operands: readonly Operand[], s
       return value;
     };
     t.emit('subs', zero(32), narrow(a), narrow(b));
+    t.flags = 'narrow';
   },
   test(t, [a, b]) {
     if (!isGp(a) || a.bits < 32) throw unsupported('test of this kind');

@@ -32,7 +32,9 @@ export function translate(assembler: Assembler, { extensions, ordered = false }:
     try {
       const first = attempt(false);
       const keeps = [...first.touched].some(isKept);
-      return (keeps ? attempt(true) : first).a.assemble();
+      const context = keeps ? attempt(true) : first;
+      const code = context.a.assemble();
+      return { ...code, offsetOf: (label) => code.offsetOf(context.label(label)) };
     } catch (error) {
       if (!(error instanceof NoRegister) || homes === usage.byUse.length) throw error;
     }
