@@ -18,6 +18,8 @@ export interface DeviceOptions {
   readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number | undefined;
   /** Measure every kernel. */
   readonly profile?: boolean | undefined;
   /** Formats of the weights that it will be given; any if absent. */
@@ -39,7 +41,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads: wanted, spareCore = false, mlock = false, profile = false, formats }) {
+    async open({ threads: wanted, spareCore = false, mlock = false, memoryShare = 1, profile = false, formats }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
@@ -48,7 +50,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const instructionSet = await testedSet(found.system, formats);
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
-        memoryBytes: availableMemory(),
+        memoryBytes: memoryShare * availableMemory(),
         lock: mlock,
         instructionSet,
         profile,
@@ -61,10 +63,10 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    async open({ mlock }) {
+    async open({ mlock, memoryShare = 1 }) {
       if (mlock) throw new IngotError('Usage', '--mlock is for the cpu device', { hint: 'Leave it out.' });
       const { createReferenceDevice } = await import('./reference/device.ts');
-      return createReferenceDevice({ memoryBytes: availableMemory() });
+      return createReferenceDevice({ memoryBytes: memoryShare * availableMemory() });
     },
   },
 };

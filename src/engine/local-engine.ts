@@ -162,6 +162,7 @@ export class LocalEngine implements Engine {
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
     this.#needs('sample', 'it embeds texts and generates none');
+    this.#checkIds(request.begun ?? [], 'the answer');
     const task = openTask(request, {
       id: this.#nextId++,
       prompt: this.#fit(request.prompt),
@@ -174,7 +175,7 @@ export class LocalEngine implements Engine {
       onRead: () => this.#loop.stir(),
     });
     if (request.maxTokens === 0) task.end('length');
-    else {
+    if (!task.ended) {
       // Those that find room at once wait for nobody.
       const { waiting, running } = this.#loop;
       if (waiting >= this.#queue + this.#runner.limits.maxSequences - running) {
@@ -268,10 +269,16 @@ export class LocalEngine implements Engine {
   #fit(prompt: Prompt): readonly number[] {
     if (this.#closing.signal.aborted) throw new IngotError('InvalidArgument', 'the engine is closed');
     const ids = fitting(this.#encode(prompt), this.contextLength);
+    this.#checkIds(ids, 'the prompt');
+    return ids;
+  }
+
+  /** @throws IngotError 'InvalidArgument' for what is no token. */
+  #checkIds(ids: readonly number[], what: string): void {
     const { vocabularySize } = this.model;
     const stranger = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
-    if (stranger === undefined) return ids;
-    throw new IngotError('InvalidArgument', `the prompt holds ${stranger}, which is no token`);
+    if (stranger === undefined) return;
+    throw new IngotError('InvalidArgument', `${what} holds ${stranger}, which is no token`);
   }
 
   /** Raised by the request's own signal, and when the engine is closed. */

@@ -117,7 +117,10 @@ export class Runner implements AsyncDisposable {
       for (const [name, stored] of left) {
         if (failed) return;
         try {
-          this.#weights.set(name, await this.#device.pack({ ...stored, bytes: watched(stored.bytes) }));
+          this.#weights.set(
+            name,
+            await this.#device.pack({ ...stored, parameter: name, bytes: watched(stored.bytes) }),
+          );
         } catch (error) {
           failed = true;
           throw error;

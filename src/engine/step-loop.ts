@@ -235,7 +235,7 @@ export class StepLoop {
       // One that goes on after it was preempted was counted before.
       if (task.begin(reused)) {
         this.#totals.promptTokens += task.promptTokens;
-        this.#totals.reusedTokens += reused;
+        this.#totals.reusedTokens += Math.min(reused, task.promptTokens);
         if (reused > 0) this.#totals.prefixHits++;
       }
       runner.begin(sequence.row ?? 0, sequence.tokens, task.promptTokens);
@@ -297,7 +297,7 @@ export class StepLoop {
    * @throws what it was given where nothing can be computed any more.
    */
   async #recover(error: unknown, { entries }: PlannedStep): Promise<void> {
-    if (!isIngotError(error) || error.code === 'DeviceLost') throw error;
+    if (!isIngotError(error) || error.code === 'DeviceLost' || error.code === 'RankLost') throw error;
     await this.#drop();
     restart(this.#state, this.#options.blocks);
     const [newest]: (Sequence | undefined)[] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
