@@ -16,7 +16,11 @@ await using device = createCpuDevice(found.system, { threads: 2 });
 await using engine = await LocalEngine.load(device, model, tokenizer, { contextLength: 64, numerics: 'exact' });
 const sampling = { temperature: 0.9, topK: 40, topP: 0.95, minP: 0.05, seed: 5n };
 const tokens: (readonly [number, number])[] = [];
-for await (const event of engine.generate({ prompt: tokenizer.encode('Once upon a time there was'), maxTokens: 6, sampling })) {
+for await (const event of engine.generate({
+  prompt: tokenizer.encode('Once upon a time there was'),
+  maxTokens: 6,
+  sampling,
+})) {
   if (event.kind === 'token') tokens.push([event.id, event.logprob]);
 }
-console.log(JSON.stringify({ arch: process.arch, tokens }));
+console.log(JSON.stringify({ architecture: process.arch, tokens }));

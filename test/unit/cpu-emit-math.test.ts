@@ -86,9 +86,9 @@ function worst(
   const isReliable = !(machine.emulated && op === 'power');
   if (machine.target.name !== 'avx2' && typeof avx2 !== 'string' && isReliable) {
     // What is no number has its sign from the processor.
-    const [own, others] = [bytes, runEmitted(k, avx2, memory)].map(
-      (all) => [...new arrays[type](all.at(-1)?.slice().buffer as ArrayBuffer)],
-    );
+    const [own, others] = [bytes, runEmitted(k, avx2, memory)].map((all) => [
+      ...new arrays[type](all.at(-1)?.slice().buffer as ArrayBuffer),
+    ]);
     assert.deepEqual(own, others);
   }
   const results = new arrays[type]((bytes.at(-1) as Uint8Array).slice().buffer);

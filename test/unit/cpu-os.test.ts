@@ -15,7 +15,8 @@ import { tryMachineCode } from '../../src/devices/cpu/os/try-machine-code.ts';
 import { accessAt, mappings, processStatus } from './cpu-support.ts';
 
 const found = findSystem();
-const skip = process.platform !== 'linux' || !/^(x64|arm64)$/.test(process.arch) ? 'needs Linux on x86-64 or arm64' : false;
+const skip =
+  process.platform !== 'linux' || !/^(x64|arm64)$/.test(process.arch) ? 'needs Linux on x86-64 or arm64' : false;
 test('machine code can be used here', { skip }, () => assert.ok(found.usable, found.usable ? '' : found.reason));
 
 function system(): OperatingSystem {
