@@ -3,7 +3,7 @@
  * half from the registers of its sources.
  */
 import type { Mnemonic } from '../asm/arm64/forms.ts';
-import { type Shape, tableOf, v } from '../asm/arm64/operands.ts';
+import { lane, type Shape, tableOf, v } from '../asm/arm64/operands.ts';
 import { type Context, unsupported } from './context.ts';
 
 /** `to` may be the register of a source: it is written last. `immediate`: the last operand, where that is a number. */
@@ -170,16 +170,16 @@ const chosen: Half = (t, to, [a = 0, b = a], choice) => {
     return;
   }
   if (a === b && choice % 0x55 === 0) {
-    t.emit('dup', v(to, '4s'), { ...v(a, 's'), lane: at(0) });
+    t.emit('dup', v(to, '4s'), lane(a, 's', at(0)));
     return;
   }
   if (a === b && choice === 0xee) {
-    t.emit('dup', v(to, '2d'), { ...v(a, 'd'), lane: 1 });
+    t.emit('dup', v(to, '2d'), lane(a, 'd', 1));
     return;
   }
   const result = t.vector();
   for (let i = 0; i < 4; i++) {
-    t.emit('ins', { ...v(result, 's'), lane: i }, { ...v(i < 2 ? a : b, 's'), lane: at(i) });
+    t.emit('ins', lane(result, 's', i), lane(i < 2 ? a : b, 's', at(i)));
   }
   t.copy(to, result);
 };

@@ -1,5 +1,5 @@
 /** Vector instructions of x86-64 whose halves differ, or that move between vectors, memory and general registers. */
-import { type General, general, place, type Shape, tableOf, v } from '../asm/arm64/operands.ts';
+import { type General, general, lane, place, type Shape, tableOf, v } from '../asm/arm64/operands.ts';
 import type { Gp, Mem, Operand, Vec } from '../asm/operands.ts';
 import { type Context, unsupported } from './context.ts';
 import { LANES } from './lanes.ts';
@@ -14,7 +14,6 @@ function vector(operand: Operand | undefined): Vec {
   if (!isVec(operand)) throw unsupported('a vector operand of this kind');
   return operand;
 }
-const lane = (id: number, shape: 'b' | 'h' | 's' | 'd', index: number) => ({ ...v(id, shape), lane: index });
 const ELEMENT = { 8: 'b', 16: 'h', 32: 's', 64: 'd' } as const;
 const scalar = (id: number, bits: number) => v(id, ELEMENT[bits as 32]);
 

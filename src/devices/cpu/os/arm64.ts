@@ -3,12 +3,10 @@
  * the processor can do, from the bits that Linux hands to programs (arch/arm64/include/uapi/asm/hwcap.h).
  */
 import { Arm64Assembler } from '../asm/arm64/assembler.ts';
-import { general, place, sp, x } from '../asm/arm64/operands.ts';
+import { lsl, place, sp, w, x } from '../asm/arm64/operands.ts';
 import { mapCode, type Pages } from './mapping.ts';
 import type { CpuFeatures } from './os.ts';
 import type { Stubs } from './stubs.ts';
-
-const w = (id: number) => general(id, 32);
 
 const SYS_FUTEX = 98;
 const SYS_SCHED_YIELD = 124;
@@ -29,7 +27,7 @@ export function mapArm64Stubs(pages: Pages): Stubs {
   const waitAt = a.here('wait');
   // A struct timespec.
   const [seconds, rest, million] = [x(9), x(10), x(11)];
-  a.emit('movz', million, 0xf, { kind: 'shift', op: 'lsl', amount: 16 });
+  a.emit('movz', million, 0xf, lsl(16));
   a.emit('movk', million, 0x4240);
   a.emit('orr', w(2), w(31), w(2));
   a.emit('udiv', seconds, x(2), million);
@@ -47,7 +45,7 @@ export function mapArm64Stubs(pages: Pages): Stubs {
 
   const wakeAt = a.here('wake');
   a.emit('movz', x(1), FUTEX_WAKE_PRIVATE);
-  a.emit('movz', x(2), 0x7fff, { kind: 'shift', op: 'lsl', amount: 16 });
+  a.emit('movz', x(2), 0x7fff, lsl(16));
   system(SYS_FUTEX);
   a.emit('ret');
 

@@ -57,8 +57,6 @@ export type Operand = General | Vector | Place | Shift | Condition | Label | num
 export const x = (id: number): General => ({ kind: 'general', id, bits: 64, sp: false });
 export const w = (id: number): General => ({ kind: 'general', id, bits: 32, sp: false });
 export const general = (id: number, bits: 32 | 64): General => ({ kind: 'general', id, bits, sp: false });
-export const xzr = x(31);
-export const wzr = w(31);
 export const sp: General = { kind: 'general', id: 31, bits: 64, sp: true };
 export const v = (id: number, shape: Shape): Vector => ({ kind: 'vector', id, shape });
 export const lane = (id: number, shape: 'b' | 'h' | 's' | 'd', index: number): Vector => ({
