@@ -5,11 +5,12 @@
 import type { Architecture, CpuFeatures } from './os/os.ts';
 import { type Schedule, schedules } from './schedule.ts';
 
-const instructionSets = {
+/** Of each architecture, in ascending order. */
+const setsOf = {
   x64: ['avx2', 'avx512', 'vnni', 'amx'],
   arm64: ['neon', 'dotprod', 'i8mm'],
 } as const satisfies Record<Architecture, readonly string[]>;
-export type InstructionSet = (typeof instructionSets)[Architecture][number];
+export type InstructionSet = (typeof setsOf)[Architecture][number];
 
 export interface Target {
   readonly architecture: Architecture;
@@ -33,7 +34,11 @@ export const targets: Readonly<Record<InstructionSet, Target>> = {
 export const targetKey = ({ name, schedule }: Target): string => `${name} ${JSON.stringify(schedule)}`;
 
 /** What code needs at least. */
-export const lowestSet = (architecture: Architecture): InstructionSet => instructionSets[architecture][0];
+export const lowestSet = (architecture: Architecture): InstructionSet => setsOf[architecture][0];
+
+/** The sets of a processor's architecture, ascending, whether it has them or not. */
+export const setsFor = ({ names }: Pick<CpuFeatures, 'names'>): readonly InstructionSet[] =>
+  setsOf[names.has('asimd') ? 'arm64' : 'x64'];
 
 /** What a set needs besides those before it; names as in `CpuFeatures`. */
 const needs: Readonly<Record<InstructionSet, readonly string[]>> = {
@@ -48,15 +53,14 @@ const needs: Readonly<Record<InstructionSet, readonly string[]>> = {
 
 /** Features that the processor lacks for a set; none if it has the set. */
 export function missing({ names }: Pick<CpuFeatures, 'names'>, set: InstructionSet): readonly string[] {
-  const family: readonly InstructionSet[] = instructionSets[targets[set].architecture];
+  const family: readonly InstructionSet[] = setsOf[targets[set].architecture];
   const upTo = family.slice(0, family.indexOf(set) + 1);
   return upTo.flatMap((each) => needs[each]).filter((name) => !names.has(name));
 }
 
 /** The sets that the processor has, ascending; none where it lacks AVX2, on arm64 Advanced SIMD. */
 export function usableTargets(features: Pick<CpuFeatures, 'names'>): readonly Target[] {
-  return Object.values(instructionSets)
-    .flat()
+  return setsFor(features)
     .filter((set) => missing(features, set).length === 0)
     .map((set) => targets[set]);
 }
