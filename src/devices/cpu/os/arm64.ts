@@ -125,5 +125,9 @@ export function arm64Features(hwcap: number, hwcap2: number, cpuinfo: string): C
   const field = (name: string) => new RegExp(`^${name}\\s*:\\s*(\\S+)$`, 'm').exec(cpuinfo)?.[1];
   const [implementer, part] = [field('CPU implementer'), field('CPU part')];
   const known = implementer !== undefined && part !== undefined;
-  return { model: known ? `arm64 processor ${implementer}:${part}` : 'arm64 processor', names: new Set(names), withheld: [] };
+  return {
+    model: known ? `arm64 processor ${implementer}:${part}` : 'arm64 processor',
+    names: new Set(names),
+    withheld: [],
+  };
 }
