@@ -1,4 +1,5 @@
 /** What a model will take before it is loaded: for whoever has to choose among several. Loaded only where there are several. */
+import { stepLimits } from '../engine/step-limits.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import { parseMesh, replicaCount } from '../ir/mesh.ts';
 import { openModel } from '../models/architectures.ts';
@@ -6,13 +7,16 @@ import type { ServedOptions } from './served-models.ts';
 
 /** Weights as they lie in the file, and the KV cache; each replica has its own. */
 export async function expectedBytes(path: string, options: ServedOptions): Promise<number> {
-  const { contextLength, sequences, cacheTokens = Number.POSITIVE_INFINITY, kv = 'f32', mesh } = options;
+  const { contextLength, sequences, cacheTokens, kvDisk, kv = 'f32', mesh } = options;
   const replicas = mesh === undefined ? 1 : replicaCount(parseMesh(mesh));
   await using checkpoint = await openCheckpoint(path);
   const model = openModel(checkpoint);
   const weights = [...model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-  const context = Math.min(contextLength, model.contextLength);
-  const share = (all: number) => Math.ceil(all / replicas);
-  const tokens = Math.min(context * share(sequences), Math.max(context, share(cacheTokens)));
-  return replicas * (weights + model.kvBytesPerToken(kv) * tokens);
+  const limits = stepLimits(model, {
+    contextLength: Math.min(contextLength, model.contextLength),
+    sequences: Math.ceil(sequences / replicas),
+    cacheTokens: cacheTokens === undefined ? undefined : Math.ceil(cacheTokens / replicas),
+    keepsAll: kvDisk !== undefined,
+  });
+  return replicas * (weights + model.kvBytes(kv, limits));
 }

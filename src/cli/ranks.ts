@@ -1,9 +1,12 @@
-/** Commands on ranks in several processes: the first that `mpirun` has started is the front, the others work for it. */
+/**
+ * Commands on ranks in several processes: of those that `mpirun` has started the first is the front, and the others work for it;
+ * under `ingot launch` this process is the front, and starts them.
+ */
 import type { Command } from 'commander';
-import type { Front } from '../engine/front-node.ts';
 import { type Mesh, meshSize, parseMesh } from '../ir/mesh.ts';
-import type { Facts } from '../parallel/agree.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
+import type { OpenRanks } from '../parallel/rank-group.ts';
+import type { RankWorld, WorldOptions } from '../parallel/rank-world.ts';
 import { exitCodes, usageError } from './failure.ts';
 
 interface RankFlags {
@@ -12,13 +15,60 @@ interface RankFlags {
   readonly kv: string;
 }
 
-let front: Front | undefined;
+interface Launch {
+  /** How many; as many as the mesh has if absent. */
+  readonly ranks: number | undefined;
+  /** A host for each rank; none where all are here. */
+  hostsOf(ranks: number): readonly string[];
+}
+
+let launch: Launch | undefined;
+const open: AsyncDisposable[] = [];
+
+/** The next command has its ranks started. */
+export function launchRanks(how: Launch): void {
+  launch = how;
+}
+
+/** When the command has ended, however it did. */
+export async function leaveRanks(): Promise<void> {
+  for (const one of open.splice(0)) await one[Symbol.asyncDispose]();
+}
 
 /** Before a command that opens an engine. Of ranks that are not the front it does not return. */
 export async function joinRanks(_: Command, command: Command): Promise<void> {
+  const { mesh, ...others } = command.opts<RankFlags>();
+  const groups = launch === undefined ? await joinStarted(mesh, others) : await startGroups(launch, mesh);
+  if (groups !== undefined) command.setOptionValue('groups', groups);
+}
+
+async function startGroups(launch: Launch, text: string | undefined): Promise<readonly OpenRanks[]> {
+  if (text === undefined) throw usageError('it is not said how ranks divide the model', '--mesh tensor=2');
+  const mesh = parseMesh(text);
+  const size = meshSize(mesh);
+  refuseOther(mesh, launch.ranks ?? size);
+  const { hostIdentity } = await import('../parallel/rank-world.ts');
+  const { LaunchedRanks } = await import('../parallel/launched-ranks.ts');
+  const { version } = await factsOf(text);
+  const ranks = groupSize(mesh);
+  const hosts = launch.hostsOf(size);
+  const ingot = [process.execPath, process.argv[1], 'rank', '--mesh', text, '--front', hostIdentity()];
+  return Array.from({ length: size / ranks }, (_, i) => {
+    const group = new LaunchedRanks({
+      ...{ ranks, version, hosts: hosts.slice(i * ranks, (i + 1) * ranks) },
+      command: (epoch) => [...ingot, '--epoch', String(epoch)],
+    });
+    open.push(group);
+    return (epoch, signal) => group.open(epoch, signal);
+  });
+}
+
+async function joinStarted(
+  text: string | undefined,
+  { numerics, kv }: Omit<RankFlags, 'mesh'>,
+): Promise<readonly OpenRanks[] | undefined> {
   const started = launchedRank(process.env);
-  if (started === undefined) return;
-  const { mesh: text, numerics, kv } = command.opts<RankFlags>();
+  if (started === undefined) return undefined;
   const mesh = text === undefined ? undefined : parseMesh(text);
   try {
     if (mesh !== undefined) refuseOther(mesh, started.size);
@@ -31,26 +81,27 @@ export async function joinRanks(_: Command, command: Command): Promise<void> {
     if (started.rank > 0) process.exit(exitCodes.usage);
     throw error;
   }
-  if (text === undefined || mesh === undefined) return;
-  const { RankWorld } = await import('../parallel/rank-world.ts');
-  const { findSystem } = await import('../devices/cpu/os/open.ts');
-  const found = findSystem();
-  if (!found.usable) throw usageError(`ranks need machine code: ${found.reason}`);
+  if (text === undefined || mesh === undefined) return undefined;
   const facts = { ...(await factsOf(text)), numerics, 'format of keys and values': kv };
-  const world = await RankWorld.join(found.system, process.env, { epoch: 0, groupSize: groupSize(mesh), facts });
+  const world = await joinWorld({ epoch: 0, groupSize: groupSize(mesh), facts });
   if (world.rank > 0) {
     const { serveRank } = await import('../engine/rank-node.ts');
     await serveRank(world);
     process.exit();
   }
-  const { openFront } = await import('../engine/front-node.ts');
-  front = await openFront(world);
-  command.setOptionValue('groups', front.groups);
+  const { openFront } = await import('../parallel/front.ts');
+  const front = await openFront(world);
+  open.push(front);
+  return front.groups;
 }
 
-/** When the command has ended, however it did. */
-export async function leaveRanks(): Promise<void> {
-  await front?.[Symbol.asyncDispose]();
+/** @throws IngotError as `RankWorld.join`, 'Usage' where no machine code runs. */
+export async function joinWorld(options: WorldOptions): Promise<RankWorld> {
+  const { RankWorld } = await import('../parallel/rank-world.ts');
+  const { findSystem } = await import('../devices/cpu/os/open.ts');
+  const found = findSystem();
+  if (!found.usable) throw usageError(`ranks need machine code: ${found.reason}`);
+  return RankWorld.join(found.system, process.env, options);
 }
 
 /** Ranks that divide one model. */
@@ -59,7 +110,7 @@ function groupSize(mesh: Mesh): number {
 }
 
 /** What ranks must have in common to compute the same. */
-async function factsOf(mesh: string): Promise<Facts> {
+export async function factsOf(mesh: string) {
   const { createRequire } = await import('node:module');
   const { findSystem } = await import('../devices/cpu/os/open.ts');
   const { usableTargets } = await import('../devices/cpu/target.ts');
@@ -76,13 +127,14 @@ function refuseOther(mesh: Mesh, ranks: number): void {
   // Rather more or fewer replicas than another division of the model.
   const axes = [...mesh.axes].sort((a, b) => Number(b.name === 'data') - Number(a.name === 'data'));
   const fitting = axes.find((axis) => ranks % (size / axis.size) === 0);
-  const text = (changed: (typeof axes)[number], count: number) =>
-    mesh.axes.map((axis) => `${axis.name}=${axis === changed ? count : axis.size}`).join(',');
   if (fitting === undefined) {
     const hint = `--mesh tensor=${ranks} has as many, or start ${size}`;
     throw usageError(`the mesh has ${size} ranks, and ${ranks} were started`, hint);
   }
   const count = ranks / (size / fitting.size);
-  const message = `the mesh has ${size} ranks, and ${ranks} were started: '${fitting.name}' is ${fitting.size}, not ${count}`;
-  throw usageError(message, `--mesh ${text(fitting, count)} has as many, or start ${size}`);
+  const axisText = (axis: (typeof axes)[number]) => `${axis.name}=${axis === fitting ? count : axis.size}`;
+  throw usageError(
+    `the mesh has ${size} ranks, and ${ranks} were started: '${fitting.name}' is ${fitting.size}, not ${count}`,
+    `--mesh ${mesh.axes.map(axisText).join(',')} has as many, or start ${size}`,
+  );
 }

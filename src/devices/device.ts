@@ -100,6 +100,25 @@ export interface KernelProfile {
   readonly barrierSeconds: number;
   /** Of all calls together; where it is known. */
   readonly cost?: Cost;
+  /** Of an exchange with other ranks: bytes that went to them, in all calls together. */
+  readonly sentBytes?: number;
+}
+
+/** What happened when; times in milliseconds of `performance.now()`. */
+export interface Timeline {
+  /** From submission, or the end of the run before it, to the end. */
+  readonly runs: readonly { readonly start: number; readonly end: number }[];
+  readonly kernels: readonly KernelSpan[];
+}
+
+/** One thread in one launch of a kernel. Of a kernel that a loop of the program repeats, its last turn, as long as turns are in the mean. */
+export interface KernelSpan {
+  readonly kernel: string;
+  readonly thread: number;
+  readonly start: number;
+  readonly seconds: number;
+  /** At the barrier behind it. */
+  readonly waited: number;
 }
 
 export interface Profile {
@@ -107,6 +126,8 @@ export interface Profile {
   readonly runs: number;
   readonly seconds: number;
   readonly kernels: readonly KernelProfile[];
+  /** Of a device that was opened to keep it. */
+  readonly timeline?: Timeline;
 }
 
 /** What compiles and runs programs, and the memory that it does so in. */

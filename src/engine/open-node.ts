@@ -31,9 +31,9 @@ export async function openEngine(path: string, options: OpenOptions = {}): Promi
 /** The same, of engines that are opened again where they are lost, and whose requests go on: of one, too. */
 export async function openReplicated(
   path: string,
-  options: OpenOptions & Pick<ReplicasOptions, 'onReplica'> = {},
+  { onReplica, ...options }: OpenOptions & Pick<ReplicasOptions, 'onReplica'> = {},
 ): Promise<Engine> {
-  const { signal, onProgress, onReplica, queue = Number.POSITIVE_INFINITY } = options;
+  const { signal, onProgress, queue = Number.POSITIVE_INFINITY } = options;
   const { sources, sequences } = sourcesOf(path, options);
   return openReplicas(sources, {
     ...{ sequences, queue },

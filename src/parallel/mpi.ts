@@ -26,6 +26,11 @@ export function giveUp({ transport }: Communicator, peer: number): void {
   if (transport.kind === 'native') openForeign().store(transport.lost, lostPeer(peer));
 }
 
+/** Whether a peer of an end is lost. */
+export function isLost(system: OperatingSystem, { transport }: Communicator): boolean {
+  return transport.kind === 'native' && system.load(transport.lost) !== 0;
+}
+
 /**
  * Joins. Once a process. Disposing it leaves MPI if no rank is lost: with one lost that would wait for it forever.
  * @throws IngotError 'FileNotFound' where there is no library, 'InvalidArgument' where it cannot be used.
@@ -62,6 +67,7 @@ export function joinMpi(
   const { bytes, ...offsets } = assembleMpiEnds();
   const code = system.mapCode(bytes);
   const memories: Memory[] = [];
+  const ends: Communicator[] = [];
   const join = (handle: number, rank: number, size: number): Communicator => {
     const memory = system.mapMemory(end.bytes);
     memories.push(memory);
@@ -73,7 +79,7 @@ export function joinMpi(
     set(end.byte, abi.byte(library));
     set(end.tag, (epoch % epochs) * channels);
     for (const [at, name] of functions) set(at, library.address(name));
-    return {
+    const joined: Communicator = {
       rank,
       size,
       epoch,
@@ -88,6 +94,8 @@ export function joinMpi(
         patienceMilliseconds,
       },
     };
+    ends.push(joined);
+    return joined;
   };
   const text = new Uint8Array(maxVersionText);
   call('MPI_Get_library_version', text, new Uint8Array(4));
@@ -104,7 +112,7 @@ export function joinMpi(
       return join(group, rank % ranks, ranks);
     },
     [Symbol.dispose]() {
-      if (memories.some((memory) => system.load(memory.address + end.lost) !== 0)) return;
+      if (ends.some((each) => isLost(system, each))) return;
       call('MPI_Finalize');
       code[Symbol.dispose]();
       for (const memory of memories) memory[Symbol.dispose]();

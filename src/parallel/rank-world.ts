@@ -7,13 +7,13 @@ import { cpus, hostname, networkInterfaces } from 'node:os';
 import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { agree, type Facts, tellAll } from './agree.ts';
-import { joinMpi, type MpiWorld } from './mpi.ts';
+import { isLost, joinMpi, type MpiWorld } from './mpi.ts';
 import type { RankAddress } from './rank-group.ts';
 
 export interface WorldOptions {
   readonly epoch: number;
-  /** Ranks that divide a model, next to each other; each such group has a replica of it. */
-  readonly groupSize: number;
+  /** Ranks that divide a model, next to each other; each such group has a replica of it. All if absent. */
+  readonly groupSize?: number;
   /** What all must have in common. */
   readonly facts: Facts;
   /** Where the front is (`hostIdentity`), if it is no rank. */
@@ -67,7 +67,7 @@ export class RankWorld {
   static async join(
     system: OperatingSystem,
     environment: Readonly<Record<string, string | undefined>>,
-    { epoch, groupSize, facts, front }: WorldOptions,
+    { epoch, groupSize = Number.POSITIVE_INFINITY, facts, front }: WorldOptions,
   ): Promise<RankWorld> {
     const mpi = joinMpi(system, environment, { epoch });
     const deadline = performance.now() + joinMilliseconds;
@@ -84,7 +84,7 @@ export class RankWorld {
     return new RankWorld(
       system,
       mpi,
-      mpi.split(groupSize),
+      mpi.split(Math.min(groupSize, identities.length)),
       threads,
       all.every((each) => each === own),
     );
@@ -107,6 +107,7 @@ export class RankWorld {
 
   /** Together with the others. Without them nothing is left behind but MPI's own complaints. */
   async leave(): Promise<void> {
+    if (isLost(this.#system, this.communicator)) return;
     try {
       await tellAll(this.#system, this.#mpi.communicator, {}, performance.now() + leaveMilliseconds);
     } catch {

@@ -3,7 +3,7 @@
  * into those before each submission.
  */
 import type { DimSymbol } from '../../ir/types.ts';
-import { ExchangeTables, exchangeCost, type Membership } from './exchange-tables.ts';
+import { ExchangeTables, exchangeFacts, type Membership } from './exchange-tables.ts';
 import type { Layout, Spot } from './image.ts';
 import type { CostOf } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
@@ -15,6 +15,8 @@ export interface Instance extends Disposable {
   readonly list: LaunchList;
   /** Before a submission, while none of this instance is running. */
   begin(run: RunFacts): void;
+  /** After each run. */
+  end(): void;
 }
 
 export interface InstanceMemory {
@@ -86,7 +88,7 @@ export function instantiate(
   const list = team.list(launches, held, profiler.records);
   const facts = entries.map((entry, i) => {
     const cost = costs[i];
-    if (entry.kind === 'exchange') return { kernel: `exchange (${entry.exchange.kind})`, cost: exchangeCost(entry) };
+    if (entry.kind === 'exchange') return exchangeFacts(entry, membership);
     return entry.kind === 'kernel' && cost !== undefined ? { kernel: entry.kernel.name, cost } : undefined;
   });
   const recording = profiler.records ? profiler.recording(list, facts) : undefined;
@@ -102,6 +104,7 @@ export function instantiate(
       exchanges?.begin(run.dims);
       recording?.begin(run);
     },
+    end: () => recording?.end(),
     [Symbol.dispose]() {
       recording?.[Symbol.dispose]();
       list[Symbol.dispose]();

@@ -1,8 +1,8 @@
 /** The ranks of a launcher of MPI seen from the front, which is the first of them, and a part of the first group. */
 import { IngotError } from '../base/errors.ts';
-import { watchPulse } from '../parallel/pulse.ts';
-import type { OpenRanks, OwnRank, RankAddress } from '../parallel/rank-group.ts';
-import type { RankWorld } from '../parallel/rank-world.ts';
+import { keepAlive } from './pulse.ts';
+import type { OpenRanks, OwnRank, RankAddress } from './rank-group.ts';
+import type { RankWorld } from './rank-world.ts';
 
 /** Groups of ranks, and what keeps those alive. */
 export interface Front extends AsyncDisposable {
@@ -35,11 +35,4 @@ export async function openFront(world: RankWorld): Promise<Front> {
       await world.leave();
     },
   };
-}
-
-/** Ranks live as long as somebody asks whether they do. */
-export function keepAlive(ranks: readonly (RankAddress | OwnRank)[], epoch: number): Promise<readonly Disposable[]> {
-  const others = ranks.filter((rank) => rank.kind === 'process');
-  // Whoever uses them finds out for himself that they are lost.
-  return Promise.all(others.map((rank) => watchPulse(rank, epoch, () => {})));
 }
