@@ -153,7 +153,7 @@ for (const [i, name] of embedderNames.entries()) {
 test('greedy rows gather no logits, rows that draw do, and what was chosen is asked for and kept', {
   skip,
 }, async () => {
-  const ranks = [openRank('sums'), openRank(true)];
+  const ranks = [openRank('sums'), openRank('sums')];
   const chosen: unknown[] = [];
   const choices: MeshOptions['choices'] = { find: () => undefined, keep: (_, list) => chosen.push(list) };
   await using device = openMesh(2, ranks, { choices });
