@@ -20,7 +20,7 @@ import {
   rsi,
   sized,
 } from '../devices/cpu/asm/operands.ts';
-import type { OperatingSystem } from '../devices/cpu/os/os.ts';
+import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { defaultPatience, type GroupOptions } from './host-group.ts';
 
@@ -45,6 +45,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
     throw new IngotError('InvalidArgument', `a group of ${size} ranks in one process`, { hint: 'It has 1 to 64.' });
   }
   const { epoch = 0, patienceMilliseconds = defaultPatience } = options;
+  const crowded = size > usableThreads(system.limits());
   const { bytes, offsets } = assembleEnds();
   const code = system.mapCode(bytes);
   const boxes = size * end.bytes;
@@ -72,6 +73,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
         test: address('test'),
         cancel: address('cancel'),
         lost: context + end.lost,
+        crowded,
         patienceMilliseconds,
       },
     };
