@@ -39,7 +39,7 @@ export async function measureCommunication(
   const { model, tokenizer } = opened;
   await using device = await openDeviceFor(model, name, {
     threads,
-    profile: true,
+    profile: 'sums',
     ...(mesh !== undefined && { mesh }),
   });
   await using engine = await LocalEngine.load(device, model, tokenizer, { contextLength, sequences, kv, numerics });

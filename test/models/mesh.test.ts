@@ -7,6 +7,7 @@ import { type TestContext, test } from 'node:test';
 import type { CodeCache, Kept } from '../../src/devices/cpu/code-cache.ts';
 import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import type { Recorded } from '../../src/devices/cpu/profile.ts';
 import type { Device } from '../../src/devices/device.ts';
 import type { EngineOptions } from '../../src/engine/engine.ts';
 import { LocalEngine } from '../../src/engine/local-engine.ts';
@@ -29,7 +30,7 @@ const codeCache: CodeCache = {
   keep: (key, what) => kept.set(key, what),
 };
 
-function openRank(profile = false): Device {
+function openRank(profile: Recorded = 'nothing'): Device {
   const found = findSystem();
   if (!found.usable) throw new Error(found.reason);
   return createCpuDevice(found.system, { threads: 1, codeCache, profile });
@@ -152,7 +153,7 @@ for (const [i, name] of embedderNames.entries()) {
 test('greedy rows gather no logits, rows that draw do, and what was chosen is asked for and kept', {
   skip,
 }, async () => {
-  const ranks = [openRank(true), openRank(true)];
+  const ranks = [openRank('sums'), openRank('sums')];
   const chosen: unknown[] = [];
   const choices: MeshOptions['choices'] = { find: () => undefined, keep: (_, list) => chosen.push(list) };
   await using device = openMesh(2, ranks, { choices });
