@@ -5,6 +5,7 @@ import { findSystem } from '../devices/cpu/os/open.ts';
 import { chosenDevice } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
 import { type Communication, formatCommunication, type MeshWork, measureCommunication } from './bench-communication.ts';
 import { addBenchServe } from './bench-serve.ts';
@@ -66,8 +67,9 @@ export function addBench(program: Command): void {
     if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
     const path = model ?? bundledModel;
     const rows = await withInterrupt((signal) => bench(path, options, signal));
-    const here = options.mesh !== undefined && launchedRank(process.env) === undefined;
-    const between = !here ? undefined : await withInterrupt((signal) => exchanges(path, options, signal));
+    const between = hasRanksHere(options)
+      ? await withInterrupt((signal) => exchanges(path, options, signal))
+      : undefined;
     if (options.json)
       console.log(
         JSON.stringify(
@@ -138,6 +140,12 @@ function decodeName({ n, d, b }: BenchOptions): string {
   return `tg${n}${at.join('')}`;
 }
 
+/** Whether the model is divided among ranks of this process, and among no others. */
+function hasRanksHere({ mesh }: BenchOptions): boolean {
+  if (mesh === undefined || launchedRank(process.env) !== undefined) return false;
+  return parseMesh(mesh).axes.every(({ name, size }) => size === 1 || name === 'tensor');
+}
+
 /** What ranks say to each other in the same tests. */
 function exchanges(path: string, options: BenchOptions, signal: AbortSignal): ReturnType<typeof measureCommunication> {
   const { p, n, d, b } = options;
@@ -147,11 +155,11 @@ function exchanges(path: string, options: BenchOptions, signal: AbortSignal): Re
     cacheOwner: String(owners++),
   });
   const prefill: MeshWork = {
-    ...{ test: `pp${p}`, from: 'start', tokens: p },
+    ...{ test: `pp${p}`, promptTokens: p },
     requests: (size) => [request(p, 1, size)],
   };
   const decode: MeshWork = {
-    ...{ test: decodeName(options), from: 'first token', tokens: b * n },
+    test: decodeName(options),
     requests: (size) => Array.from({ length: b }, () => request(Math.max(d, 1), n + 1, size)),
   };
   const tests = [...(p > 0 ? [prefill] : []), ...(n > 0 ? [decode] : [])];
