@@ -82,6 +82,9 @@ export interface WeightSource {
   readonly format: string;
   readonly shape: readonly number[];
   readonly bytes: ByteSource;
+  /** For devices elsewhere, which read it themselves: the model's name for it, and what it takes of each dimension of that. */
+  readonly parameter?: string;
+  readonly ranges?: readonly (readonly { readonly start: number; readonly limit: number }[] | undefined)[];
 }
 
 /** What one kernel (the reference device: one kind of op) cost. */

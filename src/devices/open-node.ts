@@ -21,6 +21,8 @@ export interface DeviceOptions {
   readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number | undefined;
   /** What the CPU device keeps of kernels, for `profile`; nothing if absent. */
   readonly profile?: Recorded | undefined;
   /** Formats of the weights that it will be given; any if absent. */
@@ -47,6 +49,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       instructionSet: set,
       spareCore = false,
       mlock = false,
+      memoryShare = 1,
       profile = 'nothing',
       formats,
     }) {
@@ -58,7 +61,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const instructionSet = set ?? (await testedSet(found.system, formats));
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
-        memoryBytes: availableMemory(),
+        memoryBytes: memoryShare * availableMemory(),
         lock: mlock,
         instructionSet,
         profile,
@@ -71,10 +74,10 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    async open({ mlock }) {
+    async open({ mlock, memoryShare = 1 }) {
       if (mlock) throw new IngotError('Usage', '--mlock is for the cpu device', { hint: 'Leave it out.' });
       const { createReferenceDevice } = await import('./reference/device.ts');
-      return createReferenceDevice({ memoryBytes: availableMemory() });
+      return createReferenceDevice({ memoryBytes: memoryShare * availableMemory() });
     },
   },
 };

@@ -8,10 +8,12 @@ import { parseMesh } from '../ir/mesh.ts';
 import type { Program } from '../ir/program.ts';
 import type { Model } from '../models/model.ts';
 import type { MeshOptions } from '../parallel/mesh-device.ts';
+import type { RankGroup } from '../parallel/rank-group.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openMesh } from './open-mesh-node.ts';
 import { openForRunning } from './open-model-node.ts';
+import { openRanks, type RanksOptions } from './open-ranks-node.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
 
@@ -27,8 +29,12 @@ export interface EngineSettings extends EngineOptions {
   readonly instructionSet?: InstructionSet;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
-  /** Ranks in this process among which the model is divided, 'tensor=2' (ir/mesh.ts). */
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number;
+  /** Ranks among which the model is divided, 'tensor=2' (ir/mesh.ts). */
   readonly mesh?: string;
+  /** The ranks, where they are in other processes; then `threads` are those of each. */
+  readonly ranks?: RankGroup;
   /** Folder for the programs before and after each compiler pass. */
   readonly dump?: string;
   /** Bytes on disk for what the KV cache has no room for; none if absent. */
@@ -40,16 +46,28 @@ export interface EngineSettings extends EngineOptions {
 /** Weights of so few bytes lie in caches, and a step is over before JavaScript has prepared the next, unless that has a core of its own. */
 const smallBytes = 32 << 20;
 
+interface OpenDeviceOptions
+  extends DeviceOptions,
+    Pick<EngineSettings, 'mesh' | 'ranks'>,
+    Partial<Pick<EngineSettings, 'path'>>,
+    Pick<MeshOptions, 'onProgram'>,
+    Pick<RanksOptions, 'onLost'> {}
+
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
 export function openDeviceFor(
   model: Model,
   name?: string,
-  { mesh, onProgram, ...options }: DeviceOptions & Pick<EngineSettings, 'mesh'> & Pick<MeshOptions, 'onProgram'> = {},
+  { mesh, ranks, path, onProgram, onLost, ...options }: OpenDeviceOptions = {},
 ): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
   const formats = [...new Set(weights.map(({ format }) => format))];
-  if (mesh !== undefined) return openMesh(parseMesh(mesh), name, { ...options, formats, onProgram });
+  const parsed = mesh === undefined ? undefined : parseMesh(mesh);
+  if (ranks !== undefined && path !== undefined) {
+    const alone = parseMesh('tensor=1');
+    return openRanks(parsed ?? alone, ranks, name, { ...options, model, path, formats, onProgram, onLost });
+  }
+  if (parsed !== undefined) return openMesh(parsed, name, { ...options, formats, onProgram });
   return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
 }
 
@@ -60,7 +78,7 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, instructionSet, mlock, mesh, ...rest } = settings;
+  const { path, device: deviceName, threads, instructionSet, mlock, memoryShare, mesh, ranks, ...rest } = settings;
   const { dump, kvDisk, traceSteps: traceFile, ...options } = rest;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
@@ -73,8 +91,9 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
     const device = await openDeviceFor(model, deviceName, {
-      ...{ threads, instructionSet, mlock, onProgram },
+      ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
+      ...(ranks !== undefined && { ranks }),
     });
     opened.push(device);
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);

@@ -2,10 +2,9 @@
  * Makes an architecture of what its file says: a table of settings, and the blocks that a configuration of them means.
  */
 import type { Checkpoint } from '../formats/checkpoint.ts';
-import { elementBytes } from '../numerics/element-types.ts';
-import { kvRow } from '../numerics/kv-format.ts';
+import { maxBytes } from '../ir/types.ts';
 import { type KnownValues, readConfig, type SettingTable, writeConfig } from './config.ts';
-import { buildDecoder, type Decoder, decoderRows } from './decoder.ts';
+import { buildDecoder, type Decoder, decoderRows, layerPools } from './decoder.ts';
 import type { Architecture, GgufDescription, Model, ModelResult } from './model.ts';
 import { Settings } from './settings.ts';
 import { takeTensors, type Weights } from './tensors.ts';
@@ -81,13 +80,12 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     parameterCount,
     ...(expertsOfToken !== undefined && { expertsOfToken }),
     weights,
-    kvBytesPerToken(kv) {
+    // What is embedded is in the cache only while it is computed.
+    windowOf: (layer) => (pooling === undefined ? decoder.layer(layer).window : undefined),
+    kvBytes(kv, limits) {
       let bytes = 0;
       for (let layer = 0; layer < layers; layer++) {
-        for (const [heads, dimensions] of Object.values(decoder.layer(layer).pools)) {
-          const { element, length } = kvRow(kv, dimensions);
-          bytes += heads * length * elementBytes(element);
-        }
+        for (const [, type] of layerPools(decoder.layer(layer), limits, kv)) bytes += maxBytes(type);
       }
       return bytes;
     },

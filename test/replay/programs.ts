@@ -7,8 +7,8 @@ import { randomModel, type ShapeName, shapes, type WeightType } from '../../benc
 import { memoryBytes } from '../../src/base/bytes.ts';
 import { compile } from '../../src/compiler/compile.ts';
 import { selfTests } from '../../src/devices/cpu/self-test/table.ts';
-import { stepLimits } from '../../src/engine/local-engine.ts';
 import { openForRunning } from '../../src/engine/open-model-node.ts';
+import { stepLimits } from '../../src/engine/step-limits.ts';
 import type { StoredTensor } from '../../src/formats/checkpoint.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { buildDecoder } from '../../src/models/decoder.ts';
@@ -20,7 +20,14 @@ export interface NamedProgram {
   readonly program: Program;
 }
 
-const step = { limits: stepLimits(512), kv: 'f32', numerics: 'i8', results: ['sample'] } as const;
+/** None of the models has a window. */
+const windowless = { layers: 0, wholeSequences: false, windowOf: () => undefined };
+const step = {
+  limits: stepLimits(windowless, { contextLength: 512 }),
+  kv: 'f32',
+  numerics: 'i8',
+  results: ['sample'],
+} as const;
 const variants: readonly Partial<BuildOptions>[] = [
   {},
   { numerics: 'bf16', kv: 'int8' },
