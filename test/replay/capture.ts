@@ -24,8 +24,8 @@ export async function* captured(): AsyncGenerator<Captured> {
     for (const target of Object.values(targets)) {
       const set = target.name;
       for (const { key, loops, emit, title } of plannedKernels(plan, target)) {
-        // Of loops sets with vectors of one length make the same code.
-        const identity = `${loops === undefined ? set : target.vectorBits} ${key}`;
+        // Of loops one set is taken of each architecture and length of vectors.
+        const identity = `${loops === undefined ? set : `${target.architecture} ${target.vectorBits}`} ${key}`;
         if (seen.has(identity)) continue;
         seen.add(identity);
         const kernel = emit();
