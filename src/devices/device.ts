@@ -100,6 +100,8 @@ export interface KernelProfile {
   readonly barrierSeconds: number;
   /** Of all calls together; where it is known. */
   readonly cost?: Cost;
+  /** Of an exchange with other ranks: bytes that went to them, in all calls together. */
+  readonly sentBytes?: number;
 }
 
 /** What happened when; times in milliseconds of `performance.now()`. */
