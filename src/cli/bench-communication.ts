@@ -19,11 +19,11 @@ export interface Communication {
   readonly exchanges_per_step: number;
 }
 
-/** A test of the bench: requests that are computed together, measured from their start or from the first token of each on. */
+/** A test of the bench: requests that are computed together. */
 export interface MeshWork {
   readonly test: string;
-  readonly from: 'start' | 'first token';
-  readonly tokens: number;
+  /** Of a test of prompts, which is measured from its start: their tokens. Answers are, from the first token of each on. */
+  readonly promptTokens?: number;
   requests(vocabularySize: number): readonly GenerateRequest[];
 }
 
@@ -52,11 +52,13 @@ export async function measureCommunication(
     if (exchanges.length === 0) continue;
     const sum = (of: (each: (typeof exchanges)[number]) => number) =>
       exchanges.reduce((all, each) => all + of(each), 0);
+    // When the first token is told, the step of the second has been done as well.
+    const tokens = work.promptTokens ?? runs * sequences;
     const spent = sum((each) => each.seconds);
     measured.set(work.test, {
-      seconds_per_token: spent / work.tokens,
+      seconds_per_token: spent / tokens,
       share: spent / seconds,
-      sent_bytes_per_token: sum((each) => each.sentBytes ?? 0) / work.tokens,
+      sent_bytes_per_token: sum((each) => each.sentBytes ?? 0) / tokens,
       exchanges_per_step: sum((each) => each.calls) / runs,
     });
   }
@@ -64,7 +66,7 @@ export async function measureCommunication(
 }
 
 /** Seconds; the device's profile has what was done in them. */
-async function carryOut(engine: LocalEngine, device: Device, { from, requests }: MeshWork): Promise<number> {
+async function carryOut(engine: LocalEngine, device: Device, { promptTokens, requests }: MeshWork): Promise<number> {
   const all = requests(engine.model.vocabularySize);
   let [start, begun] = [performance.now(), 0];
   device.profile();
@@ -72,7 +74,7 @@ async function carryOut(engine: LocalEngine, device: Device, { from, requests }:
     all.map(async (request) => {
       let tokens = 0;
       for await (const event of engine.generate(request)) {
-        if (event.kind !== 'token' || ++tokens > 1 || ++begun < all.length || from === 'start') continue;
+        if (event.kind !== 'token' || ++tokens > 1 || ++begun < all.length || promptTokens !== undefined) continue;
         device.profile();
         start = performance.now();
       }

@@ -21,7 +21,7 @@ import {
   sized,
 } from '../devices/cpu/asm/operands.ts';
 import { sharedCode } from '../devices/cpu/machine-code.ts';
-import type { Architecture, OperatingSystem } from '../devices/cpu/os/os.ts';
+import { type Architecture, type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { defaultPatience, type GroupOptions } from './host-group.ts';
 
@@ -46,6 +46,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
     throw new IngotError('InvalidArgument', `a group of ${size} ranks in one process`, { hint: 'It has 1 to 64.' });
   }
   const { epoch = 0, patienceMilliseconds = defaultPatience } = options;
+  const crowded = size > usableThreads(system.limits());
   const { bytes, offsets } = assembleEnds(system.architecture);
   const code = system.mapCode(bytes);
   const boxes = size * end.bytes;
@@ -73,6 +74,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
         test: address('test'),
         cancel: address('cancel'),
         lost: context + end.lost,
+        crowded,
         patienceMilliseconds,
       },
     };

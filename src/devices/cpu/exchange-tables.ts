@@ -109,7 +109,7 @@ export class ExchangeTables implements Disposable {
       set(table + head.test, transport?.test ?? 0);
       set(table + head.cancel, transport?.cancel ?? 0);
       set(table + head.lost, transport?.lost ?? this.memory.address);
-      set(table + head.spin, team.ticks(spinMilliseconds));
+      set(table + head.spin, transport?.crowded ? 0 : team.ticks(spinMilliseconds));
       set(table + head.patience, team.ticks(transport?.patienceMilliseconds ?? 0));
       set(table + head.messages, sends.length + receives.length);
       set(table + head.fills, fills);
