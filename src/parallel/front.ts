@@ -17,7 +17,7 @@ export async function openFront(world: RankWorld): Promise<Front> {
     return each ?? { kind: 'here', communicator, threads };
   });
   const groups = Array.from({ length: all.length / size }, (_, i) => all.slice(i * size, (i + 1) * size));
-  const pulses = await keepAlive(all, epoch);
+  const pulses = await Promise.all(groups.map((group) => keepAlive(group, epoch)));
   return {
     groups: groups.map((ranks) => {
       let opened = false;
