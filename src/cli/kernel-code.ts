@@ -6,7 +6,7 @@ import { type Emitted, emitKernels } from '../devices/cpu/code.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { planForCpu } from '../devices/cpu/plan.ts';
-import { stepLimits } from '../engine/local-engine.ts';
+import { stepLimits } from '../engine/step-limits.ts';
 import type { Model } from '../models/model.ts';
 import { usageError } from './failure.ts';
 
@@ -15,7 +15,7 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   if (device !== 'cpu') throw usageError(`the ${device} device has no machine code`);
   const found = findSystem();
   if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device });
-  const limits = stepLimits(contextLength);
+  const limits = stepLimits(model, { contextLength });
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
   const kernels = emitKernels(planForCpu(program).plan, chooseTarget(found.system));
   const { name, emitted, loops } = choose(kernels, wanted);

@@ -7,6 +7,7 @@ import { createCpuDevice, whyNot } from './cpu/device.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
+import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
 import type { InstructionSet } from './cpu/target.ts';
 import type { Device } from './device.ts';
@@ -14,14 +15,16 @@ import type { Device } from './device.ts';
 /** What a user may ask of a device. */
 export interface DeviceOptions {
   readonly threads?: number | undefined;
+  /** Of the CPU device; the best that passed the self-test if absent. */
+  readonly instructionSet?: InstructionSet | undefined;
   /** Without `threads`: leave a core to JavaScript, if there are two. */
   readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
   /** Of the memory that there is, what it may take at most; all of it if absent. */
   readonly memoryShare?: number | undefined;
-  /** Measure every kernel. */
-  readonly profile?: boolean | undefined;
+  /** What the CPU device keeps of kernels, for `profile`; nothing if absent. */
+  readonly profile?: Recorded | undefined;
   /** Formats of the weights that it will be given; any if absent. */
   readonly formats?: readonly string[] | undefined;
 }
@@ -41,13 +44,21 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads: wanted, spareCore = false, mlock = false, memoryShare = 1, profile = false, formats }) {
+    async open({
+      threads: wanted,
+      instructionSet: set,
+      spareCore = false,
+      mlock = false,
+      memoryShare = 1,
+      profile = 'nothing',
+      formats,
+    }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
-      const instructionSet = await testedSet(found.system, formats);
+      const instructionSet = set ?? (await testedSet(found.system, formats));
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
         memoryBytes: memoryShare * availableMemory(),

@@ -1,6 +1,7 @@
 /** From a path and the name of a device to an engine on this thread, which owns both: the worker's way to open one. */
 import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
+import type { InstructionSet } from '../devices/cpu/target.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
 import { parseMesh } from '../ir/mesh.ts';
@@ -24,6 +25,8 @@ export interface EngineSettings extends EngineOptions {
   readonly device?: string;
   /** At most so many; without it all that there are, less one for JavaScript where the model is small. */
   readonly threads?: number;
+  /** Of the CPU device: make code for this set; for the best that passed the self-test if absent. */
+  readonly instructionSet?: InstructionSet;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
   /** Of the memory that there is, what it may take at most; all of it if absent. */
@@ -75,8 +78,8 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, mlock, memoryShare, mesh, ranks, dump, ...others } = settings;
-  const { kvDisk, traceSteps: traceFile, ...options } = others;
+  const { path, device: deviceName, threads, instructionSet, mlock, memoryShare, mesh, ranks, ...rest } = settings;
+  const { dump, kvDisk, traceSteps: traceFile, ...options } = rest;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -88,7 +91,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
     const device = await openDeviceFor(model, deviceName, {
-      ...{ threads, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
+      ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
       ...(ranks !== undefined && { ranks }),
     });

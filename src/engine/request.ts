@@ -36,6 +36,7 @@ export function openTask(request: GenerateRequest, context: RequestContext): Tas
   checkSampling(early, vocabularySize, maxBias);
   const sequence: Sequence = {
     id,
+    since: 0,
     priority,
     owner,
     cacheOwner,

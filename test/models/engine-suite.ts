@@ -225,6 +225,27 @@ export function testEngine(
     await short.checkIntegrity();
   });
 
+  contract(
+    'a stop string that begins in one token and ends in another is found, and nothing of it is shown',
+    async () => {
+      const { tokens, text } = await generate({ maxTokens: 12, ignoreEnd: true });
+      const ends = tokens.map(
+        (_, i) =>
+          tokens
+            .slice(0, i + 1)
+            .map((token) => token.text)
+            .join('').length,
+      );
+      const stops = ends.slice(0, -1).map((end) => text.slice(end - 2, end + 2));
+      const answers = await Promise.all(
+        stops.map((stop) => generate({ maxTokens: 12, ignoreEnd: true, stop: [stop] })),
+      );
+      answers.forEach((answer, i) => {
+        assert.deepEqual([answer.end.reason, answer.text], ['stop', text.slice(0, text.indexOf(stops[i]))], stops[i]);
+      });
+    },
+  );
+
   contract('an abort ends the text soon; leaving the loop frees the cache; requests wait their turn', async () => {
     const controller = new AbortController();
     let count = 0;
