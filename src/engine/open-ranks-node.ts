@@ -66,7 +66,9 @@ export async function openRanks(
       const hint = 'Every rank reads a file of its own: give all of them the same one.';
       throw new IngotError('InvalidArgument', `rank ${rank} has another model than ${path}`, { hint });
     }
-    return createMeshDevice(mesh, devices, { runsEnd: true, onProgram });
+    const memory = new Map(ranks.map(({ host }, rank) => [host, devices[rank].device.hardware.memoryBytes]));
+    const memoryBytes = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
+    return createMeshDevice(mesh, devices, { runsEnd: true, memoryBytes, onProgram });
   } catch (error) {
     for (const { device } of devices) await device[Symbol.asyncDispose]();
     throw error;

@@ -21,16 +21,16 @@ export interface RankWork {
 /** A front that has not come by then never does. */
 const comingMilliseconds = 60_000;
 /** What a device may take to be closed that its front has closed. */
-const patienceMilliseconds = 1000;
+const patienceMilliseconds = 3000;
 /** What the worker may take to give its memory back. */
-const endingMilliseconds = 5000;
+const endingMilliseconds = 8000;
 
 /** `onReady` gets the addresses of all ranks. */
 export async function serveRank(
   world: RankWorld,
   onReady: (addresses: readonly (RankAddress | null)[]) => void = () => {},
 ): Promise<void> {
-  const { communicator, threads } = world;
+  const { communicator, threads, host } = world;
   const { epoch } = communicator;
   const { listen, hosts } = world.addresses;
   const secret = randomBytes(32).toString('hex');
@@ -60,7 +60,7 @@ export async function serveRank(
     );
   });
   const name = `rank ${world.rank} (${hostname()}, process ${process.pid})`;
-  const own: RankAddress = { kind: 'process', name, hosts, devicePort, pulsePort: pulse.port, secret, threads };
+  const own: RankAddress = { kind: 'process', name, host, hosts, devicePort, pulsePort: pulse.port, secret, threads };
   onReady(await world.introduce(own));
   await left;
   pulse.close();

@@ -42,6 +42,7 @@ export class RankWorld {
   readonly size: number;
   /** Among its group. */
   readonly communicator: Communicator;
+  readonly host = hostIdentity();
   /** That this rank has for itself. */
   readonly threads: number;
   /** Whether all are on one host, so that nobody else has to reach them. */

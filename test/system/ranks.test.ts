@@ -44,7 +44,7 @@ function start(command: string, args: readonly string[]): Promise<Ended> {
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       err += text;
     });
-    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 180_000);
     child.on('error', reject);
     child.on('close', (code) => {
       clearTimeout(timer);

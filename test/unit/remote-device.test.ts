@@ -75,7 +75,7 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
       );
   });
   const address: RankAddress = {
-    ...{ kind: 'process', name: 'rank 1', hosts: ['127.0.0.1'], secret, threads: 1 },
+    ...{ kind: 'process', name: 'rank 1', host: 'here', hosts: ['127.0.0.1'], secret, threads: 1 },
     ...{ devicePort: listener.port, pulsePort: pulse.port },
   };
   return {
