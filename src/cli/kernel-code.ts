@@ -18,12 +18,12 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   const limits = stepLimits(model, { contextLength });
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
   const kernels = emitKernels(planForCpu(program).plan, chooseTarget(found.system));
-  const { name, emitted, loops } = choose(kernels, wanted);
-  console.log(`${name}: ${emitted.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
+  const { name, emitted, code, loops } = choose(kernels, wanted);
+  console.log(`${name}: ${code.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');
   console.log(loops === undefined ? 'Written by hand: no loops lie behind it.' : printKernel(loops));
   console.log('');
-  console.log(emitted.listing());
+  console.log(code.listing());
 }
 
 function choose(kernels: readonly Emitted[], wanted: string): Emitted {
