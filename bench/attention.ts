@@ -96,7 +96,7 @@ function prepareRead(threads: number) {
     BigInt(memory.address),
     BigInt(bytes),
   ]);
-  const code = system.mapCode(readKernel());
+  const code = system.mapCode(readKernel().assemble().bytes);
   const team = createTeam(system, { threads });
   const list = team.list([{ kind: 'kernel', code, offset: 0, argument: { memory: argument, offset: 0 } }]);
   return {

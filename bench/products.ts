@@ -114,7 +114,7 @@ for (const [name, numerics, target] of cases.flatMap(([name, numerics]) =>
   const tokens = { sym: 'T', max: prefillTokens } as const;
   const dot = quantizedDotKernel({ format: name, numerics, tokens, N, K, bias: false }, target);
   using code = system.mapCode(dot.bytes);
-  using read = system.mapCode(readKernel());
+  using read = system.mapCode(readKernel().assemble().bytes);
   const activations = activationsOf(format, numerics, target);
   const input = activations.kind === 'plain' ? x : prepared;
   if (activations.kind !== 'plain') {

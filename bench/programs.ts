@@ -114,7 +114,7 @@ type Run = () => Promise<number>;
 function limitRuns(team: Team, arrays: readonly Memory[], block: Memory): Record<Limit, Run> {
   const words = new BigUint64Array(block.bytes().buffer);
   const runOf = ({ kernel, arrays: count }: (typeof limits)[Limit]): Run => {
-    const code = system.mapCode(kernel());
+    const code = system.mapCode(kernel().assemble().bytes);
     const list = team.list([{ kind: 'kernel', code, offset: 0, argument: { memory: block, offset: 0 } }]);
     return async () => {
       words.set([...arrays.slice(0, count).map(({ address }) => BigInt(address)), BigInt(bytesOf(matrix))]);

@@ -1,6 +1,7 @@
 /** What the CPU device tells of its kernels, what it knows of the machine, and the kernels that measure it. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Assembler } from '../../src/devices/cpu/asm/assembler.ts';
 import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { arithmeticKernels, copyKernel, readKernel } from '../../src/devices/cpu/limit-kernels.ts';
 import { limitsOf } from '../../src/devices/cpu/measurements.ts';
@@ -91,10 +92,10 @@ test('what was measured is what the hardware can do, for any number of threads',
 });
 
 /** Calls a kernel for each thread. */
-function call(bytes: Uint8Array, words: readonly number[], threads: number): void {
+function call(source: Assembler, words: readonly number[], threads: number): void {
   using block = system().mapMemory(8 * words.length);
   new BigUint64Array(block.bytes().buffer).set(words.map(BigInt));
-  using code = system().mapCode(bytes);
+  using code = system().mapCode(source.assemble().bytes);
   const kernel = code.callable(0, { takes: ['address', 'u32', 'u32'], returns: 'void' });
   for (let index = 0; index < threads; index++) kernel(block.address, index, threads);
 }
@@ -125,5 +126,5 @@ test('arithmetic counts what its instructions do', { skip }, () => {
   assert.equal(arithmeticKernels.vexDpbusd().operations, 10 * 64);
   assert.equal(arithmeticKernels.tilesI8().operations, 4 * 2 * 16 * 16 * 64);
   assert.equal(arithmeticKernels.tilesBf16().operations, 4 * 2 * 16 * 16 * 32);
-  for (const name of ['fused', 'multiplyAdd', 'maddubs'] as const) call(arithmeticKernels[name](256).bytes, [100], 2);
+  for (const name of ['fused', 'multiplyAdd', 'maddubs'] as const) call(arithmeticKernels[name](256).source, [100], 2);
 });

@@ -31,7 +31,7 @@ import {
 const step = 512;
 
 /** A loop over a thread's part of `arguments[length]` bytes; `emit` gets what moves a step at a time: `arguments[..]` + part. */
-function overMemory(pointers: number, emit: (a: Assembler, at: readonly Mem[]) => void): Uint8Array {
+function overMemory(pointers: number, emit: (a: Assembler, at: readonly Mem[]) => void): Assembler {
   const a = new Assembler();
   const moving = [rax, r9, r11].slice(0, pointers);
   a.emit('mov', r10, rdx);
@@ -61,18 +61,18 @@ function overMemory(pointers: number, emit: (a: Assembler, at: readonly Mem[]) =
   a.emit('sfence');
   a.emit('vzeroupper');
   a.emit('ret');
-  return a.assemble().bytes;
+  return a;
 }
 
 /** Reads `arguments[1]` bytes at `arguments[0]`: at least 512 for each thread. Without prefetches, which slow a loop that only reads. */
-export function readKernel(): Uint8Array {
+export function readKernel(): Assembler {
   return overMemory(1, (a, [from]) => {
     for (let i = 0; i < step / 32; i++) a.emit('vpaddd', ymm(i % 8), ymm(i % 8), offset(from, 32 * i));
   });
 }
 
 /** Copies `arguments[2]` bytes, at least 512 for each thread, to `arguments[0]` from `arguments[1]`, past the caches. */
-export function copyKernel(): Uint8Array {
+export function copyKernel(): Assembler {
   return overMemory(2, (a, [to, from]) => {
     for (let i = 0; i < step / 32; i += 8) {
       for (let j = 0; j < 8; j++) a.emit('vmovdqu', ymm(j), offset(from, 32 * (i + j)));
@@ -82,7 +82,7 @@ export function copyKernel(): Uint8Array {
 }
 
 /** Adds arrays of f32: `arguments[3]` bytes, at least 512 for each thread, at `arguments[1]` and `[2]`, to `arguments[0]` past the caches. */
-export function addKernel(): Uint8Array {
+export function addKernel(): Assembler {
   return overMemory(3, (a, [to, one, two]) => {
     for (let i = 0; i < step / 32; i += 8) {
       for (let j = 0; j < 8; j++) a.emit('vmovups', ymm(j), offset(one, 32 * (i + j)));
@@ -93,7 +93,7 @@ export function addKernel(): Uint8Array {
 }
 
 export interface ArithmeticKernel {
-  readonly bytes: Uint8Array;
+  readonly source: Assembler;
   /** Of one turn; `arguments[0]` are the turns of each thread. */
   readonly operations: number;
 }
@@ -115,7 +115,7 @@ function overTurns(prepare: (a: Assembler) => void, emit: (a: Assembler) => numb
   a.emit('jnz', next);
   end(a);
   a.emit('ret');
-  return { bytes: a.assemble().bytes, operations };
+  return { source: a, operations };
 }
 
 /** Sums that do not wait for each other, and what becomes a product. */
@@ -185,6 +185,7 @@ export const arithmeticKernels = {
       a.emit('vpaddw', sum, sum, spare);
     }),
   dpbusd: (bits: VecBits) => inVectors(bits, 2, (a, sum, x, y) => a.emit('vpdpbusd', sum, x, y)),
+  dpbssd: (bits: VecBits) => inVectors(bits, 2, (a, sum, x, y) => a.emit('vpdpbssd', sum, x, y)),
   vexDpbusd: () => inVectors(256, 2, (a, sum, x, y) => a.emit('{vex} vpdpbusd', sum, x, y)),
   tilesI8: () => inTiles(2 * 16 * 16 * 64, (a, sum, x, y) => a.emit('tdpbssd', tmm(sum), tmm(x), tmm(y))),
   tilesBf16: () => inTiles(2 * 16 * 16 * 32, (a, sum, x, y) => a.emit('tdpbf16ps', tmm(sum), tmm(x), tmm(y))),

@@ -17,6 +17,12 @@ export function kernelCode(
   return translate(source, { extensions: { dotprod: name !== 'neon', i8mm: name === 'i8mm' } });
 }
 
+/** Code that meets no other thread. */
+export function loopCode(source: Assembler, architecture: Architecture, features: ReadonlySet<string>): Code {
+  if (architecture === 'x64') return source.assemble();
+  return translate(source, { extensions: { dotprod: features.has('asimddp'), i8mm: features.has('i8mm') } });
+}
+
 /** Code that meets other threads. */
 export function sharedCode(source: Assembler, architecture: Architecture): Code {
   if (architecture === 'x64') return source.assemble();

@@ -6,7 +6,8 @@ import { freemem } from 'node:os';
 import { throwIfAborted } from '../../base/errors.ts';
 import type { ElementType } from '../../numerics/element-types.ts';
 import { type ArithmeticKernel, arithmeticKernels, copyKernel, readKernel } from './limit-kernels.ts';
-import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
+import { loopCode } from './machine-code.ts';
+import type { Architecture, MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { createTeam, type Launch, type LaunchList, type Team } from './team.ts';
 
@@ -30,8 +31,18 @@ const roundMilliseconds = 15;
 const bandwidthMilliseconds = 800;
 const arithmeticMilliseconds = 150;
 
-/** What is measured of arithmetic: where the processor has `feature`, in the widest registers. */
-function* arithmetic(features: ReadonlySet<string>): Generator<[string, ElementType, ArithmeticKernel]> {
+/** What is measured of arithmetic: what the processor has, in the widest registers. */
+function* arithmetic(
+  architecture: Architecture,
+  features: ReadonlySet<string>,
+): Generator<[string, ElementType, ArithmeticKernel]> {
+  if (architecture === 'arm64') {
+    yield ['f32 multiply, then add', 'f32', arithmeticKernels.multiplyAdd(256)];
+    yield ['f32 fused multiply-add', 'f32', arithmeticKernels.fused(256)];
+    if (features.has('asimddp')) yield ['i8 SDOT', 'i8', arithmeticKernels.dpbssd(256)];
+    else yield ['i8 widening multiply', 'i8', arithmeticKernels.maddubs(256)];
+    return;
+  }
   const bits = features.has('avx512bw') ? 512 : 256;
   yield ['f32 multiply, then add', 'f32', arithmeticKernels.multiplyAdd(bits)];
   if (features.has('fma')) yield ['f32 fused multiply-add', 'f32', arithmeticKernels.fused(bits)];
@@ -51,6 +62,7 @@ export async function measureMachine(
   onFigure: (figure: Figure) => void = () => {},
   signal?: AbortSignal,
 ): Promise<Measured> {
+  const { architecture } = system;
   const { names } = system.cpuFeatures();
   const tiles = names.has('amx_tile') && system.requestTiles();
   const features = new Set([...names].filter((name) => tiles || !name.startsWith('amx')));
@@ -71,8 +83,8 @@ export async function measureMachine(
   {
     const bytes = Math.min(mostBytes, 2 ** Math.floor(Math.log2(freeBytes(system) / 4)));
     using memory = system.mapMemory(bytes, { huge: true, prefault: true });
-    using read = system.mapCode(readKernel());
-    using copy = system.mapCode(copyKernel());
+    using read = system.mapCode(loopCode(readKernel(), architecture, features).bytes);
+    using copy = system.mapCode(loopCode(copyKernel(), architecture, features).bytes);
     const { address } = memory;
     const rate = (code: MappedCode, words: readonly number[]) => (team: Team) => {
       using list = listOf(system, team, code, words);
@@ -81,8 +93,8 @@ export async function measureMachine(
     await add('read memory', 'read', rate(read, [address, bytes]));
     await add('copy memory', 'copy', rate(copy, [address, address + bytes / 2, bytes / 2]));
   }
-  for (const [name, of, { bytes, operations }] of arithmetic(features)) {
-    using code = system.mapCode(bytes);
+  for (const [name, of, { source, operations }] of arithmetic(architecture, features)) {
+    using code = system.mapCode(loopCode(source, architecture, features).bytes);
     await add(name, of, (team) => {
       const seconds = (turns: number, milliseconds: number) => {
         using list = listOf(system, team, code, [turns]);
