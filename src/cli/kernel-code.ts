@@ -4,8 +4,10 @@ import { compile } from '../compiler/compile.ts';
 import { printKernel } from '../compiler/kernel/print.ts';
 import { type Emitted, emitKernels } from '../devices/cpu/code.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
+import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { planForCpu } from '../devices/cpu/plan.ts';
+import { tunedTarget } from '../devices/cpu/tunings.ts';
 import { stepLimits } from '../engine/local-engine.ts';
 import type { Model } from '../models/model.ts';
 import { usageError } from './failure.ts';
@@ -17,7 +19,12 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device });
   const limits = stepLimits(contextLength);
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
-  const kernels = emitKernels(planForCpu(program).plan, chooseTarget(found.system));
+  const target = tunedTarget(
+    found.system,
+    chooseTarget(found.system),
+    modelClass(matrixShapes(model.weights.values())),
+  );
+  const kernels = emitKernels(planForCpu(program).plan, target);
   const { name, emitted, loops } = choose(kernels, wanted);
   console.log(`${name}: ${emitted.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');

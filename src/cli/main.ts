@@ -22,6 +22,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   pull: async () => (await import('./pull.ts')).addPull,
   list: async () => (await import('./list.ts')).addList,
   rm: async () => (await import('./rm.ts')).addRm,
+  tune: async () => (await import('./tune.ts')).addTune,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 

@@ -1,6 +1,7 @@
 /** From a path and the name of a device to an engine on this thread, which owns both: the worker's way to open one. */
 import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
+import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
 import { parseMesh } from '../ir/mesh.ts';
@@ -46,8 +47,9 @@ export function openDeviceFor(
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
   const formats = [...new Set(weights.map(({ format }) => format))];
-  if (mesh !== undefined) return openMesh(parseMesh(mesh), name, { ...options, formats, onProgram });
-  return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
+  const of = { formats, modelClass: modelClass(matrixShapes(weights)) };
+  if (mesh !== undefined) return openMesh(parseMesh(mesh), name, { ...options, ...of, onProgram });
+  return openDevice(name, { ...options, spareCore: bytes < smallBytes, ...of });
 }
 
 /** An engine with all that it stands on, which is closed with it. */

@@ -72,3 +72,12 @@ export const schedules: Readonly<Record<InstructionSet, Schedule>> = {
   vnni: usual,
   amx: { ...usual, unpackedTokens: 256, decodedIntegers: 512, decodedFloats: 2048 },
 };
+
+/** What differs, for people. */
+export function describeChanges(before: Schedule, after: Schedule): string {
+  const names = Object.keys(after) as (keyof Schedule)[];
+  return names
+    .filter((name) => after[name] !== before[name])
+    .map((name) => `${name} ${after[name]} (usual: ${before[name]})`)
+    .join(', ');
+}
