@@ -1,6 +1,7 @@
 /** `ingot inspect FILE`: what a model file says, its tensors, and the memory that a run will need. */
 import type { Command } from 'commander';
 import { isIngotError } from '../base/errors.ts';
+import { StringList } from '../base/string-list.ts';
 import { openDeviceFor } from '../engine/load-node.ts';
 import type { Checkpoint, MetadataValue } from '../formats/checkpoint.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
@@ -119,7 +120,7 @@ function printJson(checkpoint: Checkpoint, model: Model | string, memory: Memory
 /** JSON has neither typed arrays nor big integers. */
 function jsonValue(value: MetadataValue): unknown {
   if (typeof value === 'bigint') return String(value);
-  if (ArrayBuffer.isView(value)) return Array.from(value);
+  if (ArrayBuffer.isView(value) || value instanceof StringList) return Array.from<unknown>(value);
   if (Array.isArray(value)) return value.map(jsonValue);
   return value;
 }
@@ -157,10 +158,9 @@ function printText(checkpoint: Checkpoint, model: Model | string, memory: Memory
 function shortValue(value: MetadataValue): string {
   if (typeof value === 'string') return JSON.stringify(value.length > 80 ? `${value.slice(0, 80)}...` : value);
   if (typeof value !== 'object' || value === null) return String(value);
-  if (ArrayBuffer.isView(value) || Array.isArray(value)) {
-    const first = Array.from(value as ArrayLike<MetadataValue>)
-      .slice(0, 4)
-      .map(shortValue);
+  if (ArrayBuffer.isView(value) || Array.isArray(value) || value instanceof StringList) {
+    const elements = value as { readonly length: number; at(index: number): MetadataValue | undefined };
+    const first = Array.from({ length: Math.min(4, elements.length) }, (_, i) => shortValue(elements.at(i) ?? null));
     return `[${first.join(', ')}${value.length > 4 ? `, ... ${value.length} in all` : ''}]`;
   }
   return JSON.stringify(value, (_, item: unknown) => (typeof item === 'bigint' ? String(item) : item));

@@ -19,7 +19,7 @@ export async function openEngine(path: string, { signal, onProgress, ...settings
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',
     // What a worker makes is soon garbage; each of its two halves costs so much memory.
-    resourceLimits: { maxYoungGenerationSizeMb: 32 },
+    resourceLimits: { maxYoungGenerationSizeMb: 6 },
     // Said of the program on the command line (node --eval), and wrong for a file.
     execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
   });

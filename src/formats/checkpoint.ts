@@ -3,6 +3,7 @@
  * model; `models/` reads the metadata, `tokenizer/` reads the vocabulary.
  */
 import type { ByteSource } from '../base/bytes.ts';
+import type { StringList } from '../base/string-list.ts';
 
 /** Values of GGUF keys and of JSON configuration files alike. 64-bit integers that fit are numbers, others bigints. */
 export type MetadataValue =
@@ -19,6 +20,7 @@ export type MetadataValue =
   | Uint32Array
   | Float32Array
   | Float64Array
+  | StringList
   | readonly MetadataValue[]
   | { readonly [key: string]: MetadataValue };
 

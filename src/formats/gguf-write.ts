@@ -1,9 +1,10 @@
 /**
  * Writes GGUF version 3 (little endian), after the specification in ggml's `docs/gguf.md`. The header is laid out at
  * once; tensors are streamed one after the other, each asked for its data when its turn comes. A file that `gguf.ts`
- * has read is written again byte for byte (version 3, tensors in file order with no gaps, strings of valid UTF-8).
+ * has read is written again byte for byte (version 3, tensors in file order with no gaps, strings of valid UTF-8 outside of arrays).
  */
 import { IngotError } from '../base/errors.ts';
+import { StringList } from '../base/string-list.ts';
 import type { Metadata, MetadataValue } from './checkpoint.ts';
 import { alignUp } from './gguf.ts';
 import {
@@ -119,6 +120,7 @@ function inferArrayType(value: MetadataValue): GgufArrayType | undefined {
   if (value instanceof Int32Array) return { array: 'int32' };
   if (value instanceof Float32Array) return { array: 'float32' };
   if (value instanceof Float64Array) return { array: 'float64' };
+  if (value instanceof StringList) return { array: 'string' };
   if (!Array.isArray(value)) return undefined;
   const elements: readonly MetadataValue[] = value;
   if (elements.every((element) => typeof element === 'string')) return { array: 'string' };
@@ -160,6 +162,13 @@ function writeValue(header: HeaderWriter, key: string, value: MetadataValue, typ
 }
 
 function writeArray(header: HeaderWriter, key: string, value: MetadataValue, type: GgufArrayType): void {
+  if (value instanceof StringList) {
+    if (!('array' in type) || type.array !== 'string') refuse(`the metadata value "${key}" is of strings`);
+    header.u32(ggufScalars.string.id);
+    header.u64(value.length);
+    for (let i = 0; i < value.length; i++) header.text(value.bytes.subarray(value.start(i), value.ends[i]));
+    return;
+  }
   const isArray = Array.isArray(value) || ArrayBuffer.isView(value);
   if (!isArray) refuse(`the metadata value "${key}" is not an array`);
   const elements: ArrayLike<MetadataValue> = value;
@@ -230,7 +239,10 @@ class HeaderWriter {
   }
 
   string(text: string): void {
-    const bytes = this.#utf8.encode(text);
+    this.text(this.#utf8.encode(text));
+  }
+
+  text(bytes: Uint8Array): void {
     this.u64(bytes.length);
     const at = this.#grow(bytes.length);
     new Uint8Array(this.#view.buffer).set(bytes, at);

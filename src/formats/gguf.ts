@@ -205,23 +205,11 @@ async function readArray(
   const type = ggufScalarById(id) ?? reader.fail(`${what} has elements of the unknown type ${id}`, reader.offset - 4);
   const size = ggufScalars[type].bytes;
   const count = reader.count(size, `the length of ${what}`);
-  if (type === 'string') return { value: await readStrings(reader, count, what), type: { array: type } };
+  if (type === 'string') return { value: await reader.strings(count, what), type: { array: type } };
   await reader.need(count * size, what);
   const value =
     typedArray(reader, type, count * size) ?? Array.from({ length: count }, () => readScalar(reader, type, what));
   return { value, type: { array: type } };
-}
-
-async function readStrings(reader: WindowedReader, count: number, what: string): Promise<string[]> {
-  const strings: string[] = [];
-  for (let i = 0; i < count; i++) {
-    // Waiting once a string would cost more than decoding it: as long as the window lasts there is none.
-    if (!reader.holds(8)) await reader.need(8, what);
-    const length = reader.count(1, `the length of a string in ${what}`);
-    if (!reader.holds(length)) await reader.need(length, what);
-    strings.push(reader.text(length, 'lossy', what));
-  }
-  return strings;
 }
 
 /** Arrays of numbers of which JavaScript has an array; the rest is read one by one. */

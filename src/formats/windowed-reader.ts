@@ -5,12 +5,12 @@
  */
 import type { ByteSource } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
+import { decodeUtf8, StringList } from '../base/string-list.ts';
 
 const windowBytes = 1 << 20;
 
 // The byte order mark is a real token of some vocabularies: it must not be swallowed.
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-const lossyUtf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 
 export class WindowedReader {
   readonly #source: ByteSource;
@@ -122,24 +122,35 @@ export class WindowedReader {
   text(length: number, mode: 'strict' | 'lossy', what: string): string {
     const start = this.offset;
     const at = this.#advance(length);
-    // Most strings of a vocabulary are a few ASCII characters, for which a decoder call costs far more than the text.
-    if (length <= 24) {
-      let text = '';
-      let ascii = true;
-      for (let i = at; ascii && i < at + length; i++) {
-        const byte = this.#bytes[i] ?? 0x80;
-        ascii = byte < 0x80;
-        text += String.fromCharCode(byte);
-      }
-      if (ascii) return text;
-    }
-    const bytes = this.#bytes.subarray(at, at + length);
-    if (mode === 'lossy') return lossyUtf8.decode(bytes);
+    if (mode === 'lossy') return decodeUtf8(this.#bytes, at, at + length);
     try {
-      return strictUtf8.decode(bytes);
+      return strictUtf8.decode(this.#bytes.subarray(at, at + length));
     } catch {
       return this.fail(`${what} is not valid UTF-8`, start);
     }
+  }
+
+  /** The next `count` strings, each behind its length as a u64. */
+  async strings(count: number, what: string): Promise<StringList> {
+    const ends = new Uint32Array(count);
+    let bytes = new Uint8Array(Math.min(16 * count, this.remaining));
+    let size = 0;
+    for (let i = 0; i < count; i++) {
+      // Waiting once a string would cost more than copying it: as long as the window lasts there is none.
+      if (!this.holds(8)) await this.need(8, what);
+      const length = this.count(1, `the length of a string in ${what}`);
+      if (!this.holds(length)) await this.need(length, what);
+      const at = this.#advance(length);
+      if (size + length > bytes.length) {
+        const larger = new Uint8Array(2 * (size + length));
+        larger.set(bytes.subarray(0, size));
+        bytes = larger;
+      }
+      for (let j = 0; j < length; j++) bytes[size + j] = this.#bytes[at + j] ?? 0;
+      size += length;
+      ends[i] = size;
+    }
+    return new StringList(bytes.slice(0, size), ends);
   }
 
   #advance(length: number): number {

@@ -44,10 +44,10 @@ export class AddedTokens {
       (ids) => new Set(ids ?? []),
     );
     return new AddedTokens(
-      texts.flatMap((text, id): AddedToken[] => {
-        const kind = kinds[id];
+      kinds.flatMap((kind, id): AddedToken[] => {
         if (kind !== 'userDefined' && kind !== 'control' && kind !== 'unknown') return [];
         const wanted = { lstrip: lstrip?.has(id) ?? false, rstrip: rstrip?.has(id) ?? false };
+        const text = texts.at(id) ?? '';
         return [{ id, text, special: kind !== 'userDefined', ...wanted, singleWord: single?.has(id) ?? false }];
       }),
     );

@@ -10,6 +10,7 @@ import { spellBytes } from './byte-alphabet.ts';
 import { MergeList, type PairTable } from './merge.ts';
 import { PieceCache } from './piece-cache.ts';
 import type { WordModel } from './pipeline.ts';
+import type { TokenIds } from './token-ids.ts';
 
 /** How characters become symbols: ids of tokens, and numbers past the vocabulary for those that only occur in tokens. */
 export interface CharacterSymbols {
@@ -21,7 +22,7 @@ export interface CharacterSymbols {
 
 export interface BpeOptions {
   /** Ids of tokens by their spelling. */
-  readonly ids: ReadonlyMap<string, number>;
+  readonly ids: TokenIds;
   readonly pairs: PairTable;
   readonly symbols: 'bytes' | CharacterSymbols;
   readonly vocabularySize: number;
@@ -42,7 +43,6 @@ const utf8 = new TextEncoder();
 export class BpeModel implements WordModel {
   readonly #options: BpeOptions;
   readonly #byteIds: Int32Array;
-  readonly #longest: number;
   readonly #pieces: PieceCache;
   readonly #list = new MergeList();
   /** Code points of the symbols past the vocabulary. */
@@ -51,7 +51,6 @@ export class BpeModel implements WordModel {
 
   constructor(options: BpeOptions) {
     this.#options = options;
-    this.#longest = [...options.ids.keys()].reduce((longest, text) => Math.max(longest, text.length), 0);
     this.#decorated = (options.prefix ?? '') !== '' || (options.suffix ?? '') !== '';
     if (options.symbols === 'bytes') {
       this.#byteIds = Int32Array.from(
@@ -74,7 +73,7 @@ export class BpeModel implements WordModel {
       for (const id of this.#pieces.get(word)) ids.push(id);
     } else {
       const whole = wholeTokens === true || (wholeTokens === 'newlines' && /^\n*$/.test(word));
-      const id = whole && word.length <= this.#longest ? this.#options.ids.get(word) : undefined;
+      const id = whole ? this.#options.ids.get(word) : undefined;
       if (id !== undefined) ids.push(id);
       else if (this.#decorated) this.#append(word, ids, ids.length);
       else this.#cutAtSeams(word, symbols, ids);
@@ -112,7 +111,7 @@ export class BpeModel implements WordModel {
   #encodeBytes(piece: string): number[] {
     const { ids, pairs, wholeTokens = false } = this.#options;
     const bytes = utf8.encode(piece);
-    if (wholeTokens === true && bytes.length <= this.#longest) {
+    if (wholeTokens === true) {
       const whole = ids.get(spellBytes(bytes));
       if (whole !== undefined) return [whole];
     }

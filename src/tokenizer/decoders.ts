@@ -13,7 +13,7 @@ const utf8 = new TextEncoder();
 export function byteLevelDecoder({ texts, kinds }: Vocabulary): TokenDecoder {
   return {
     bytes(id) {
-      const text = texts[id] ?? '';
+      const text = texts.at(id) ?? '';
       return (kinds[id] === 'userDefined' ? undefined : readSpelling(text)) ?? utf8.encode(text);
     },
   };
@@ -24,7 +24,7 @@ export function wordDecoder(vocabulary: Vocabulary): TokenDecoder {
   const { bytes } = spaceDecoder(vocabulary, true);
   const isUsers = (id: number) => vocabulary.kinds[id] === 'userDefined';
   return {
-    bytes: (id, first) => (isUsers(id) && !first ? utf8.encode(` ${vocabulary.texts[id]}`) : bytes(id, first)),
+    bytes: (id, first) => (isUsers(id) && !first ? utf8.encode(` ${vocabulary.texts.at(id)}`) : bytes(id, first)),
   };
 }
 
@@ -32,7 +32,7 @@ export function wordDecoder(vocabulary: Vocabulary): TokenDecoder {
 export function spaceDecoder({ texts, kinds }: Vocabulary, dropsSpace: boolean): TokenDecoder {
   return {
     bytes(id, first) {
-      const text = texts[id] ?? '';
+      const text = texts.at(id) ?? '';
       if (kinds[id] === 'userDefined') return utf8.encode(text);
       const bytes = kinds[id] === 'byte' ? Uint8Array.of(byteOf(text)) : utf8.encode(text.replaceAll(SPACE, ' '));
       return first && dropsSpace && bytes[0] === 0x20 ? bytes.subarray(1) : bytes;

@@ -91,7 +91,7 @@ function wordPieceKeys(
   const [separator, ...more] = vocabulary.after;
   if (separator === undefined || more.length > 0) throw unsupported('it ends a text with more or less than a token');
   // There, words begin with a space and nothing marks what goes on.
-  const texts = vocabulary.texts.map((text, id) => {
+  const texts = Array.from(vocabulary.texts, (text, id) => {
     if (vocabulary.kinds[id] !== 'normal') return text;
     return text.startsWith('##') && text.length > 2 ? text.slice(2) : SPACE + text;
   });
@@ -113,8 +113,8 @@ function unigramKeys(
   }
   const { texts, kinds } = vocabulary;
   if (kinds.includes('byte')) throw unsupported('its bytes are tokens that text can spell');
-  const joins = texts.findIndex((text, id) => kinds[id] === 'normal' && text.includes(SPACE, 1));
-  if (joins >= 0) throw unsupported(`its token '${texts[joins]}' goes on behind a space`);
+  const joins = kinds.findIndex((kind, id) => kind === 'normal' && texts.at(id)?.includes(SPACE, 1));
+  if (joins >= 0) throw unsupported(`its token '${texts.at(joins)}' goes on behind a space`);
   const scores = new Float32Array(size);
   let [worst, worstNormal] = [0, 0];
   model
@@ -198,12 +198,12 @@ function commonKeys(model: 'gpt2' | 'llama' | 'bert' | 't5', pre: string, vocabu
     ['tokenizer.ggml.model', model],
     ['tokenizer.ggml.pre', pre],
     // Names of tokens must differ.
-    ['tokenizer.ggml.tokens', Array.from(types, (_, id) => texts[id] || `[PAD${id}]`)],
+    ['tokenizer.ggml.tokens', Array.from(types, (_, id) => texts.at(id) || `[PAD${id}]`)],
     ['tokenizer.ggml.token_type', types],
     ['tokenizer.ggml.add_bos_token', addsOnly(vocabulary.before, bos)],
     ['tokenizer.ggml.add_eos_token', addsOnly(vocabulary.after, eos)],
   ]);
-  const [eot, eom, ...more] = [...endOfGeneration].filter((id) => id !== eos && !isKnownEnd(texts[id] ?? ''));
+  const [eot, eom, ...more] = [...endOfGeneration].filter((id) => id !== eos && !isKnownEnd(texts.at(id) ?? ''));
   if (more.length > 0) throw unsupported('it has more than three tokens that end a generation');
   for (const [role, id] of Object.entries({ bos, eos, unknown, eot, eom })) {
     if (id !== undefined) keys.set(`tokenizer.ggml.${role}_token_id`, id);
@@ -229,7 +229,8 @@ function spellMerge(merge: Merge): string {
  */
 function scoresOf(merges: readonly Merge[], vocabulary: Vocabulary): Float32Array {
   const { ids, characters } = symbolTables(vocabulary);
-  const isSymbol = (text: string) => ids.has(text) || (Array.from(text).length === 1 && characters.has(codeOf(text)));
+  const isSymbol = (text: string) =>
+    ids.get(text) !== undefined || (Array.from(text).length === 1 && characters.has(codeOf(text)));
   const scores = new Float32Array(vocabulary.texts.length);
   let before = '';
   const waysLeft = new Map<string, number>();
@@ -248,7 +249,7 @@ function scoresOf(merges: readonly Merge[], vocabulary: Vocabulary): Float32Arra
     }
     waysLeft.set(text, (waysLeft.get(text) ?? 0) - 1);
   }
-  for (const text of ids.keys()) {
+  for (const [text] of ids) {
     if ((waysLeft.get(text) ?? countCuts(text, isSymbol)) !== 0) throw notScored(text);
   }
   return scores;

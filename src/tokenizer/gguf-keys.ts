@@ -1,5 +1,6 @@
 /** Typed access to the keys of GGUF that describe vocabularies. */
 import { IngotError } from '../base/errors.ts';
+import { StringList, type Strings } from '../base/string-list.ts';
 import type { Metadata } from '../formats/checkpoint.ts';
 
 type Family = 'ggml' | 'ingot';
@@ -52,9 +53,9 @@ export class GgufKeys {
     return Array.from(value);
   }
 
-  strings(key: string): readonly string[] | undefined {
+  strings(key: string): Strings | undefined {
     const value = this.#get(key);
-    if (value === undefined) return undefined;
+    if (value === undefined || value instanceof StringList) return value;
     if (!Array.isArray(value)) throw this.wrong(key, 'is not an array of strings');
     return value.map((item: unknown) => {
       if (typeof item !== 'string') throw this.wrong(key, 'is not an array of strings');

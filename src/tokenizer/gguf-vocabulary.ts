@@ -11,12 +11,13 @@ import { byteLevelDecoder, spaceDecoder, wordDecoder } from './decoders.ts';
 import { GgufKeys } from './gguf-keys.ts';
 import { bertNormalizer } from './huggingface-normalizers.ts';
 import { bertCut } from './huggingface-pre-tokenizers.ts';
-import { mergesByName, spellingIds } from './merges.ts';
+import { mergesByName } from './merges.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { cutByPatterns, type PreTokenizer, preTokenizer } from './pre-tokenizers.ts';
 import { byteTokens, scoredModel, symbolTables } from './sentencepiece.ts';
-import { normalIds, sentencePieceNormalizer, unigramOf } from './sentencepiece-file.ts';
+import { sentencePieceNormalizer, unigramOf } from './sentencepiece-file.ts';
 import { prefixAll, SPACE, type SpacePrefix, writeSpaces } from './spaces.ts';
+import { normalIds, spellingIds } from './token-ids.ts';
 import {
   type Encoding,
   makeVocabulary,

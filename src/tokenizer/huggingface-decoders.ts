@@ -36,7 +36,7 @@ export function readDecoder(part: JsonView, { texts, kinds }: Vocabulary): Token
   const spelled = steps.some((step) => step.spelled === true);
   return {
     bytes(id, first) {
-      const text = texts[id] ?? '';
+      const text = texts.at(id) ?? '';
       if (spelled && kinds[id] === 'userDefined') return utf8.encode(text);
       const piece = steps.reduce<Piece>((so, step) => {
         if (typeof so === 'string') return step.decode?.(so, first) ?? so;

@@ -101,7 +101,7 @@ function readAddedTokens(tokenizer: JsonView, { texts, kinds }: Vocabulary): Rea
       const special = token.get('special').boolean() ?? false;
       return {
         id,
-        text: texts[id] ?? '',
+        text: texts.at(id) ?? '',
         special: kinds[id] !== 'userDefined',
         lstrip: token.get('lstrip').boolean() ?? false,
         rstrip: token.get('rstrip').boolean() ?? false,

@@ -1,17 +1,8 @@
 /** Tables of byte-pair encoders, made from vocabularies that name their merges (GGUF, `tokenizer.json`, GPT-2). */
 import { IngotError } from '../base/errors.ts';
+import { StringIndex, StringList, type Strings } from '../base/string-list.ts';
 import { PairTable } from './merge.ts';
-import type { Vocabulary } from './vocabulary.ts';
-
-/** Ids of the tokens that text can become. Real files repeat tokens; the last one counts, as in llama.cpp. */
-export function spellingIds(vocabulary: Vocabulary): Map<string, number> {
-  const ids = new Map<string, number>();
-  vocabulary.texts.forEach((text, id) => {
-    const kind = vocabulary.kinds[id];
-    if (kind === 'normal' || (kind === 'userDefined' && !ids.has(text))) ids.set(text, id);
-  });
-  return ids;
-}
+import type { TokenIds } from './token-ids.ts';
 
 /** 'left right', or the two. */
 export type Merge = string | readonly string[];
@@ -32,9 +23,14 @@ export function isPair(value: unknown): value is readonly [string, string] {
  * @param prefix length of what the right half begins with and the merged token does not.
  * @throws IngotError 'InvalidFile' for a merge of or into a token that the vocabulary lacks.
  */
-export function mergesByName(merges: readonly Merge[], ids: ReadonlyMap<string, number>, prefix = 0): PairTable {
+export function mergesByName(merges: Strings | readonly Merge[], ids: TokenIds, prefix = 0): PairTable {
+  if (merges instanceof StringList && ids instanceof StringIndex) {
+    const found = mergesOfList(merges, ids);
+    if (found !== undefined) return found;
+  }
   const pairs = new PairTable(merges.length);
-  merges.forEach((merge, rank) => {
+  let rank = 0;
+  for (const merge of merges) {
     const [left, right] = mergeParts(merge);
     const whole = left + right.slice(prefix);
     const [leftId, rightId, merged] = [ids.get(left), ids.get(right), ids.get(whole)];
@@ -43,6 +39,28 @@ export function mergesByName(merges: readonly Merge[], ids: ReadonlyMap<string, 
       throw new IngotError('InvalidFile', `merge ${rank} names '${missing}', which is not in the vocabulary`);
     }
     pairs.add(leftId, rightId, rank, merged);
-  });
+    rank++;
+  }
+  return pairs;
+}
+
+/** The same without a string for each; nothing where `mergesByName` has something to say. */
+function mergesOfList(merges: StringList, ids: StringIndex): PairTable | undefined {
+  const pairs = new PairTable(merges.length);
+  const { bytes, ends } = merges;
+  let whole = new Uint8Array(64);
+  for (let rank = 0; rank < merges.length; rank++) {
+    const [start, end] = [merges.start(rank), ends[rank] ?? 0];
+    const space = bytes.subarray(0, end).indexOf(0x20, start + 1);
+    if (space < 0) return undefined;
+    if (whole.length < end - start) whole = new Uint8Array(2 * (end - start));
+    whole.set(bytes.subarray(start, space));
+    whole.set(bytes.subarray(space + 1, end), space - start);
+    const left = ids.find(bytes, start, space);
+    const right = ids.find(bytes, space + 1, end);
+    const merged = ids.find(whole, 0, end - start - 1);
+    if (left < 0 || right < 0 || merged < 0) return undefined;
+    pairs.add(left, right, rank, merged);
+  }
   return pairs;
 }

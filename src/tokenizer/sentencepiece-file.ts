@@ -9,6 +9,7 @@ import { spaceDecoder } from './decoders.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { byteTokens, scoredModel } from './sentencepiece.ts';
 import { prefixAll, SPACE, type SpacePrefix, writeSpaces } from './spaces.ts';
+import { normalIds } from './token-ids.ts';
 import { UnigramModel } from './unigram.ts';
 import { type Encoding, makeVocabulary, onlyIf, type TokenKind, tokenKinds, type Vocabulary } from './vocabulary.ts';
 
@@ -61,11 +62,6 @@ export function sentencePieceNormalizer(options: NormalizerOptions): Normalize {
       ? words.map((word, i) => (i === 0 || word.startsWith(SPACE) ? word : ` ${word}`)).join('')
       : words.join(' ');
   };
-}
-
-/** Ids of the tokens that are nothing but text. */
-export function normalIds({ texts, kinds }: Vocabulary): ReadonlyMap<string, number> {
-  return new Map(texts.flatMap((text, id) => (kinds[id] === 'normal' ? [[text, id] as const] : [])));
 }
 
 /** A Unigram model of the normal tokens: user-defined ones are found before. */

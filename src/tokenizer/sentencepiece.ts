@@ -6,6 +6,7 @@ import { IngotError } from '../base/errors.ts';
 import { BpeModel, type CharacterSymbols } from './bpe.ts';
 import { byteOf } from './decoders.ts';
 import { PairTable } from './merge.ts';
+import { normalIds, type TokenIds } from './token-ids.ts';
 import type { Vocabulary } from './vocabulary.ts';
 
 /** Longer tokens are refused: real ones end at a few hundred, and every one is split in all ways. */
@@ -26,11 +27,7 @@ export function scoredModel(vocabulary: Vocabulary, scores: ArrayLike<number>): 
 }
 
 /** Every way to cut a token into two symbols; a better score is a lower rank. */
-function scoredPairs(
-  ids: ReadonlyMap<string, number>,
-  characters: ReadonlyMap<number, number>,
-  scores: ArrayLike<number>,
-): PairTable {
+function scoredPairs(ids: TokenIds, characters: ReadonlyMap<number, number>, scores: ArrayLike<number>): PairTable {
   const ranks = new Map<number, number>();
   for (const score of [...new Set(Array.from(scores))].sort((a, b) => b - a)) ranks.set(score, ranks.size);
   const found: [left: number, right: number, rank: number, merged: number][] = [];
@@ -55,24 +52,22 @@ function scoredPairs(
  * Ids of the tokens that text can become, symbols of the characters in them, and which characters are neighbours.
  * @throws IngotError 'InvalidFile' for tokens past `MAX_TOKEN_LENGTH`.
  */
-export function symbolTables(vocabulary: Vocabulary): CharacterSymbols & { readonly ids: ReadonlyMap<string, number> } {
-  const ids = new Map<string, number>();
+export function symbolTables(vocabulary: Vocabulary): CharacterSymbols & { readonly ids: TokenIds } {
+  const ids = normalIds(vocabulary);
   let length = 0;
-  vocabulary.texts.forEach((text, id) => {
-    if (vocabulary.kinds[id] !== 'normal') return;
+  for (const [text, id] of ids) {
     if (text.length > MAX_TOKEN_LENGTH) {
       throw new IngotError(
         'InvalidFile',
         `token ${id} is ${text.length} characters long, more than ${MAX_TOKEN_LENGTH}`,
       );
     }
-    ids.set(text, id);
     length += text.length;
-  });
+  }
   const characters = new Map<number, number>();
   let nextSymbol = vocabulary.texts.length;
   const inside = new PairTable(length);
-  for (const text of ids.keys()) {
+  for (const [text] of ids) {
     let before: number | undefined;
     for (const letter of text) {
       const code = letter.codePointAt(0) ?? 0;
@@ -91,8 +86,8 @@ export function symbolTables(vocabulary: Vocabulary): CharacterSymbols & { reado
 /** Ids of the tokens of all bytes, -1 where there is none. */
 export function byteTokens({ texts, kinds }: Vocabulary): Int32Array {
   const ids = new Int32Array(256).fill(-1);
-  texts.forEach((text, id) => {
-    if (kinds[id] === 'byte') ids[byteOf(text)] = id;
+  kinds.forEach((kind, id) => {
+    if (kind === 'byte') ids[byteOf(texts.at(id) ?? '')] = id;
   });
   return ids;
 }

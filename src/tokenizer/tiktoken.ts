@@ -8,10 +8,10 @@ import { BpeModel } from './bpe.ts';
 import { spellBytes } from './byte-alphabet.ts';
 import { byteLevelDecoder } from './decoders.ts';
 import { PairTable } from './merge.ts';
-import { spellingIds } from './merges.ts';
 import { Pipeline } from './pipeline.ts';
 import { cutByPatterns, preTokenizer } from './pre-tokenizers.ts';
 import { MAX_TOKEN_LENGTH } from './sentencepiece.ts';
+import { spellingIds, type TokenIds } from './token-ids.ts';
 import { type Encoding, makeVocabulary, onlyIf, type TokenKind } from './vocabulary.ts';
 
 /** What a rank file does not say. */
@@ -104,7 +104,7 @@ function decodeBase64(text: string, line: number): Uint8Array {
 }
 
 /** Every way to cut a token into two tokens; the rank is the whole token's. */
-function rankedPairs(ids: ReadonlyMap<string, number>): PairTable {
+function rankedPairs(ids: TokenIds): PairTable {
   const found: [left: number, right: number, rank: number][] = [];
   for (const [text, id] of ids) {
     for (let cut = 1; cut < text.length; cut++) {

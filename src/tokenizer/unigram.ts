@@ -6,6 +6,7 @@
 import { IngotError } from '../base/errors.ts';
 import { PieceCache } from './piece-cache.ts';
 import type { WordModel } from './pipeline.ts';
+import type { TokenIds } from './token-ids.ts';
 import { Trie } from './trie.ts';
 
 /** What an unknown character costs, below the worst token. */
@@ -13,7 +14,7 @@ const UNKNOWN_PENALTY = 10;
 
 export interface UnigramOptions {
   /** Of tokens that text may become. */
-  readonly ids: ReadonlyMap<string, number>;
+  readonly ids: TokenIds;
   readonly scores: ArrayLike<number>;
   readonly unknown?: number;
   readonly byteIds?: Int32Array;

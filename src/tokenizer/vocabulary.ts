@@ -3,6 +3,7 @@
  * of them begin and end a text.
  */
 import { IngotError } from '../base/errors.ts';
+import type { Strings } from '../base/string-list.ts';
 import type { AddedTokens } from './added-tokens.ts';
 
 export const tokenKinds = ['normal', 'unknown', 'control', 'userDefined', 'unused', 'byte'] as const;
@@ -10,7 +11,7 @@ export type TokenKind = (typeof tokenKinds)[number];
 
 export interface Vocabulary {
   /** Tokens as the file spells them; the index is the id. */
-  readonly texts: readonly string[];
+  readonly texts: Strings;
   readonly kinds: readonly TokenKind[];
   readonly bos?: number;
   readonly eos?: number;
@@ -77,7 +78,7 @@ export function isKnownEnd(text: string): boolean {
 }
 
 export interface VocabularyParts {
-  readonly texts: readonly string[];
+  readonly texts: Strings;
   readonly kinds: readonly TokenKind[];
   readonly bos?: number | undefined;
   readonly eos?: number | undefined;
@@ -104,12 +105,15 @@ export function makeVocabulary(parts: VocabularyParts): Vocabulary {
   }
   const kinds = [...parts.kinds];
   const known = new Map<string, number>();
-  texts.forEach((text, id) => {
-    if (!isKnownEnd(text)) return;
-    endOfGeneration.add(id);
-    kinds[id] = 'control';
-    known.set(text, id);
-  });
+  let id = 0;
+  for (const text of texts) {
+    if (isKnownEnd(text)) {
+      endOfGeneration.add(id);
+      kinds[id] = 'control';
+      known.set(text, id);
+    }
+    id++;
+  }
   // OpenAI's harmony format ends one message of an answer with '<|end|>'; others end the whole with it.
   const end = known.get('<|end|>');
   if (end !== undefined && known.has('<|return|>') && known.has('<|call|>')) endOfGeneration.delete(end);

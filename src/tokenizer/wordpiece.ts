@@ -4,10 +4,11 @@
  */
 import { PieceCache } from './piece-cache.ts';
 import type { WordModel } from './pipeline.ts';
+import type { TokenIds } from './token-ids.ts';
 import { Trie } from './trie.ts';
 
 export interface WordPieceOptions {
-  readonly ids: ReadonlyMap<string, number>;
+  readonly ids: TokenIds;
   readonly unknown: number;
   /** What tokens at the start of a word, and those inside of one, begin with in the vocabulary. */
   readonly firstPrefix?: string;
@@ -55,7 +56,7 @@ export class WordPieceModel implements WordModel {
 }
 
 /** What follows a prefix in the tokens that begin with it. */
-function* behind(prefix: string, ids: ReadonlyMap<string, number>): Generator<readonly [string, number]> {
+function* behind(prefix: string, ids: TokenIds): Generator<readonly [string, number]> {
   for (const [text, id] of ids) {
     if (text.length > prefix.length && text.startsWith(prefix)) yield [text.slice(prefix.length), id];
   }

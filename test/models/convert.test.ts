@@ -147,7 +147,7 @@ test("SentencePiece's own file, and the merges that are made of it, become the s
 /** As the converter of transformers makes a `tokenizer.json`: every cut of every token, by score. */
 function tokenizerJson(bytes: Uint8Array): TokenizerSource {
   const { vocabulary, scores } = readSentencePieceFile(bytes);
-  const ids = new Map(vocabulary.texts.map((text, id) => [text, id]));
+  const ids = new Map(Array.from(vocabulary.texts, (text, id) => [text, id]));
   const normal = [...ids].filter(([, id]) => vocabulary.kinds[id] === 'normal');
   const merges = normal
     .sort(([, a], [, b]) => (scores[b] ?? 0) - (scores[a] ?? 0))

@@ -5,6 +5,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
+import { StringList } from '../../src/base/string-list.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
@@ -53,7 +54,7 @@ test('vocabularies of llama.cpp are read, and written again byte for byte', { sk
     const tokens = metadata.get('tokenizer.ggml.tokens');
     const found = {
       name: metadata.get('general.name'),
-      tokens: Array.isArray(tokens) ? tokens.length : 0,
+      tokens: tokens instanceof StringList ? tokens.length : 0,
       model: metadata.get('tokenizer.ggml.model'),
     };
     assert.deepEqual(found, expected[name]);

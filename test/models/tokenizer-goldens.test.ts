@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
+import { StringList } from '../../src/base/string-list.ts';
 import { openFile } from '../../src/formats/file-node.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { loadTokenizer, type TokenizerSource } from '../../src/tokenizer/load.ts';
@@ -117,9 +118,13 @@ test("stories260K's tokenizer gives as many tokens as the published sentence has
 test('a pipeline of tokenizer.json gives the golden ids', { skip }, async () => {
   const { metadata } = await gguf('gpt-2');
   const [tokens, merges] = [metadata.get('tokenizer.ggml.tokens'), metadata.get('tokenizer.ggml.merges')];
-  assert.ok(Array.isArray(tokens) && Array.isArray(merges));
+  assert.ok(tokens instanceof StringList && merges instanceof StringList);
   const pipeline = {
-    model: { type: 'BPE', vocab: Object.fromEntries(tokens.map((token, id) => [token, id])), merges },
+    model: {
+      type: 'BPE',
+      vocab: Object.fromEntries(Array.from(tokens, (token, id) => [token, id])),
+      merges: [...merges],
+    },
     pre_tokenizer: { type: 'ByteLevel', add_prefix_space: false },
     decoder: { type: 'ByteLevel' },
   };
