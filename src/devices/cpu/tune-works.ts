@@ -174,7 +174,7 @@ export class Works implements Disposable {
       unpacked === undefined ? (['directTokens'] as const) : (['unpackedTokens', 'decodedIntegers'] as const);
     const title = `${name} ${N}x${K}`;
     return [
-      this.#work(`${title}, one token`, ['prefetch', 'prefetchBytes', 'sharing'], y, (to) => {
+      this.#work(`${title}, one token`, ['streams', 'prefetch', 'prefetchBytes', 'sharing'], y, (to) => {
         const kernel = quantizedDotKernel({ format: name, numerics, tokens, N, K, bias: false }, to);
         return Array.from({ length: copies }, (_, copy) => call(kernel, copy, 1));
       }),

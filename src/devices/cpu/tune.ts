@@ -17,7 +17,7 @@ export interface Tuned {
 
 /** What is measured first decides more. */
 const names = [
-  ...['prefetchBytes', 'prefetch', 'unpackedTokens', 'decodedIntegers', 'directTokens', 'sharing'],
+  ...['streams', 'prefetchBytes', 'prefetch', 'unpackedTokens', 'decodedIntegers', 'directTokens', 'sharing'],
   ...['attentionUnits', 'attentionRows', 'loopBits', 'tileSide', 'stripBytes', 'streamedBytes'],
 ] as const satisfies readonly (keyof Schedule)[];
 
