@@ -7,7 +7,7 @@ import { chooseTarget, whyNot } from '../devices/cpu/device.ts';
 import { anyModel } from '../devices/cpu/matrix-shapes.ts';
 import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
-import type { OperatingSystem } from '../devices/cpu/os/os.ts';
+import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
 import { describeChanges } from '../devices/cpu/schedule.ts';
 import { describeVerdict, selfTest, type Verdict } from '../devices/cpu/self-test/self-test.ts';
@@ -101,7 +101,7 @@ function printMeasured(measured: Measurements | null): void {
 /** What `ingot tune` found, by class of models. */
 function tunings(system: OperatingSystem) {
   const target = chooseTarget(system);
-  return [...recallTunings(system, target)].map(([of, recalled]) =>
+  return [...recallTunings(system, usableThreads(system.limits()), target)].map(([of, recalled]) =>
     recalled.kind === 'unused'
       ? { of, unused: recalled.reason }
       : { of, ...recalled.tuning, changes: describeChanges(target.schedule, recalled.tuning.schedule) },

@@ -6,6 +6,7 @@ import { type Emitted, emitKernels } from '../devices/cpu/code.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
 import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
+import { usableThreads } from '../devices/cpu/os/os.ts';
 import { planForCpu } from '../devices/cpu/plan.ts';
 import { tunedTarget } from '../devices/cpu/tunings.ts';
 import { stepLimits } from '../engine/local-engine.ts';
@@ -19,11 +20,9 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device });
   const limits = stepLimits(contextLength);
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
-  const target = tunedTarget(
-    found.system,
-    chooseTarget(found.system),
-    modelClass(matrixShapes(model.weights.values())),
-  );
+  const threads = usableThreads(found.system.limits());
+  const of = modelClass(matrixShapes(model.weights.values()));
+  const target = tunedTarget(found.system, threads, chooseTarget(found.system), of);
   const kernels = emitKernels(planForCpu(program).plan, target);
   const { name, emitted, loops } = choose(kernels, wanted);
   console.log(`${name}: ${emitted.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);

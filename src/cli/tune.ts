@@ -5,6 +5,7 @@ import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
 import { anyModel, matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
+import { usableThreads } from '../devices/cpu/os/os.ts';
 import { describeChanges, type Schedule } from '../devices/cpu/schedule.ts';
 import { type Tuned, tuneMachine } from '../devices/cpu/tune.ts';
 import { rememberTuning } from '../devices/cpu/tunings.ts';
@@ -12,7 +13,7 @@ import { openForRunning } from '../engine/open-model-node.ts';
 import { withInterrupt } from './interrupt.ts';
 import { showProgress } from './progress.ts';
 
-const seconds = 50;
+const seconds = 45;
 
 /** Where no model is named: the matrices of one of a billion parameters. */
 const usual = [
@@ -48,7 +49,7 @@ async function tune(path: string | undefined, json: boolean, signal: AbortSignal
     const onTrial = () => progress.update(Math.round(seconds - (deadline - performance.now()) / 1000), seconds);
     return tuneMachine(system, target, shapes.length === 0 ? usual : shapes, { deadline, signal, onTrial });
   })();
-  const kept = await rememberTuning(system, target, of, tuned);
+  const kept = await rememberTuning(system, usableThreads(system.limits()), target, of, tuned);
   if (json) console.log(JSON.stringify({ class: of, ...tuned }, undefined, 2));
   else print(of, target.schedule, tuned);
   if (!kept) console.error(`It cannot be remembered: ${cacheFolder()} cannot be written.`);

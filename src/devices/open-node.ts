@@ -50,7 +50,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
       const instructionSet = await testedSet(found.system, formats);
-      const { schedule } = tunedTarget(found.system, chooseTarget(found.system, instructionSet), modelClass, (why) =>
+      const { schedule } = tunedTarget(found.system, usable, chooseTarget(found.system, instructionSet), modelClass, (why) =>
         console.error(`ingot: what was tuned for this machine is not used: ${why} (ingot tune finds it again)`),
       );
       const codeCache = openCodeCache();

@@ -23,7 +23,7 @@ export interface SearchOptions {
 }
 
 /** Pairs of measurements: fewest and most; and what a gain has to be at least, however little they scatter. */
-const [leastPairs, mostPairs] = [5, 15];
+const [leastPairs, mostPairs] = [7, 15];
 const leastGain = 0.01;
 
 export async function search<S extends object>(space: Space<S>, options: SearchOptions): Promise<S> {
@@ -33,7 +33,7 @@ export async function search<S extends object>(space: Space<S>, options: SearchO
   /** Changes at the time when a coordinate was last searched. */
   const searched = new Map<keyof S, number>();
   const isOver = () => options.signal?.aborted === true || performance.now() > options.deadline;
-  const wins = async (name: keyof S, value: S[keyof S] | undefined): Promise<boolean> => {
+  const tries = async (name: keyof S, value: S[keyof S] | undefined): Promise<boolean> => {
     if (value === undefined) return false;
     const candidate = { ...best, [name]: value };
     // Lets Ctrl-C through.
@@ -54,11 +54,11 @@ export async function search<S extends object>(space: Space<S>, options: SearchO
       if (typeof best[name] === 'number') {
         for (const step of [1, -1]) {
           let at = from + step;
-          while (await wins(name, values[at])) at += step;
+          while (await tries(name, values[at])) at += step;
           if (at !== from + step) break;
         }
       } else {
-        for (const value of values) if (value !== best[name]) await wins(name, value);
+        for (const value of values) if (value !== best[name]) await tries(name, value);
       }
       searched.set(name, changes);
     }
@@ -66,9 +66,13 @@ export async function search<S extends object>(space: Space<S>, options: SearchO
   return best;
 }
 
-/** Whether work is done faster by a candidate. */
-function isQuicker<S>({ measure }: Space<S>, name: keyof S, candidate: S, best: S): boolean {
-  measure(candidate, name);
+/** Whether work is done faster by a candidate: twice, since chance wins once in a while. */
+function isQuicker<S>(space: Space<S>, name: keyof S, candidate: S, best: S): boolean {
+  space.measure(candidate, name);
+  return wins(space, name, candidate, best) && wins(space, name, candidate, best);
+}
+
+function wins<S>({ measure }: Space<S>, name: keyof S, candidate: S, best: S): boolean {
   const ratios: number[] = [];
   while (ratios.length < mostPairs) {
     const pair = ratios.length % 2 === 0 ? [best, candidate] : [candidate, best];
@@ -91,9 +95,9 @@ export function median(values: readonly number[]): number {
   return ((low ?? Number.NaN) + (high ?? Number.NaN)) / 2;
 }
 
-/** The median, and two standard errors of it by the median of deviations, which a few interrupted measurements do not move. */
+/** The median, and three standard errors of it by the median of deviations, which a few interrupted measurements do not move. */
 function estimate(values: readonly number[]) {
   const middle = median(values);
   const deviation = 1.4826 * median(values.map((value) => Math.abs(value - middle)));
-  return { middle, error: (2 * 1.2533 * deviation) / Math.sqrt(values.length) };
+  return { middle, error: (3 * 1.2533 * deviation) / Math.sqrt(values.length) };
 }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { planProgram } from '../../compiler/kernel/plan.ts';
 import { type Builder, ProgramBuilder } from '../../ir/build.ts';
 import type { Value } from '../../ir/program.ts';
-import { type Dim, tensor } from '../../ir/types.ts';
+import { asTensor, type Dim, maxBytes, tensor } from '../../ir/types.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import { allSteps } from './code.ts';
 import type { EmittedKernel } from './emit/abi.ts';
@@ -40,6 +40,12 @@ export interface PreparedWork extends Disposable {
   digest(): string;
 }
 
+/** What the last call of a work writes: the beginning of some memory, which other works write too. */
+interface Written {
+  readonly memory: Memory;
+  readonly bytes: number;
+}
+
 interface Call {
   readonly kernel: EmittedKernel;
   /** Of buffers and dims, by name. */
@@ -50,6 +56,7 @@ const MiB = 2 ** 20;
 const manyTokens = 512;
 /** Of each work, that larger ones are cut to: some milliseconds. */
 const decodeBytes = 96 * MiB;
+const mostCopies = 256;
 const prefillRows = 1024;
 const loopBytes = 64 * MiB;
 
@@ -104,20 +111,21 @@ export class Works implements Disposable {
   /** What runs a kernel after the other. */
   #list(calls: readonly Call[]): LaunchList {
     const codes = new Map<EmittedKernel, MappedCode>();
-    const mine: Disposable[] = [];
-    const launches = calls.map(({ kernel, words }): Launch => {
+    const stride = 8 * Math.max(...calls.map(({ kernel }) => kernel.args.length));
+    using memory = this.#system.mapMemory(stride * calls.length);
+    const { buffer } = memory.bytes();
+    const launches = calls.map(({ kernel, words }, i): Launch => {
+      const offset = stride * i;
       const code = codes.get(kernel) ?? this.#system.mapCode(kernel.bytes);
       codes.set(kernel, code);
-      const memory = this.#system.mapMemory(8 * kernel.args.length);
-      mine.push(memory);
-      new BigUint64Array(memory.bytes().buffer).set(
+      new BigUint64Array(buffer, offset, stride / 8).set(
         kernel.args.map((arg) => BigInt(words[arg.kind === 'buffer' ? arg.name : arg.sym] ?? 0)),
       );
-      return { kind: 'kernel', code, offset: 0, argument: { memory, offset: 0 } };
+      return { kind: 'kernel', code, offset: 0, argument: { memory, offset } };
     });
     const list = this.#team.list(launches);
     // The list holds them.
-    for (const one of [...mine, ...codes.values()]) one[Symbol.dispose]();
+    for (const code of codes.values()) code[Symbol.dispose]();
     return list;
   }
 
@@ -132,8 +140,7 @@ export class Works implements Disposable {
     this.#seconds(list);
   }
 
-  /** `out`: what the last call writes. */
-  #work(name: string, choices: Work['choices'], out: Memory, calls: (target: Target) => readonly Call[]): Work {
+  #work(name: string, choices: Work['choices'], out: Written, calls: (target: Target) => readonly Call[]): Work {
     return {
       name,
       choices,
@@ -141,7 +148,7 @@ export class Works implements Disposable {
         const list = this.#list(calls(target));
         return {
           seconds: () => this.#seconds(list),
-          digest: () => createHash('sha256').update(out.bytes()).digest('hex'),
+          digest: () => createHash('sha256').update(out.memory.bytes(0, out.bytes)).digest('hex'),
           [Symbol.dispose]: () => list[Symbol.dispose](),
         };
       },
@@ -153,7 +160,7 @@ export class Works implements Disposable {
     const format = packedFormat(name);
     const numerics = isIntegerFormat(format) ? 'i8' : 'f32';
     const bytes = packedBytes(format, [N, K]);
-    const copies = Math.max(1, Math.floor(decodeBytes / bytes));
+    const copies = Math.max(1, Math.min(mostCopies, Math.floor(decodeBytes / bytes)));
     const weights = this.#take(copies * bytes);
     this.#fillPanels(name, K, weights);
     const x = this.#floats(manyTokens * K);
@@ -173,13 +180,19 @@ export class Works implements Disposable {
     const blocking =
       unpacked === undefined ? (['directTokens'] as const) : (['unpackedTokens', 'decodedIntegers'] as const);
     const title = `${name} ${N}x${K}`;
+    const rows = Math.min(N, prefillRows);
+    const many = { memory: y, bytes: 4 * manyTokens * rows };
     return [
-      this.#work(`${title}, one token`, ['streams', 'prefetch', 'prefetchBytes', 'sharing'], y, (to) => {
-        const kernel = quantizedDotKernel({ format: name, numerics, tokens, N, K, bias: false }, to);
-        return Array.from({ length: copies }, (_, copy) => call(kernel, copy, 1));
-      }),
-      this.#work(`${title}, ${manyTokens} tokens`, [...blocking, 'sharing'], y, (to) => {
-        const rows = Math.min(N, prefillRows);
+      this.#work(
+        `${title}, one token`,
+        ['streams', 'prefetch', 'prefetchBytes', 'sharing'],
+        { memory: y, bytes: 4 * N },
+        (to) => {
+          const kernel = quantizedDotKernel({ format: name, numerics, tokens, N, K, bias: false }, to);
+          return Array.from({ length: copies }, (_, copy) => call(kernel, copy, 1));
+        },
+      ),
+      this.#work(`${title}, ${manyTokens} tokens`, [...blocking, 'sharing'], many, (to) => {
         const kernel = quantizedDotKernel({ format: name, numerics, tokens, N: rows, K, bias: false }, to);
         return [call(kernel, 0, manyTokens)];
       }),
@@ -240,7 +253,7 @@ export class Works implements Disposable {
     return this.#work(
       `attention of ${count === 1 ? 'a token' : `${count} tokens`} at ${context}`,
       count === 1 ? ['attentionUnits'] : ['attentionRows', 'attentionUnits'],
-      y,
+      { memory: y, bytes: y.length },
       (target) => attentionKernels(shape, target).map(({ make }) => ({ kernel: make(), words })),
     );
   }
@@ -256,7 +269,8 @@ export class Works implements Disposable {
       const kernels = [...allSteps(planProgram(program, () => false))].flatMap((step) =>
         step.kind === 'launch' ? [step.kernel] : [],
       );
-      return this.#work(name, [...choices, ...bits], to, (target) =>
+      const bytes = program.results.reduce((sum, { type }) => sum + maxBytes(asTensor(type)), 0);
+      return this.#work(name, [...choices, ...bits], { memory: to, bytes }, (target) =>
         kernels.map((kernel) => ({
           kernel: emitKernel(kernel, target),
           words: Object.fromEntries(

@@ -6,7 +6,6 @@ import { createRequire } from 'node:module';
 import { recall, remember } from './cache-folder.ts';
 import { anyModel } from './matrix-shapes.ts';
 import type { OperatingSystem } from './os/os.ts';
-import { usableThreads } from './os/os.ts';
 import { choices, type Schedule } from './schedule.ts';
 import type { Target } from './target.ts';
 import type { Tuned } from './tune.ts';
@@ -25,16 +24,16 @@ export type Recalled =
 const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
 const file = 'tunings';
 
-function machineOf(system: OperatingSystem, { name }: Target): string {
-  return `${system.cpuFeatures().model.trim()}, ${usableThreads(system.limits())} threads, ${name}`;
+function machineOf(system: OperatingSystem, threads: number, { name }: Target): string {
+  return `${system.cpuFeatures().model.trim()}, ${threads} threads, ${name}`;
 }
 
 type Kept = Readonly<Record<string, unknown>>;
 const record = (value: unknown): Kept => (typeof value === 'object' && value !== null ? (value as Kept) : {});
 
-/** All of a machine like this, by class. */
-export function recallTunings(system: OperatingSystem, target: Target): ReadonlyMap<string, Recalled> {
-  const kept = record(record(recall(file))[machineOf(system, target)]);
+/** All of a machine like this, by class; `threads`: as many as the process may use. */
+export function recallTunings(system: OperatingSystem, threads: number, target: Target): ReadonlyMap<string, Recalled> {
+  const kept = record(record(recall(file))[machineOf(system, threads, target)]);
   return new Map(Object.entries(kept).map(([name, value]) => [name, examine(value)]));
 }
 
@@ -61,11 +60,12 @@ function isGain(value: unknown): value is Tuned['gains'][number] {
 /** The target with what was found for a class of models, else for any; `onUnused` is told why something is not used. */
 export function tunedTarget(
   system: OperatingSystem,
+  threads: number,
   target: Target,
   wanted: string,
   onUnused: (reason: string) => void = () => {},
 ): Target {
-  const tunings = recallTunings(system, target);
+  const tunings = recallTunings(system, threads, target);
   const found = tunings.get(wanted) ?? tunings.get(anyModel);
   switch (found?.kind) {
     case undefined:
@@ -83,12 +83,13 @@ export function tunedTarget(
 /** False where it cannot be kept. */
 export async function rememberTuning(
   system: OperatingSystem,
+  threads: number,
   target: Target,
   of: string,
   tuned: Tuned,
 ): Promise<boolean> {
   const all = record(recall(file));
-  const machine = machineOf(system, target);
+  const machine = machineOf(system, threads, target);
   const tuning: Tuning = { ...tuned, taken: new Date().toISOString(), version };
   return remember(file, { ...all, [machine]: { ...record(all[machine]), [of]: tuning } });
 }
