@@ -10,6 +10,7 @@ export default defineConfig({
     'dist/src/index.js',
     'dist/src/cli/main.js',
     'dist/src/engine/worker-node.js',
+    'dist/src/engine/rank-worker-node.js',
     'dist/src/formats/recode-worker-node.js',
     'dist/src/devices/cpu/self-test/child.js',
     'dist/src/devices/cpu/os/machine-code-trial.js',

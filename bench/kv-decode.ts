@@ -7,10 +7,10 @@ import { Argument, Command } from 'commander';
 import { reportFailure } from '../src/cli/failure.ts';
 import { wholeNumber } from '../src/cli/options.ts';
 import { openDevice } from '../src/devices/open-node.ts';
-import { stepLimits } from '../src/engine/local-engine.ts';
 import { openForRunning } from '../src/engine/open-model-node.ts';
 import { Runner } from '../src/engine/runner.ts';
 import { greedy } from '../src/engine/sampling.ts';
+import { stepLimits } from '../src/engine/step-limits.ts';
 import { type KvFormat, kvFormats } from '../src/numerics/kv-format.ts';
 
 interface Options {
@@ -29,7 +29,7 @@ interface Measured {
 async function decode(path: string, formats: readonly KvFormat[], { depth, threads, rounds }: Options): Promise<void> {
   await using opened = await openForRunning(path);
   await using device = await openDevice('cpu', { threads });
-  const limits = stepLimits(depth + 16);
+  const limits = stepLimits(opened.model, { contextLength: depth + 16 });
   const blocks = Array.from({ length: limits.blockCount }, (_, i) => i);
   const tokens = new Array<number>(depth + 1).fill(1);
   const entry = { sequence: { tokens, computed: depth, blocks, row: 0 }, start: depth, count: 1, samples: true };
@@ -56,7 +56,7 @@ async function decode(path: string, formats: readonly KvFormat[], { depth, threa
   for (const { kv, wall, cpu } of measured) {
     const step = `a step at ${depth}: ${wall.toFixed(2)} ms, ${(1000 / wall).toFixed(1)} tokens/s`;
     console.log(
-      `${kv}: ${opened.model.kvBytesPerToken(kv)} bytes a token; ${step}; threads worked ${cpu.toFixed(2)} ms`,
+      `${kv}: ${opened.model.kvBytes(kv, { blockCount: 1, blockSize: 1 })} bytes a token; ${step}; threads worked ${cpu.toFixed(2)} ms`,
     );
   }
 }

@@ -14,6 +14,8 @@ export interface ContextSize {
   readonly threads: number;
   /** Tokens of one call of `decode` at most. */
   readonly batch: number;
+  /** llama.cpp chooses if it is absent. */
+  readonly flashAttention?: boolean;
 }
 
 export interface BatchToken {
@@ -33,6 +35,8 @@ export interface LlamaCpp {
   logits(index: number): Float32Array;
   /** Forgets all sequences. */
   clear(): void;
+  /** Forgets what of a sequence stands at a position or behind it. */
+  forget(sequence: number, position: number): void;
 }
 
 /** @throws Error if the folder lacks a library or the model cannot be loaded. */
@@ -49,6 +53,14 @@ export function openLlamaCpp(folder: string, path: string, size: ContextSize): L
     n_batch: 'uint32',
     n_ubatch: 'uint32',
     n_seq_max: 'uint32',
+    sizes: koffi.array('uint32', 3),
+    n_threads: 'int32',
+    n_threads_batch: 'int32',
+    context_type: 'int32',
+    rope_scaling_type: 'int32',
+    pooling_type: 'int32',
+    attention_type: 'int32',
+    flash_attn_type: 'int32',
     bytes: koffi.array('uint8', 512),
   });
   koffi.struct('Batch', {
@@ -71,8 +83,13 @@ export function openLlamaCpp(folder: string, path: string, size: ContextSize): L
     path,
     lib.func('ModelParameters llama_model_default_params()')(),
   );
+  const defaults = lib.func('ContextParameters llama_context_default_params()')();
+  // -1: llama.cpp chooses. Another value stands there where the structure has changed.
+  if (defaults.flash_attn_type !== -1 || defaults.attention_type !== -1)
+    throw new Error('llama.h has changed: its llama_context_params are others than those known here');
   const context = lib.func('void *llama_init_from_model(void *model, ContextParameters parameters)')(model, {
-    ...lib.func('ContextParameters llama_context_default_params()')(),
+    ...defaults,
+    ...(size.flashAttention !== undefined && { flash_attn_type: Number(size.flashAttention) }),
     n_ctx: size.tokens,
     n_batch: size.batch,
     n_ubatch: size.batch,
@@ -88,6 +105,7 @@ export function openLlamaCpp(folder: string, path: string, size: ContextSize): L
   const decode = lib.func('int32 llama_decode(void *context, Batch batch)');
   const memory = lib.func('void *llama_get_memory(void *context)')(context);
   const clear = lib.func('void llama_memory_clear(void *memory, bool data)');
+  const remove = lib.func('bool llama_memory_seq_rm(void *memory, int32 sequence, int32 from, int32 to)');
   const logitsOf = lib.func('void *llama_get_logits_ith(void *context, int32 index)');
   const addsBegin: boolean = lib.func('bool llama_vocab_get_add_bos(void *vocabulary)')(vocabulary);
 
@@ -121,5 +139,6 @@ export function openLlamaCpp(folder: string, path: string, size: ContextSize): L
     },
     logits: (index) => koffi.decode(logitsOf(context, index), koffi.array('float', vocabularySize, 'Typed')),
     clear: () => clear(memory, true),
+    forget: (sequence, position) => remove(memory, sequence, position, -1),
   };
 }

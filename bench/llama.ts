@@ -3,10 +3,10 @@
  * [-n TOKENS] [-d TOKENS] [-b SEQUENCES] [-t THREADS]`. FOLDER holds its shared libraries (llama-cpp.ts). Keys and values are in F16, its
  * default; nothing is sampled.
  */
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
 import { wholeNumber } from '../src/cli/options.ts';
-import { openLlamaCpp } from './llama-cpp.ts';
+import { contextOf, LlamaWork, type Work } from './llama-work.ts';
+import { peakBytes } from './peak.ts';
 
 interface Options {
   readonly p: number;
@@ -19,63 +19,20 @@ interface Options {
 const repetitions = 3;
 
 function measure(folder: string, path: string, { p, n, d, b, threads }: Options): void {
-  const batch = Math.max(512, b);
-  const context = Math.max(p, b * (Math.max(d, 1) + n));
-  const llama = openLlamaCpp(folder, path, { tokens: context, sequences: b, threads, batch });
-  const id = (i: number) => 100 + ((i * 7919) % (llama.vocabularySize - 200));
-  const prompt = (tokens: number, sequence: number) => {
-    for (let start = 0; start < tokens; start += batch) {
-      const count = Math.min(batch, tokens - start);
-      llama.decode(
-        Array.from({ length: count }, (_, i) => ({
-          id: id(start + i + 31 * sequence),
-          position: start + i,
-          sequence,
-          wantsLogits: start + i === tokens - 1,
-        })),
-      );
-    }
-    llama.logits((tokens - 1) % batch);
-  };
-  const rows: object[] = [];
-  const row = (test: string, tokens: number, run: () => number) => {
-    const times: number[] = [];
-    for (let i = 0; i <= repetitions; i++) {
-      llama.clear();
-      const seconds = run();
-      if (i > 0) times.push(seconds);
-    }
-    times.sort((x, y) => x - y);
+  const prefill: Work = { kind: 'prefill', tokens: p };
+  const decode: Work = { kind: 'decode', tokens: n, depth: d, sequences: b };
+  const tokens = Math.max(contextOf(prefill).all, contextOf(decode).all);
+  const llama = new LlamaWork(folder, path, { tokens, sequences: b, threads });
+  const row = (test: string, tokens: number, work: Work) => {
+    const times = Array.from({ length: repetitions + 1 }, () => llama.seconds(work))
+      .slice(1)
+      .sort((x, y) => x - y);
     const [min, median, max] = [times[0], times[times.length >> 1], times[times.length - 1]];
-    const peak = Number(/VmHWM:\s*(\d+)/.exec(readFileSync('/proc/self/status', 'latin1'))?.[1]) * 1024;
-    rows.push({ test, tokens_per_second: tokens / median, seconds: { min, median, max }, peak_bytes: peak, threads });
+    const seconds = { min, median, max };
+    return { test, tokens_per_second: tokens / median, seconds, peak_bytes: peakBytes(), threads };
   };
-  const timed = (work: () => void) => {
-    const start = performance.now();
-    work();
-    return (performance.now() - start) / 1000;
-  };
-  if (p > 0) row(`pp${p}`, p, () => timed(() => prompt(p, 0)));
-  if (n > 0) {
-    const depth = Math.max(d, 1);
-    const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`).join('');
-    row(`tg${n}${at}`, b * n, () => {
-      for (let sequence = 0; sequence < b; sequence++) prompt(depth, sequence);
-      return timed(() => {
-        for (let i = 0; i < n; i++) {
-          llama.decode(
-            Array.from({ length: b }, (_, sequence) => ({
-              id: id(depth + i + 31 * sequence),
-              position: depth + i,
-              sequence,
-              wantsLogits: true,
-            })),
-          );
-          llama.logits(b - 1);
-        }
-      });
-    });
-  }
+  const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`).join('');
+  const rows = [...(p > 0 ? [row(`pp${p}`, p, prefill)] : []), ...(n > 0 ? [row(`tg${n}${at}`, b * n, decode)] : [])];
   console.log(JSON.stringify(rows, undefined, 2));
 }
 

@@ -6,11 +6,11 @@ import { wholeNumber } from '../src/cli/options.ts';
 import { formatBytes } from '../src/cli/report.ts';
 import { createFile } from '../src/formats/atomic-write-node.ts';
 import { layoutGguf } from '../src/formats/gguf-write.ts';
-import { randomModel, type ShapeName, shapes, weightTypes } from './random-model.ts';
+import { randomModel, type ShapeName, shapes, type WeightType, weightTypes } from './random-model.ts';
 
 interface MakeOptions {
   readonly shape: ShapeName;
-  readonly type: (typeof weightTypes)[number];
+  readonly type: WeightType;
   readonly seed: number;
   readonly force?: boolean;
 }

@@ -154,7 +154,7 @@ const bytes = bytesOf(matrix);
 using team = createTeam(system, { threads });
 const arrays = Array.from({ length: 3 }, () => system.mapMemory(bytes, { huge: true, prefault: true }));
 using block = system.mapMemory(64);
-await using device = createCpuDevice(system, { threads, profile: true });
+await using device = createCpuDevice(system, { threads, profile: 'sums' });
 const states = new Map<TensorType, DeviceBuffer[]>();
 for (const type of [matrix, matrix, row]) {
   const buffer = await device.allocate(type, 'state');

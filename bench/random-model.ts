@@ -11,15 +11,17 @@ import type { Metadata, MetadataValue } from '../src/formats/checkpoint.ts';
 import type { GgufContents } from '../src/formats/gguf-write.ts';
 import { copyTensor, type TensorToWrite } from '../src/formats/tensor-stream.ts';
 import { type Decoder, decoderRows } from '../src/models/decoder.ts';
+import { chooseFormats } from '../src/models/file-types.ts';
 import { llama } from '../src/models/llama.ts';
 import { qwen3 } from '../src/models/qwen3.ts';
 import { qwen3Moe } from '../src/models/qwen3-moe.ts';
+import type { TensorRow } from '../src/models/tensors.ts';
 import type { EncodableFormat } from '../src/numerics/quant/format.ts';
 import { encodableFormat } from '../src/numerics/quant/formats.ts';
 import { spellBytes } from '../src/tokenizer/byte-alphabet.ts';
 import { tokenKinds } from '../src/tokenizer/vocabulary.ts';
 
-interface Shape {
+export interface Shape {
   readonly decoder: Decoder;
   /** How the vocabulary of such models cuts text. */
   readonly pre: string;
@@ -107,7 +109,32 @@ export const shapes = {
 } as const satisfies Record<string, Shape>;
 
 export type ShapeName = keyof typeof shapes;
-export const weightTypes = ['f16', 'q8_0', 'q4_0', 'q4_K'] as const;
+/** File types of `ingot quantize`; 'q4_K' are matrices that are all in that format. */
+export const weightTypes = ['f16', 'q8_0', 'q4_0', 'q4_K', 'q4_K_M'] as const;
+export type WeightType = (typeof weightTypes)[number];
+
+/** A shape that nobody has chosen: of some 0.3 to 0.8 billion weights, and sizes that published models could have. */
+export function drawnShape(seed: number): Shape & { readonly name: string } {
+  const random = new Random(seed);
+  const between = (low: number, high: number, step: number) =>
+    low + step * Math.floor(random.uniform() * ((high - low) / step + 1));
+  const headDim = random.uniform() < 0.5 ? 64 : 128;
+  const kvHeads = between(2, 8, 2);
+  const sizes = {
+    hiddenSize: between(1024, 2048, 256),
+    layers: between(10, 20, 1),
+    heads: kvHeads * between(1, 4, 1),
+    kvHeads,
+    headDim,
+    feedForwardSize: between(2560, 5632, 256),
+    vocabularySize: between(32000, 96000, 64),
+  };
+  const { hiddenSize, layers, heads, feedForwardSize, vocabularySize } = sizes;
+  const name = `drawn-${seed}: ${layers} layers of ${hiddenSize}, ${heads} heads of ${headDim} on ${kvHeads}, feed-forward ${feedForwardSize}, vocabulary ${vocabularySize}`;
+  const rope = { base: 10000, dimensions: headDim, layout: 'interleaved', scaling: { kind: 'none' } } as const;
+  const decoder = llama.decoder({ ...common, ...sizes, contextLength: 8192, rope });
+  return { name, pre: 'llama-bpe', decoder };
+}
 
 const unitValues = 256;
 const poolUnits = 1024;
@@ -115,23 +142,43 @@ const deviation = 0.02;
 const chunkBytes = 1 << 20;
 
 /** The same seed gives the same file. The head is the embedding, as in the models themselves. */
-export function randomModel(name: ShapeName, type: (typeof weightTypes)[number], seed: number): GgufContents {
-  const { decoder, pre }: Shape = shapes[name];
-  const format = encodableFormat(type);
+export function randomModel(name: ShapeName, type: WeightType, seed: number): GgufContents {
+  return randomModelOf({ name, ...shapes[name] }, type, seed);
+}
+
+export function randomModelOf(
+  { name, decoder, pre }: Shape & { readonly name: string },
+  type: WeightType,
+  seed: number,
+): GgufContents {
   const random = new Random(seed);
-  const pool = encodedPool(format, random);
-  const floats = encodedPool(encodableFormat('f32'), new Random(seed));
   const rows = [...decoderRows(decoder)].filter(({ optional, made }) => !optional || made !== undefined);
+  const formats = formatsOf(decoder, rows, type);
+  const pools = new Map<string, Uint8Array>();
+  const poolOf = (format: string) => {
+    const pool = pools.get(format) ?? encodedPool(encodableFormat(format), new Random(seed));
+    pools.set(format, pool);
+    return pool;
+  };
   const tensors = rows.map(({ gguf, shape, made, exact }): TensorToWrite => {
     if (made !== undefined) return copyTensor(made);
     if (shape.length === 1) return ones(gguf, shape);
-    if (exact) return { name: gguf, format: 'f32', shape, chunks: () => drawn(shape, floats, random) };
-    return { name: gguf, format: type, shape, chunks: () => drawn(shape, pool, random) };
+    const format = exact ? 'f32' : formats(gguf);
+    return { name: gguf, format, shape, chunks: () => drawn(shape, poolOf(format), random) };
   });
   return ggufContents(decoder.gguf(), tensors, [
     ['general.name', `${name} with random weights, seed ${seed}`],
     ...vocabulary(decoder.vocabularySize, pre),
   ]);
+}
+
+/** One format, or those that `ingot quantize` chooses. */
+function formatsOf(decoder: Decoder, rows: readonly TensorRow[], type: WeightType): (name: string) => string {
+  if (type !== 'q4_K_M') return () => type;
+  const tensors = rows.map(({ gguf, shape }) => ({ name: gguf, shape }));
+  const choice = { type, metadata: decoder.gguf().metadata, hasImportance: false, overrides: [] };
+  const chosen = chooseFormats(tensors, choice);
+  return (name) => chosen.get(name) ?? 'f32';
 }
 
 function encodedPool(format: EncodableFormat, random: Random): Uint8Array {
@@ -193,6 +240,11 @@ class Random {
     x ^= x << 5;
     this.#state = x;
     return x >>> 0;
+  }
+
+  /** From 0 to below 1. */
+  uniform(): number {
+    return this.#next() / 2 ** 32;
   }
 
   /** `limit`: a power of two. */

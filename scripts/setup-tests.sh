@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
-# assembler checks ours, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password). Without
+# assembler checks ours, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password), and
+# node-llama-cpp, whose llama.cpp reads files of ours, in .llama (ignored by git, 85 MB). Without
 # them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +19,14 @@ packages() { # what is missing without them, packages
 has_all as objcopy || packages 'binutils (as, objcopy)' binutils
 has_all mpirun.openmpi mpiexec.mpich || packages 'Open MPI or MPICH' openmpi-bin mpich
 has_all chromium-headless-shell || has_all chromium || has_all google-chrome || packages Chromium chromium-headless-shell
+
+llama_cpp=3.22.1 # prebuilt for Linux, macOS and Windows; only Linux on x86-64 is installed here
+if [ "$(uname -sm)" = 'Linux x86_64' ] && [ ! -e .llama/node_modules/node-llama-cpp/package.json ]; then
+  # Its optional packages are the same for other machines and graphics cards, 600 MB; what it runs after installing would build it.
+  npm install --prefix .llama --no-save --ignore-scripts --omit=optional --no-audit --no-fund --silent \
+    "node-llama-cpp@$llama_cpp" "@node-llama-cpp/linux-x64@$llama_cpp" ||
+    echo 'setup-tests: no node-llama-cpp; tests that need it will be skipped' >&2
+fi
 
 jaxlib=0.10.2 # wheels for Python 3.11 to 3.14 on Linux, macOS and Windows
 bochscpu=0.3.1 # wheels for Python 3.8 and newer on Linux (x86-64, glibc 2.35); test/unit/emulator.py relies on this version

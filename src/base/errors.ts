@@ -26,6 +26,8 @@ export type ErrorCode =
   | 'UnsupportedOp'
   // more is asked for than is served
   | 'Overloaded'
+  // it ended whatever computed it, again and again
+  | 'RequestFault'
   // devices at run time
   | 'OutOfMemory'
   | 'InvalidArgument'

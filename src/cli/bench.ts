@@ -1,13 +1,16 @@
 /** `ingot bench [MODEL]`: speed of prefill and decode, as a table or as rows of JSON. */
 import type { Command } from 'commander';
-import { IngotError } from '../base/errors.ts';
+import { recallMeasurements } from '../devices/cpu/measurements.ts';
+import { findSystem } from '../devices/cpu/os/open.ts';
+import { chosenDevice } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
-import type { Statistics } from '../engine/statistics.ts';
 import { addBenchServe } from './bench-serve.ts';
+import { type TimedWork, timeAnswers, timePrompt } from './bench-work.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
+import { measureAndRemember } from './measure.ts';
 import { addEngineOptions, type EngineFlags, engineSettings, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { randomTokens } from './random-tokens.ts';
@@ -33,6 +36,8 @@ export interface BenchRow {
   readonly device: string;
   readonly model: string;
   readonly threads: number;
+  /** Of what the machine's memory or arithmetic could do, whichever takes longer; where both are known. */
+  readonly of_limit?: { readonly share: number; readonly by: 'memory' | 'arithmetic' };
 }
 
 const repetitions = 3;
@@ -65,15 +70,18 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
   const { p, n, d, b } = options;
   // Decoding begins after at least one token, and n gaps lie between n + 1 tokens.
   const contextLength = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
+  await measureOnce(options, signal);
   await using engine = await open(path, contextLength, options, signal);
-  const measure = async (test: string, tokens: number, secondsOf: () => Promise<number>) => {
-    const times: number[] = [];
+  const { machine } = await engine.status();
+  const measure = async (test: string, tokens: number, work: () => Promise<TimedWork>) => {
+    const done: TimedWork[] = [];
     for (let i = 0; i <= repetitions; i++) {
-      const seconds = await secondsOf();
-      if (i > 0) times.push(seconds);
+      const one = await work();
+      if (i > 0) done.push(one);
     }
-    times.sort((a, b) => a - b);
-    const [min, median, max] = [times[0], times[times.length >> 1], times[times.length - 1]];
+    done.sort((a, b) => a.seconds - b.seconds);
+    const middle = done[done.length >> 1];
+    const [min, median, max] = [done[0], middle, done[done.length - 1]].map(({ seconds }) => seconds);
     return {
       test,
       tokens_per_second: tokens / median,
@@ -82,6 +90,7 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
       device: engine.device.name,
       model: modelName(path),
       threads: engine.device.threads,
+      ...(machine && { of_limit: shareOfLimit(middle, machine) }),
     };
   };
   let requests = 0;
@@ -95,29 +104,29 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
   });
   const rows: BenchRow[] = [];
   if (p > 0) {
-    rows.push(await measure(`pp${p}`, p, async () => (await statisticsOf(engine, request(p, 1))).ttftSeconds ?? 0));
+    rows.push(await measure(`pp${p}`, p, () => timePrompt(engine, request(p, 1))));
   }
   if (n > 0) {
     const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`);
     const decode = () => Array.from({ length: b }, () => request(Math.max(d, 1), n + 1));
-    rows.push(await measure(`tg${n}${at.join('')}`, b * n, () => secondsTogether(engine, decode(), n)));
+    rows.push(await measure(`tg${n}${at.join('')}`, b * n, () => timeAnswers(engine, decode(), n)));
   }
   return rows;
 }
 
-/** What `n` tokens of every request take while all of them run. */
-async function secondsTogether(engine: Engine, requests: readonly GenerateRequest[], n: number): Promise<number> {
-  const times = await Promise.all(
-    requests.map(async (request) => {
-      const own: number[] = [];
-      await statisticsOf(engine, request, () => own.push(performance.now()));
-      return own;
-    }),
-  );
-  const from = Math.max(...times.map(([first]) => first));
-  const to = Math.min(...times.map((own) => own[own.length - 1]));
-  const tokens = times.flat().filter((time) => time > from && time <= to).length;
-  return (((to - from) / 1000) * requests.length * n) / tokens;
+/** The machine, where the CPU device will be used and nothing is remembered of it. */
+async function measureOnce({ device = chosenDevice() }: BenchOptions, signal: AbortSignal): Promise<void> {
+  const found = findSystem();
+  if (device !== 'cpu' || !found.usable || recallMeasurements(found.system) !== undefined) return;
+  await measureAndRemember(found.system, signal);
+}
+
+function shareOfLimit(
+  { seconds, operations, bytes }: TimedWork,
+  machine: { readonly operations: number; readonly bytes: number },
+): NonNullable<BenchRow['of_limit']> {
+  const [memory, arithmetic] = [bytes / machine.bytes, operations / machine.operations];
+  return { share: Math.max(memory, arithmetic) / seconds, by: memory > arithmetic ? 'memory' : 'arithmetic' };
 }
 
 async function open(path: string, contextLength: number, options: BenchOptions, signal: AbortSignal): Promise<Engine> {
@@ -133,26 +142,13 @@ async function open(path: string, contextLength: number, options: BenchOptions, 
   });
 }
 
-async function statisticsOf(
-  engine: Engine,
-  request: GenerateRequest,
-  onToken: () => void = () => {},
-): Promise<Statistics> {
-  for await (const event of engine.generate(request)) {
-    if (event.kind === 'token') onToken();
-    if (event.kind !== 'end') continue;
-    if (event.reason === 'aborted') throw new IngotError('Aborted', 'the measurement was interrupted');
-    return event.statistics;
-  }
-  throw new IngotError('DeviceFault', 'the generation ended without saying why');
-}
-
 function formatRows(rows: readonly BenchRow[]): string {
   return formatTable([
-    ['test', 'tokens/s', 'seconds (min .. max)', 'peak memory', 'device', 'model'],
-    ...rows.map(({ test, tokens_per_second, seconds, peak_bytes, device, model }) => [
+    ['test', 'tokens/s', 'of limit', 'seconds (min .. max)', 'peak memory', 'device', 'model'],
+    ...rows.map(({ test, tokens_per_second, of_limit, seconds, peak_bytes, device, model }) => [
       test,
       tokens_per_second.toFixed(1),
+      of_limit === undefined ? '' : `${(100 * of_limit.share).toFixed(0)}% (${of_limit.by})`,
       `${seconds.median.toFixed(3)} (${seconds.min.toFixed(3)} .. ${seconds.max.toFixed(3)})`,
       formatBytes(peak_bytes),
       device,

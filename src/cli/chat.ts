@@ -26,6 +26,7 @@ import {
   addSamplingOptions,
   type EngineFlags,
   engineSettings,
+  refuseReplicas,
   type SamplingFlags,
   wholeNumber,
 } from './options.ts';
@@ -77,6 +78,7 @@ export function addChat(program: Command): void {
         .default('truncate-middle'),
     );
   addEngineOptions(addSamplingOptions(command)).action(async (model: string | undefined, flags: ChatFlags) => {
+    refuseReplicas(flags, 'chat');
     const path = model ?? bundledModel;
     await using engine = await withInterrupt((signal) => open(path, flags, signal));
     await new Chat(engine, flags).run(modelName(path));

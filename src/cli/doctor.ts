@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
+import { explainChoices } from '../devices/cpu/choices.ts';
 import { chooseTarget, whyNot } from '../devices/cpu/device.ts';
 import { anyModel } from '../devices/cpu/matrix-shapes.ts';
 import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
@@ -55,9 +56,31 @@ async function examine() {
     tuned: machineCode.runs && found.usable && whyNot(found.system) === undefined ? tunings(found.system) : [],
     selfTest: tested,
     devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
+    chosen: chosenBecause(machineCode, tested, found),
     uses: { device: chosenDevice(), threads: machineCode.runs && chosenDevice() === 'cpu' ? machineCode.threads : 1 },
     bundledModel: existsSync(bundledModel) ? bundledModel : null,
   };
+}
+
+/** Nothing where no code runs: then the devices say why. */
+function chosenBecause(
+  trial: MachineCodeTrial,
+  verdicts: readonly Verdict[],
+  found: ReturnType<typeof findSystem>,
+): readonly string[] {
+  if (!trial.runs || !found.usable) return [];
+  const { system } = found;
+  const features = system.cpuFeatures();
+  const grantsTiles = features.names.has('amx_tile') && system.requestTiles();
+  const { limits } = trial;
+  return explainChoices({
+    features,
+    grantsTiles,
+    verdicts,
+    limits,
+    cores: cpus().length,
+    availableBytes: availableMemory(),
+  });
 }
 
 /** Remembered failures are tried again: whoever asks the doctor may have cured them. */
@@ -130,6 +153,7 @@ function print(found: Awaited<ReturnType<typeof examine>>): void {
     console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);
   }
   const { device, threads } = found.uses;
+  for (const [i, reason] of found.chosen.entries()) console.log(`${i === 0 ? 'Chosen' : '      '}     ${reason}`);
   console.log(`Uses       device ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`);
   console.log(`Model      ${found.bundledModel ?? 'the bundled model is missing: install Ingot again'}`);
 }

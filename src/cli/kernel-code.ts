@@ -9,7 +9,7 @@ import { findSystem } from '../devices/cpu/os/open.ts';
 import { usableThreads } from '../devices/cpu/os/os.ts';
 import { planForCpu } from '../devices/cpu/plan.ts';
 import { tunedTarget } from '../devices/cpu/tunings.ts';
-import { stepLimits } from '../engine/local-engine.ts';
+import { stepLimits } from '../engine/step-limits.ts';
 import type { Model } from '../models/model.ts';
 import { usageError } from './failure.ts';
 
@@ -18,7 +18,7 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   if (device !== 'cpu') throw usageError(`the ${device} device has no machine code`);
   const found = findSystem();
   if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device });
-  const limits = stepLimits(contextLength);
+  const limits = stepLimits(model, { contextLength });
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
   const threads = usableThreads(found.system.limits());
   const of = modelClass(matrixShapes(model.weights.values()));

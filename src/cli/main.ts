@@ -3,6 +3,7 @@
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
 import { exitCodes, reportFailure } from './failure.ts';
+import { leaveRanks } from './ranks.ts';
 
 type Add = (program: Command) => void;
 
@@ -22,6 +23,8 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   pull: async () => (await import('./pull.ts')).addPull,
   list: async () => (await import('./list.ts')).addList,
   rm: async () => (await import('./rm.ts')).addRm,
+  launch: async () => (await import('./launch.ts')).addLaunch,
+  rank: async () => (await import('./rank.ts')).addRank,
   tune: async () => (await import('./tune.ts')).addTune,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
@@ -49,9 +52,12 @@ program.hook('preAction', async (_, command) => {
   await resolveHubNames(command, program.opts<{ offline?: boolean }>().offline ?? false);
 });
 
-// Without the name of one, help is shown or a name is corrected: that takes all.
+// Without the name of one, help is shown or a name is corrected: that takes all, and so does a command that starts others.
 const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
-const loads = named !== undefined && Object.hasOwn(commands, named) ? [commands[named]] : Object.values(commands);
+const loads =
+  named !== undefined && named !== 'launch' && Object.hasOwn(commands, named)
+    ? [commands[named]]
+    : Object.values(commands);
 for (const add of await Promise.all(loads.map((load) => load()))) add(program);
 
 // A reader that stops listening (`ingot run ... | head`) ends the work, and is no failure.
@@ -65,6 +71,8 @@ try {
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : exitCodes.usage;
   else process.exitCode = reportFailure(error, program.opts<{ debug?: boolean }>().debug ?? false);
+} finally {
+  await leaveRanks();
 }
 
 /** The program's own options may stand anywhere; commander looks for them before the command. */

@@ -7,9 +7,9 @@ import { compile } from '../compiler/compile.ts';
 import type { Device } from '../devices/device.ts';
 import { availableMemory } from '../devices/open-node.ts';
 import { openDeviceFor } from '../engine/load-node.ts';
-import { stepLimits } from '../engine/local-engine.ts';
 import { memoryNeed } from '../engine/memory-need.ts';
 import { openTokenizer } from '../engine/open-model-node.ts';
+import { stepLimits } from '../engine/step-limits.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import type { Model } from '../models/model.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
@@ -52,12 +52,12 @@ export async function predictMemory(
   await using device = await openDeviceFor(model);
   const contextLength = Math.min(context, model.contextLength);
   // Temporaries for more rows of logits than one have their places, but nothing touches them.
-  const limits = { ...stepLimits(contextLength), maxRows: 1 };
+  const limits = { ...stepLimits(model, { contextLength }), maxRows: 1 };
   const program = model.build({ limits, kv, numerics: 'i8', results: ['sample'] });
   using executable = await device.compile(program, compile);
   const need = memoryNeed(device, model, executable);
   const totalBytes = need.weights + need.state + need.scratch + processBytes;
-  const perToken = model.kvBytesPerToken(kv);
+  const kvBytesOf = (length: number) => model.kvBytes(kv, stepLimits(model, { contextLength: length }));
   // This process's own memory is not available any more, nor is it needed again.
   const left = availableBytes - (need.weights + need.scratch);
   const fits = need.state <= left;
@@ -69,14 +69,26 @@ export async function predictMemory(
     contextLength,
     weightBytes: need.weights,
     kvBytes: need.state,
-    kvBytesPerThousandTokens: 1000 * perToken,
+    kvBytesPerThousandTokens: (1000 * kvBytesOf(contextLength)) / contextLength,
     scratchBytes: need.scratch,
     processBytes,
     totalBytes,
     availableBytes,
-    longestContext: Math.max(0, Math.min(model.contextLength, Math.floor(left / perToken))),
+    longestContext: longestFitting(model.contextLength, (length) => kvBytesOf(length) <= left),
     fittingFormats: formats.map(({ format, bytes }) => ({ format, totalBytes: totalBytes - need.weights + bytes })),
   };
+}
+
+/** The largest number up to `most` that fits, where all below one that fits do; 0 if none does. */
+function longestFitting(most: number, fits: (length: number) => boolean): number {
+  if (fits(most)) return most;
+  let [low, high] = [0, most];
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (fits(middle)) low = middle;
+    else high = middle;
+  }
+  return low;
 }
 
 /** What the weights would take with all matrices in one format; of those that the device multiplies by as they are. */

@@ -7,7 +7,7 @@ import { planOf } from '../compiler/partition/plan.ts';
 import { type RankCost, rankCost, rankSeconds } from '../compiler/partition/rank-cost.ts';
 import { Place } from '../compiler/partition/split.ts';
 import { createNullDevice } from '../devices/null/device.ts';
-import { stepLimits } from '../engine/local-engine.ts';
+import { stepLimits } from '../engine/step-limits.ts';
 import { formatMesh, type Mesh, meshSize, sizeAlong } from '../ir/mesh.ts';
 import type { Model } from '../models/model.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
@@ -60,7 +60,7 @@ export async function reportMesh(
   const hardware = machine.link === undefined ? linked(machine) : machine;
   const result = model.results.includes('sample') ? 'sample' : 'embedding';
   const build = (maxTokens: number) => {
-    const limits = { ...stepLimits(contextLength), maxTokens, maxRows: 1 };
+    const limits = { ...stepLimits(model, { contextLength }), maxTokens, maxRows: 1 };
     return model.build({ limits, kv, numerics: 'i8', results: [result] });
   };
   const prompt = planOf(build(promptTokens), mesh);

@@ -2,7 +2,11 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
 import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
+import type { OpenRanks } from '../parallel/rank-group.ts';
+import { usageError } from './failure.ts';
+import { joinRanks } from './ranks.ts';
 
 export function wholeNumber(low: number, high = Number.MAX_SAFE_INTEGER): (text: string) => number {
   return (text) => {
@@ -86,6 +90,8 @@ export interface EngineFlags {
   readonly threads?: number;
   readonly mlock?: boolean;
   readonly mesh?: string;
+  /** Ranks in other processes, where a launcher has started them: `ranks.ts`. */
+  readonly groups?: readonly OpenRanks[];
   readonly numerics: EngineNumerics;
   readonly kv: KvFormat;
 }
@@ -94,14 +100,26 @@ export function addEngineOptions(command: Command): Command {
   return command
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
-    .option('--mesh <axes>', 'divide the model among ranks in this process, such as tensor=2; they share the threads')
+    .option(
+      '--mesh <axes>',
+      'tensor=2 divides the model among ranks, data=2 the requests among engines: of this process, whose threads they share, or of those that mpirun has started',
+    )
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
     .addOption(numericsOption())
-    .addOption(kvOption());
+    .addOption(kvOption())
+    .hook('preAction', joinRanks);
+}
+
+/** Replicas serve several texts at once. @throws IngotError 'Usage'. */
+export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
+  const data = mesh === undefined ? undefined : parseMesh(mesh).axes.find(({ name }) => name === 'data');
+  if (data === undefined || data.size === 1) return;
+  const hint = 'tensor=2 divides the model; serve and bench have a use for data.';
+  throw usageError(`ingot ${command} makes one text at a time, which ${data.size} replicas do not speed up`, hint);
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */
-export function engineSettings({ device, threads, mlock, mesh, numerics, kv }: EngineFlags): OpenOptions {
+export function engineSettings({ device, threads, mlock, mesh, groups, numerics, kv }: EngineFlags): OpenOptions {
   return {
     numerics,
     kv,
@@ -109,5 +127,6 @@ export function engineSettings({ device, threads, mlock, mesh, numerics, kv }: E
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),
     ...(mesh !== undefined && { mesh }),
+    ...(groups !== undefined && { groups }),
   };
 }

@@ -1,5 +1,6 @@
 /** What `ingot profile` prints for people. */
-import type { Phase, ProfiledKernel } from './profile.ts';
+import type { Phase } from './profile.ts';
+import type { Gap, ProfiledKernel } from './profile-analysis.ts';
 import { formatSeconds, formatTable } from './report.ts';
 
 /** Rows of a table; what is below them is one row more. */
@@ -56,10 +57,21 @@ function printPhase(phase: Phase): void {
   console.log(`${kernels.length - interpreted} kernels in machine code, ${interpreted} interpreted`);
   if (kernels.some(({ roofline = 0 }) => roofline > 1))
     console.log('Above 100% of the roofline: data came from caches.');
-  if (phase.largestGap !== undefined) {
-    const { kernel, seconds: lost } = phase.largestGap;
-    console.log(`Largest gap: ${kernel} takes ${formatSeconds(lost)} more than memory and arithmetic need.`);
-  }
+  printGaps(phase);
+}
+
+/** What a perfect kernel would save: of a prompt, or of each token. */
+function printGaps({ gaps, test, tokens, seconds }: Phase): void {
+  if (gaps.length === 0) return;
+  const [parts, each] = test.startsWith('pp') ? [1, 'of the prompt'] : [tokens, 'a token'];
+  console.log('Largest gaps to the roofline, and the speed if that kernel alone were perfect:');
+  gaps.forEach((gap: Gap, i) => {
+    const [took, lost] = [gap.seconds, gap.lost].map((time) => formatSeconds(time / parts));
+    const [now, then] = [tokens / seconds, gap.tokensPerSecond].map((rate) => rate.toFixed(1));
+    console.log(
+      `${i + 1}. ${gap.kernel}: ${took} ${each}, ${lost} more than ${gap.bound} needs: ${then} tokens/s instead of ${now}`,
+    );
+  });
 }
 
 const percentOf = (share: number) => `${(100 * share).toFixed(1)}%`;

@@ -1,23 +1,27 @@
 /** `ingot profile [MODEL]`: where the time of prefill and decode goes, kernel by kernel, or the code of one of them. */
+import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import { type Hardware, leastSeconds } from '../compiler/cost.ts';
 import { recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
-import type { Device, KernelProfile, Profile } from '../devices/device.ts';
-import { chosenDevice, openDevice } from '../devices/open-node.ts';
+import type { Device, Profile } from '../devices/device.ts';
+import { chosenDevice, openDevice, processorName } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { LocalEngine } from '../engine/local-engine.ts';
 import { type OpenedModel, openForRunning } from '../engine/open-model-node.ts';
+import { systemError } from '../formats/file-node.ts';
+import type { KvFormat } from '../numerics/kv-format.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { printKernelCode } from './kernel-code.ts';
 import { measureAndRemember } from './measure.ts';
-import { wholeNumber } from './options.ts';
+import { kvOption, wholeNumber } from './options.ts';
+import { type Analysis, analyse } from './profile-analysis.ts';
 import { printPhases } from './profile-table.ts';
 import { showProgress } from './progress.ts';
 import { randomTokens } from './random-tokens.ts';
+import { type TracedPhase, traceOf } from './trace-events.ts';
 
 interface ProfileOptions {
   readonly p: number;
@@ -25,38 +29,20 @@ interface ProfileOptions {
   readonly d: number;
   readonly threads?: number;
   readonly device?: string;
+  readonly kv: KvFormat;
   readonly asm?: string;
+  readonly trace?: string;
   readonly json?: boolean;
 }
 
-export interface ProfiledKernel extends KernelProfile {
-  /** Of the time of all kernels. */
-  readonly share: number;
-  /** What memory and arithmetic of the machine would take at least, over `seconds`; where both are known. */
-  readonly roofline?: number;
-}
-
-/** Prefill or decode. `seconds` are `kernelSeconds` + `wakeSeconds` + `javascriptSeconds`. */
-export interface Phase {
+/** Prefill or decode. */
+export interface Phase extends Analysis {
   /** 'pp128', 'tg32', 'tg32@d4096'. */
   readonly test: string;
   readonly device: string;
   readonly model: string;
   readonly threads: number;
   readonly tokens: number;
-  readonly runs: number;
-  readonly seconds: number;
-  /** In kernels, their barriers included. */
-  readonly kernelSeconds: number;
-  readonly barrierSeconds: number;
-  /** From submission to the first kernel, and from the last one until JavaScript goes on. */
-  readonly wakeSeconds: number;
-  /** Between runs. */
-  readonly javascriptSeconds: number;
-  /** By time, descending. */
-  readonly kernels: readonly ProfiledKernel[];
-  /** The kernel that loses most against what the machine could do, and what it loses. */
-  readonly largestGap?: { readonly kernel: string; readonly seconds: number };
 }
 
 export function addProfile(program: Command): void {
@@ -73,20 +59,23 @@ export function addProfile(program: Command): void {
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
     .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
+    .addOption(kvOption())
+    .option('--trace <file>', 'write when each thread was in which kernel, for https://ui.perfetto.dev')
     .option(
       '--asm <kernel>',
       'print the machine code of a kernel, by its name or a part of it, and the loops it came from',
     )
     .option('--json', 'print one JSON object for each phase, in a list')
     .action(async (path: string | undefined, options: ProfileOptions) => {
-      const { p, n, asm } = options;
+      const { p, n, asm, trace } = options;
       if (p === 0 && n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
       await withInterrupt(async (signal) => {
         const name = modelName(path ?? bundledModel);
         await using opened = await openForRunning(path ?? bundledModel);
         const contextLength = contextOf(opened, name, options);
         if (asm !== undefined) return printKernelCode(opened.model, contextLength, asm, options.device);
-        const phases = await profile(opened, name, contextLength, options, signal);
+        const { phases, traced } = await profile(opened, name, contextLength, options, signal);
+        if (trace !== undefined) await writeTrace(trace, traced, name);
         if (options.json) console.log(JSON.stringify(phases, undefined, 2));
         else printPhases(phases);
       });
@@ -110,16 +99,18 @@ async function profile(
   contextLength: number,
   options: ProfileOptions,
   signal: AbortSignal,
-): Promise<readonly Phase[]> {
+): Promise<{ readonly phases: readonly Phase[]; readonly traced: readonly TracedPhase[] }> {
   const chosen = options.device ?? chosenDevice();
   const found = findSystem();
   if (chosen === 'cpu' && found.usable && recallMeasurements(found.system) === undefined) {
     await measureAndRemember(found.system, signal);
   }
-  await using device = await openDevice(chosen, { threads: options.threads, profile: true });
+  const recorded = options.trace === undefined ? 'sums' : 'timeline';
+  await using device = await openDevice(chosen, { threads: options.threads, profile: recorded });
   using loading = showProgress('Loading');
   await using engine = await LocalEngine.load(device, opened.model, opened.tokenizer, {
     contextLength,
+    kv: options.kv,
     signal,
     onProgress: loading.update,
   });
@@ -129,6 +120,7 @@ async function profile(
   /** Shares nothing with those before. */
   const request = () => ({ ignoreEnd: true, signal, cacheOwner: String(requests++) });
   const phases: Phase[] = [];
+  const traced: TracedPhase[] = [];
   type Asked = Pick<GenerateRequest, 'prompt' | 'maxTokens'>;
   const add = async (test: string, tokens: number, asked: Asked, from: 'start' | 'second step') => {
     await measure(engine, device, { ...request(), ...asked }, from);
@@ -136,7 +128,9 @@ async function profile(
     // A device that runs ahead has not yet done all that was submitted before.
     const done = from === 'start' ? tokens : measured.profile.runs;
     const facts = { test, device: device.name, model: name, threads: device.hardware.threads, tokens: done };
-    phases.push({ ...facts, ...analyse(measured, device.hardware) });
+    const { start, end, profile } = measured;
+    phases.push({ ...facts, ...analyse((end - start) / 1000, done, profile, device.hardware) });
+    if (profile.timeline !== undefined) traced.push({ test, start, end, timeline: profile.timeline });
   };
   if (p > 0) await add(`pp${p}`, p, { prompt: prompt(p), maxTokens: 1 }, 'start');
   if (n > 0) {
@@ -144,11 +138,21 @@ async function profile(
     const asked = { prompt: prompt(Math.max(d, 1)), maxTokens: n + 2 };
     await add(d === 0 ? `tg${n}` : `tg${n}@d${d}`, n, asked, 'second step');
   }
-  return phases;
+  return { phases, traced };
+}
+
+async function writeTrace(path: string, phases: readonly TracedPhase[], model: string): Promise<void> {
+  if (phases.length === 0) throw usageError('the reference device keeps no times of its kernels to trace');
+  const text = JSON.stringify(traceOf(phases, { model, processor: processorName() }));
+  await writeFile(path, text).catch((error: unknown) => {
+    throw systemError(error, path);
+  });
 }
 
 interface MeasuredPhase {
-  readonly seconds: number;
+  /** In milliseconds of `performance.now()`. */
+  readonly start: number;
+  readonly end: number;
   readonly profile: Profile;
 }
 
@@ -172,34 +176,5 @@ async function measure(
     device.profile();
     start = performance.now();
   }
-  const seconds = (performance.now() - start) / 1000;
-  return { seconds, profile: device.profile() };
-}
-
-function analyse({ seconds, profile }: MeasuredPhase, hardware: Hardware) {
-  const sum = (of: (kernel: KernelProfile) => number) => profile.kernels.reduce((total, each) => total + of(each), 0);
-  const kernelSeconds = sum((kernel) => kernel.seconds);
-  const least = ({ cost }: KernelProfile) => (cost === undefined ? undefined : leastSeconds(hardware, cost));
-  const kernels = profile.kernels
-    .toSorted((a, b) => b.seconds - a.seconds)
-    .map((kernel): ProfiledKernel => {
-      const bound = least(kernel);
-      const roofline = bound === undefined || bound === 0 ? {} : { roofline: bound / kernel.seconds };
-      return { ...kernel, share: kernel.seconds / kernelSeconds, ...roofline };
-    });
-  const gaps = kernels.map((kernel) => ({
-    kernel: kernel.kernel,
-    seconds: kernel.seconds - (least(kernel) ?? kernel.seconds),
-  }));
-  const [largestGap] = gaps.toSorted((a, b) => b.seconds - a.seconds);
-  return {
-    runs: profile.runs,
-    seconds,
-    kernelSeconds,
-    barrierSeconds: sum((kernel) => kernel.barrierSeconds),
-    wakeSeconds: profile.seconds - kernelSeconds,
-    javascriptSeconds: seconds - profile.seconds,
-    kernels,
-    ...(largestGap !== undefined && largestGap.seconds > 0 && { largestGap }),
-  };
+  return { start, end: performance.now(), profile: device.profile() };
 }

@@ -16,6 +16,7 @@ import {
   type EngineFlags,
   engineSettings,
   gather,
+  refuseReplicas,
   type SamplingFlags,
   wholeNumber,
 } from './options.ts';
@@ -45,6 +46,7 @@ export function addRun(program: Command): void {
     .option('--json', 'print one JSON object: text, token ids, finish reason, statistics')
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
+      refuseReplicas(options, 'run');
       const task = readTask(first, second);
       await withInterrupt((signal) => run(task, options, signal));
     });

@@ -1,8 +1,8 @@
 /** From the arguments of `ingot serve` to models: what clients call them, and what memory they will take. */
 import { basename } from 'node:path';
-import { Engine } from '../engine/api-node.ts';
 import type { LoadHooks } from '../engine/engine.ts';
-import type { OpenOptions } from '../engine/open-node.ts';
+import { type OpenOptions, openReplicated } from '../engine/open-node.ts';
+import { findModel } from '../hub/find-model.ts';
 import { nameOfCached, parseHubName } from '../hub/name.ts';
 import type { ModelSource } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
@@ -31,11 +31,12 @@ export async function servedModels(
       name,
       // One alone is loaded at once, and says then what is wrong with it.
       bytes: named.length === 1 ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
-      open: (signal) =>
-        Engine.load(path, {
+      open: async (signal, onReplica) =>
+        openReplicated(await findModel(path, { signal }), {
           ...options,
           contextLength: { atMost: options.contextLength },
           signal,
+          onReplica,
           ...(onProgress && { onProgress }),
         }),
     })),

@@ -2,8 +2,9 @@
  * From logits to the next token of each row, with the parameters that engines have in common, in this order: bias;
  * repetition, frequency and presence penalties; temperature; top-k; top-p (Holtzman et al.,
  * https://arxiv.org/abs/1904.09751) on what top-k leaves; min-p (https://arxiv.org/abs/2407.01082) on what top-p leaves.
- * The draw is a pure function of seed and position, by inverting the cumulative distribution over tokens in descending
- * order of probability. All ties go to the lower id.
+ * The draw is a pure function of seed and position, by inverting the cumulative distribution over tokens: in descending
+ * order of probability, or where neither top-k nor top-p asks for that, in the order of ids, so that nothing has to be sorted.
+ * All ties go to the lower id.
  */
 import { IngotError } from '../base/errors.ts';
 import type { Builder } from '../ir/build.ts';
@@ -169,27 +170,37 @@ function draw(b: Builder, logits: Value, inputs: Inputs): Value {
   const spread = (x: Value) => b.broadcast(x, shape, [0]);
   const zero = b.full('f32', shape, 0);
   const { temperature, topK, topP, minP } = inputs;
+  const allK = b.or(
+    b.compare('LE', topK, zeros(b, topK)),
+    b.compare('GE', topK, b.full('i32', [rows], columnsOf(logits))),
+  );
+  const unordered = b.and(allK, b.compare('GE', topP, b.full('f32', [rows], 1)));
+  const isUnordered = spread(unordered);
   const warm = b.select(b.compare('GT', temperature, zeros(b, temperature)), temperature, b.full('f32', [rows], 1));
-  const [sorted, ids] = sortDescending(b, b.divide(logits, spread(warm)));
+  const scaled = b.divide(logits, spread(warm));
+  const [, sorted, ids] = sortDescending(b, b.select(isUnordered, zero, scaled), scaled);
 
-  // Probabilities up to a factor; the first is 1.
+  // Probabilities up to a factor; the greatest is 1.
   const first = b.reshape(b.slice(sorted, 1, 0, 1), [rows]);
-  const weights = b.exponential(b.subtract(sorted, spread(first)));
+  const greatest = b.select(unordered, b.reduce('maximum', scaled, Number.NEGATIVE_INFINITY, [1]), first);
+  const weights = b.exponential(b.subtract(sorted, spread(greatest)));
+  const inMinP = b.compare('GE', weights, spread(minP));
   const rank = columnIndex(b, logits);
   const inTopK = b.or(b.compare('LT', rank, spread(topK)), spread(b.compare('LE', topK, zeros(b, topK))));
-  const cumulative = prefixSums(b, b.select(inTopK, weights, zero));
+  // In the order of ids, what min-p leaves out is not at the end.
+  const counted = b.and(inTopK, b.or(inMinP, b.not(isUnordered)));
+  const cumulative = prefixSums(b, b.select(counted, weights, zero));
   const total = b.reshape(b.slice(cumulative, 1, columnsOf(logits) - 1, columnsOf(logits)), [rows]);
   const inTopP = b.or(
     b.compare('LT', shiftRight(b, cumulative, 1), spread(b.multiply(topP, total))),
     spread(b.compare('GE', topP, b.full('f32', [rows], 1))),
   );
-  const inMinP = b.compare('GE', weights, spread(minP));
   const possible = b.compare('GT', weights, zero);
   // The most likely token always stays.
-  const mostLikely = b.compare('EQ', rank, b.full('i32', shape, 0));
+  const mostLikely = b.and(b.compare('EQ', rank, b.full('i32', shape, 0)), b.not(isUnordered));
   const kept = b.or(b.and(b.and(inTopK, inTopP), b.and(inMinP, possible)), mostLikely);
 
-  // What is kept is a prefix, so its cumulative weights are right already. The target is below the last of them.
+  // What is kept is a prefix, or all that was counted, so its cumulative weights are right already. The target is below the last of them.
   const keptTotal = b.reduce('maximum', b.select(kept, cumulative, zero), 0, [1]);
   const target = b.multiply(uniform(b, randomWord(b, inputs)), keptTotal);
   const rankDrawn = firstWhere(b, b.and(kept, b.compare('GT', cumulative, spread(target))));
@@ -205,12 +216,11 @@ function randomWord(b: Builder, { seed, drawPosition }: Inputs): Value {
   return philox(b, [position, zero, zero, zero], [half(0), half(1)])[0];
 }
 
-/** Values [R, V] in descending order, and their columns; the sort is stable, so ties keep theirs. */
-function sortDescending(b: Builder, x: Value): readonly Value[] {
-  const greater = b.region([tensor('f32'), tensor('f32'), tensor('i32'), tensor('i32')], (inner, l, r) => [
-    inner.compare('GT', l, r),
-  ]);
-  return b.op('sort', [x, columnIndex(b, x)], { dimension: 1, is_stable: true }, { regions: [greater] });
+/** Keys [R, V] in descending order, values in theirs, and the columns; the sort is stable, so ties keep theirs. */
+function sortDescending(b: Builder, keys: Value, values: Value): readonly Value[] {
+  const types = [tensor('f32'), tensor('f32'), tensor('f32'), tensor('f32'), tensor('i32'), tensor('i32')];
+  const greater = b.region(types, (inner, l, r) => [inner.compare('GT', l, r)]);
+  return b.op('sort', [keys, values, columnIndex(b, keys)], { dimension: 1, is_stable: true }, { regions: [greater] });
 }
 
 /** Sums of x[r, 0..i] in log2(V) additions of the whole, each of the array to itself shifted by 1, 2, 4 ... */

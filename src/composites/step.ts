@@ -22,6 +22,16 @@ export interface StepLimits {
   readonly blocksPerSequence: number;
   /** Entries of the logit bias list. */
   readonly maxBias: number;
+  /** Layers with these windows keep no more than they see, in pools of their own; if absent, all layers keep all. */
+  readonly windows?: readonly WindowLimits[];
+}
+
+/** Pools of the layers that see the last `window` tokens. */
+export interface WindowLimits {
+  readonly window: number;
+  readonly blockCount: number;
+  /** That one sequence sees during a step, at most. */
+  readonly blocksPerSequence: number;
 }
 
 export interface StepDims {
@@ -63,6 +73,18 @@ export function stepInputs(limits: StepLimits) {
     /** Tokens (0..T) whose logits are sampled. */
     input('logitRows', tensor('i32', [R])),
   ] as const;
+}
+
+/** The name of `slots` or `blockTable` for the pools of a window. */
+export const windowInput = (name: 'slots' | 'blockTable', window: number): string => `${name}.window${window}`;
+
+/** For each window what `slots` and `blockTable` are for the layers that keep all. */
+export function windowInputs({ windows = [], ...limits }: StepLimits): readonly Parameter[] {
+  const { T, S } = stepDims(limits);
+  return windows.flatMap(({ window }): readonly Parameter[] => [
+    { name: windowInput('slots', window), type: tensor('i32', [T]), role: 'input' },
+    { name: windowInput('blockTable', window), type: tensor('i32', [S, limits.blocksPerSequence]), role: 'input' },
+  ]);
 }
 
 /** Per row of R. Randomness is a function of (seed, position, draw): no generator state between steps. */

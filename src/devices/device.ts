@@ -82,6 +82,9 @@ export interface WeightSource {
   readonly format: string;
   readonly shape: readonly number[];
   readonly bytes: ByteSource;
+  /** For devices elsewhere, which read it themselves: the model's name for it, and what it takes of each dimension of that. */
+  readonly parameter?: string;
+  readonly ranges?: readonly (readonly { readonly start: number; readonly limit: number }[] | undefined)[];
 }
 
 /** What one kernel (the reference device: one kind of op) cost. */
@@ -99,11 +102,30 @@ export interface KernelProfile {
   readonly cost?: Cost;
 }
 
+/** What happened when; times in milliseconds of `performance.now()`. */
+export interface Timeline {
+  /** From submission, or the end of the run before it, to the end. */
+  readonly runs: readonly { readonly start: number; readonly end: number }[];
+  readonly kernels: readonly KernelSpan[];
+}
+
+/** One thread in one launch of a kernel. Of a kernel that a loop of the program repeats, its last turn, as long as turns are in the mean. */
+export interface KernelSpan {
+  readonly kernel: string;
+  readonly thread: number;
+  readonly start: number;
+  readonly seconds: number;
+  /** At the barrier behind it. */
+  readonly waited: number;
+}
+
 export interface Profile {
   /** Runs that were waited for, and their seconds from submission to end: also what waking threads takes. */
   readonly runs: number;
   readonly seconds: number;
   readonly kernels: readonly KernelProfile[];
+  /** Of a device that was opened to keep it. */
+  readonly timeline?: Timeline;
 }
 
 /** What compiles and runs programs, and the memory that it does so in. */

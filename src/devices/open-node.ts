@@ -8,6 +8,7 @@ import { anyModel } from './cpu/matrix-shapes.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
+import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
 import type { InstructionSet } from './cpu/target.ts';
 import { tunedTarget } from './cpu/tunings.ts';
@@ -16,12 +17,16 @@ import type { Device } from './device.ts';
 /** What a user may ask of a device. */
 export interface DeviceOptions {
   readonly threads?: number | undefined;
+  /** Of the CPU device; the best that passed the self-test if absent. */
+  readonly instructionSet?: InstructionSet | undefined;
   /** Without `threads`: leave a core to JavaScript, if there are two. */
   readonly spareCore?: boolean | undefined;
   /** Keep weights and state from being swapped out. */
   readonly mlock?: boolean | undefined;
-  /** Measure every kernel. */
-  readonly profile?: boolean | undefined;
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number | undefined;
+  /** What the CPU device keeps of kernels, for `profile`; nothing if absent. */
+  readonly profile?: Recorded | undefined;
   /** Formats of the weights that it will be given; any if absent. */
   readonly formats?: readonly string[] | undefined;
   /** What their schedule is remembered by (cpu/matrix-shapes.ts). */
@@ -43,19 +48,29 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       return found.usable ? whyNot(found.system) : found.reason;
     },
-    async open({ threads: wanted, spareCore = false, mlock = false, profile = false, formats, modelClass = anyModel }) {
+    async open({
+      threads: wanted,
+      instructionSet: set,
+      spareCore = false,
+      mlock = false,
+      memoryShare = 1,
+      profile = 'nothing',
+      formats,
+      modelClass = anyModel,
+    }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
-      const instructionSet = await testedSet(found.system, formats);
-      const { schedule } = tunedTarget(found.system, usable, chooseTarget(found.system, instructionSet), modelClass, (why) =>
+      const instructionSet = set ?? (await testedSet(found.system, formats));
+      const target = chooseTarget(found.system, instructionSet);
+      const { schedule } = tunedTarget(found.system, usable, target, modelClass, (why) =>
         console.error(`ingot: what was tuned for this machine is not used: ${why} (ingot tune finds it again)`),
       );
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
-        memoryBytes: availableMemory(),
+        memoryBytes: memoryShare * availableMemory(),
         lock: mlock,
         instructionSet,
         schedule,
@@ -69,10 +84,10 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
   reference: {
     what: 'an interpreter in plain TypeScript: complete, exact and slow',
     whyNot: () => undefined,
-    async open({ mlock }) {
+    async open({ mlock, memoryShare = 1 }) {
       if (mlock) throw new IngotError('Usage', '--mlock is for the cpu device', { hint: 'Leave it out.' });
       const { createReferenceDevice } = await import('./reference/device.ts');
-      return createReferenceDevice({ memoryBytes: availableMemory() });
+      return createReferenceDevice({ memoryBytes: memoryShare * availableMemory() });
     },
   },
 };

@@ -7,8 +7,13 @@
  * from its end, so of two blocks that follow one another the later always goes first. What a block held that is given away moves
  * into a slot outside of the pools, where there are any, and is fetched from there when a text begins with it; slots are given
  * away in the same order.
+ *
+ * Layers with a window have a place of their own for each block that is still seen (window-blocks.ts). A beginning is found as far
+ * as the last tokens before its end have all of theirs.
  */
 import { IngotError } from '../base/errors.ts';
+import type { StepLimits } from '../composites/step.ts';
+import { WindowBlocks } from './window-blocks.ts';
 
 /** A whole block with known contents. It stands for all tokens from the beginning of a text to its own last one. */
 export interface Known {
@@ -63,11 +68,20 @@ export class BlockManager {
   /** The beginnings of texts, by who may share them. */
   readonly #roots = new Map<string, Known>();
   readonly #progress = new WeakMap<readonly number[], Progress>();
+  readonly #windows: readonly WindowBlocks[];
 
-  constructor(blockCount: number, blockSize: number, slotCount = 0) {
+  /** @throws IngotError 'InvalidArgument' for slots with windows, whose places do not leave the pools. */
+  constructor(
+    { blockCount, blockSize, windows = [] }: Pick<StepLimits, 'blockCount' | 'blockSize' | 'windows'>,
+    slotCount = 0,
+  ) {
+    if (slotCount > 0 && windows.length > 0) {
+      throw new IngotError('InvalidArgument', 'blocks of layers with a window cannot leave the pools');
+    }
     this.blockCount = blockCount;
     this.blockSize = blockSize;
     this.slotCount = slotCount;
+    this.#windows = windows.map((window) => new WindowBlocks(window, blockCount, blockSize));
     this.#free = Array.from({ length: blockCount }, (_, i) => blockCount - 1 - i);
     this.#freeSlots = Array.from({ length: slotCount }, (_, i) => slotCount - 1 - i);
     this.#users = new Uint32Array(blockCount);
@@ -93,21 +107,59 @@ export class BlockManager {
     return Math.max(0, Math.ceil(tokens / this.blockSize) - table.length);
   }
 
+  /** Whether a table may go on until it holds so many tokens. */
+  fits(table: readonly number[], tokens: number): boolean {
+    const missing = this.missing(table, tokens);
+    return missing <= this.freeBlocks && this.#windows.every((window) => window.hasRoom(missing));
+  }
+
+  /** Where a block lies: in the pools of layers that keep all, and in those of each window, -1 where it has left them. */
+  places(block: number): readonly number[] {
+    return [block, ...this.#windows.map((window) => window.placeOf(block))];
+  }
+
+  /** Where the blocks of a table lie in the pools of each window, -1 for those that are not seen. */
+  windowTables(table: readonly number[]): readonly (readonly number[])[] {
+    return this.#windows.map((window) => window.placesOf(table));
+  }
+
+  /** The next token of a table that is computed has so many before it: what it does not see in a window may go. */
+  advance(table: readonly number[], tokens: number): void {
+    for (const window of this.#windows) window.advance(table, tokens);
+  }
+
   /**
    * Puts blocks into an empty table that hold the beginning of `tokens`, at most `most` of them, and says how many that is. Only
    * what was published with the same `owner` is found.
    */
   reuse(table: number[], tokens: readonly number[], most: number, owner: string): number {
     let last = this.#roots.get(owner);
+    const found: number[] = [];
+    /** Blocks in a row, up to the last that was found, that each window has. */
+    const present = this.#windows.map(() => 0);
+    let progress: Progress | undefined;
     for (let i = 0; (i + 1) * this.blockSize <= most; i++) {
       const next: Known | undefined = last?.children.get(this.#keyOf(tokens, i));
       if (next?.block === undefined) break;
-      if (this.#users[next.block]++ === 0) this.#idle.delete(next.block);
-      table.push(next.block);
+      found.push(next.block);
       last = next;
+      const end = (i + 1) * this.blockSize;
+      let isSeen = true;
+      for (const [w, window] of this.#windows.entries()) {
+        present[w] = window.has(next.block) ? present[w] + 1 : 0;
+        if (present[w] < i + 1 - window.firstSeen(end)) isSeen = false;
+      }
+      if (isSeen) progress = { blocks: i + 1, last };
     }
-    if (last !== undefined && table.length > 0) this.#progress.set(table, { blocks: table.length, last });
-    return table.length * this.blockSize;
+    if (progress === undefined) return 0;
+    for (const block of found.slice(0, progress.blocks)) {
+      if (this.#users[block]++ === 0) this.#idle.delete(block);
+      table.push(block);
+    }
+    this.#progress.set(table, progress);
+    const known = table.length * this.blockSize;
+    for (const window of this.#windows) window.see(table, known);
+    return known;
   }
 
   /**
@@ -116,7 +168,7 @@ export class BlockManager {
    */
   grow(table: number[], tokens: number): void {
     const missing = this.missing(table, tokens);
-    if (missing > this.freeBlocks) {
+    if (!this.fits(table, tokens)) {
       throw new IngotError(
         'OutOfMemory',
         `the KV cache has ${this.freeBlocks} free blocks of ${this.blockSize} tokens, ${missing} are needed`,
@@ -126,6 +178,7 @@ export class BlockManager {
       const block = this.#take();
       this.#users[block] = 1;
       table.push(block);
+      for (const window of this.#windows) window.add(block);
     }
   }
 
@@ -142,11 +195,31 @@ export class BlockManager {
         next = { parent: last, key, children: new Map(), block: undefined, slot: undefined };
         last.children.set(key, next);
       }
-      // Who computed the same at the same time keeps a block that nobody will find.
+      // Who computed the same at the same time keeps a block that nobody will find, unless it has places that the other has lost.
+      if (next.block !== undefined && this.#isBetter(table[i], next.block)) this.#forget(next.block);
       if (next.block === undefined) this.#fill(next, table[i]);
       last = next;
     }
     this.#progress.set(table, { blocks: whole, last });
+  }
+
+  /** Whether windows have places of a block which those of another, that nobody uses, do not have any more. */
+  #isBetter(block: number, other: number): boolean {
+    return this.#users[other] === 0 && this.#windows.some((window) => window.has(block) && !window.has(other));
+  }
+
+  /** What a block held that nobody uses counts no more. */
+  #forget(block: number): void {
+    const known = this.#known[block];
+    if (known !== undefined) known.block = undefined;
+    this.#known[block] = undefined;
+    this.#idle.delete(block);
+    this.#makeFree(block);
+  }
+
+  #makeFree(block: number): void {
+    for (const window of this.#windows) window.forget(block);
+    this.#free.push(block);
   }
 
   /** The first blocks of a table that others may use. */
@@ -157,11 +230,13 @@ export class BlockManager {
   /** Takes back all blocks of `table` and empties it. */
   release(table: number[]): void {
     this.#progress.delete(table);
+    const twice = table.find((block) => this.#users[block] === 0);
+    if (twice !== undefined) throw new IngotError('InvalidArgument', `block ${twice} is released twice`);
+    for (const window of this.#windows) window.release(table);
     for (const block of table.splice(0).reverse()) {
-      if (this.#users[block] === 0) throw new IngotError('InvalidArgument', `block ${block} is released twice`);
       if (--this.#users[block] > 0) continue;
       const known = this.#known[block];
-      if (known === undefined) this.#free.push(block);
+      if (known === undefined) this.#makeFree(block);
       else this.#idle.set(block, known);
     }
   }
@@ -271,6 +346,7 @@ export class BlockManager {
     this.#idle.delete(block);
     this.#known[block] = undefined;
     known.block = undefined;
+    for (const window of this.#windows) window.forget(block);
     this.evicted++;
     const slot = this.#isFound(known) ? this.#takeSlot() : undefined;
     if (slot === undefined) this.#detach(known);
@@ -315,7 +391,9 @@ export class BlockManager {
   checkIntegrity(tables: Iterable<readonly number[]>): void {
     const fault = (what: string) => new IngotError('DeviceFault', what);
     const users = new Uint32Array(this.blockCount);
-    for (const table of tables) for (const block of table) users[block]++;
+    const all = [...tables];
+    for (const table of all) for (const block of table) users[block]++;
+    for (const window of this.#windows) window.checkIntegrity(all);
     for (const { table } of this.#fetches) for (const block of table) users[block]++;
     const unused = new Uint8Array(this.blockCount);
     for (const list of [this.#free, this.#idle.keys()]) {

@@ -1,4 +1,5 @@
 /** The asking side of an engine in a worker: the same engine, seen through a port. */
+import { type ErrorMessage, receivedError } from '../base/error-message.ts';
 import { IngotError } from '../base/errors.ts';
 import type {
   Engine,
@@ -11,7 +12,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import { type Answer, type Call, type Port, receivedError, type ToClient, type ToHost } from './messages.ts';
+import type { Answer, Call, Port, ToClient, ToHost } from './messages.ts';
 
 /** The port of whoever started the worker. */
 export interface WorkerPort<In, Out> extends Port<In, Out> {
@@ -27,9 +28,9 @@ export interface WorkerPort<In, Out> extends Port<In, Out> {
 export async function connectEngine<S>(
   port: WorkerPort<ToClient, ToHost<S>>,
   settings: S,
-  { signal, onProgress }: LoadHooks = {},
+  { signal, ...hooks }: LoadHooks = {},
 ): Promise<Engine> {
-  const calls = new Calls(port, onProgress);
+  const calls = new Calls(port, hooks);
   try {
     const answer = await calls.ask({ kind: 'load', settings }, signal);
     if (answer.kind !== 'loaded') throw unexpected(answer);
@@ -38,6 +39,11 @@ export async function connectEngine<S>(
     await calls.close();
     throw error;
   }
+}
+
+function receivedLoss(message: ErrorMessage): IngotError {
+  const error = receivedError(message);
+  return error instanceof IngotError ? error : new IngotError('DeviceLost', error.message, { cause: error });
 }
 
 function unexpected({ kind }: Answer): IngotError {
@@ -133,15 +139,23 @@ class Calls<S> {
   #over: IngotError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(port: WorkerPort<ToClient, ToHost<S>>, onProgress: LoadHooks['onProgress']) {
+  constructor(port: WorkerPort<ToClient, ToHost<S>>, { onProgress, onLost }: Pick<LoadHooks, 'onProgress' | 'onLost'>) {
     this.#port = port;
     port.listen((message) => {
-      if (message.kind === 'progress') onProgress?.(message.done, message.total);
-      else this.#pending.get(message.id)?.take(message);
+      switch (message.kind) {
+        case 'progress':
+          return onProgress?.(message.done, message.total);
+        case 'lost':
+          return onLost?.(receivedLoss(message.error));
+        default:
+          return this.#pending.get(message.id)?.take(message);
+      }
     });
     port.onLost((cause) => {
       const how = cause instanceof Error ? cause.message : String(cause);
-      this.#end(new IngotError('DeviceLost', `the engine's worker ended: ${how}`, { cause }));
+      const error = new IngotError('DeviceLost', `the engine's worker ended: ${how}`, { cause });
+      this.#end(error);
+      onLost?.(error);
     });
   }
 
@@ -216,7 +230,7 @@ class PendingCall {
     };
   }
 
-  take(message: Exclude<ToClient, { kind: 'progress' }>): void {
+  take(message: Exclude<ToClient, { kind: 'progress' | 'lost' }>): void {
     switch (message.kind) {
       case 'events':
         this.#events.push(...message.events);

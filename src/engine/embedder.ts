@@ -11,21 +11,26 @@ interface Text {
   readonly settle: (outcome: Float32Array | { readonly error: unknown }) => void;
 }
 
+/** Told of each step that is over. */
+type OnStep = (entries: readonly StepEntry<CachedSequence>[], seconds: number) => void;
+
 export class Embedder {
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
   /** All tokens of a text have to be in one step. */
   readonly #wholeTexts: boolean;
+  readonly #onStep: OnStep;
   /** Those that have not ended, the first that came first. */
   readonly #texts: Text[] = [];
   /** Blocks of the texts that are computed. */
   readonly tables = new Set<readonly number[]>();
   #working: Promise<void> | undefined;
 
-  constructor(runner: Runner, blocks: BlockManager, wholeTexts: boolean) {
+  constructor(runner: Runner, blocks: BlockManager, wholeTexts: boolean, onStep: OnStep) {
     this.#runner = runner;
     this.#blocks = blocks;
     this.#wholeTexts = wholeTexts;
+    this.#onStep = onStep;
   }
 
   /** @throws IngotError 'OutOfMemory', 'Aborted', and whatever the device says. */
@@ -103,10 +108,10 @@ export class Embedder {
         return step.every(({ text }) => text.stop.aborted);
       },
     };
-    const embeddings = await this.#runner.embed(
-      step.map(({ entry }) => entry),
-      signal,
-    );
+    const entries = step.map(({ entry }) => entry);
+    const submitted = performance.now();
+    const embeddings = await this.#runner.embed(entries, signal);
+    this.#onStep(entries, (performance.now() - submitted) / 1000);
     const size = embeddings.length / step.length;
     for (const [i, { text, entry }] of step.entries()) {
       text.sequence.computed += entry.count;

@@ -2,6 +2,7 @@
  * The contract of an engine: a model on a device that turns requests into tokens. `local-engine.ts` works on the thread that
  * asks, `client.ts` speaks to an engine in a worker; programs and commands see only this.
  */
+import type { IngotError } from '../base/errors.ts';
 import type { Device, MemoryKind } from '../devices/device.ts';
 import type { Model } from '../models/model.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
@@ -53,12 +54,19 @@ export interface LoadHooks {
   readonly signal?: AbortSignal;
   /** Called while weights are read, in bytes of the file. */
   readonly onProgress?: (done: number, total: number) => void;
+  /** Called once at most, when what the engine stands on is gone, also where nobody asks it for anything. */
+  readonly onLost?: (error: IngotError) => void;
 }
 
 /** One answer that is asked for. */
 export interface GenerateRequest {
   /** At least one token. */
   readonly prompt: Prompt;
+  /**
+   * Tokens of the answer that were said before, elsewhere: it goes on after them, and only what comes then is said. Limits, stop strings,
+   * penalties and draws count them as if they had been made here.
+   */
+  readonly begun?: readonly number[];
   /** At most this many tokens are generated. */
   readonly maxTokens: number;
   /** Before so many tokens neither the model nor a stop string ends the text; 0 if absent. */
@@ -158,6 +166,18 @@ export interface EngineStatus {
   readonly memory: Readonly<Record<MemoryKind, number>>;
   /** Operations and bytes a second that the machine was measured to do; undefined where what steps ask for cannot be held to that. */
   readonly machine: { readonly operations: number; readonly bytes: number } | undefined;
+  /** Of an engine that consists of several. */
+  readonly replicas?: readonly ReplicaStatus[];
+}
+
+export interface ReplicaStatus {
+  readonly ready: boolean;
+  /** Requests that it has. */
+  readonly requests: number;
+  /** Times that it was opened again. */
+  readonly restarts: number;
+  /** Requests that had to leave it because it was lost. */
+  readonly replays: number;
 }
 
 export interface EngineTotals extends StepTotals {
@@ -185,6 +205,9 @@ export interface StepTotals {
 }
 
 export interface Engine extends EngineFacts, AsyncDisposable {
+  /** Of an engine that consists of several: how many there are, and how many of them work now. */
+  readonly replicas?: { readonly all: number; readonly ready: number };
+
   /**
    * Streams an answer. As many as the engine was opened for are computed together, others wait; who reads slowly delays nobody
    * else. Ends with one 'end' event unless it throws; breaking out of the loop stops the work, and so does disposing of the engine.

@@ -2,9 +2,10 @@
  * The worker's side of an engine in a worker: takes calls from a port, answers them. Tokens that come fast share messages, so
  * that sending costs nothing next to making them; a generation whose reader is slow waits, so that nothing piles up.
  */
+import { errorMessage } from '../base/error-message.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Engine, GenerateEvent, LoadHooks } from './engine.ts';
-import { type Answer, type Call, errorMessage, type Port, type ToClient, type ToHost } from './messages.ts';
+import type { Answer, Call, Port, ToClient, ToHost } from './messages.ts';
 
 /** Events of one generation that were sent and not read yet, at most. */
 const window = 256;
@@ -67,7 +68,8 @@ class Host<S> {
     switch (call.kind) {
       case 'load': {
         const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
-        this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress });
+        const onLost = (error: IngotError) => this.#port.send({ kind: 'lost', error: errorMessage(error) });
+        this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress, onLost });
         const { model, device, contextLength, hasChatTemplate, answerFormat } = this.#loaded.engine;
         const { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka } = model;
         const facts = { architecture, vocabularySize, contextLength: longest, layers, parameterCount, matryoshka };

@@ -2,16 +2,19 @@
 import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
+import type { InstructionSet } from '../devices/cpu/target.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
 import { parseMesh } from '../ir/mesh.ts';
 import type { Program } from '../ir/program.ts';
 import type { Model } from '../models/model.ts';
 import type { MeshOptions } from '../parallel/mesh-device.ts';
+import type { RankGroup } from '../parallel/rank-group.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openMesh } from './open-mesh-node.ts';
 import { openForRunning } from './open-model-node.ts';
+import { openRanks, type RanksOptions } from './open-ranks-node.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
 
@@ -23,10 +26,16 @@ export interface EngineSettings extends EngineOptions {
   readonly device?: string;
   /** At most so many; without it all that there are, less one for JavaScript where the model is small. */
   readonly threads?: number;
+  /** Of the CPU device: make code for this set; for the best that passed the self-test if absent. */
+  readonly instructionSet?: InstructionSet;
   /** Keep weights and cache from being swapped out. */
   readonly mlock?: boolean;
-  /** Ranks in this process among which the model is divided, 'tensor=2' (ir/mesh.ts). */
+  /** Of the memory that there is, what it may take at most; all of it if absent. */
+  readonly memoryShare?: number;
+  /** Ranks among which the model is divided, 'tensor=2' (ir/mesh.ts). */
   readonly mesh?: string;
+  /** The ranks, where they are in other processes; then `threads` are those of each. */
+  readonly ranks?: RankGroup;
   /** Folder for the programs before and after each compiler pass. */
   readonly dump?: string;
   /** Bytes on disk for what the KV cache has no room for; none if absent. */
@@ -38,17 +47,29 @@ export interface EngineSettings extends EngineOptions {
 /** Weights of so few bytes lie in caches, and a step is over before JavaScript has prepared the next, unless that has a core of its own. */
 const smallBytes = 32 << 20;
 
+interface OpenDeviceOptions
+  extends DeviceOptions,
+    Pick<EngineSettings, 'mesh' | 'ranks'>,
+    Partial<Pick<EngineSettings, 'path'>>,
+    Pick<MeshOptions, 'onProgram'>,
+    Pick<RanksOptions, 'onLost'> {}
+
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
 export function openDeviceFor(
   model: Model,
   name?: string,
-  { mesh, onProgram, ...options }: DeviceOptions & Pick<EngineSettings, 'mesh'> & Pick<MeshOptions, 'onProgram'> = {},
+  { mesh, ranks, path, onProgram, onLost, ...options }: OpenDeviceOptions = {},
 ): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
   const formats = [...new Set(weights.map(({ format }) => format))];
   const of = { formats, modelClass: modelClass(matrixShapes(weights)) };
-  if (mesh !== undefined) return openMesh(parseMesh(mesh), name, { ...options, ...of, onProgram });
+  const parsed = mesh === undefined ? undefined : parseMesh(mesh);
+  if (ranks !== undefined && path !== undefined) {
+    const alone = parseMesh('tensor=1');
+    return openRanks(parsed ?? alone, ranks, name, { ...options, ...of, model, path, onProgram, onLost });
+  }
+  if (parsed !== undefined) return openMesh(parsed, name, { ...options, ...of, onProgram });
   return openDevice(name, { ...options, spareCore: bytes < smallBytes, ...of });
 }
 
@@ -59,7 +80,8 @@ export interface LoadedEngine extends AsyncDisposable {
 
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
-  const { path, device: deviceName, threads, mlock, mesh, dump, kvDisk, traceSteps: traceFile, ...options } = settings;
+  const { path, device: deviceName, threads, instructionSet, mlock, memoryShare, mesh, ranks, ...rest } = settings;
+  const { dump, kvDisk, traceSteps: traceFile, ...options } = rest;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -71,8 +93,9 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
     const device = await openDeviceFor(model, deviceName, {
-      ...{ threads, mlock, onProgram },
+      ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
+      ...(ranks !== undefined && { ranks }),
     });
     opened.push(device);
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);

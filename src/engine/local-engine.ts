@@ -1,6 +1,5 @@
 /** The engine on the thread that asks: checks what is asked, and has it computed by step-loop.ts and texts.ts. */
 import { IngotError, type StopSignal } from '../base/errors.ts';
-import type { StepLimits } from '../composites/step.ts';
 import type { Device } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import type { Model, ModelResult } from '../models/model.ts';
@@ -25,6 +24,7 @@ import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
 import { type BlockSlots, Spill } from './spill.ts';
 import { StepCost } from './step-cost.ts';
+import { blockSize, stepLimits } from './step-limits.ts';
 import { StepLoop } from './step-loop.ts';
 import type { StepRecord } from './step-trace.ts';
 import { StepWork } from './step-work.ts';
@@ -38,8 +38,6 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTempla
   /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
   readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
 }
-
-const blockSize = 16;
 
 /** Streams that run keep half of their pace, whatever else comes: predictions may be off by a little. */
 const defaultPace = 1.75;
@@ -91,22 +89,25 @@ export class LocalEngine implements Engine {
     this.contextLength = contextLength;
     this.#runner = runner;
     this.#slots = slots;
-    this.#blocks = new BlockManager(runner.limits.blockCount, blockSize, slots?.count);
+    this.#blocks = new BlockManager(runner.limits, slots?.count);
     this.#spill = new Spill(this.#blocks, runner.pools, slots, () => this.#loop.stir());
     const { readBytesPerSecond, operationsPerSecond } = device.hardware;
+    const kvBytesPerToken = model.kvBytes(kv, { blockCount: 1, blockSize: 1 });
     const cost = new StepCost({
       weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
       parameterCount: model.parameterCount,
-      kvBytesPerToken: model.kvBytesPerToken(kv),
+      kvBytesPerToken,
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
-    this.#work = new StepWork(device, model, model.kvBytesPerToken(kv));
+    this.#work = new StepWork(device, model, kvBytesPerToken);
     this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, this.#spill, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),
     });
-    this.#embedder = new Embedder(runner, this.#blocks, model.wholeSequences);
+    this.#embedder = new Embedder(runner, this.#blocks, model.wholeSequences, (entries, seconds) =>
+      this.#loop.count(entries, seconds),
+    );
     this.#loop = new StepLoop({
       runner,
       blocks: this.#blocks,
@@ -145,7 +146,9 @@ export class LocalEngine implements Engine {
     const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
     const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
-    const limits = stepLimits(contextLength, sequences, model.wholeSequences, cacheTokens);
+    // What layers with a window have let go cannot come back from outside of the pools.
+    const keepsAll = openSlots !== undefined;
+    const limits = stepLimits(model, { contextLength, sequences, cacheTokens, keepsAll });
     const runner = await Runner.load(device, model, { limits, kv, ...rest });
     let slots: BlockSlots | undefined;
     try {
@@ -162,6 +165,7 @@ export class LocalEngine implements Engine {
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
     this.#needs('sample', 'it embeds texts and generates none');
+    this.#checkIds(request.begun ?? [], 'the answer');
     const task = openTask(request, {
       id: this.#nextId++,
       prompt: this.#fit(request.prompt),
@@ -174,7 +178,7 @@ export class LocalEngine implements Engine {
       onRead: () => this.#loop.stir(),
     });
     if (request.maxTokens === 0) task.end('length');
-    else {
+    if (!task.ended) {
       // Those that find room at once wait for nobody.
       const { waiting, running } = this.#loop;
       if (waiting >= this.#queue + this.#runner.limits.maxSequences - running) {
@@ -268,10 +272,16 @@ export class LocalEngine implements Engine {
   #fit(prompt: Prompt): readonly number[] {
     if (this.#closing.signal.aborted) throw new IngotError('InvalidArgument', 'the engine is closed');
     const ids = fitting(this.#encode(prompt), this.contextLength);
+    this.#checkIds(ids, 'the prompt');
+    return ids;
+  }
+
+  /** @throws IngotError 'InvalidArgument' for what is no token. */
+  #checkIds(ids: readonly number[], what: string): void {
     const { vocabularySize } = this.model;
     const stranger = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabularySize);
-    if (stranger === undefined) return ids;
-    throw new IngotError('InvalidArgument', `the prompt holds ${stranger}, which is no token`);
+    if (stranger === undefined) return;
+    throw new IngotError('InvalidArgument', `${what} holds ${stranger}, which is no token`);
   }
 
   /** Raised by the request's own signal, and when the engine is closed. */
@@ -298,27 +308,4 @@ export class LocalEngine implements Engine {
     await this.#slots?.[Symbol.asyncDispose]();
     await this.#runner[Symbol.asyncDispose]();
   }
-}
-
-/**
- * What one step may hold. All sequences together may be as long as their contexts, unless the cache has only `cacheTokens`: then
- * as many are computed together as fit, and one always does.
- */
-export function stepLimits(
-  contextLength: number,
-  sequences = 1,
-  wholeSequences = false,
-  cacheTokens = Number.POSITIVE_INFINITY,
-): StepLimits {
-  const blocksPerSequence = Math.ceil(contextLength / blockSize);
-  const cacheBlocks = Math.max(blocksPerSequence, Math.ceil(cacheTokens / blockSize));
-  return {
-    maxTokens: wholeSequences ? contextLength : Math.max(128, sequences),
-    maxSequences: sequences,
-    maxRows: Math.max(16, sequences),
-    blockSize,
-    blockCount: Math.min(cacheBlocks, blocksPerSequence * sequences),
-    blocksPerSequence,
-    maxBias: 512,
-  };
 }

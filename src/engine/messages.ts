@@ -2,7 +2,7 @@
  * What the client of an engine and the host of it say to each other. Everything can be cloned from one thread to another
  * (the structured clone algorithm of the HTML standard); each call has a number, under which its answers come.
  */
-import { type ErrorCode, type ErrorPlace, IngotError } from '../base/errors.ts';
+import type { ErrorMessage } from '../base/error-message.ts';
 import type {
   EngineFacts,
   EngineStatus,
@@ -56,42 +56,9 @@ export type Answer =
   | { readonly kind: 'done' };
 
 export type ToClient =
+  /** What the engine stands on is gone. */
+  | { readonly kind: 'lost'; readonly error: ErrorMessage }
   | { readonly kind: 'progress'; readonly id: number; readonly done: number; readonly total: number }
   | { readonly kind: 'events'; readonly id: number; readonly events: readonly GenerateEvent[] }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer }
   | { readonly kind: 'failed'; readonly id: number; readonly error: ErrorMessage };
-
-/** An error as plain data: clones of errors lose what makes an IngotError of them. */
-export interface ErrorMessage {
-  readonly name: string;
-  readonly message: string;
-  readonly stack?: string;
-  /** Of an IngotError. */
-  readonly code?: ErrorCode;
-  readonly place?: ErrorPlace;
-  readonly hint?: string;
-  readonly cause?: ErrorMessage;
-}
-
-export function errorMessage(error: unknown): ErrorMessage {
-  if (!(error instanceof Error)) return { name: 'Error', message: String(error) };
-  const { name, message, stack, cause } = error;
-  return {
-    name,
-    message,
-    ...(stack !== undefined && { stack }),
-    ...(error instanceof IngotError && { code: error.code, place: error.place, hint: error.hint }),
-    ...(cause !== undefined && { cause: errorMessage(cause) }),
-  };
-}
-
-/** The error that was sent; its stack is that of the other thread. */
-export function receivedError({ name, message, stack, code, place, hint, cause }: ErrorMessage): Error {
-  const options = cause === undefined ? {} : { cause: receivedError(cause) };
-  const error =
-    code === undefined
-      ? Object.assign(new Error(message, options), { name })
-      : new IngotError(code, message, { ...place, ...options, ...(hint !== undefined && { hint }) });
-  if (stack !== undefined) error.stack = stack;
-  return error;
-}

@@ -1,47 +1,95 @@
-/**
- * Opens a model in a worker thread of its own: reading, compiling and computing happen there, and the thread that asks never
- * waits. Nothing of that is loaded here.
- */
-import { Worker } from 'node:worker_threads';
-import { connectEngine, type WorkerPort } from './client.ts';
+/** Opens a model: in a worker thread, or in several of them, each with the model and a part of the requests (`data` of a mesh). */
+import { availableParallelism } from 'node:os';
+import { IngotError } from '../base/errors.ts';
+import { formatMesh, parseMesh } from '../ir/mesh.ts';
+import type { OpenRanks } from '../parallel/rank-group.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
-import type { ToClient, ToHost } from './messages.ts';
+import { openWorker } from './open-worker-node.ts';
+import type { ReplicaSource } from './replica.ts';
+import { openReplicas, type ReplicasOptions } from './replicas.ts';
 
-export type OpenOptions = Omit<EngineSettings, 'path'> & LoadHooks;
+type Settings = Omit<EngineSettings, 'path' | 'ranks'>;
+
+export interface OpenOptions extends Settings, Omit<LoadHooks, 'onLost'> {
+  /** The ranks of each replica, where they are in other processes. */
+  readonly groups?: readonly OpenRanks[];
+}
 
 /**
- * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
+ * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its workers; an engine that
  * is idle does not keep the process alive.
  * @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong, 'Aborted'.
  */
-export async function openEngine(path: string, { signal, onProgress, ...settings }: OpenOptions = {}): Promise<Engine> {
-  const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
-    name: 'ingot engine',
-    // What a worker makes is soon garbage; each of its two halves costs so much memory.
-    resourceLimits: { maxYoungGenerationSizeMb: 6 },
-    // Said of the program on the command line (node --eval), and wrong for a file.
-    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
-  });
-  const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }) };
-  return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
+export async function openEngine(path: string, options: OpenOptions = {}): Promise<Engine> {
+  const [only, ...others] = sourcesOf(path, options).sources;
+  if (others.length > 0) return openReplicated(path, options);
+  const { signal, onProgress } = options;
+  return only.open(1, { ...(signal && { signal }), ...(onProgress && { onProgress }) });
 }
 
-export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSettings>> {
-  let ended = false;
-  return {
-    send: (message) => worker.postMessage(message),
-    listen: (receive) => worker.on('message', receive),
-    hold: (on) => (on ? worker.ref() : worker.unref()),
-    onLost(report) {
-      worker.once('error', report);
-      worker.once('exit', (code) => {
-        if (!ended) report(`exit code ${code}`);
-      });
-    },
-    async end() {
-      ended = true;
-      await worker.terminate();
-    },
+/** The same, of engines that are opened again where they are lost, and whose requests go on: of one, too. */
+export async function openReplicated(
+  path: string,
+  { onReplica, ...options }: OpenOptions & Pick<ReplicasOptions, 'onReplica'> = {},
+): Promise<Engine> {
+  const { signal, onProgress, queue = Number.POSITIVE_INFINITY } = options;
+  const { sources, sequences } = sourcesOf(path, options);
+  return openReplicas(sources, {
+    ...{ sequences, queue },
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+    ...(onReplica && { onReplica }),
+  });
+}
+
+/** How each engine is opened, and how many requests it computes together. What is there for all is divided among them. */
+function sourcesOf(path: string, { signal, onProgress, groups, mesh: text, queue, ...settings }: OpenOptions) {
+  const mesh = parseMesh(text ?? 'data=1');
+  const data = mesh.axes.find(({ name }) => name === 'data');
+  const count = data?.size ?? 1;
+  if (data?.shares !== undefined) throw usage('replicas are alike: data has no shares', count);
+  const inner = formatMesh({ axes: mesh.axes.filter((axis) => axis !== data) });
+  const share = (all: number) => Math.ceil(all / count);
+  const { sequences = 1, cacheTokens, kvDisk, traceSteps, dump, ...others } = settings;
+  if (traceSteps !== undefined && count > 1) throw usage('--trace-steps is for one engine', 1);
+  const own: Settings = {
+    ...others,
+    // One alone refuses by itself.
+    ...(count === 1 && { ...(queue !== undefined && { queue }), ...(traceSteps !== undefined && { traceSteps }) }),
+    ...(inner !== '' && { mesh: inner }),
+    sequences: share(sequences),
+    ...(cacheTokens !== undefined && { cacheTokens: share(cacheTokens) }),
+    ...(kvDisk !== undefined && { kvDisk: share(kvDisk) }),
+    ...(groups === undefined && shareOfMachine(count, settings.threads)),
   };
+  const sources = Array.from(
+    { length: count },
+    (_, i): ReplicaSource => ({
+      async open(epoch, hooks) {
+        const ranks = await groups?.[i]?.(epoch, hooks.signal);
+        return openWorker(path, {
+          ...own,
+          // What they dump is the same.
+          ...(dump !== undefined && i === 0 && { dump }),
+          ...(ranks !== undefined && { ranks }),
+          // Later the others have the memory that they need.
+          ...(epoch > 1 && { memoryShare: 1 }),
+          ...hooks,
+        });
+      },
+    }),
+  );
+  return { sources, sequences: share(sequences) };
+}
+
+function shareOfMachine(count: number, wanted?: number): Pick<Settings, 'threads' | 'memoryShare'> {
+  if (count === 1) return wanted === undefined ? {} : { threads: wanted };
+  const processors = availableParallelism();
+  if (count > processors) throw usage(`${count} replicas are too many for ${processors} processors`, processors);
+  return { threads: Math.max(1, Math.floor((wanted ?? processors) / count)), memoryShare: 1 / count };
+}
+
+function usage(message: string, count: number): IngotError {
+  return new IngotError('Usage', message, { hint: `such as data=${count}` });
 }

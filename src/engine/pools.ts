@@ -2,27 +2,31 @@
 import { IngotError } from '../base/errors.ts';
 import type { Device, DeviceBuffer } from '../devices/device.ts';
 
+export interface Pool {
+  readonly buffer: DeviceBuffer;
+  /** That it has of a block. */
+  readonly bytes: number;
+  /** Which of a block's places (`BlockManager.places`) is in it. */
+  readonly place: number;
+}
+
 export class Pools {
   readonly #device: Device;
-  /** Each with the bytes that it has of a block. */
-  readonly #parts: readonly { readonly buffer: DeviceBuffer; readonly bytes: number }[];
+  readonly #parts: readonly Pool[];
   /** Bytes of a block in all pools together. */
   readonly blockBytes: number;
 
-  /** `sizes`: bytes of each pool, which holds the same number of tokens of every block. */
-  constructor(
-    device: Device,
-    pools: readonly { readonly buffer: DeviceBuffer; readonly bytes: number }[],
-    blocks: number,
-  ) {
+  constructor(device: Device, pools: readonly Pool[]) {
     this.#device = device;
-    this.#parts = pools.map(({ buffer, bytes }) => ({ buffer, bytes: bytes / blocks }));
+    this.#parts = pools;
     this.blockBytes = this.#parts.reduce((sum, { bytes }) => sum + bytes, 0);
   }
 
   /** As they are after what was submitted before, and before what is submitted after the call. */
-  async read(block: number): Promise<Uint8Array> {
-    const parts = this.#parts.map(({ buffer, bytes }) => this.#device.read(buffer, block * bytes, bytes));
+  async read(places: readonly number[]): Promise<Uint8Array> {
+    const parts = this.#parts.map(({ buffer, bytes, place }) => {
+      return this.#device.read(buffer, places[place] * bytes, bytes);
+    });
     const contents = new Uint8Array(this.blockBytes);
     let at = 0;
     for (const part of await Promise.all(parts)) {
@@ -33,18 +37,18 @@ export class Pools {
   }
 
   /** After what was submitted before, and at once: nobody has a turn in between. */
-  write(block: number, contents: Uint8Array): void {
+  write(places: readonly number[], contents: Uint8Array): void {
     if (contents.length !== this.blockBytes) {
       throw new IngotError('InvalidArgument', `a block has ${this.blockBytes} bytes, not ${contents.length}`);
     }
     let at = 0;
-    for (const { buffer, bytes } of this.#parts) {
-      this.#device.write(buffer, contents.subarray(at, at + bytes), block * bytes);
+    for (const { buffer, bytes, place } of this.#parts) {
+      this.#device.write(buffer, contents.subarray(at, at + bytes), places[place] * bytes);
       at += bytes;
     }
   }
 
-  async copy(from: number, to: number): Promise<void> {
+  async copy(from: readonly number[], to: readonly number[]): Promise<void> {
     this.write(to, await this.read(from));
   }
 }

@@ -22,9 +22,10 @@ export interface RequestContext {
 
 /** @throws IngotError 'InvalidArgument' naming what is out of its range. */
 export function openTask(request: GenerateRequest, context: RequestContext): Task {
-  const { maxTokens, minTokens = 0, topLogprobs = 0, priority = 0, owner = '', cacheOwner = '' } = request;
+  const { begun = [], maxTokens, minTokens = 0, topLogprobs = 0, priority = 0, owner = '', cacheOwner = '' } = request;
   const { id, prompt, tokenizer, vocabularySize, contextLength, maxBias, deadline, signal, onRead } = context;
   check('maxTokens', maxTokens, Number.POSITIVE_INFINITY, 'a whole number from 0');
+  check('begun.length', begun.length, maxTokens, 'from 0 to maxTokens');
   check('minTokens', minTokens, maxTokens, 'from 0 to maxTokens');
   check('topLogprobs', topLogprobs, vocabularySize, "from 0 to the vocabulary's size");
   const sampling = { ...greedy, ...request.sampling };
@@ -35,12 +36,14 @@ export function openTask(request: GenerateRequest, context: RequestContext): Tas
   checkSampling(early, vocabularySize, maxBias);
   const sequence: Sequence = {
     id,
+    since: 0,
     priority,
     owner,
     cacheOwner,
     biases: early.logitBias.size,
-    deadline,
-    tokens: [...prompt],
+    // It has begun already, whatever it waits for now.
+    deadline: begun.length > 0 ? Number.POSITIVE_INFINITY : deadline,
+    tokens: [...prompt, ...begun],
     pendingStep: undefined,
     complete: false,
     computed: 0,

@@ -5,7 +5,7 @@
 import { type ByteSource, readInto } from '../base/bytes.ts';
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
-import type { StepLimits } from '../composites/step.ts';
+import { type StepLimits, windowInput } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import { maxBytes } from '../ir/types.ts';
@@ -14,7 +14,7 @@ import type { DotNumerics } from '../numerics/dot.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
 import type { EngineNumerics } from './engine.ts';
 import { memoryNeed, refuseTooLarge } from './memory-need.ts';
-import { Pools } from './pools.ts';
+import { type Pool, Pools } from './pools.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { CachedSequence, StepEntry } from './sequence.ts';
 
@@ -117,7 +117,10 @@ export class Runner implements AsyncDisposable {
       for (const [name, stored] of left) {
         if (failed) return;
         try {
-          this.#weights.set(name, await this.#device.pack({ ...stored, bytes: watched(stored.bytes) }));
+          this.#weights.set(
+            name,
+            await this.#device.pack({ ...stored, parameter: name, bytes: watched(stored.bytes) }),
+          );
         } catch (error) {
           failed = true;
           throw error;
@@ -130,9 +133,7 @@ export class Runner implements AsyncDisposable {
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
-    const pools = [...this.#state].filter(([name]) => name.startsWith('kv.'));
-    const sized = pools.map(([, buffer]) => ({ buffer, bytes: maxBytes(buffer.type) }));
-    this.#pools = new Pools(this.#device, sized, this.limits.blockCount);
+    this.#pools = new Pools(this.#device, this.#listPools());
     this.#bound.set(`${first.join('+')} i8`, await this.#device.bind(executable, this.#weights, this.#state));
     const numerics: readonly DotNumerics[] = this.#numerics === 'fast' ? ['i8', 'bf16'] : ['i8'];
     for (const each of numerics) {
@@ -142,6 +143,16 @@ export class Runner implements AsyncDisposable {
       if (this.limits.maxSequences > 1 && this.#model.results.includes('embedding'))
         await this.#bind(['embedding'], each);
     }
+  }
+
+  #listPools(): readonly Pool[] {
+    const { windows = [], blockCount } = this.limits;
+    return [...this.#state].flatMap(([name, buffer]) => {
+      const [kv, layer] = name.split('.');
+      if (kv !== 'kv') return [];
+      const w = windows.findIndex(({ window }) => window === this.#model.windowOf(Number(layer)));
+      return [{ buffer, bytes: maxBytes(buffer.type) / (windows[w]?.blockCount ?? blockCount), place: w + 1 }];
+    });
   }
 
   get pools(): Pools {
@@ -254,7 +265,7 @@ export class Runner implements AsyncDisposable {
         tokens[at] = ids[position];
         positions[at] = position;
         sequence[at] = s;
-        slots[at] = blocks[Math.floor(position / blockSize)] * blockSize + (position % blockSize);
+        slots[at] = slotIn(blocks, position, blockSize);
       }
     });
     const inputs = new Map<string, ArrayBufferView>(
@@ -270,6 +281,14 @@ export class Runner implements AsyncDisposable {
         logitRows: Int32Array.from(logitRows),
       }),
     );
+    this.limits.windows?.forEach(({ window }, w) => {
+      const tables = entries.map(({ windowTables = [] }) => windowTables[w] ?? []);
+      const rows = new Int32Array(S * blocksPerSequence).fill(-1);
+      for (const [s, table] of tables.entries()) rows.set(table, s * blocksPerSequence);
+      inputs.set(windowInput('blockTable', window), rows);
+      const own = slots.map((_, t) => slotIn(tables[sequence[t]], positions[t], blockSize));
+      inputs.set(windowInput('slots', window), own);
+    });
     return { inputs, dims: { T, S, R: logitRows.length } };
   }
 
@@ -324,6 +343,11 @@ export class Runner implements AsyncDisposable {
     this.#weights.clear();
     this.#state.clear();
   }
+}
+
+/** Where the blocks of a table have a position. */
+function slotIn(table: readonly number[], position: number, blockSize: number): number {
+  return table[Math.floor(position / blockSize)] * blockSize + (position % blockSize);
 }
 
 function float32(view: ArrayBufferView | undefined): Float32Array {

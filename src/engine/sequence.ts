@@ -15,6 +15,8 @@ export interface CachedSequence {
 export interface Sequence extends CachedSequence {
   /** Smaller is older. */
   readonly id: number;
+  /** Tokens that had been computed for all when it came. */
+  since: number;
   /** Higher goes first. */
   readonly priority: number;
   /** Among whom time is shared fairly. */
@@ -44,4 +46,6 @@ export interface StepEntry<S extends CachedSequence = Sequence> {
   readonly count: number;
   /** Whether the last of them is sampled: the sequence has no further tokens. */
   readonly samples: boolean;
+  /** Where its blocks lie in the pools of each window of the limits (blocks.ts); none if absent. */
+  readonly windowTables?: readonly (readonly number[])[];
 }

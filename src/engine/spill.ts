@@ -1,6 +1,6 @@
 /**
  * Moves contents of KV blocks out of the pools and back: of requests that gave their memory to others, and of beginnings that nobody
- * uses now. BlockManager says which go where; the slots are somebody else's, as those of a file are (slots-node.ts).
+ * uses now, of models whose layers all keep all. BlockManager says which go where; the slots are somebody else's, as those of a file are (slots-node.ts).
  */
 import type { BlockManager, Fetch } from './blocks.ts';
 import type { Pools } from './pools.ts';
@@ -46,7 +46,7 @@ export class Spill {
   async flush(): Promise<void> {
     const leaving = this.#blocks.takeLeaving();
     if (leaving.length === 0) return this.#flushed;
-    const contents = Promise.all(leaving.map(({ block }) => this.#pools.read(block)));
+    const contents = Promise.all(leaving.map(({ block }) => this.#pools.read([block])));
     const flushed = Promise.allSettled([contents, this.#flushed]).then(([read]) => {
       leaving.forEach(({ slot }, i) => {
         if (read.status === 'fulfilled' && this.#slots?.write(slot, read.value[i])) this.totals.stored++;
@@ -77,7 +77,7 @@ export class Spill {
       for (const { block } of fetch.transfers) {
         const bytes = await contents[good];
         if (bytes === undefined) break;
-        this.#pools.write(block, bytes);
+        this.#pools.write([block], bytes);
         good++;
       }
       await Promise.allSettled(contents);

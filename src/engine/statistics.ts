@@ -23,20 +23,23 @@ export interface Statistics {
 export class StatisticsClock {
   readonly #start = performance.now();
   readonly #promptTokens: number;
+  readonly #begunTokens: number;
   #reusedTokens = 0;
   #begin: number | undefined;
   #first: number | undefined;
   #last = 0;
   #tokens = 0;
 
-  constructor(promptTokens: number) {
+  /** `begunTokens`: tokens of the answer that were made elsewhere. */
+  constructor(promptTokens = 0, begunTokens = 0) {
     this.#promptTokens = promptTokens;
+    this.#begunTokens = begunTokens;
   }
 
   /** It is computed from now on. False if it was before: it was preempted. */
   begin(reusedTokens: number): boolean {
     if (this.#begin !== undefined) return false;
-    this.#reusedTokens = reusedTokens;
+    this.#reusedTokens = Math.min(reusedTokens, this.#promptTokens);
     this.#begin = performance.now();
     return true;
   }
@@ -49,14 +52,26 @@ export class StatisticsClock {
 
   read(): Statistics {
     const now = performance.now();
-    const [promptTokens, reusedTokens] = [this.#promptTokens, this.#reusedTokens];
-    const base = {
-      promptTokens,
-      reusedTokens,
-      generatedTokens: this.#tokens,
+    return this.#times(now, {
+      promptTokens: this.#promptTokens,
+      reusedTokens: this.#reusedTokens,
+      generatedTokens: this.#begunTokens + this.#tokens,
       queueSeconds: ((this.#begin ?? now) - this.#start) / 1000,
-      totalSeconds: (now - this.#start) / 1000,
-    };
+    });
+  }
+
+  /** The counts of the last of several clocks of one answer, each of which began after the one before; with the times of this one, which saw all of it. */
+  around({ totalSeconds, promptTokens, reusedTokens, generatedTokens, queueSeconds }: Statistics): Statistics {
+    const now = performance.now();
+    // One that had said something has left the queue.
+    const begin = Math.min(this.#first ?? now, now - 1000 * (totalSeconds - queueSeconds));
+    const counts = { promptTokens, reusedTokens, generatedTokens };
+    return this.#times(now, { ...counts, queueSeconds: (begin - this.#start) / 1000 });
+  }
+
+  #times(now: number, counts: Omit<Statistics, 'totalSeconds'>): Statistics {
+    const { promptTokens, reusedTokens } = counts;
+    const base = { ...counts, totalSeconds: (now - this.#start) / 1000 };
     if (this.#first === undefined) return base;
     const ttftSeconds = (this.#first - this.#start) / 1000;
     const first = { ...base, ttftSeconds, prefillTokensPerSecond: (promptTokens - reusedTokens) / ttftSeconds };

@@ -8,8 +8,9 @@ import type { BlockManager } from './blocks.ts';
 import type { StepTotals } from './engine.ts';
 import { likeliest } from './logits.ts';
 import type { Runner, RunningStep, StepResult } from './runner.ts';
-import { emptyState, enqueue, type PlannedStep, planStep, remove, restart } from './scheduler.ts';
-import type { Sequence, StepEntry } from './sequence.ts';
+import { type PlannedStep, planStep } from './scheduler.ts';
+import { emptyState, enqueue, remove, restart } from './scheduler-state.ts';
+import type { CachedSequence, Sequence, StepEntry } from './sequence.ts';
 import type { Spill } from './spill.ts';
 import type { StepCost, StepLoad } from './step-cost.ts';
 import { type StepRecord, stepRecord } from './step-trace.ts';
@@ -235,7 +236,7 @@ export class StepLoop {
       // One that goes on after it was preempted was counted before.
       if (task.begin(reused)) {
         this.#totals.promptTokens += task.promptTokens;
-        this.#totals.reusedTokens += reused;
+        this.#totals.reusedTokens += Math.min(reused, task.promptTokens);
         if (reused > 0) this.#totals.prefixHits++;
       }
       runner.begin(sequence.row ?? 0, sequence.tokens, task.promptTokens);
@@ -297,7 +298,7 @@ export class StepLoop {
    * @throws what it was given where nothing can be computed any more.
    */
   async #recover(error: unknown, { entries }: PlannedStep): Promise<void> {
-    if (!isIngotError(error) || error.code === 'DeviceLost') throw error;
+    if (!isIngotError(error) || error.code === 'DeviceLost' || error.code === 'RankLost') throw error;
     await this.#drop();
     restart(this.#state, this.#options.blocks);
     const [newest]: (Sequence | undefined)[] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
@@ -306,7 +307,8 @@ export class StepLoop {
     if (task !== undefined) this.#refuse(task, error);
   }
 
-  #count(entries: readonly StepEntry[], seconds: number): void {
+  /** A step is over, of requests or of texts. */
+  count(entries: readonly StepEntry<CachedSequence>[], seconds: number): void {
     const { operations, bytes } = this.#options.work.of(entries);
     this.#totals.steps++;
     this.#totals.stepSeconds += seconds;
@@ -330,8 +332,13 @@ export class StepLoop {
     const milliseconds = end - Math.max(submitted, this.#lastEnd);
     cost.observe(loadOf(entries), 1000 * milliseconds);
     onStep?.(stepRecord(planned, { predicted, took: 1000 * milliseconds, gap }));
-    this.#count(entries, milliseconds / 1000);
+    this.count(entries, milliseconds / 1000);
     this.#lastEnd = end;
+    const top = (at: number, wanted: number) => {
+      if (logits === undefined || wanted === 0) return undefined;
+      const own = logits.subarray(at * vocabularySize, (at + 1) * vocabularySize);
+      return likeliest(own, wanted, own[ids[at]] - logprobs[at]);
+    };
     let row = 0;
     entries.forEach(({ sequence, start, count, samples }, i) => {
       const task = tasks[i];
@@ -346,11 +353,7 @@ export class StepLoop {
       sequence.tokens[last] = ids[at];
       if (sequence.pendingStep === number) sequence.pendingStep = undefined;
       const { topLogprobs = 0 } = task.request;
-      const top =
-        logits && topLogprobs > 0
-          ? likeliest(logits.subarray(at * vocabularySize, (at + 1) * vocabularySize), topLogprobs)
-          : undefined;
-      task.accept(ids[at], logprobs[at], top);
+      task.accept(ids[at], logprobs[at], top(at, topLogprobs));
       this.#untold.push(task);
     });
   }

@@ -1,7 +1,7 @@
 /**
  * What a step asks of the machine, by the sizes of the model: for how much of what the machine can do its steps make use of.
- * Only products with weights are counted, and every weight and every key and value that a step needs once: what was achieved is
- * that at least.
+ * Only products with weights are counted, and every weight and every key and value that a step needs once; of a mixture as many
+ * experts as one token uses, since tokens may choose the same. What was achieved is that at least.
  */
 import type { Device } from '../devices/device.ts';
 import type { Model } from '../models/model.ts';
@@ -36,17 +36,15 @@ export class StepWork {
     for (const [name, weight] of model.weights) {
       const size = name.startsWith('blk.') ? this.#layers : name === head ? this.#head : undefined;
       if (size === undefined) continue;
-      const bytes = device.packedBytes(weight);
+      const used = name.includes('_exps.') ? (model.expertsOfToken ?? 1) / weight.shape[0] : 1;
+      const bytes = used * device.packedBytes(weight);
       size.bytes += bytes;
-      if (weight.shape.length > 1) size.elements += weight.shape.reduce((product, extent) => product * extent, 1);
+      if (weight.shape.length > 1) size.elements += weight.shape.reduce((product, extent) => product * extent, used);
       bytesOf[blockFormat(weight.format).blockSize === 1 ? 'float' : 'integer'] += bytes;
     }
-    // Which experts a step reads is not known here.
-    const isMixture = [...model.weights.keys()].some((name) => name.includes('_exps.'));
     const { measured = false, readBytesPerSecond, operationsPerSecond } = device.hardware;
     const operations = operationsPerSecond[bytesOf.integer > bytesOf.float ? 'i8' : 'f32'];
-    this.limits =
-      measured && !isMixture && operations !== undefined ? { operations, bytes: readBytesPerSecond } : undefined;
+    this.limits = measured && operations !== undefined ? { operations, bytes: readBytesPerSecond } : undefined;
   }
 
   of(entries: readonly StepEntry<CachedSequence>[]): Work {

@@ -45,11 +45,16 @@ export class Task {
     this.sequence = sequence;
     this.request = request;
     this.#options = options;
-    this.promptTokens = sequence.tokens.length;
-    this.#clock = new StatisticsClock(sequence.tokens.length);
+    const { begun = [] } = request;
+    this.promptTokens = sequence.tokens.length - begun.length;
+    this.#clock = new StatisticsClock(this.promptTokens, begun.length);
     this.#stops = new StopStrings(request.stop ?? []);
     // A text that begins here has no space before its first word.
-    this.#stream = tokenizer.stream({ continuation: tokenizer.decode(sequence.tokens) !== '' });
+    const continuation = tokenizer.decode(sequence.tokens.slice(0, this.promptTokens)) !== '';
+    this.#stream = tokenizer.stream({ continuation });
+    const stopped = begun.map((id) => this.#read(id).stopped).findLast((stop) => stop !== undefined);
+    if (stopped !== undefined) this.#end('stop', '');
+    else if (begun.length > 0 && !this.wantsMore) this.end('length');
   }
 
   get ended(): boolean {
@@ -91,16 +96,22 @@ export class Task {
       this.end('end');
       return;
     }
+    const { text, special, stopped } = this.#read(id);
+    this.#add({ kind: 'token', id, logprob, text, ...(special !== '' && { special }), ...(top && { top }) });
+    if (stopped !== undefined) this.#end('stop', '');
+    else if (!this.wantsMore && this.sequence.pendingStep === undefined) this.end('length');
+  }
+
+  /** What becomes certain with a token of the answer. */
+  #read(id: number): { readonly text: string; readonly special: string; readonly stopped?: string | undefined } {
+    const { tokenizer } = this.#options;
     const piece = this.#stream.push(id);
     // A stop string that ends too early is text like any other.
     const isEarly = ++this.#accepted < this.#minTokens;
     const { text, stopped } = isEarly ? { text: piece, stopped: undefined } : this.#stops.push(piece);
     const special = tokenizer.tokenBytes(id).length === 0 ? tokenizer.tokenText(id) : '';
     // No stop string goes on across a special token.
-    const certain = special === '' ? text : text + this.#stops.end();
-    this.#add({ kind: 'token', id, logprob, text: certain, ...(special !== '' && { special }), ...(top && { top }) });
-    if (stopped !== undefined) this.#end('stop', '');
-    else if (!this.wantsMore && this.sequence.pendingStep === undefined) this.end('length');
+    return { text: special === '' ? text : text + this.#stops.end(), special, stopped };
   }
 
   /** The answer is over; what was held back of it is said. */

@@ -109,7 +109,8 @@ export class Texts {
         throwIfAborted(stop);
         const start = sequence.computed;
         const count = Math.min(most(start), ids.length - start);
-        while (this.#blocks.missing(blocks, start + count) > this.#blocks.freeBlocks) {
+        this.#blocks.advance(blocks, start);
+        while (!this.#blocks.fits(blocks, start + count)) {
           const room = this.#neighbours.room();
           // Nobody will give any back: `grow` says so.
           if (room === undefined) break;
@@ -118,7 +119,8 @@ export class Texts {
         }
         this.#blocks.grow(blocks, start + count);
         await this.#spill.flush();
-        await work({ sequence, start, count, samples: false });
+        const windowTables = this.#blocks.windowTables(blocks);
+        await work({ sequence, start, count, samples: false, windowTables });
         sequence.computed += count;
         if (known > 0) this.#blocks.publish(blocks, ids, sequence.computed, '');
       }

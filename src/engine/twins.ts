@@ -41,8 +41,10 @@ export function takeover(
       if (!other.paused) return { kind: 'later' };
     } else if (end === wanted && whole === at) {
       const entry = entries.find(({ sequence }) => sequence === other);
-      if ((entry?.start ?? other.computed) >= end) best = { kind: 'copy', block: other.blocks[at], tokens: end };
-      else if (!other.paused) return { kind: 'later' };
+      const isWhole = !blocks.places(other.blocks[at]).includes(-1);
+      if ((entry?.start ?? other.computed) >= end && isWhole)
+        best = { kind: 'copy', block: other.blocks[at], tokens: end };
+      else if (isWhole && !other.paused) return { kind: 'later' };
     }
   }
   return best;

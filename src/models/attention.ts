@@ -67,6 +67,7 @@ export function selfAttention(options: AttentionOptions): Block {
       ...(options.sinks ? [row(sinkLogits, 'self_attn.sinks', [heads])] : []),
     ],
     pools: attentionPools(options),
+    window: options.window,
     build(l, x) {
       const { b, T } = l;
       const { q, k, v } = project(l, options, x);

@@ -15,6 +15,8 @@ export interface Block {
   readonly key: string;
   readonly rows: readonly TensorRow[];
   readonly pools: Pools;
+  /** Tokens that its pools are seen back, this one included; all if absent. */
+  readonly window?: number | undefined;
   build(l: Scope, x: Value): Value;
 }
 
@@ -32,6 +34,7 @@ function together(name: string, blocks: readonly Block[], build: Block['build'])
     key: `${name}(${blocks.map(({ key }) => key).join('; ')})`,
     rows: blocks.flatMap(({ rows }) => rows),
     pools: Object.assign({}, ...blocks.map(({ pools }) => pools)),
+    window: blocks.find(({ window }) => window !== undefined)?.window,
     build,
   };
 }

@@ -2,10 +2,9 @@
  * Makes an architecture of what its file says: a table of settings, and the blocks that a configuration of them means.
  */
 import type { Checkpoint } from '../formats/checkpoint.ts';
-import { elementBytes } from '../numerics/element-types.ts';
-import { kvRow } from '../numerics/kv-format.ts';
+import { maxBytes } from '../ir/types.ts';
 import { type KnownValues, readConfig, type SettingTable, writeConfig } from './config.ts';
-import { buildDecoder, type Decoder, decoderRows } from './decoder.ts';
+import { buildDecoder, type Decoder, decoderRows, layerPools } from './decoder.ts';
 import type { Architecture, GgufDescription, Model, ModelResult } from './model.ts';
 import { Settings } from './settings.ts';
 import { takeTensors, type Weights } from './tensors.ts';
@@ -63,6 +62,7 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     matryoshka = false,
   } = decoder;
   const weights = takeTensors(checkpoint, architecture, decoderRows(decoder));
+  const expertsOfToken = [...decoderRows(decoder)].find(({ chosen }) => chosen !== undefined)?.chosen;
   let parameterCount = 0;
   for (const { shape } of weights.values()) parameterCount += shape.reduce((product, size) => product * size, 1);
   const results: readonly ModelResult[] = [
@@ -78,14 +78,14 @@ function openDecoder(checkpoint: Checkpoint, decoder: Decoder): Model {
     matryoshka: pooling !== undefined && matryoshka,
     wholeSequences: bidirectional || (pooling !== undefined && pooling !== 'last'),
     parameterCount,
+    ...(expertsOfToken !== undefined && { expertsOfToken }),
     weights,
-    kvBytesPerToken(kv) {
+    // What is embedded is in the cache only while it is computed.
+    windowOf: (layer) => (pooling === undefined ? decoder.layer(layer).window : undefined),
+    kvBytes(kv, limits) {
       let bytes = 0;
       for (let layer = 0; layer < layers; layer++) {
-        for (const [heads, dimensions] of Object.values(decoder.layer(layer).pools)) {
-          const { element, length } = kvRow(kv, dimensions);
-          bytes += heads * length * elementBytes(element);
-        }
+        for (const [, type] of layerPools(decoder.layer(layer), limits, kv)) bytes += maxBytes(type);
       }
       return bytes;
     },

@@ -3,11 +3,19 @@
  * architecture; all layers that look alike share one function.
  */
 import { sample } from '../composites/sample.ts';
-import { samplingInputs, samplingState, stepInputs } from '../composites/step.ts';
+import {
+  type StepLimits,
+  samplingInputs,
+  samplingState,
+  stepInputs,
+  type WindowLimits,
+  windowInput,
+  windowInputs,
+} from '../composites/step.ts';
 import { type Builder, ProgramBuilder } from '../ir/build.ts';
 import type { Parameter, Program, Value } from '../ir/program.ts';
-import { formatType, tensor } from '../ir/types.ts';
-import { kvRow } from '../numerics/kv-format.ts';
+import { formatType, type TensorType, tensor } from '../ir/types.ts';
+import { type KvFormat, kvRow } from '../numerics/kv-format.ts';
 import type { Block } from './block.ts';
 import type { BuildOptions, GgufDescription, Pooling } from './model.ts';
 import { embedSequences } from './pooling.ts';
@@ -72,15 +80,14 @@ export function buildDecoder(decoder: Decoder, weights: Weights, options: BuildO
   const { limits, results, kv } = options;
   const module = new ProgramBuilder();
   const pools = Array.from({ length: decoder.layers }, (_, layer) =>
-    Object.entries(decoder.layer(layer).pools).map(([name, [heads, dimensions]]): Parameter => {
-      const { element, length } = kvRow(kv, dimensions);
-      const type = tensor(element, [limits.blockCount * limits.blockSize, heads, length]);
+    layerPools(decoder.layer(layer), limits, kv).map(([name, type]): Parameter => {
       return { name: poolName(layer, name), type, role: 'state' };
     }),
   ).flat();
   const sampling = results.includes('sample');
   const parameters: readonly Parameter[] = [
     ...stepInputs(limits),
+    ...windowInputs(limits),
     ...(sampling ? samplingInputs(limits) : []),
     ...[...weights].map(([name, { format, shape }]): Parameter => {
       return { name, type: tensor('f32', shape), role: 'weight', format };
@@ -94,6 +101,24 @@ export function buildDecoder(decoder: Decoder, weights: Weights, options: BuildO
     (b, values: Readonly<Record<string, Value>>) => step(b, decoder, weights, options, values),
     Object.fromEntries(updated.map((name) => [name, name])),
   );
+}
+
+/** The limits of the window that a layer keeps; undefined where it keeps all. */
+function keptWindow({ window }: Block, { windows = [] }: Pick<StepLimits, 'windows'>): WindowLimits | undefined {
+  return windows.find((each) => each.window === window);
+}
+
+/** Names and types of what a layer keeps. @throws IngotError 'UnsupportedOp' as `kvRow`. */
+export function layerPools(
+  block: Block,
+  limits: Pick<StepLimits, 'blockCount' | 'blockSize' | 'windows'>,
+  kv: KvFormat,
+): readonly (readonly [string, TensorType])[] {
+  const { blockCount } = keptWindow(block, limits) ?? limits;
+  return Object.entries(block.pools).map(([name, [heads, dimensions]]) => {
+    const { element, length } = kvRow(kv, dimensions);
+    return [name, tensor(element, [blockCount * limits.blockSize, heads, length])];
+  });
 }
 
 const poolName = (layer: number, name: string) => `kv.${layer}.${name}`;
@@ -148,7 +173,12 @@ function callLayer(main: Scope, block: Block, weights: Weights, layer: number, x
     .map(({ gguf, shared }): [string, string] => [gguf, shared ? gguf : `blk.${layer}.${gguf}`])
     .filter(([, name]) => weights.has(name));
   const pools = Object.keys(block.pools);
-  const given = [...names(layerInputs, (name) => name), ...tensors, ...names(pools, (name) => poolName(layer, name))];
+  const kept = keptWindow(block, options.limits);
+  const inputs = layerInputs.map((name): [string, string] => {
+    const hasOwn = kept !== undefined && (name === 'slots' || name === 'blockTable');
+    return [name, hasOwn ? windowInput(name, kept.window) : name];
+  });
+  const given = [...inputs, ...tensors, ...names(pools, (name) => poolName(layer, name))];
   const formats = new Map(tensors.map(([name, whole]) => [name, main.formatOf(whole)]));
   const operands = [x, ...given.map(([, name]) => main.value(name))];
   const types = operands.map((value) => value.type);

@@ -78,9 +78,9 @@ export function routerRows({ experts, hiddenSize }: Sizes, name: string): readon
   return linearRows('ffn_gate_inp', name, [experts, hiddenSize], { exact: true });
 }
 
-function expertRows({ experts, expertSize, hiddenSize }: Sizes, names: ExpertNames): readonly TensorRow[] {
+function expertRows({ experts, chosen, expertSize, hiddenSize }: Sizes, names: ExpertNames): readonly TensorRow[] {
   const stack = (gguf: string, name: string, shape: readonly [number, number]) =>
-    row(`${gguf}.weight`, `${name}.weight`, [experts, ...shape]);
+    row(`${gguf}.weight`, `${name}.weight`, [experts, ...shape], { chosen });
   return [
     stack('ffn_gate_exps', names.gate, [expertSize, hiddenSize]),
     stack('ffn_up_exps', names.up, [expertSize, hiddenSize]),

@@ -85,6 +85,7 @@ function clampedSwiGlu({ b }: Scope, gate: Value, up: Value): Value {
 
 function expertRows({
   experts,
+  chosen,
   expertSize,
   hiddenSize,
 }: ExpertSizes & { readonly hiddenSize: number }): readonly TensorRow[] {
@@ -95,6 +96,7 @@ function expertRows({
       {
         gguf: `${gguf}.weight`,
         shape: [experts, N, K],
+        chosen,
         sources: [
           {
             names: [`${name}_blocks`, `${name}_scales`],

@@ -23,7 +23,7 @@ export interface BuildOptions {
   readonly limits: StepLimits;
   /** Of those that the model has. Without 'sample' the program has no sampling inputs. */
   readonly results: readonly ModelResult[];
-  /** Of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, length], as `kvRow` says. */
+  /** Of the KV pools, states `kv.<layer>.<name>` of [blockCount * blockSize, heads, length], as `kvRow` says; `blockCount` of a layer whose window is in `limits` is that window's. */
   readonly kv: KvFormat;
   readonly numerics: DotNumerics;
 }
@@ -46,10 +46,14 @@ export interface Model {
    */
   readonly matryoshka: boolean;
   readonly parameterCount: number;
+  /** Experts of each mixture that a token uses; absent where there are none. */
+  readonly expertsOfToken?: number;
   /** Weight parameters of the program, by name, and the tensors that hold them. */
   readonly weights: ReadonlyMap<string, StoredTensor>;
-  /** What the KV pools of all layers take for one token. @throws IngotError 'UnsupportedOp' as `kvRow`. */
-  kvBytesPerToken(kv: KvFormat): number;
+  /** Tokens that a layer sees back, where it does not see all. */
+  windowOf(layer: number): number | undefined;
+  /** What the KV pools of all layers take. @throws IngotError 'UnsupportedOp' as `kvRow`. */
+  kvBytes(kv: KvFormat, limits: Pick<StepLimits, 'blockCount' | 'blockSize' | 'windows'>): number;
   /** The program of a step. */
   build(options: BuildOptions): Program;
   /** The model in GGUF's terms. @throws IngotError 'UnsupportedFile' for what GGUF cannot say. */

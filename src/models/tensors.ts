@@ -29,6 +29,8 @@ export interface TensorRow {
   readonly optional?: boolean;
   /** Stays f32 when a model is converted: in other numbers it would choose other experts. */
   readonly exact?: boolean;
+  /** Of the matrices in it, one an expert, those that a token uses. */
+  readonly chosen?: number;
   /** A layer reads it and it is of no layer: its names are whole. */
   readonly shared?: boolean;
   /** Hugging Face's tensor as programs take it, where that is another than what lies in the file. */

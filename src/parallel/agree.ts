@@ -21,27 +21,39 @@ const channel = 0;
  */
 export async function agree(
   system: OperatingSystem,
-  { rank, size, epoch, transport }: Communicator,
+  communicator: Communicator,
   facts: Facts,
   deadline: number,
 ): Promise<void> {
-  if (transport.kind !== 'native')
-    throw new IngotError('InvalidArgument', 'ranks of one thread have nothing to agree on');
-  const own = new TextEncoder().encode(JSON.stringify({ epoch: String(epoch), ...facts }));
-  if (own.length >= messageBytes) throw new IngotError('InvalidArgument', `facts of ${own.length} bytes`);
-  const peers = Array.from({ length: size }, (_, i) => i).filter((i) => i !== rank);
-  const all = await exchangeAll(system, transport, peers, own, deadline);
-  for (const [i, bytes] of all.entries()) {
-    const theirs = JSON.parse(new TextDecoder().decode(bytes.subarray(0, bytes.indexOf(0)))) as Facts;
-    for (const [name, value] of Object.entries({ epoch: String(epoch), ...facts })) {
+  const { rank, epoch } = communicator;
+  const own: Facts = { epoch: String(epoch), ...facts };
+  for (const [peer, theirs] of (await tellAll(system, communicator, own, deadline)).entries()) {
+    for (const [name, value] of Object.entries(own)) {
       if (theirs[name] === value) continue;
       throw new IngotError(
         'InvalidArgument',
-        `rank ${peers[i]} differs from rank ${rank} in its ${name}: ${theirs[name] ?? 'none'}, not ${value}`,
+        `rank ${peer} differs from rank ${rank} in its ${name}: ${theirs[name] ?? 'none'}, not ${value}`,
         { hint: 'All ranks run the same version on the same model, with the same options.' },
       );
     }
   }
+}
+
+/** What every rank tells the others, by rank. @throws IngotError 'RankLost' for one that says nothing until `deadline`. */
+export async function tellAll<T extends object>(
+  system: OperatingSystem,
+  { rank, size, transport }: Communicator,
+  own: T,
+  deadline: number,
+): Promise<readonly T[]> {
+  if (transport.kind !== 'native')
+    throw new IngotError('InvalidArgument', 'ranks of one thread have nothing to agree on');
+  const bytes = new TextEncoder().encode(JSON.stringify(own));
+  if (bytes.length >= messageBytes) throw new IngotError('InvalidArgument', `facts of ${bytes.length} bytes`);
+  const peers = Array.from({ length: size }, (_, i) => i).filter((i) => i !== rank);
+  const told = await exchangeAll(system, transport, peers, bytes, deadline);
+  const all = told.map((theirs) => JSON.parse(new TextDecoder().decode(theirs.subarray(0, theirs.indexOf(0)))) as T);
+  return all.toSpliced(rank, 0, own);
 }
 
 /** What each peer sends, while each gets `own`. After a failure the memory stays: what is under way may still reach it. */

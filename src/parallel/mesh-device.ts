@@ -2,7 +2,7 @@
  * Several devices as one: programs are partitioned over a mesh, each device is a rank, and whoever uses them sees one device. What a
  * buffer's parts are follows from the programs that it is bound to, so weights are read when they are bound first.
  */
-import { IngotError, type StopSignal } from '../base/errors.ts';
+import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import { type Choice, localProgram, type RankProgram } from '../compiler/partition/partition.ts';
 import { planOf } from '../compiler/partition/plan.ts';
 import { type Layout, layoutKey, Place, rangesSize } from '../compiler/partition/split.ts';
@@ -23,15 +23,17 @@ import type { Pass, Program } from '../ir/program.ts';
 import { type DimValues, maxBytes, maxDim, type TensorType, tensor } from '../ir/types.ts';
 import { elementBytes } from '../numerics/element-types.ts';
 
-/** A device for each rank, and its end of the group that joins them. */
+/** A device for each rank, and its end of the group that joins them; a device elsewhere has that itself. */
 export interface MeshRank {
   readonly device: Device;
-  readonly communicator: Communicator;
+  readonly communicator?: Communicator;
 }
 
 export interface MeshOptions {
   /** What joins the ranks: closed with the device, after them. */
   readonly group?: Disposable;
+  /** A run that has begun is never left, since the messages that it has sent cannot be taken back. */
+  readonly runsEnd?: boolean;
   /** Sees the program of each rank before it is compiled. */
   readonly onProgram?: ((rank: number, program: Program) => void) | undefined;
 }
@@ -125,17 +127,17 @@ class MeshDevice implements Device {
   async compile(program: Program, passes?: Pass): Promise<MeshExecutable> {
     const plan = planOf(program, this.#mesh, this.#choices === undefined ? {} : { choices: this.#choices });
     this.#choices = plan.choices;
-    const ranks: { executable: Executable; local: RankProgram }[] = [];
-    for (const [rank, { device }] of this.#ranks.entries()) {
+    const ranks = await this.#onEach(async ({ device }, { rank }) => {
       const local = localProgram(plan, rank);
       this.#options.onProgram?.(rank, local.program);
-      ranks.push({ executable: await device.compile(local.program, passes), local });
-    }
+      const executable = await device.compile(local.program, passes);
+      return { executable, local, [Symbol.dispose]: () => executable[Symbol.dispose]() };
+    });
     return {
       ...{ program, ranks },
       scratchBytes: ranks.reduce((sum, { executable }) => sum + executable.scratchBytes, 0),
       [Symbol.dispose]() {
-        for (const { executable } of ranks) executable[Symbol.dispose]();
+        for (const rank of ranks) rank[Symbol.dispose]();
       },
     };
   }
@@ -148,11 +150,8 @@ class MeshDevice implements Device {
     const type = tensor('f32', weight.shape);
     return new MeshBuffer(type, 'weights', this.packedBytes(weight), ({ splits }) =>
       this.#onEach(({ device }, place) => {
-        const own = sliceTensor(
-          weight,
-          splits.map((split) => split && place.ranges(split)),
-        );
-        return device.pack(own);
+        const ranges = splits.map((split) => split && place.ranges(split));
+        return device.pack({ ...sliceTensor(weight, ranges), ranges });
       }),
     );
   }
@@ -163,16 +162,14 @@ class MeshDevice implements Device {
     );
   }
 
-  /** One after another: what fails leaves nothing of the others. */
-  async #onEach(make: (rank: MeshRank, place: Place) => Promise<DeviceBuffer>): Promise<readonly DeviceBuffer[]> {
-    const made: DeviceBuffer[] = [];
-    try {
-      for (const [rank, place] of this.#places().entries()) made.push(await make(this.#ranks[rank], place));
-      return made;
-    } catch (error) {
-      for (const buffer of made) buffer[Symbol.dispose]();
-      throw error;
-    }
+  /** Side by side: what fails leaves nothing of the others. */
+  async #onEach<T extends Disposable>(make: (rank: MeshRank, place: Place) => Promise<T>): Promise<readonly T[]> {
+    const all = await Promise.allSettled(this.#places().map((place, rank) => make(this.#ranks[rank], place)));
+    const made = all.flatMap((outcome) => (outcome.status === 'fulfilled' ? [outcome.value] : []));
+    const failed = all.find((outcome) => outcome.status === 'rejected');
+    if (failed === undefined) return made;
+    for (const one of made) one[Symbol.dispose]();
+    throw failed.reason;
   }
 
   async bind(
@@ -188,8 +185,7 @@ class MeshDevice implements Device {
       const buffer = role === 'input' ? undefined : (role === 'weight' ? weights : state).get(name);
       if (buffer instanceof MeshBuffer) given.set(name, await buffer.take(local.parameters[i], name));
     }
-    const parts: Bound[] = [];
-    for (const [rank, { device, communicator }] of this.#ranks.entries()) {
+    const parts = await this.#onEach(({ device, communicator }, { rank }) => {
       const own = (all: ReadonlyMap<string, DeviceBuffer>) =>
         new Map(
           [...all.keys()].flatMap((name) => {
@@ -197,8 +193,8 @@ class MeshDevice implements Device {
             return part === undefined ? [] : [[name, part] as const];
           }),
         );
-      parts.push(await device.bind(mine.ranks[rank].executable, own(weights), own(state), communicator));
-    }
+      return device.bind(mine.ranks[rank].executable, own(weights), own(state), communicator);
+    });
     return {
       ...{ executable: mine, parts },
       [Symbol.dispose]() {
@@ -222,12 +218,17 @@ class MeshDevice implements Device {
     const tickets = this.#tickets.get(id);
     if (tickets === undefined) throw new IngotError('InvalidArgument', `ticket ${id} is not pending`);
     this.#tickets.delete(id);
+    const { runsEnd = false } = this.#options;
     const outcomes = await Promise.allSettled(
-      this.#ranks.map(({ device }, rank) => device.wait(tickets[rank], deadline, signal)),
+      this.#ranks.map(({ device }, rank) =>
+        runsEnd ? device.wait(tickets[rank], Number.POSITIVE_INFINITY) : device.wait(tickets[rank], deadline, signal),
+      ),
     );
     const failed = outcomes.filter((outcome) => outcome.status === 'rejected').map(({ reason }) => reason);
     // Who lost another says less than who stopped.
     if (failed.length > 0) throw failed.find((reason) => reason?.code !== 'RankLost') ?? failed[0];
+    throwIfAborted(signal);
+    if (performance.now() > deadline) throw new IngotError('DeadlineExceeded', 'the deadline passed during a run');
     const [first] = outcomes;
     return first.status === 'fulfilled' ? first.value : new Map();
   }

@@ -4,8 +4,9 @@
  * one thread at a time; JavaScript makes them before the first run, then thread 0 of the device's team alone.
  */
 import { IngotError } from '../base/errors.ts';
+import { lostPeer } from '../devices/cpu/exchange-code.ts';
 import { type Library, openForeign } from '../devices/cpu/os/foreign.ts';
-import type { OperatingSystem } from '../devices/cpu/os/os.ts';
+import type { Memory, OperatingSystem } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { defaultPatience, type GroupOptions } from './host-group.ts';
 import { MPI_THREAD_SERIALIZED, type MpiAbi, mpiLibraries } from './mpi-abi.ts';
@@ -16,11 +17,18 @@ export interface MpiWorld extends Disposable {
   readonly communicator: Communicator;
   /** Name and version of the library. */
   readonly library: string;
+  /** This process among its neighbours, in groups of so many ranks; all of the world call it at the same time. */
+  split(ranks: number): Communicator;
 }
 
-/** Whether a launcher of MPI has started this process. */
-export function launchedByMpi(environment: Readonly<Record<string, string | undefined>>): boolean {
-  return mpiLibraries.some(({ launched }) => environment[launched] !== undefined);
+/** Tells the device of an end that a peer is lost: its runs end, and every later one fails. */
+export function giveUp({ transport }: Communicator, peer: number): void {
+  if (transport.kind === 'native') openForeign().store(transport.lost, lostPeer(peer));
+}
+
+/** Whether a peer of an end is lost. */
+export function isLost(system: OperatingSystem, { transport }: Communicator): boolean {
+  return transport.kind === 'native' && system.load(transport.lost) !== 0;
 }
 
 /**
@@ -58,40 +66,56 @@ export function joinMpi(
 
   const { bytes, ...offsets } = assembleMpiEnds();
   const code = system.mapCode(bytes);
-  const memory = system.mapMemory(end.bytes);
-  const longs = new BigUint64Array(memory.bytes().buffer as ArrayBuffer);
-  const set = (at: number, value: number) => {
-    longs[at / 8] = BigInt.asUintN(64, BigInt(value));
+  const memories: Memory[] = [];
+  const ends: Communicator[] = [];
+  const join = (handle: number, rank: number, size: number): Communicator => {
+    const memory = system.mapMemory(end.bytes);
+    memories.push(memory);
+    const longs = new BigUint64Array(memory.bytes().buffer as ArrayBuffer);
+    const set = (at: number, value: number) => {
+      longs[at / 8] = BigInt.asUintN(64, BigInt(value));
+    };
+    set(end.comm, handle);
+    set(end.byte, abi.byte(library));
+    set(end.tag, (epoch % epochs) * channels);
+    for (const [at, name] of functions) set(at, library.address(name));
+    const joined: Communicator = {
+      rank,
+      size,
+      epoch,
+      transport: {
+        kind: 'native',
+        context: memory.address,
+        isend: code.address + offsets.isend,
+        irecv: code.address + offsets.irecv,
+        test: code.address + offsets.test,
+        cancel: code.address + offsets.cancel,
+        lost: memory.address + end.lost,
+        patienceMilliseconds,
+      },
+    };
+    ends.push(joined);
+    return joined;
   };
-  set(end.comm, world);
-  set(end.byte, abi.byte(library));
-  set(end.tag, (epoch % epochs) * channels);
-  for (const [at, name] of functions) set(at, library.address(name));
   const text = new Uint8Array(maxVersionText);
   call('MPI_Get_library_version', text, new Uint8Array(4));
-  const communicator: Communicator = {
-    rank,
-    size,
-    epoch,
-    transport: {
-      kind: 'native',
-      context: memory.address,
-      isend: code.address + offsets.isend,
-      irecv: code.address + offsets.irecv,
-      test: code.address + offsets.test,
-      cancel: code.address + offsets.cancel,
-      lost: memory.address + end.lost,
-      patienceMilliseconds,
-    },
-  };
   return {
-    communicator,
+    communicator: join(world, rank, size),
     library: new TextDecoder().decode(text.subarray(0, text.indexOf(0))).split(/[,\n]/)[0],
+    split(ranks) {
+      if (size % ranks !== 0) throw new IngotError('InvalidArgument', `${size} ranks in groups of ${ranks}`);
+      // A handle is an address or a number of 32 bits.
+      const out = new BigUint64Array(1);
+      call('MPI_Comm_split', world, Math.floor(rank / ranks), rank, new Uint8Array(out.buffer));
+      const group = Number(out[0]);
+      call('MPI_Comm_set_errhandler', group, abi.errorsReturn(library));
+      return join(group, rank % ranks, ranks);
+    },
     [Symbol.dispose]() {
-      if (longs[end.lost / 8] !== 0n) return;
+      if (ends.some((each) => isLost(system, each))) return;
       call('MPI_Finalize');
       code[Symbol.dispose]();
-      memory[Symbol.dispose]();
+      for (const memory of memories) memory[Symbol.dispose]();
     },
   };
 }
@@ -114,7 +138,7 @@ function openLibrary(environment: Readonly<Record<string, string | undefined>>):
   // UCX, below MPICH, would patch the C library's memory functions while other threads use them.
   const setVariable = foreign.load(null).function('setenv', ['bytes', 'bytes', 'i32'], 'i32');
   setVariable(Buffer.from('UCX_MEM_EVENTS\0'), Buffer.from('no\0'), 0);
-  const ours = mpiLibraries.filter(({ launched }) => environment[launched] !== undefined);
+  const ours = mpiLibraries.filter(({ launched }) => environment[launched.size] !== undefined);
   const candidates = ours.length > 0 ? ours : mpiLibraries;
   for (const abi of candidates) {
     for (const file of abi.files) {

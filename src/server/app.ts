@@ -7,6 +7,7 @@ import { Hono } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import { cors } from 'hono/cors';
 import type { Logger } from 'pino';
+import type { ReplicaEvent } from '../engine/replica.ts';
 import { keysRequired } from './access.ts';
 import type { Bindings, Ctx, Services, Variables } from './context.ts';
 import { addEmbeddingRoutes } from './embedding-routes.ts';
@@ -65,7 +66,7 @@ export function createApp(options: AppOptions): App {
   });
   if (options.cors !== undefined) app.use(cors({ origin: [...options.cors], exposeHeaders: exposedHeaders }));
 
-  app.get('/health', (c) => c.json({ status: 'ok' }));
+  app.get('/health', (c) => c.json({ status: 'ok', replicas: models.replicas }));
   app.get('/ready', (c) => c.json({ status: models.state }, models.state === 'ready' ? 200 : 503));
   app.get('/metrics', keysRequired(metricsKey === undefined ? apiKeys : [metricsKey]), async (c) => {
     if (isolate && metricsKey === undefined) {
@@ -139,6 +140,26 @@ function logModel(log: Logger, event: ModelEvent): void {
       return;
     case 'failed':
       log.error({ model: event.model, error: describeError(event.error) }, 'cannot be loaded');
+      return;
+    case 'replica':
+      logReplica(log.child({ model: event.model, replica: event.replica }), event.event);
+      return;
+    default:
+      event satisfies never;
+  }
+}
+
+function logReplica(log: Logger, event: ReplicaEvent): void {
+  const { epoch } = event;
+  switch (event.kind) {
+    case 'lost':
+      log.error({ epoch, requests: event.requests, error: describeError(event.error) }, 'lost; its requests go on');
+      return;
+    case 'failed':
+      log.error({ epoch, error: describeError(event.error) }, 'cannot be opened again yet');
+      return;
+    case 'restored':
+      log.warn({ epoch, milliseconds: Math.round(1000 * event.seconds) }, 'works again');
       return;
     default:
       event satisfies never;

@@ -47,7 +47,7 @@ const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
 };
 
 /** The server's fault, and nothing that its log needs to tell. */
-const sayable: ReadonlySet<ErrorCode> = new Set(['Aborted', 'OutOfMemory', 'DeadlineExceeded']);
+const sayable: ReadonlySet<ErrorCode> = new Set(['Aborted', 'OutOfMemory', 'DeadlineExceeded', 'RequestFault']);
 
 const codes: Partial<Record<ErrorCode, string>> = {
   ContextOverflow: 'context_length_exceeded',

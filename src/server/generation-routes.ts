@@ -1,6 +1,6 @@
 /** The routes that generate text: a request of the API becomes one of a model's engine, whose events become the answer. */
 import { createHash, randomUUID } from 'node:crypto';
-import { IngotError, isIngotError } from '../base/errors.ts';
+import { IngotError } from '../base/errors.ts';
 import type { Statistics } from '../engine/statistics.ts';
 import { readBody } from './body.ts';
 import { type AnswerHead, chatAnswer, chatChunks, type TextsOf } from './chat-completions.ts';
@@ -143,7 +143,6 @@ class Work {
     try {
       return await ask();
     } catch (error) {
-      if (isIngotError(error, 'DeviceLost')) lease.lost();
       lease[Symbol.dispose]();
       this.#settle(lease.model);
       throw error;
@@ -169,9 +168,6 @@ class Work {
         yield each;
       }
       this.complete = true;
-    } catch (error) {
-      if (isIngotError(error, 'DeviceLost')) held.lost();
-      throw error;
     } finally {
       this.#settle(held.model);
     }

@@ -1,7 +1,8 @@
 /** What the server measures, as Prometheus reads it. docs/metrics.md says where each clock starts and stops. */
 import { Counter, Gauge, Histogram, Registry } from 'prom-client';
-import type { Engine, EngineStatus, EngineTotals } from '../engine/engine.ts';
+import type { Engine, EngineStatus, EngineTotals, ReplicaStatus } from '../engine/engine.ts';
 import type { Statistics } from '../engine/statistics.ts';
+import { addedTotals, noTotals } from '../engine/status.ts';
 import type { ModelEvent, Models } from './models.ts';
 
 const seconds = [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100];
@@ -125,6 +126,18 @@ const counters: readonly { readonly name: string; readonly help: string; read(to
   },
 ];
 
+/** Of each of the engines that a model consists of. */
+const replicaGauges: readonly { readonly name: string; readonly help: string; read(status: ReplicaStatus): number }[] =
+  [
+    { name: 'ready', help: 'Whether the replica works', read: ({ ready }) => Number(ready) },
+    { name: 'requests', help: 'Requests that the replica has', read: ({ requests }) => requests },
+  ];
+
+const replicaCounters: typeof replicaGauges = [
+  { name: 'restarts_total', help: 'Times that the replica was opened again', read: ({ restarts }) => restarts },
+  { name: 'replays_total', help: 'Requests that left the replica when it was lost', read: ({ replays }) => replays },
+];
+
 interface Watched {
   readonly model: string;
   /** What it said last. */
@@ -140,6 +153,11 @@ export class Metrics {
   readonly #gauges: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number }[];
   readonly #shares: readonly { readonly gauge: Gauge<'model'>; read(status: EngineStatus): number | undefined }[];
   readonly #counters: readonly { readonly counter: Counter<'model'>; read(totals: EngineTotals): number }[];
+  readonly #replicaGauges: readonly { readonly gauge: Gauge<'model' | 'replica'>; read(of: ReplicaStatus): number }[];
+  readonly #replicaCounters: readonly {
+    readonly counter: Counter<'model' | 'replica'>;
+    read(of: ReplicaStatus): number;
+  }[];
   readonly #loaded: Gauge<'model'>;
   readonly #loads: Counter<'model'>;
   readonly #waiting: Gauge<'model'>;
@@ -171,6 +189,14 @@ export class Metrics {
     this.#shares = shares.map(({ name, help, read }) => ({ gauge: new Gauge(options(name, help, 'model')), read }));
     this.#counters = counters.map(({ name, help, read }) => ({
       counter: new Counter(options(name, help, 'model')),
+      read,
+    }));
+    this.#replicaGauges = replicaGauges.map(({ name, help, read }) => ({
+      gauge: new Gauge(options(`replica_${name}`, help, 'model', 'replica')),
+      read,
+    }));
+    this.#replicaCounters = replicaCounters.map(({ name, help, read }) => ({
+      counter: new Counter(options(`replica_${name}`, help, 'model', 'replica')),
       read,
     }));
     this.#loaded = new Gauge(options('model_loaded', 'Whether the model is in memory', 'model'));
@@ -215,10 +241,12 @@ export class Metrics {
         // One that died says nothing any more.
         const status = event.last ?? this.#engines.get(event.engine)?.status;
         this.#engines.delete(event.engine);
-        if (status !== undefined) this.#gone.set(event.model, added(this.#gone.get(event.model), status.totals));
+        if (status === undefined) return;
+        this.#gone.set(event.model, addedTotals([this.#gone.get(event.model) ?? noTotals, status.totals]));
         return;
       }
       case 'failed':
+      case 'replica':
         return;
       default:
         event satisfies never;
@@ -240,8 +268,8 @@ export class Metrics {
     const statuses = [...this.#engines.values()].flatMap((each) =>
       each.model === model && each.status !== undefined ? [each.status] : [],
     );
-    const gone = this.#gone.get(model);
-    const totals = statuses.reduce((sum: EngineTotals | undefined, status) => added(sum, status.totals), gone);
+    const gone = this.#gone.get(model) ?? noTotals;
+    const totals = addedTotals([gone, ...statuses.map((status) => status.totals)]);
     const sum = (of: (status: EngineStatus) => number) => statuses.reduce((all, one) => all + of(one), 0);
     for (const { gauge, read } of this.#gauges) gauge.set({ model }, sum(read));
     for (const { gauge, read } of this.#shares) {
@@ -251,15 +279,17 @@ export class Metrics {
     }
     for (const { counter, read } of this.#counters) {
       counter.remove({ model });
-      counter.inc({ model }, totals === undefined ? 0 : read(totals));
+      counter.inc({ model }, read(totals));
+    }
+    for (const [i, status] of statuses.flatMap(({ replicas = [] }) => replicas).entries()) {
+      const labels = { model, replica: String(i) };
+      for (const { gauge, read } of this.#replicaGauges) gauge.set(labels, read(status));
+      for (const { counter, read } of this.#replicaCounters) {
+        counter.remove(labels);
+        counter.inc(labels, read(status));
+      }
     }
     this.#loaded.set({ model }, this.#models.loaded(model) === undefined ? 0 : 1);
     this.#waiting.set({ model }, sum(({ waiting }) => waiting) + this.#models.waiting(model));
   }
-}
-
-function added(a: EngineTotals | undefined, b: EngineTotals): EngineTotals {
-  if (a === undefined) return b;
-  const sums = Object.entries(b).map(([name, value]) => [name, a[name as keyof EngineTotals] + value]);
-  return Object.fromEntries(sums) as unknown as EngineTotals;
 }

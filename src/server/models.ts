@@ -5,6 +5,7 @@
  */
 import { IngotError, isIngotError } from '../base/errors.ts';
 import type { Engine, EngineStatus } from '../engine/engine.ts';
+import type { ReplicaEvent } from '../engine/replica.ts';
 import { ApiError } from './failure.ts';
 import { TokenTexts } from './token-texts.ts';
 
@@ -13,8 +14,8 @@ export interface ModelSource {
   readonly name: string;
   /** Memory that it will take, as far as that is known before it is loaded. */
   readonly bytes: number;
-  /** @throws IngotError as loading does. */
-  open(signal: AbortSignal): Promise<Engine>;
+  /** `onReplica`: told what happens to which of the engines that it consists of. @throws IngotError as loading does. */
+  open(signal: AbortSignal, onReplica: (replica: number, event: ReplicaEvent) => void): Promise<Engine>;
 }
 
 export interface ModelsOptions {
@@ -32,7 +33,9 @@ export type ModelEvent =
     }
   /** `last`: what it had done, where it still could say so. */
   | { readonly kind: 'left'; readonly model: string; readonly engine: Engine; readonly last: EngineStatus | undefined }
-  | { readonly kind: 'failed'; readonly model: string; readonly error: unknown };
+  | { readonly kind: 'failed'; readonly model: string; readonly error: unknown }
+  /** Something happened to one of the engines that a model has. */
+  | { readonly kind: 'replica'; readonly model: string; readonly replica: number; readonly event: ReplicaEvent };
 
 /** The right to one model for the time of one request. */
 export interface Lease extends Disposable {
@@ -43,8 +46,6 @@ export interface Lease extends Disposable {
   readonly signal: AbortSignal;
   /** Ends the work. */
   abort(): void;
-  /** The engine is gone: nobody gets it any more. */
-  lost(): void;
 }
 
 /** A model that is in memory. */
@@ -145,7 +146,19 @@ export class Models implements AsyncDisposable {
   /** Whether a request would be taken and its model be there, or brought. */
   get state(): 'loading' | 'ready' | 'draining' {
     if (this.#draining) return 'draining';
-    return this.#ready ? 'ready' : 'loading';
+    const { all, ready } = this.replicas;
+    return this.#ready && (all === 0 || ready > 0) ? 'ready' : 'loading';
+  }
+
+  /** Engines of the models that are loaded, and how many of them work. */
+  get replicas(): { readonly all: number; readonly ready: number } {
+    const each = [...this.#entries.values()].flatMap(({ resident }) =>
+      resident === undefined ? [] : [resident.engine.replicas ?? { all: 1, ready: 1 }],
+    );
+    return each.reduce((sum, { all, ready }) => ({ all: sum.all + all, ready: sum.ready + ready }), {
+      all: 0,
+      ready: 0,
+    });
   }
 
   /** The engine of a model, where it is loaded. */
@@ -189,12 +202,7 @@ export class Models implements AsyncDisposable {
   /** Does something short with a model. @throws as `acquire`, and what the work throws. */
   async use<T>(name: string | undefined, signal: AbortSignal, work: (lease: Lease) => Promise<T>): Promise<T> {
     using lease = await this.acquire(name, signal);
-    try {
-      return await work(lease);
-    } catch (error) {
-      if (isIngotError(error, 'DeviceLost')) lease.lost();
-      throw error;
-    }
+    return await work(lease);
   }
 
   #grant(entry: Entry, resident: Resident): Lease {
@@ -206,9 +214,6 @@ export class Models implements AsyncDisposable {
       texts: resident.texts,
       signal: controller.signal,
       abort: () => controller.abort(),
-      lost: () => {
-        if (entry.resident === resident) this.#lose(entry, resident);
-      },
       [Symbol.dispose]: () => {
         resident.leases.delete(lease);
         this.#leases.delete(lease);
@@ -307,7 +312,10 @@ export class Models implements AsyncDisposable {
   async #open(entry: Entry): Promise<Engine> {
     for (;;) {
       try {
-        return await entry.source.open(this.#ending.signal);
+        const model = entry.source.name;
+        return await entry.source.open(this.#ending.signal, (replica, event) =>
+          this.#say({ kind: 'replica', model, replica, event }),
+        );
       } catch (error) {
         const [first] = whoLeaves(this.#residents(), Number.POSITIVE_INFINITY, 0);
         if (first === undefined || !isIngotError(error, 'OutOfMemory')) throw error;
@@ -347,14 +355,6 @@ export class Models implements AsyncDisposable {
       this.#say({ kind: 'failed', model: name, error });
     }
     this.#say({ kind: 'left', model: name, engine: resident.engine, last });
-  }
-
-  /** An engine that has died is replaced at once, so that the next request need not wait for it. */
-  #lose(entry: Entry, resident: Resident): void {
-    if (entry.resident !== resident) return;
-    this.#ready = [...this.#entries.values()].some((other) => other !== entry && other.resident !== undefined);
-    void this.#dismiss(entry.source.name);
-    if (!this.#draining) this.preload(entry.source.name).catch(() => {});
   }
 
   /** Loads a model before anybody asks for it. @throws IngotError as loading does. */

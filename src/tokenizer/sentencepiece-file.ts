@@ -8,7 +8,7 @@ import { Charsmap } from './charsmap.ts';
 import { spaceDecoder } from './decoders.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { byteTokens, scoredModel } from './sentencepiece.ts';
-import { prefixAll, SPACE, type SpacePrefix, writeSpaces } from './spaces.ts';
+import { prefixAll, SPACE, type SpacePrefix } from './spaces.ts';
 import { normalIds } from './token-ids.ts';
 import { UnigramModel } from './unigram.ts';
 import { type Encoding, makeVocabulary, onlyIf, type TokenKind, tokenKinds, type Vocabulary } from './vocabulary.ts';
@@ -27,16 +27,33 @@ export interface SentencePieceFile {
 export function sentencePieceEncoding(bytes: Uint8Array): Encoding {
   const file = readSentencePieceFile(bytes);
   const { vocabulary, scores, spacePrefix } = file;
+  const rewrite = sentencePieceNormalizer(file);
+  // The space before the first word is there before user-defined tokens are found, and no other one beside them.
+  const prefix = spacePrefix.at === 'nowhere' ? '' : SPACE;
   const pipeline = new Pipeline({
-    normalize: sentencePieceNormalizer(file),
-    cut: writeSpaces(spacePrefix),
+    normalize(text) {
+      const rewritten = rewrite(text).replaceAll(' ', SPACE);
+      return rewritten === '' ? '' : prefix + rewritten;
+    },
+    added: addedOf(vocabulary, ['userDefined']),
+    cut: (piece, atStart, emit) => emit(piece, atStart),
     model:
       file.model === 'bpe'
         ? scoredModel(vocabulary, scores)
         : unigramOf(vocabulary, Float32Array.from(scores), Math.fround),
     decoder: spaceDecoder(vocabulary, spacePrefix.at !== 'nowhere'),
   });
-  return { vocabulary, added: AddedTokens.of(vocabulary), model: pipeline };
+  return { vocabulary, added: addedOf(vocabulary, ['control', 'unknown']), model: pipeline };
+}
+
+/** Tokens of some kinds, as normalized text spells them. */
+function addedOf({ texts, kinds }: Vocabulary, wanted: readonly TokenKind[]): AddedTokens {
+  return new AddedTokens(
+    kinds.flatMap((kind, id) => {
+      const text = (texts.at(id) ?? '').replaceAll(' ', SPACE);
+      return wanted.includes(kind) ? [{ id, text, special: kind !== 'userDefined' }] : [];
+    }),
+  );
 }
 
 export interface NormalizerOptions {
@@ -53,6 +70,7 @@ export function sentencePieceNormalizer(options: NormalizerOptions): Normalize {
   const { charsmap, removeExtraSpaces, graphemes = false, anyWhiteSpace = false } = options;
   const map = charsmap.length === 0 ? undefined : new Charsmap(charsmap);
   const space = anyWhiteSpace ? /\p{White_Space}/u : ' ';
+  const trailingSpaces = new RegExp(`[ ${SPACE}]+$`);
   return (text) => {
     const rewritten = (graphemes ? map?.normalizeGraphemes(text) : map?.normalize(text)) ?? text;
     if (!removeExtraSpaces) return rewritten;
@@ -60,7 +78,8 @@ export function sentencePieceNormalizer(options: NormalizerOptions): Normalize {
     // A space that is written out already is not put before a word again there.
     return anyWhiteSpace
       ? words.map((word, i) => (i === 0 || word.startsWith(SPACE) ? word : ` ${word}`)).join('')
-      : words.join(' ');
+      : // A space that is written out is one like any other at the end, and nowhere else.
+        words.join(' ').replace(trailingSpaces, '');
   };
 }
 

@@ -78,7 +78,7 @@ test('converting again changes nothing; another type changes the matrices alone'
 async function logitsOf(model: Model): Promise<Float32Array> {
   await using device = createReferenceDevice();
   await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const blocks = new BlockManager(limits);
   const tokens = Array.from({ length: limits.maxTokens }, (_, i) => (i * 37 + 5) % model.vocabularySize);
   const sequence: CachedSequence = { row: 0, tokens, computed: 0, blocks: [] };
   blocks.grow(sequence.blocks, tokens.length);

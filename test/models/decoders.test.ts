@@ -25,12 +25,15 @@ const limits: StepLimits = {
 
 /** Logits of all tokens, computed in pieces of the given sizes. */
 async function logitsOf(runner: Runner, ids: readonly number[], pieces: readonly number[]): Promise<Float32Array> {
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const blocks = new BlockManager(runner.limits);
   const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
   const parts: Float32Array[] = [];
   for (const count of pieces) {
-    blocks.grow(sequence.blocks, sequence.computed + count);
-    parts.push((await runner.score({ sequence, start: sequence.computed, count, samples: false })).slice());
+    const start = sequence.computed;
+    blocks.advance(sequence.blocks, start);
+    blocks.grow(sequence.blocks, start + count);
+    const windowTables = blocks.windowTables(sequence.blocks);
+    parts.push((await runner.score({ sequence, start, count, samples: false, windowTables })).slice());
     sequence.computed += count;
   }
   const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
@@ -82,6 +85,26 @@ for (const [on, create] of Object.entries(devices)) {
     });
   }
 
+  for (const name of ['mistral', 'phi3', 'gemma2', 'gemma3', 'gpt-oss']) {
+    test(`${name} on ${on}: layers with a window use memory again that they do not see: the same bits`, async () => {
+      const { ids } = await golden(name);
+      await using checkpoint = await openCheckpoint(modelFolder(name));
+      const model = openModel(checkpoint);
+      const found = new Set(Array.from({ length: model.layers }, (_, layer) => model.windowOf(layer)));
+      // A token after another sees no more than two blocks of 16.
+      const windows = [...found].flatMap((window) =>
+        window === undefined ? [] : [{ window, blockCount: 2, blocksPerSequence: 2 }],
+      );
+      assert.equal(windows.length, 1);
+      await using device = create();
+      await using runner = await Runner.load(device, model, { limits, kv: 'int8' });
+      await using sliding = await Runner.load(device, model, { limits: { ...limits, windows }, kv: 'int8' });
+      const alone = ids.map(() => 1);
+      assert.ok(ids.length > 32);
+      assert.deepEqual(await logitsOf(sliding, ids, alone), await logitsOf(runner, ids, alone));
+    });
+  }
+
   for (const name of ['qwen3', 'qwen3-moe', 'gpt-oss', 'deepseek-v2-lite']) {
     test(`${name} on ${on}: a sequence has the same bits alone and beside another that is at another place`, async () => {
       const { ids } = await golden(name);
@@ -89,7 +112,7 @@ for (const [on, create] of Object.entries(devices)) {
       const model = openModel(checkpoint);
       await using device = create();
       await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
-      const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+      const blocks = new BlockManager(limits);
       const start = (row: number, tokens: readonly number[]): CachedSequence => ({
         row,
         tokens: [...tokens],

@@ -54,7 +54,7 @@ class Session {
     cut: (left: number) => number,
     order: (entries: StepEntry<CachedSequence>[]) => StepEntry<CachedSequence>[],
   ): Promise<ReadonlyMap<number, Outcome>> {
-    const manager = new BlockManager(limits.blockCount, limits.blockSize);
+    const manager = new BlockManager(limits);
     const outcomes = new Map<number, Outcome>();
     const sequences = new Map<CachedSequence, number>();
     for (const i of which) {

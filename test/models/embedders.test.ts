@@ -35,7 +35,7 @@ const limits: StepLimits = {
 
 async function embeddingOf(device: Device, model: Model, ids: readonly number[], pieces: readonly number[]) {
   await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const blocks = new BlockManager(limits);
   const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
   let embedding = new Float32Array();
   for (const count of pieces) {
@@ -120,6 +120,9 @@ test('an engine embeds texts of any length that fits; what the model does not co
     await left;
     const { runs } = device.profile();
     assert.ok(runs > 1 && runs < 6, `${runs} steps`);
+    const { totals } = await several.status();
+    assert.equal(totals.stepTokens, 2 * texts.flat().length, 'alone and together');
+    assert.ok(totals.stepRequests >= 2 * texts.length && totals.stepSeconds > 0 && totals.steps > runs);
     await several.checkIntegrity();
     await assert.rejects(engine.embed(ids, AbortSignal.abort()), ingot('Aborted'));
     await engine.checkIntegrity();

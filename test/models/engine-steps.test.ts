@@ -208,6 +208,44 @@ test('a small cache: requests give way and go on, beginnings leave it and come b
   }
 });
 
+test('layers with a window let go what they do not see: less memory, the same bits, and beginnings are found', async () => {
+  const metadata = new Map(checkpoint.metadata)
+    .set('llama.attention.sliding_window', 24)
+    .set('llama.attention.sliding_window_pattern', [true, true, false, true]);
+  const sliding = openModel({ ...checkpoint, metadata });
+  const folder = mkdtempSync(join(tmpdir(), 'ingot-windows-'));
+  try {
+    const run = async (options: LocalEngineOptions) => {
+      await using device = await openDevice();
+      const given = { sequences: 4, contextLength: 500, cacheTokens: 1400, ...options };
+      await using engine = await LocalEngine.load(device, sliding, tokenizer, given);
+      const request = (i: number) => {
+        const sampling = { temperature: 1, seed: BigInt(i) };
+        const prompt = [...longPrompt, ...tokenizer.encode(`Once ${i}`)];
+        return { prompt, maxTokens: i === 3 ? 300 : 60, ignoreEnd: true, sampling };
+      };
+      const ids: (readonly number[])[] = [];
+      for (const wave of [[0], [1, 2, 3, 4, 5], [0, 3]]) {
+        const answers = await Promise.all(wave.map((i) => generateWith(engine, request(i))));
+        ids.push(...answers.map((answer) => answer.ids));
+        await engine.checkIntegrity();
+      }
+      const scores = await engine.score([...longPrompt, ...longPrompt.toReversed()]);
+      await engine.checkIntegrity();
+      const { totals, memory } = await engine.status();
+      return { ids, scores, reused: totals.reusedTokens, state: memory.state };
+    };
+    const [kept, all] = [await run({}), await run({ slots: (bytes) => openSlots(folder, 100 * bytes, bytes) })];
+    assert.deepEqual(kept.ids, all.ids);
+    assert.deepEqual(kept.scores, all.scores);
+    assert.ok(kept.reused > 5 * 144, `${kept.reused} tokens were known`);
+    // 88 blocks of one layer, 46 of three; a token has 1024 bytes in a layer; counts of tokens are state, too.
+    assert.equal(all.state - kept.state, 3 * (88 - 46) * 16 * 1024);
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+});
+
 test('a request that is cancelled is in no step that is planned afterwards', async () => {
   const { engine, steps } = await open();
   await using _ = engine;

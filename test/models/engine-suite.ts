@@ -158,6 +158,41 @@ export function testEngine(
     await engine.checkIntegrity();
   });
 
+  contract('an answer that was begun elsewhere goes on as if it had been made here', async () => {
+    const end = [...tokenizer.endOfGeneration][0];
+    const cases: Partial<GenerateRequest>[] = [
+      { sampling: { temperature: 1, seed: 5n, presencePenalty: 0.7, repetitionPenalty: 1.2 }, topLogprobs: 2 },
+      { minTokens: 6, sampling: { logitBias: new Map([[end, 3]]) } },
+      { ignoreEnd: true, maxTokens: 9 },
+      { prompt: [3], sampling: { temperature: 3, seed: 8n } },
+    ];
+    const { text } = await generate({ maxTokens: 20, ignoreEnd: true });
+    // Ends in the middle of a token, some tokens after it began.
+    cases.push({ stop: [text.slice(7, 19), 'never'], maxTokens: 20 });
+    for (const [i, one] of cases.entries()) {
+      const request = { prompt: 'The fox', maxTokens: 12, ...one };
+      const alone = () => ({ ...request, cacheOwner: `nobody else ${owners++}` });
+      const whole = await generate(alone());
+      let said = '';
+      for (let count = 0; count <= whole.ids.length; count++) {
+        const rest = await generate({ ...alone(), begun: whole.ids.slice(0, count) });
+        assert.equal(said + rest.text, whole.text, `case ${i}: text after ${count}`);
+        assert.deepEqual(rest.tokens, whole.tokens.slice(count), `case ${i}: tokens after ${count}`);
+        assert.equal(rest.end.reason, whole.end.reason, `case ${i}: reason after ${count}`);
+        const { promptTokens, generatedTokens } = rest.end.statistics;
+        assert.deepEqual(
+          [promptTokens, generatedTokens],
+          [whole.end.statistics.promptTokens, whole.end.statistics.generatedTokens],
+        );
+        said += whole.tokens[count]?.text ?? '';
+      }
+    }
+    for (const begun of [[-1], [engine.model.vocabularySize], Array(9).fill(1)]) {
+      await assert.rejects(generate({ begun }), (error) => isIngotError(error, 'InvalidArgument'));
+    }
+    await engine.checkIntegrity();
+  });
+
   contract('who reads slowly or leaves delays nobody', async () => {
     const slow = engine.generate({ prompt: 'Tom', maxTokens: 10, ignoreEnd: true });
     await slow.next();
@@ -189,6 +224,27 @@ export function testEngine(
     assert.equal(count, 7);
     await short.checkIntegrity();
   });
+
+  contract(
+    'a stop string that begins in one token and ends in another is found, and nothing of it is shown',
+    async () => {
+      const { tokens, text } = await generate({ maxTokens: 12, ignoreEnd: true });
+      const ends = tokens.map(
+        (_, i) =>
+          tokens
+            .slice(0, i + 1)
+            .map((token) => token.text)
+            .join('').length,
+      );
+      const stops = ends.slice(0, -1).map((end) => text.slice(end - 2, end + 2));
+      const answers = await Promise.all(
+        stops.map((stop) => generate({ maxTokens: 12, ignoreEnd: true, stop: [stop] })),
+      );
+      answers.forEach((answer, i) => {
+        assert.deepEqual([answer.end.reason, answer.text], ['stop', text.slice(0, text.indexOf(stops[i]))], stops[i]);
+      });
+    },
+  );
 
   contract('an abort ends the text soon; leaving the loop frees the cache; requests wait their turn', async () => {
     const controller = new AbortController();

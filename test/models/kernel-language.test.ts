@@ -26,7 +26,7 @@ const limits: StepLimits = {
 async function run(device: Device, name: string) {
   await using checkpoint = await openCheckpoint(modelFolder(name));
   await using runner = await Runner.load(device, openModel(checkpoint), { limits, kv: 'bf16' });
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const blocks = new BlockManager(limits);
   const sequence: CachedSequence = { row: 0, tokens: [3, 1, 4, 1, 5, 9, 2, 6], computed: 0, blocks: [] };
   const out: unknown[] = [];
   for (const count of [5, 1]) {

@@ -1,10 +1,10 @@
 /**
  * GGUF files of the models' fixtures, as `ingot convert` makes them, in llama.cpp: it loads them and computes what
- * transformers computes of the folders they were made of. Runs where INGOT_LLAMA_CPP names the folder of an installed
- * package node-llama-cpp.
+ * transformers computes of the folders they were made of. Needs the package node-llama-cpp.
  */
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -13,12 +13,16 @@ import { exportGguf } from '../../src/cli/gguf-file.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
+import { repositoryPath } from '../fixtures.ts';
 import { bytesOf, folderWith } from '../unit/formats-support.ts';
 import { anyVocabulary, embedderNames, golden, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
 import type { Answer, Question } from './llama-cpp-child.ts';
 
-const llamaCpp = process.env.INGOT_LLAMA_CPP;
-const skip = llamaCpp === undefined && 'INGOT_LLAMA_CPP is not set';
+const installed = repositoryPath('.llama', 'node_modules', 'node-llama-cpp');
+const llamaCpp = process.env.INGOT_LLAMA_CPP ?? (existsSync(installed) ? installed : undefined);
+const skip =
+  llamaCpp === undefined &&
+  'skipped, because there is no llama.cpp: scripts/setup-tests.sh installs it, INGOT_LLAMA_CPP names another';
 
 const names = modelNames.filter((name) => llamaCppExceptions[name] === undefined);
 const all = [...names, ...embedderNames];

@@ -65,7 +65,7 @@ async function logitsOfCases(numerics: DotNumerics): Promise<Float32Array[][]> {
   const cases: Float32Array[][] = [];
   for (const { ids, greedy } of golden.cases) {
     const tokens = [...ids, ...greedy.slice(0, -1)];
-    const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+    const blocks = new BlockManager(limits);
     const sequence: CachedSequence = { row: 0, tokens, computed: 0, blocks: [] };
     blocks.grow(sequence.blocks, tokens.length);
     const all = await runner.score({ sequence, start: 0, count: tokens.length, samples: false });

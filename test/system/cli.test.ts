@@ -102,9 +102,11 @@ test('bench prints rows that a program can read', async () => {
     assert.ok(row.peak_bytes > 1e7 && row.threads >= 1);
     assert.equal(row.device, device);
     assert.match(row.model, /bundled/);
+    // Where nothing was remembered of the machine, it was measured.
+    if (device === 'cpu') assert.ok(row.of_limit.share > 0 && /^(memory|arithmetic)$/.test(row.of_limit.by));
   }
   const { out } = await ingot(['bench', '-p', '8', '-n', '2']);
-  assert.match(out, /^test +tokens\/s/);
+  assert.match(out, /^test +tokens\/s +of limit/);
 });
 
 test('--mesh divides the model among ranks: the same text, and programs that --dump shows', async () => {
@@ -135,7 +137,6 @@ test('inspect and doctor say what there is', async () => {
 });
 
 test('doctor --measure measures the machine and remembers it', { skip: noCpu ?? false }, async () => {
-  assert.equal(JSON.parse((await ingot(['doctor', '--json'])).out).measured, null);
   const { code, out, err } = await ingot(['doctor', '--measure', '--json']);
   assert.equal(code, 0, err);
   assert.match(err, /seconds.*read memory.*f32/s);
@@ -179,7 +180,9 @@ test('profile shows where the time goes, in figures that a program can read', as
       assert.ok(calls > 0 && threadSeconds.length >= 1, kernel);
     }
     if (device !== 'cpu') continue;
-    assert.ok(phase.largestGap.seconds > 0);
+    const lost = phase.gaps.map((gap: { lost: number }) => gap.lost);
+    assert.ok(lost.length <= 3 && lost.every((each: number, i: number) => each > 0 && each <= (lost[i - 1] ?? each)));
+    for (const { tokensPerSecond } of phase.gaps) assert.ok(tokensPerSecond > phase.tokens / seconds);
     const product = phase.kernels.find(({ kernel }: { kernel: string }) => /^quantized_dot_q8_0.*\[T\]$/.test(kernel));
     assert.ok(
       product.roofline > 0 && product.cost.bytes > 0 && product.cost.operations > 0 && product.cost.element === 'i8',
@@ -192,9 +195,41 @@ test('profile prints a table for each phase', async () => {
   assert.match(out, /^tg2: [\d.]+ tokens\/s on \w+, .*2 runs in/);
   assert.match(out, /\nkernels .*at barriers .*starting and ending runs .*JavaScript between runs/);
   assert.match(out, /\nkernel +calls +time +share +GB\/s +GFLOP\/s +roofline +barrier +spread +run as\n/);
-  if (device === 'cpu') assert.match(out, /\n\d+ kernels in machine code, 0 interpreted\nAbove|\nLargest gap: /);
+  if (device === 'cpu')
+    assert.match(
+      out,
+      /\n\d+ kernels in machine code, 0 interpreted\nAbove|\nLargest gaps to the roofline.*\n1\. .* more than (memory|arithmetic) needs: [\d.]+ tokens\/s/,
+    );
   const interpreted = (await ingot(['profile', '-p', '2', '-n', '0', '--device', 'reference'])).out;
   assert.match(interpreted, /\n0 kernels in machine code, \d+ interpreted\n/);
+});
+
+test('profile --trace writes what each thread did when, and keeps keys and values as --kv says', {
+  skip: noCpu ?? false,
+}, async () => {
+  const path = join(folder, 'trace.json');
+  const { code, err } = await ingot(['profile', '-p', '16', '-n', '3', '-t', '2', '--kv', 'int8', '--trace', path]);
+  assert.equal(code, 0, err);
+  const { traceEvents, otherData } = JSON.parse(readFileSync(path, 'utf8'));
+  assert.match(otherData.model, /bundled/);
+  type Slice = { name: string; cat: string; ph: string; pid: number; tid: number; ts: number; dur: number };
+  const slices: Slice[] = traceEvents.filter(({ ph }: Slice) => ph === 'X');
+  for (const { ts, dur, pid, tid } of slices) assert.ok(ts >= 0 && dur >= 0 && pid === 1 && Number.isInteger(tid));
+  const runs = slices.filter(({ cat }) => cat === 'run');
+  assert.deepEqual(runs.map(({ name }) => name).slice(0, 2), ['pp16, run 1 of 1', 'tg3, run 1 of 3']);
+  const kernels = slices.filter(({ cat }) => cat === 'kernel');
+  assert.ok(
+    kernels.some(({ name }) => name.startsWith('quantized_dot')) && new Set(kernels.map(({ tid }) => tid)).size === 2,
+  );
+  // Kernels of a thread come one after another, within runs but for the error of the clock.
+  for (const tid of [1, 2]) {
+    const own = slices.filter((slice) => slice.tid === tid).sort((a, b) => a.ts - b.ts || a.dur - b.dur);
+    for (const [i, { ts }] of own.entries()) assert.ok(i === 0 || ts > own[i - 1].ts + own[i - 1].dur - 50);
+    for (const { ts, dur } of own)
+      assert.ok(runs.some((run) => ts > run.ts - 2000 && ts + dur < run.ts + run.dur + 2000));
+  }
+  const refused = await ingot(['profile', '-p', '2', '-n', '0', '--device', 'reference', '--trace', path]);
+  assert.match(refused.err, /keeps no times/);
 });
 
 test('profile --asm prints the code of a kernel and the loops behind it', { skip: noCpu ?? false }, async () => {

@@ -3,42 +3,19 @@
  * is stopped or killed.
  */
 import assert from 'node:assert/strict';
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { isIngotError } from '../../src/base/errors.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
-import { joinMpi, launchedByMpi } from '../../src/parallel/mpi.ts';
-import { localGroup, noCpu, openCpu } from '../conformance/devices.ts';
+import { joinMpi } from '../../src/parallel/mpi.ts';
+import { launchedRank } from '../../src/parallel/mpi-abi.ts';
+import { localGroup, openCpu } from '../conformance/devices.ts';
 import { digests, everyCollective, inputOf, runRank } from '../unit/collective-program.ts';
-
-interface Launcher {
-  readonly name: string;
-  readonly library: RegExp;
-  readonly command: string;
-  readonly options: readonly string[];
-  /** Lets ranks go on when one of them is killed; unless it cannot. */
-  readonly recover?: readonly string[];
-}
-
-const launchers: readonly Launcher[] = [
-  {
-    name: 'Open MPI',
-    library: /^Open MPI v/,
-    command: 'mpirun.openmpi',
-    options: ['--oversubscribe', '--quiet'],
-    recover: ['--enable-recovery'],
-  },
-  { name: 'MPICH', library: /^MPICH Version/, command: 'mpiexec.mpich', options: [] },
-];
+import { type Launcher, launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 
 const program = fileURLToPath(new URL('mpi-rank.js', import.meta.url));
 const found = findSystem();
-
-function missing({ command }: Launcher): string | false {
-  if (noCpu !== undefined) return noCpu;
-  return spawnSync(command, ['--version']).error === undefined ? false : `there is no ${command}`;
-}
 
 interface Line {
   readonly rank: number;
@@ -54,8 +31,7 @@ interface Line {
 
 /** The lines of all ranks; launchers that do not end within 30 s are killed. */
 function launch({ command, options }: Launcher, ranks: number, args: readonly string[], more: readonly string[] = []) {
-  // Root may start ranks where tests run, in containers.
-  const env = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
+  const env = { ...process.env, ...launcherEnvironment };
   const all = [...options, ...more, '-n', String(ranks), process.execPath, program, ...args];
   return new Promise<{ lines: readonly Line[]; text: string }>((resolve, reject) => {
     const child = spawn(command, all, { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -116,9 +92,11 @@ for (const launcher of launchers) {
 }
 
 test('what no launcher of MPI has started is not taken for a rank', () => {
-  assert.equal(launchedByMpi({}), false);
-  assert.equal(launchedByMpi({ OMPI_COMM_WORLD_SIZE: '2' }), true);
-  assert.equal(launchedByMpi({ PMI_SIZE: '2' }), true);
+  assert.equal(launchedRank({}), undefined);
+  assert.equal(launchedRank({ SLURM_STEP_NUM_TASKS: '2' }), undefined);
+  assert.deepEqual(launchedRank({ OMPI_COMM_WORLD_SIZE: '2', OMPI_COMM_WORLD_RANK: '1' }), { rank: 1, size: 2 });
+  assert.deepEqual(launchedRank({ PMI_SIZE: '3', PMI_RANK: '0' }), { rank: 0, size: 3 });
+  assert.deepEqual(launchedRank({ PMIX_RANK: '0', SLURM_STEP_NUM_TASKS: '4' }), { rank: 0, size: 4 });
 });
 
 test('MPI is refused where it is not called', { skip: !found.usable && found.reason }, () => {

@@ -7,6 +7,8 @@ const main = repositoryPath('dist', 'ingot', 'main.js');
 export interface Server extends AsyncDisposable {
   readonly url: string;
   readonly child: ChildProcess;
+  /** What it has written to standard error until now. */
+  log(): string;
   /** Settles when it has ended: with its exit code, and all that it wrote to standard error. */
   readonly ended: Promise<{ readonly code: number | null; readonly err: string }>;
 }
@@ -16,13 +18,18 @@ export interface ServeOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The shell's words before the command. */
   readonly before?: string;
+  /** Words before `serve`. */
+  readonly launch?: readonly string[];
 }
 
 /** Starts it on a free port, and waits until it says where it is. Disposing of it is SIGTERM. */
-export async function startServer({ folder, env, before }: ServeOptions, ...args: string[]): Promise<Server> {
+export async function startServer(
+  { folder, env, before, launch = [] }: ServeOptions,
+  ...args: string[]
+): Promise<Server> {
   const cache = `${folder}/cache`;
   const options = { cwd: folder, env: { ...process.env, XDG_CACHE_HOME: cache, LOCALAPPDATA: cache, ...env } };
-  const words = [main, 'serve', '--port', '0', ...args];
+  const words = [main, ...launch, 'serve', '--port', '0', ...args];
   const child =
     before === undefined
       ? spawn(process.execPath, words, options)
@@ -43,6 +50,7 @@ export async function startServer({ folder, env, before }: ServeOptions, ...args
     url,
     child,
     ended,
+    log: () => err,
     async [Symbol.asyncDispose]() {
       child.kill('SIGTERM');
       await ended;

@@ -138,7 +138,10 @@ function adjust({ logits, bias = {}, countRow = 0, penalties = [1, 0, 0] }: Row,
   });
 }
 
-/** Candidates in descending order with normalized probabilities: filters one after the other, each as it is usually told. */
+/**
+ * Candidates with normalized probabilities, in descending order if top-k or top-p leave any out, else in that of ids: filters one
+ * after the other, each as it is usually told.
+ */
 function candidates(row: Row, counts: readonly number[]): { id: number; p: number }[] {
   const { temperature = 0, topK = 0, topP = 1, minP = 0 } = row;
   const normalize = (list: { id: number; p: number }[]) => {
@@ -147,7 +150,8 @@ function candidates(row: Row, counts: readonly number[]): { id: number; p: numbe
   };
   const x = adjust(row, counts).map((v) => v / temperature);
   const max = Math.max(...x);
-  let list = x.map((v, id) => ({ id, p: Math.exp(v - max) })).sort((a, b) => b.p - a.p || a.id - b.id);
+  let list = x.map((v, id) => ({ id, p: Math.exp(v - max) }));
+  if ((topK > 0 && topK < V) || topP < 1) list.sort((a, b) => b.p - a.p || a.id - b.id);
   if (topK > 0) list = list.slice(0, topK);
   list = normalize(list);
   if (topP < 1) {
@@ -157,7 +161,8 @@ function candidates(row: Row, counts: readonly number[]): { id: number; p: numbe
     while (size < list.length && (size === 0 || sum < topP)) sum += list[size++].p;
     list = normalize(list.slice(0, size));
   }
-  return normalize(list.filter(({ p }) => p >= minP * list[0].p));
+  const most = Math.max(...list.map(({ p }) => p));
+  return normalize(list.filter(({ p }) => p >= minP * most));
 }
 
 function logSoftmax(logits: readonly number[], id: number): number {

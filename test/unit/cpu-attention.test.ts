@@ -5,7 +5,7 @@ import { inlineComposites } from '../../src/compiler/inline.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
 import { type AttentionShape, isSupported, partialsBytes } from '../../src/devices/cpu/kernels/attention-shape.ts';
 import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
-import { targetKey, targets } from '../../src/devices/cpu/target.ts';
+import { targetKey } from '../../src/devices/cpu/target.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
@@ -17,6 +17,7 @@ import { openCpu } from '../conformance/devices.ts';
 import { generator, integer, normal } from './composites-harness.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { withDrawnSchedule } from './drawn-schedule.ts';
+import { machineOf } from './machine.ts';
 import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
 
 interface Case {
@@ -163,16 +164,16 @@ function native(
   inputs: Inputs,
   indices: readonly number[],
   symbolic: boolean,
-  target = targets.avx2,
+  machine = avx2Machine(),
 ): Float32Array {
   const count = (name: string) => (inputs.get(name)?.byteLength ?? assert.fail()) / 4;
   const [tokens, sequences] = [count('positions'), count('ctxLen')];
   const shape = shapeOf(c, symbolic ? T : tokens, symbolic ? S : sequences);
   assert.ok(isSupported(shape));
-  const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data)]));
-  using y = new Guarded(4 * tokens * c.heads * c.valueDim);
-  using partials = new Guarded(partialsBytes(shape));
-  for (const { make } of attentionKernels(shape, target)) {
+  const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data, machine)]));
+  using y = new Guarded(4 * tokens * c.heads * c.valueDim, machine);
+  using partials = new Guarded(partialsBytes(shape), machine);
+  for (const { make } of attentionKernels(shape, machine.target)) {
     runKernel(make(), { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
   }
   for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
@@ -237,10 +238,33 @@ for (const [index, c] of cases.entries()) {
       const expected = await oracle(inputs);
       for (const [t, indices] of teams.entries()) {
         assertSame(native(c, inputs, indices, t !== 1), expected, `step ${i}, ${indices.length} threads`);
-        const { target } = withDrawnSchedule(avx2Machine(), () => integer(random, 1000));
-        const what = `step ${i}, ${indices.length} threads, ${targetKey(target)}`;
-        assertSame(native(c, inputs, indices, t !== 1, target), expected, what);
+        const machine = withDrawnSchedule(avx2Machine(), () => integer(random, 1000));
+        const what = `step ${i}, ${indices.length} threads, ${targetKey(machine.target)}`;
+        assertSame(native(c, inputs, indices, t !== 1, machine), expected, what);
       }
+    }
+  });
+}
+
+// An emulator is slow: every format, dimensions that are and are not whole vectors, windows, caps and sinks; few tokens.
+const wide = machineOf('avx512');
+for (const index of [0, 2, 3, 7, 13, 17]) {
+  const c = cases[index] as Case;
+  test(`attention: ${c.keyDim} and ${c.valueDim}, ${c.pool}: AVX-512 has the bits of the decomposition`, {
+    skip: skip || (typeof wide === 'string' && wide),
+  }, async () => {
+    const machine = typeof wide === 'string' ? assert.fail(wide) : wide;
+    const oracle = await decomposed(cpu(), c);
+    const steps: readonly (readonly [readonly number[], readonly Token[]])[] = [
+      [[60], [{ s: 0, p: 59 }]],
+      [
+        [20, 50],
+        [...prompt(0, 13, 20), { s: 1, p: 49 }, { s: 1, p: 7 }, { s: -1, p: 3 }],
+      ],
+    ];
+    for (const [i, [lengths, tokens]] of steps.entries()) {
+      const inputs = world(c, lengths, tokens, 500 + 10 * index + i);
+      assertSame(native(c, inputs, [1, 0], i === 0, machine), await oracle(inputs), `step ${i}`);
     }
   });
 }

@@ -83,7 +83,7 @@ test('a second device takes the code of the first, and computes the same', { ski
       return known;
     },
   };
-  const run = async (profile: boolean) => {
+  const run = async (profile: 'nothing' | 'sums') => {
     await using device = createCpuDevice(system(), { threads: 1, codeCache, profile });
     let passes = 0;
     using executable = await device.compile(program, (same) => {
@@ -95,10 +95,10 @@ test('a second device takes the code of the first, and computes the same', { ski
     const y = (await device.wait(device.submit(bound, inputs, {}), Number.POSITIVE_INFINITY)).get('y');
     return { y, passes, found: found.splice(0) };
   };
-  const first = await run(false);
+  const first = await run('nothing');
   assert.deepEqual([first.passes, first.found], [1, ['image made', 'kernel made']]);
   // The whole program is there: nothing of it is compiled.
-  assert.deepEqual(await run(false), { y: first.y, passes: 0, found: ['image found'] });
+  assert.deepEqual(await run('nothing'), { y: first.y, passes: 0, found: ['image found'] });
   // An image does not say what its kernels cost.
-  assert.deepEqual(await run(true), { y: first.y, passes: 1, found: ['kernel found'] });
+  assert.deepEqual(await run('sums'), { y: first.y, passes: 1, found: ['kernel found'] });
 });

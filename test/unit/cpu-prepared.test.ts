@@ -34,7 +34,7 @@ function expected(x: Float32Array, weight: Uint8Array): number[] {
 /** How often activations are quantized, and the results. */
 async function run(build: (b: Builder, dot: (x: Value, w: Value) => Value, values: Record<string, Value>) => Value[]) {
   if (!found.usable) return assert.fail(found.reason);
-  await using device = createCpuDevice(found.system, { threads: 2, profile: true });
+  await using device = createCpuDevice(found.system, { threads: 2, profile: 'sums' });
   const parameters: readonly Parameter[] = [
     { name: 'x', type: tensor('f32', [1, K]), role: 'input' },
     { name: 'y', type: tensor('f32', [1, K]), role: 'input' },

@@ -37,7 +37,7 @@ async function runs(device: Device, rows: readonly number[], then: () => void = 
 
 for (const threads of [1, 2]) {
   test(`${threads} threads: calls, times and costs of kernels, at the dimensions of each run`, { skip }, async () => {
-    await using device = createCpuDevice(system(), { threads, profile: true });
+    await using device = createCpuDevice(system(), { threads, profile: 'sums' });
     const rows = [2, 2, 5, 64, 2];
     const bytes = rows.reduce((sum, row) => sum + 2 * 4 * 100 * row, 0);
     const check = () => {

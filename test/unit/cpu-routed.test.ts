@@ -189,7 +189,7 @@ const reason = found.usable ? whyNot(found.system) : found.reason;
 
 test('a step of several products of the same routing sorts it once', { skip: reason ?? false }, async () => {
   if (!found.usable) return assert.fail(found.reason);
-  await using device = createCpuDevice(found.system, { threads: 2, profile: true });
+  await using device = createCpuDevice(found.system, { threads: 2, profile: 'sums' });
   // 20 rows an expert fill no panels.
   const [E, N, K, T, chosen] = [5, 20, 32, 9, 2];
   const random = generator(3);

@@ -48,6 +48,7 @@ const withAvx512: () => OperatingSystem = () => ({
   cpuFeatures: () => ({
     model: 'a test',
     names: new Set('avx2 fma f16c bmi2 avx512f avx512bw avx512dq avx512vl avx512cd'.split(' ')),
+    withheld: [],
   }),
 });
 
@@ -125,7 +126,7 @@ test('self-test: wrong bits, a crash in machine code and a kernel that does not 
 
 const withAvx2: () => OperatingSystem = () => ({
   ...system(),
-  cpuFeatures: () => ({ model: 'a test', names: new Set(['avx2', 'fma', 'f16c', 'bmi2']) }),
+  cpuFeatures: () => ({ model: 'a test', names: new Set(['avx2', 'fma', 'f16c', 'bmi2']), withheld: [] }),
 });
 
 test('self-test: what a user or the system ended is not remembered against the processor', { skip }, async () => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isIngotError } from '../../src/base/errors.ts';
+import { likeliest, logSumExp } from '../../src/engine/logits.ts';
 import { checkSampling, greedy } from '../../src/engine/sampling.ts';
 import { StopStrings } from '../../src/engine/stop-strings.ts';
 
@@ -36,6 +37,20 @@ test('text is shown up to the first stop string, however it is cut into pieces',
       }
     }),
     { seed, numRuns: 500 },
+  );
+});
+
+test('the likeliest tokens of a row are those that sorting all of it finds, ties to the lower id', () => {
+  const values = fc.oneof(fc.integer({ min: -3, max: 3 }), fc.constant(Number.NEGATIVE_INFINITY));
+  fc.assert(
+    fc.property(fc.array(values, { minLength: 1, maxLength: 60 }), fc.integer({ min: 1, max: 70 }), (row, count) => {
+      const logits = Float32Array.from([...row, 0]);
+      const total = logSumExp(logits);
+      const sorted = [...logits.keys()].sort((a, b) => logits[b] - logits[a] || a - b).slice(0, count);
+      const expected = sorted.map((id) => ({ id, logprob: logits[id] - total }));
+      assert.deepEqual(likeliest(logits, count, total), expected);
+    }),
+    { seed },
   );
 });
 

@@ -3,16 +3,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { isIngotError } from '../../src/base/errors.ts';
+import type { WindowLimits } from '../../src/composites/step.ts';
 import { BlockManager, type Fetch } from '../../src/engine/blocks.ts';
-import {
-  emptyState,
-  enqueue,
-  type PlannedStep,
-  planStep,
-  type Rules,
-  remove,
-  restart,
-} from '../../src/engine/scheduler.ts';
+import { type PlannedStep, planStep, type Rules } from '../../src/engine/scheduler.ts';
+import { emptyState, enqueue, remove, restart } from '../../src/engine/scheduler-state.ts';
 import type { Sequence, StepEntry } from '../../src/engine/sequence.ts';
 import { StepCost, type StepLoad } from '../../src/engine/step-cost.ts';
 
@@ -22,13 +16,21 @@ const blockSize = 4;
 test('blocks are never lost and never shared by mistake, whatever grows, is published and ends', () => {
   const action = fc.record({
     table: fc.nat(3),
-    kind: fc.constantFrom('grow', 'publish', 'release', 'begin'),
+    kind: fc.constantFrom('grow', 'publish', 'release', 'begin', 'advance'),
     tokens: fc.nat(60),
     owner: fc.constantFrom('a', 'b'),
   });
+  const window = fc.integer({ min: 1, max: 20 }).chain((length) =>
+    fc.record({
+      window: fc.constant(length),
+      blockCount: fc.integer({ min: 6, max: 16 }),
+      blocksPerSequence: fc.constant(16),
+    }),
+  );
+  const windowLists = fc.uniqueArray(window, { maxLength: 2, selector: ({ window }) => window });
   fc.assert(
-    fc.property(fc.array(action, { maxLength: 80 }), (actions) => {
-      const manager = new BlockManager(16, blockSize);
+    fc.property(fc.array(action, { maxLength: 80 }), windowLists, (actions, windows) => {
+      const manager = new BlockManager({ blockCount: 16, blockSize, windows });
       // Texts that are alike for a while.
       const texts = [0, 1, 2, 3].map((i) => Array.from({ length: 64 }, (_, k) => (k < 12 ? k : k * 10 + i)));
       const tables = texts.map((): number[] => []);
@@ -45,7 +47,7 @@ test('blocks are never lost and never shared by mistake, whatever grows, is publ
             break;
           }
           case 'grow': {
-            const possible = manager.missing(table, tokens) <= manager.freeBlocks;
+            const possible = manager.fits(table, tokens);
             try {
               manager.grow(table, tokens);
               assert.ok(possible && table.length * blockSize >= tokens);
@@ -63,6 +65,9 @@ test('blocks are never lost and never shared by mistake, whatever grows, is publ
               owners[i] as string,
             );
             break;
+          case 'advance':
+            manager.advance(table, tokens);
+            break;
           case 'release':
             manager.release(table);
         }
@@ -77,7 +82,7 @@ test('blocks are never lost and never shared by mistake, whatever grows, is publ
 });
 
 test('whole blocks are found by what they hold, by their owner alone, until their memory is needed', () => {
-  const manager = new BlockManager(4, blockSize);
+  const manager = new BlockManager({ blockCount: 4, blockSize });
   const text = Array.from({ length: 16 }, (_, i) => i);
   const table: number[] = [];
   manager.grow(table, 11);
@@ -108,7 +113,7 @@ test('whole blocks are found by what they hold, by their owner alone, until thei
 });
 
 test('a text that began before its owner was forgotten is found when it is computed', () => {
-  const manager = new BlockManager(2, blockSize);
+  const manager = new BlockManager({ blockCount: 2, blockSize });
   const [first, second] = [
     [1, 2, 3, 4, 5],
     [6, 7, 8, 9, 10],
@@ -132,7 +137,7 @@ test('a text that began before its owner was forgotten is found when it is compu
 });
 
 test('an integrity check finds what is lost and what is shared', () => {
-  const manager = new BlockManager(4, 4);
+  const manager = new BlockManager({ blockCount: 4, blockSize: 4 });
   const table: number[] = [];
   manager.grow(table, 8);
   assert.throws(() => manager.checkIntegrity([]), /0 users, not 1/);
@@ -142,6 +147,7 @@ test('an integrity check finds what is lost and what is shared', () => {
 
 const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence> = {}): Sequence => ({
   id,
+  since: 0,
   priority: 0,
   owner: '',
   cacheOwner: '',
@@ -162,6 +168,10 @@ const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence
 const fetchCost = (blocks: number) => 20 * blocks;
 const cost = ({ tokens, contextTokens }: StepLoad) => 100 + 10 * tokens + contextTokens / 10;
 
+/** Where the blocks of a table have a token. */
+const placeIn = (table: readonly number[], at: number) =>
+  table[Math.floor(at / blockSize)] * blockSize + (at % blockSize);
+
 /** What the engine does around the scheduler, with answers of given lengths, and steps that end `ahead` steps later. */
 class Simulation {
   readonly state = emptyState();
@@ -174,8 +184,9 @@ class Simulation {
   now = 0;
   readonly #flights: PlannedStep[] = [];
   readonly #ahead: number;
-  /** What each place of the pools holds: the token that was computed there, once that is known. */
-  readonly #places: (() => number)[];
+  readonly #windows: readonly WindowLimits[];
+  /** What each place of the pools holds, of layers that keep all and of each window: the token that was computed there, once that is known. */
+  readonly #pools: (() => number)[][];
   /** What left the pools, by slot. */
   readonly #slots = new Map<number, (() => number)[]>();
   readonly #fetches: { readonly fetch: Fetch; turns: number }[] = [];
@@ -184,11 +195,18 @@ class Simulation {
   /** Slots whose contents are lost. */
   readonly damaged = new Set<number>();
 
-  constructor(limits: Omit<Rules['limits'], 'maxBias'>, blockCount: number, ahead: number, slotCount = 0) {
-    this.blocks = new BlockManager(blockCount, blockSize, slotCount);
+  constructor(
+    limits: Omit<Rules['limits'], 'maxBias'>,
+    blockCount: number,
+    ahead: number,
+    { slotCount = 0, windows = [] }: { slotCount?: number; windows?: readonly WindowLimits[] } = {},
+  ) {
+    this.blocks = new BlockManager({ blockCount, blockSize, windows }, slotCount);
     this.limits = { maxBias: 8, ...limits };
     this.#ahead = ahead;
-    this.#places = new Array(blockCount * blockSize).fill(() => -1);
+    this.#windows = windows;
+    const pool = (blocks: number) => new Array<() => number>(blocks * blockSize).fill(() => -1);
+    this.#pools = [blockCount, ...windows.map((window) => window.blockCount)].map(pool);
   }
 
   add(sequence: Sequence, answer: number): void {
@@ -210,7 +228,7 @@ class Simulation {
     const { limits, blocks, now } = this;
     const planned = planStep(this.state, { limits, blocks, cost, fetchCost, pace: 2, now });
     for (const { slot, block } of blocks.takeLeaving()) {
-      this.#slots.set(slot, this.#places.slice(block * blockSize, (block + 1) * blockSize));
+      this.#slots.set(slot, this.#pools[0].slice(block * blockSize, (block + 1) * blockSize));
       this.damaged.delete(slot);
     }
     for (const fetch of planned.fetches) this.#fetches.push({ fetch, turns: 3 });
@@ -248,27 +266,30 @@ class Simulation {
   /** As the device does: blocks are copied, tokens written, and all that came before them read. */
   #compute({ entries, copies }: PlannedStep): void {
     for (const { from, to } of copies) {
-      for (let i = 0; i < blockSize; i++) {
-        this.#places[to * blockSize + i] = this.#places[from * blockSize + i] as () => number;
+      for (const [p, pool] of this.#pools.entries()) {
+        for (let i = 0; i < blockSize; i++) pool[to[p] * blockSize + i] = pool[from[p] * blockSize + i];
       }
     }
-    for (const { sequence, start, count } of entries) {
+    for (const { sequence, start, count, windowTables = [] } of entries) {
       for (let at = start; at < start + count; at++) {
-        const token = sequence.tokens[at] as number;
-        this.#places[this.#placeOf(sequence, at)] = token >= 0 ? () => token : () => sequence.tokens[at] as number;
+        const token = sequence.tokens[at];
+        for (const [p, pool] of this.#pools.entries()) {
+          const place = placeIn([sequence.blocks, ...windowTables][p], at);
+          pool[place] = token >= 0 ? () => token : () => sequence.tokens[at];
+        }
       }
       this.computed += count;
     }
-    for (const { sequence } of entries) {
-      for (let at = 0; at < sequence.computed; at++) {
-        const found = this.#places[this.#placeOf(sequence, at)]?.();
-        assert.equal(found, sequence.tokens[at], `token ${at} of request ${sequence.id} is not in its blocks`);
+    for (const { sequence, start, windowTables = [] } of entries) {
+      for (const [p, pool] of this.#pools.entries()) {
+        const seen = p === 0 ? 0 : Math.max(0, start - this.#windows[p - 1].window + 1);
+        for (let at = seen; at < sequence.computed; at++) {
+          const found = pool[placeIn([sequence.blocks, ...windowTables][p], at)]?.();
+          const where = `token ${at} of request ${sequence.id} is not in its blocks of pools ${p}`;
+          assert.equal(found, sequence.tokens[at], where);
+        }
       }
     }
-  }
-
-  #placeOf({ blocks }: Sequence, at: number): number {
-    return (blocks[Math.floor(at / blockSize)] as number) * blockSize + (at % blockSize);
   }
 
   /** Contents come some turns later, as far as they are not damaged. */
@@ -280,7 +301,7 @@ class Simulation {
       for (const { slot, block } of each.fetch.transfers) {
         if (this.damaged.has(slot)) break;
         const contents = this.#slots.get(slot) as (() => number)[];
-        for (const [i, value] of contents.entries()) this.#places[block * blockSize + i] = value;
+        for (const [i, value] of contents.entries()) this.#pools[0][block * blockSize + i] = value;
         good++;
       }
       this.fetched += good;
@@ -336,6 +357,14 @@ class Simulation {
   }
 }
 
+/** Windows with room for one sequence and some blocks. */
+function windowsOf(sizes: readonly number[], maxTokens: number, spare: number): readonly WindowLimits[] {
+  return sizes.map((window) => {
+    const blocksPerSequence = Math.ceil((window + maxTokens) / blockSize) + 1;
+    return { window, blockCount: blocksPerSequence + spare, blocksPerSequence };
+  });
+}
+
 test('whatever comes and goes, steps keep their bounds and everybody is served', () => {
   const arrival = fc.record({
     at: fc.nat(40),
@@ -355,7 +384,13 @@ test('whatever comes and goes, steps keep their bounds and everybody is served',
     maxTokens: fc.integer({ min: 4, max: 40 }),
     maxSequences: fc.integer({ min: 1, max: 5 }),
     blockCount: fc.integer({ min: 15, max: 40 }),
-    slotCount: fc.nat(30),
+    outside: fc.oneof(
+      fc.record({ slotCount: fc.nat(30) }),
+      fc.record({
+        sizes: fc.uniqueArray(fc.integer({ min: 1, max: 20 }), { minLength: 1, maxLength: 2 }),
+        spare: fc.nat(8),
+      }),
+    ),
     damages: fc.array(fc.tuple(fc.nat(60), fc.nat(29)), { maxLength: 5 }),
     ahead: fc.integer({ min: 1, max: 2 }),
   });
@@ -363,10 +398,11 @@ test('whatever comes and goes, steps keep their bounds and everybody is served',
     fc.property(
       fc.array(arrival, { maxLength: 12 }),
       shape,
-      (arrivals, { blockCount, slotCount, ahead, failures, damages, ...bounds }) => {
+      (arrivals, { blockCount, outside, ahead, failures, damages, ...bounds }) => {
         const maxTokens = Math.max(bounds.maxTokens, bounds.maxSequences);
         const limits = { ...bounds, maxTokens, maxRows: bounds.maxSequences };
-        const simulation = new Simulation(limits, blockCount, ahead, slotCount);
+        const memory = 'sizes' in outside ? { windows: windowsOf(outside.sizes, maxTokens, outside.spare) } : outside;
+        const simulation = new Simulation(limits, blockCount, ahead, memory);
         const requests = arrivals.flatMap((each) => Array.from({ length: each.choices }, () => each));
         const sequences = requests.map(({ at, prompt, text, priority, owner, patience, biases }, id) => {
           const tokens = Array.from({ length: prompt }, (_, k) => (k < 10 ? k + 1 : 100 * text + k));
@@ -438,6 +474,42 @@ test('owners take turns, however many requests one of them has; a higher priorit
   assert.deepEqual(order.slice(7), ['greedy', 'greedy', 'greedy']);
 });
 
+test('a short prompt passes a long one that is computed; a long one waits for no more than its own length allows', () => {
+  const limits = { maxTokens: 16, maxSequences: 4, maxRows: 4 };
+  let token = 0;
+  const text = (length: number) => Array.from({ length }, () => ++token);
+  /** Turns until each of the requests, given by turn and length, has its token. */
+  const finished = (arrivals: readonly (readonly [at: number, length: number])[]) => {
+    const simulation = new Simulation(limits, 400, 1);
+    const turns: number[] = [];
+    const sequences = arrivals.map(([, length], id) => newSequence(id, text(length)));
+    for (let turn = 0; turn === 0 || !simulation.idle || arrivals.some(([at]) => at >= turn); turn++) {
+      arrivals.forEach(([at], i) => {
+        if (at === turn) simulation.add(sequences[i], 1);
+      });
+      simulation.turn();
+      sequences.forEach((each, i) => {
+        if (turns[i] === undefined && turn >= arrivals[i][0] && !simulation.answers.has(each)) turns[i] = turn;
+      });
+    }
+    return turns;
+  };
+  const [long, short] = finished([
+    [0, 160],
+    [3, 16],
+  ]);
+  assert.ok(short < 6 && long >= 10, `${short} and ${long}`);
+  // Of one length each waits for those before it.
+  const alike = finished([0, 1, 2, 3].map((at) => [at, 40] as const));
+  assert.deepEqual(
+    alike,
+    alike.toSorted((a, b) => a - b),
+  );
+  // One of 16 tokens comes with every step, which is all that a step can take.
+  const flood = finished([[0, 80], ...Array.from({ length: 60 }, (_, i) => [i, 16] as const)]);
+  assert.ok(flood[0] <= 3 * 5 + 2, `after ${flood[0]} turns`);
+});
+
 test('where memory ends the youngest gives way, and goes on later with what is still known', () => {
   const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 12, 1);
   const old = newSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]);
@@ -477,11 +549,12 @@ test('a prompt that begins as one that is computed waits for that, and others do
   const start = Array.from({ length: 24 }, (_, i) => i + 1);
   simulation.add(newSequence(0, [...start, 100]), 1);
   simulation.add(newSequence(1, [...start, 200]), 1);
-  simulation.add(newSequence(2, [300, 301]), 1);
+  const another = Array.from({ length: 26 }, (_, i) => 300 + i);
+  simulation.add(newSequence(2, another), 1);
   const begun: number[] = [];
   while (!simulation.idle) for (const { sequence } of simulation.turn()?.admitted ?? []) begun.push(sequence.id);
   assert.deepEqual(begun, [0, 2, 1]);
-  assert.equal(simulation.computed, 25 + 1 + 2);
+  assert.equal(simulation.computed, 25 + 1 + 26);
 });
 
 test('who waits for too long is refused, and nobody who has begun', () => {
@@ -494,7 +567,7 @@ test('who waits for too long is refused, and nobody who has begun', () => {
 
 test('what had to make room comes back from outside, and is not computed again', () => {
   const count = (slotCount: number) => {
-    const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 12, 1, slotCount);
+    const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 12, 1, { slotCount });
     const texts = [1, 2, 3].map((text) => Array.from({ length: 33 }, (_, k) => 100 * text + k));
     let id = 0;
     // Two texts do not fit into the pools at the same time.
@@ -517,7 +590,7 @@ test('what had to make room comes back from outside, and is not computed again',
 
 test('requests that gave their memory to others go on with what left it', () => {
   const count = (slotCount: number) => {
-    const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 20, 1, slotCount);
+    const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 20, 1, { slotCount });
     for (let id = 0; id < 3; id++) {
       simulation.add(
         newSequence(
@@ -534,6 +607,50 @@ test('requests that gave their memory to others go on with what left it', () => 
   };
   const [without, with20] = [count(0), count(20)];
   assert.ok(with20.fetched > 0 && with20.computed < without.computed, `${with20.computed} and ${without.computed}`);
+});
+
+test('layers with a window keep what is seen; a beginning is found while they have what its last tokens see', () => {
+  const windows = [{ window: 9, blockCount: 7, blocksPerSequence: 5 }];
+  const manager = new BlockManager({ blockCount: 40, blockSize, windows });
+  const text = Array.from({ length: 60 }, (_, i) => i);
+  const table: number[] = [];
+  const write = (tokens: number) => {
+    for (let at = 0; at < tokens; at += 8) {
+      manager.advance(table, at);
+      manager.grow(table, at + 8);
+      manager.publish(table, text, at + 8, '');
+    }
+  };
+  write(32);
+  // Token 32 sees those from 24 on; seven places hold the last seven of eight blocks.
+  manager.advance(table, 32);
+  const [places] = manager.windowTables(table);
+  assert.deepEqual(
+    places.map((place) => place >= 0),
+    [false, false, false, false, false, false, true, true],
+  );
+  const known = (most: number) => {
+    const found: number[] = [];
+    const tokens = manager.reuse(found, text, most, '');
+    manager.release(found);
+    return tokens;
+  };
+  assert.equal(known(32), 32);
+  assert.equal(known(16), 16, 'what its last tokens see is there as long as nobody needs the memory');
+  assert.equal(known(8), 0, 'its first block has made room');
+  // Another text takes what nobody sees.
+  const other: number[] = [];
+  manager.grow(other, 16);
+  assert.equal(known(32), 32);
+  assert.equal(known(24), 0);
+  manager.release(other);
+  manager.release(table);
+  manager.checkIntegrity([]);
+  // Computed once more, the beginning is found again.
+  write(16);
+  manager.release(table);
+  assert.equal(known(16), 16);
+  manager.checkIntegrity([]);
 });
 
 test('predictions follow what steps take, few tokens and many apart, and the nearest where none was seen', () => {

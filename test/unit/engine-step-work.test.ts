@@ -15,7 +15,11 @@ const hardware = {
   operationsPerSecond: { f32: 5, i8: 9 },
 };
 
-function work(weights: Readonly<Record<string, readonly [string, ...number[]]>>, of: Hardware) {
+function work(
+  weights: Readonly<Record<string, readonly [string, ...number[]]>>,
+  of: Hardware,
+  expertsOfToken?: number,
+) {
   const stored = Object.entries(weights).map(([name, [format, ...shape]]) => [name, { format, shape }] as const);
   const bytes = { f32: 32, q8_0: 34 };
   const device: Partial<Device> = {
@@ -23,7 +27,7 @@ function work(weights: Readonly<Record<string, readonly [string, ...number[]]>>,
     packedBytes: ({ format, shape }) =>
       (shape.reduce((a, b) => a * b, 1) / (format === 'f32' ? 8 : 32)) * bytes[format as keyof typeof bytes],
   };
-  return new StepWork(device as Device, { weights: new Map(stored) } as unknown as Model, 10);
+  return new StepWork(device as Device, { weights: new Map(stored), expertsOfToken } as unknown as Model, 10);
 }
 
 const sequence: CachedSequence = { tokens: [], computed: 0, blocks: [], row: 0 };
@@ -50,10 +54,21 @@ test('layers are for every token, the head for those that are sampled, the cache
   assert.equal(own.of([entry(0, 1, true)]).operations, 2 * (320 + 96), 'the embedding is looked up');
 });
 
-test('what was not measured, and what is not known, is no limit', () => {
+test('what was not measured is no limit', () => {
   const weights = { 'blk.0.a.weight': ['f32', 4, 32] } as const;
   assert.equal(work(weights, hardware).limits, undefined);
   assert.deepEqual(work(weights, { ...hardware, measured: true }).limits, { operations: 5, bytes: 7 });
-  const mixture = { ...weights, 'blk.0.ffn_up_exps.weight': ['f32', 4, 4, 32] } as const;
-  assert.equal(work(mixture, { ...hardware, measured: true }).limits, undefined, 'which experts are read is not known');
+});
+
+test('of a mixture a token uses some experts, and tokens may choose the same', () => {
+  const weights = {
+    'blk.0.ffn_up_exps.weight': ['q8_0', 8, 4, 32],
+    'blk.0.ffn_gate_inp.weight': ['f32', 8, 32],
+  } as const;
+  const mixture = work(weights, { ...hardware, measured: true }, 2);
+  assert.deepEqual(mixture.of([entry(0, 3, false)]), {
+    operations: 2 * 3 * (2 * 4 * 32 + 8 * 32),
+    bytes: 2 * 4 * 34 + 8 * 128 + 10 * 3,
+  });
+  assert.deepEqual(mixture.limits, { operations: 5, bytes: 7 });
 });

@@ -7,7 +7,7 @@ import { connectEngine, type WorkerPort } from '../../src/engine/client.ts';
 import type { Engine, GenerateEvent, GenerateRequest, LoadHooks } from '../../src/engine/engine.ts';
 import { serveEngine } from '../../src/engine/host.ts';
 import type { Port, ToClient, ToHost } from '../../src/engine/messages.ts';
-import { workerPort } from '../../src/engine/open-node.ts';
+import { workerPort } from '../../src/engine/open-worker-node.ts';
 import { plainText } from '../../src/tokenizer/answers/formats.ts';
 
 const end: GenerateEvent = {

@@ -39,7 +39,7 @@ export class FakeEngine implements Engine {
     const promptTokens = (await this.encode(request.prompt)).length;
     if (promptTokens > this.contextLength) throw new IngotError('ContextOverflow', 'the prompt is too long');
     this.running++;
-    let generatedTokens = 0;
+    let generatedTokens = request.begun?.length ?? 0;
     try {
       while (generatedTokens < request.maxTokens && !request.signal?.aborted) {
         await this.beforeToken(request);

@@ -58,7 +58,7 @@ async function difference(name: string, device: Device): Promise<number> {
   const { ids, logits: expected } = await golden(name);
   await using checkpoint = await openCheckpoint(join(folder, name));
   await using runner = await Runner.load(device, openModel(checkpoint), { limits, kv: 'f32' });
-  const blocks = new BlockManager(limits.blockCount, limits.blockSize);
+  const blocks = new BlockManager(limits);
   const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
   blocks.grow(sequence.blocks, ids.length);
   const logits = await runner.score({ sequence, start: 0, count: ids.length, samples: false });

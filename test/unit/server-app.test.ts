@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pino } from 'pino';
 import { IngotError } from '../../src/base/errors.ts';
+import { openReplicas } from '../../src/engine/replicas.ts';
 import { type AppOptions, createApp } from '../../src/server/app.ts';
 import { Models } from '../../src/server/models.ts';
 import { FakeEngine } from './fake-engine.ts';
@@ -13,15 +14,18 @@ async function server(options: Partial<AppOptions> = {}, names: readonly string[
   const lines: string[] = [];
   const log = pino({ level: 'trace' }, { write: (line: string) => lines.push(line) });
   const engines = new Map<string, FakeEngine[]>(names.map((name) => [name, []]));
+  const source = (name: string) => ({
+    open: async () => {
+      const engine = new FakeEngine();
+      engines.get(name)?.push(engine);
+      return engine;
+    },
+  });
   const models = new Models(
     names.map((name) => ({
       name,
       bytes: 1,
-      open: async () => {
-        const engine = new FakeEngine();
-        engines.get(name)?.push(engine);
-        return engine;
-      },
+      open: (_, onReplica) => openReplicas([source(name)], { sequences: 4, queue: 256, onReplica }),
     })),
   );
   const app = createApp({ models, log, ...options });
@@ -184,18 +188,62 @@ test('a client that goes away ends its request at once, whole or streamed, and b
   assert.ok(engine.closed, 'no lease was left');
 });
 
-test('an engine that dies is replaced, and a server without one is not ready', async () => {
+test('an engine that dies is replaced, its requests go on, and a server without one is not ready', async () => {
   await using it = await server();
   const first = it.engine();
-  first.beforeToken = () => {
+  const states: unknown[] = [];
+  first.beforeToken = async () => {
+    if (first.made < 2) return;
     throw new IngotError('DeviceLost', 'its worker ended');
   };
-  const ask = () => it.ask('/v1/completions', { prompt: 'x', max_tokens: 1 });
-  assert.equal((await ask()).status, 503);
-  assert.equal((await ask()).status, 200);
+  it.models.onEvent((event) => {
+    if (event.kind !== 'replica' || event.event.kind !== 'lost') return;
+    // They are answered without waiting for anything.
+    const state = Promise.all([it.ask('/ready'), it.ask('/health')]);
+    void state.then(async ([ready, health]) => states.push(ready.status, await health.json()));
+  });
+  const asked = { prompt: 'x', max_tokens: 5, logprobs: 0, stop: 'never' };
+  const { choices, usage } = (await (await it.ask('/v1/completions', asked)).json()) as {
+    choices: { text: string; finish_reason: string; logprobs: { tokens: string[] } }[];
+    usage: object;
+  };
+  assert.equal(choices[0]?.text, '0 1 2 3 4 ');
+  assert.equal(choices[0]?.logprobs.tokens.length, 5);
+  assert.deepEqual(usage, {
+    ...{ prompt_tokens: 1, completion_tokens: 5, total_tokens: 6 },
+    prompt_tokens_details: { cached_tokens: 0 },
+  });
+  assert.deepEqual(states, [503, { status: 'ok', replicas: { all: 1, ready: 0 } }]);
   assert.notEqual(it.engine(), first);
   assert.ok(first.closed);
   assert.equal((await it.ask('/ready')).status, 200);
+  const said = it.lines.map(
+    (line) => JSON.parse(line) as { msg?: string; replica?: number; epoch?: number; requests?: number },
+  );
+  const [lost, restored] = said.filter(({ replica }) => replica !== undefined);
+  assert.deepEqual([lost?.msg, lost?.epoch, lost?.requests], ['lost; its requests go on', 1, 1]);
+  assert.deepEqual([restored?.msg, restored?.epoch], ['works again', 2]);
+  const metrics = await (await it.ask('/metrics')).text();
+  for (const line of ['replica_ready', 'replica_restarts_total', 'replica_replays_total']) {
+    assert.match(metrics, new RegExp(`^ingot_${line}{model="m",replica="0"} 1$`, 'm'));
+  }
+  assert.match(metrics, /^ingot_replica_requests{model="m",replica="0"} 0$/m);
+});
+
+test('a request that ends its engine again and again is refused with the reason', async () => {
+  await using it = await server();
+  const kill = () => {
+    it.engine().beforeToken = () => {
+      throw new IngotError('DeviceLost', 'its worker ended');
+    };
+  };
+  kill();
+  it.models.onEvent((event) => {
+    if (event.kind === 'replica' && event.event.kind === 'restored') kill();
+  });
+  const response = await it.ask('/v1/completions', { prompt: 'x', max_tokens: 2 });
+  assert.equal(response.status, 500);
+  assert.match((await failed(response)).message, /begun 4 times.*its worker ended/);
 });
 
 test('draining refuses, finishes what runs, and ends it with a reason when its time is over', async () => {

@@ -168,19 +168,6 @@ test('where memory ends before its cap, others go until the model fits', async (
   assert.deepEqual(log.events, ['+a', '+b', '-a', '+c']);
 });
 
-test('an engine that has died is replaced, and its requests alone fail', async () => {
-  const log = emptyLog();
-  await using models = new Models([source('a', 1, log)]);
-  const lease = await models.acquire('a', never);
-  lease.lost();
-  assert.equal(models.state, 'loading', 'nothing is there to answer');
-  lease[Symbol.dispose]();
-  using next = await models.acquire('a', never);
-  assert.notEqual(next.engine, lease.engine);
-  assert.deepEqual(log.events.toSorted(), ['+a', '+a', '-a']);
-  assert.equal(models.state, 'ready');
-});
-
 test('draining refuses who comes, waits for who is there, and ends them at the deadline', async () => {
   const log = emptyLog();
   const models = new Models([source('a', 1, log)]);

@@ -1,6 +1,6 @@
 /**
- * Makes one rank's program: op by op, forwards, from how operands lie. What an op cannot use as it lies is moved
- * (`reshard.ts`); sums of parts are put off as long as ops pass them on. A value that is moved once is not moved again.
+ * Makes one rank's program: op by op, forwards, from how operands lie. What an op cannot use as it lies is moved (`mover.ts`);
+ * sums of parts are put off as long as ops pass them on (`parts.ts`).
  */
 import { IngotError } from '../../base/errors.ts';
 import { type Composite, emit } from '../../composites/composite.ts';
@@ -10,77 +10,24 @@ import type { Func, Op, OpOf, Program, Region, Value } from '../../ir/program.ts
 import { copyBody } from '../../ir/rewrite.ts';
 import { isConstraint } from '../../ir/sharding.ts';
 import type { ShardingRule } from '../../ir/sharding-rule.ts';
-import { asTensor, maxBytes } from '../../ir/types.ts';
-import { callee, type Use, uses } from '../../ir/walk.ts';
+import { asTensor } from '../../ir/types.ts';
+import { callee } from '../../ir/walk.ts';
 import { chooseFactors } from './choose-factors.ts';
-import { allReduce, reshard, scatteredDim } from './reshard.ts';
+import { Mover } from './mover.ts';
+import { Parts, type Passed } from './parts.ts';
 import type { Chosen } from './rules/row.ts';
 import { ownRows } from './rules/shape.ts';
 import { emitLocal, knownComposite, ruleOf } from './rules/table.ts';
-import { type Layout, layoutKey, type Partial, type Place, wholeLayout } from './split.ts';
+import { type Local, Scope } from './scope.ts';
+import { type Layout, layoutKey, type Partial, type Place, splitsOf, wholeSplits } from './split.ts';
 import { opsOf } from './ties.ts';
 
 type Splits = Layout['splits'];
-
-/** What a rank has of a value. */
-interface Local {
-  readonly value: Value;
-  readonly layout: Layout;
-  /** The value in the whole program. */
-  readonly origin: Value;
-}
 
 /** A function of one rank, and how its results lie. */
 interface LocalFunc {
   readonly func: Func;
   readonly results: readonly Layout[];
-}
-
-/** What is known at a place in a region: values of the whole program, and what has been moved already. */
-class Scope {
-  readonly b: Builder;
-  readonly #parent: Scope | undefined;
-  readonly #locals = new Map<Value, Local>();
-  readonly #moved = new Map<Value, Map<string, Value>>();
-
-  constructor(b: Builder, parent?: Scope) {
-    this.b = b;
-    this.#parent = parent;
-  }
-
-  get(value: Value): Local {
-    const local = this.#locals.get(value) ?? this.#parent?.get(value);
-    if (local === undefined) throw new IngotError('InvalidProgram', 'a value is used that is not defined before');
-    return local;
-  }
-
-  set(value: Value, local: Local): void {
-    this.#locals.set(value, local);
-  }
-
-  /** Parts of this region that nobody has folded yet, but `local`. */
-  waiting(local: Local): readonly Local[] {
-    return [...this.#locals.values()].filter(
-      (other) => other.layout.partial !== undefined && other.value !== local.value && !this.#moved.has(other.value),
-    );
-  }
-
-  /** `local` in another layout, made here if nobody has. */
-  moved({ value }: Local, key: string, make: () => Value): Value {
-    const known = this.#find(value, key);
-    if (known !== undefined) return known;
-    const made = make();
-    const all = this.#moved.get(value) ?? new Map<string, Value>();
-    all.set(key, made);
-    this.#moved.set(value, all);
-    return made;
-  }
-
-  #find(value: Value, key: string): Value | undefined {
-    const known = this.#moved.get(value)?.get(key);
-    if (known !== undefined || this.#parent === undefined) return known;
-    return this.#parent.#find(value, key);
-  }
 }
 
 /** What one rank has made of functions, to be used again where the same is wanted of all their values. */
@@ -89,7 +36,7 @@ export class LocalFunctions {
   readonly place: Place;
   readonly builder: ProgramBuilder;
   readonly made = new Map<string, LocalFunc>();
-  readonly uses = new Map<Region, ReadonlyMap<Value, readonly Use[]>>();
+  readonly parts = new Parts();
   readonly #values = new Map<Func, readonly Value[]>();
 
   constructor(program: Program, place: Place) {
@@ -123,14 +70,16 @@ export class Localizer {
   readonly #wanted: (value: Value) => Splits;
   readonly #functions = new Map<Func, LocalFunc>();
   readonly #keys = new Map<Func, string>();
-  readonly #uses: LocalFunctions['uses'];
+  readonly #parts: Parts;
+  readonly #mover: Mover;
 
   constructor(shared: LocalFunctions, wanted: (value: Value) => Splits) {
     this.#shared = shared;
     this.#program = shared.program;
     this.#place = shared.place;
     this.#builder = shared.builder;
-    this.#uses = shared.uses;
+    this.#parts = shared.parts;
+    this.#mover = new Mover(shared.place, shared.parts);
     this.#wanted = wanted;
   }
 
@@ -145,7 +94,7 @@ export class Localizer {
       this.#functions.set(func, before);
       return before;
     }
-    this.#uses.set(func, uses(func));
+    this.#parts.see(func);
     const layouts: Layout[] = [];
     const types = func.parameters.map((value) =>
       value.type.kind === 'tensor' ? this.#place.localType(value.type, { splits: this.#wanted(value) }) : value.type,
@@ -159,7 +108,7 @@ export class Localizer {
       const values = locals.map((local, i) => {
         const splits = results?.[i] ?? local.layout.splits;
         layouts.push({ splits });
-        return this.#move(scope, local, splits);
+        return this.#mover.move(scope, local, splits);
       });
       return { body: scope.b.body, results: values };
     });
@@ -221,7 +170,7 @@ export class Localizer {
       case 'custom_call':
         if (isConstraint(op)) {
           const splits = this.#wanted(op.results[0]);
-          return [{ value: this.#move(scope, scope.get(op.operands[0]), splits), layout: { splits } }];
+          return [{ value: this.#mover.move(scope, scope.get(op.operands[0]), splits), layout: { splits } }];
         }
         return this.#plain(op, { factors: [] }, scope);
       case 'composite':
@@ -231,103 +180,14 @@ export class Localizer {
     }
   }
 
-  // ── moving ──
-
-  #move(scope: Scope, local: Local, splits: Splits): Value {
-    const { value, layout, origin } = local;
-    if (origin.type.kind !== 'tensor') return value;
-    const key = layoutKey({ splits });
-    if (key === layoutKey(layout)) return value;
-    const { type } = origin;
-    return scope.moved(local, key, () => {
-      if (layout.partial !== undefined && scatteredDim(layout, splits) === undefined) {
-        const summed = this.#folded(scope, local, layout.partial);
-        return reshard(scope.b, this.#place, summed, type, { splits: layout.splits }, splits);
-      }
-      const made = layout.partial === undefined && layout.splits.every((split) => split === undefined);
-      return (
-        (made ? this.#remake(scope, origin, splits) : undefined) ??
-        reshard(scope.b, this.#place, value, type, layout, splits)
-      );
-    });
-  }
-
-  /** Parts made whole, and with them others that wait for the same: ranks meet once for all. */
-  #folded(scope: Scope, local: Local, partial: Partial): Value {
-    const key = (each: Local) => layoutKey({ splits: each.layout.splits });
-    return scope.moved(local, key(local), () => {
-      const { element } = asTensor(local.origin.type);
-      const others = scope
-        .waiting(local)
-        .filter(
-          ({ origin, layout }) =>
-            asTensor(origin.type).element === element &&
-            layout.partial?.by === partial.by &&
-            layout.partial.axes.join() === partial.axes.join() &&
-            this.#isFoldedNext(origin),
-        );
-      const all = [local, ...others];
-      const values = allReduce(
-        scope.b,
-        this.#place,
-        all.map(({ value }) => value),
-        partial,
-      );
-      others.forEach((each, i) => {
-        scope.moved(each, key(each), () => values[i + 1]);
-      });
-      return values[0];
-    });
-  }
-
-  /** Nothing will make less of the parts before they are folded. */
-  #isFoldedNext(value: Value): boolean {
-    const used = this.#usesOf(value);
-    if (used.some(({ op }) => op === undefined)) return false;
-    return !used.some(({ op }) => op !== undefined && ruleOf(op).linear?.kind === 'all') && !this.#shrinks(value);
-  }
-
-  /** Part of what every rank can make alone; undefined for all else. */
-  #remake(scope: Scope, { owner, type }: Value, splits: Splits): Value | undefined {
-    if (owner.kind !== 'op') return undefined;
-    if (owner.name !== 'constant' && owner.name !== 'iota' && owner.name !== 'broadcast_in_dim') return undefined;
-    const chosen = chooseFactors(
-      owner,
-      ruleOf(owner),
-      owner.operands.map(() => []),
-      [splits],
-    );
-    const done = splits.every(
-      (split, d) => split === undefined || chosen.some(({ factor }) => factor.results[0] === d),
-    );
-    if (!done) return undefined;
-    const operands = this.#operands(owner, chosen, scope);
-    const types = [this.#place.localType(asTensor(type), { splits })];
-    return emitLocal({ ...{ op: owner, operands, chosen, types, regions: [], place: this.#place }, b: scope.b })[0];
-  }
-
-  /** The operands as the chosen factors need them. */
-  #operands(op: Op, chosen: readonly Chosen[], scope: Scope, passed: readonly number[] = []): readonly Value[] {
-    return op.operands.map((value, i) => {
-      const local = scope.get(value);
-      // What is passed on as parts lies as it is needed.
-      if (passed.includes(i)) return local.value;
-      return this.#move(
-        scope,
-        local,
-        splitsOf(value, (d) => chosen.find(({ factor }) => factor.operands[i] === d)?.operands[i]),
-      );
-    });
-  }
-
   // ── ops that compute ──
 
   #plain(op: Op, rule: ShardingRule, scope: Scope): readonly Pick<Local, 'value' | 'layout'>[] {
     const chosen = this.#choose(op, rule, scope);
-    const { passed, partial } = this.#parts(op, rule, chosen, scope);
+    const { operands: passed, partial } = this.#passed(op, rule, chosen, scope);
     const layouts = this.#layouts(op, chosen, partial);
     // Before anything depends on the rank: all move the same.
-    const operands = this.#operands(op, chosen, scope, passed);
+    const operands = this.#mover.operands(op, chosen, scope, passed);
     const sum = this.#addOnce(op, passed, partial, operands);
     if (sum !== undefined) return [{ value: sum, layout: layouts[0] }];
     const values = emitLocal({
@@ -343,6 +203,11 @@ export class Localizer {
     return chooseFactors(op, rule, own, op.results.map(this.#wanted));
   }
 
+  #passed(op: Op, rule: ShardingRule, chosen: readonly Chosen[], scope: Scope): Passed {
+    const layouts = op.operands.map((value) => scope.get(value).layout);
+    return this.#parts.passed(op, rule, chosen, layouts);
+  }
+
   #layouts(op: Op, chosen: readonly Chosen[], passed: Partial | undefined): readonly Layout[] {
     const folded = chosen.filter(({ factor }) => factor.fold !== undefined);
     const axes = [
@@ -356,41 +221,6 @@ export class Localizer {
     }));
   }
 
-  /** Operands whose parts are passed on, not summed first. */
-  #parts(
-    op: Op,
-    { linear }: ShardingRule,
-    chosen: readonly Chosen[],
-    scope: Scope,
-  ): { passed: readonly number[]; partial?: Partial } {
-    const nothing = { passed: [] };
-    const locals = op.operands.map((value) => scope.get(value));
-    const parts = [...locals.keys()].filter((i) => locals[i].layout.partial !== undefined);
-    const [first] = parts;
-    if (linear === undefined || first === undefined || op.results.length !== 1) return nothing;
-    const { partial } = locals[first].layout;
-    if (partial?.by !== 'add' || !parts.every((i) => linear.operands.includes(i))) return nothing;
-    const same = parts.every((i) => locals[i].layout.partial?.axes.join() === partial.axes.join());
-    const clash = chosen.some(
-      ({ factor, operands, results }) =>
-        (factor.fold !== undefined && factor.fold !== 'add') ||
-        [...operands, ...results].some((split) => split?.axes.some((axis) => partial.axes.includes(axis))),
-    );
-    const lie = parts.every((i) =>
-      locals[i].layout.splits.every(
-        (split, d) => split?.key === chosen.find(({ factor }) => factor.operands[i] === d)?.operands[i]?.key,
-      ),
-    );
-    if (!same || clash || !lie || !parts.every((i) => this.#usedOnce(op.operands[i]))) return nothing;
-    const grows = maxBytes(asTensor(op.results[0].type)) > maxBytes(asTensor(op.operands[first].type));
-    if (grows) return nothing;
-    const all = parts.length === op.operands.length;
-    if (linear.kind === 'each' ? parts.length === 1 : all || (op.name === 'add' && this.#shrinks(op.results[0]))) {
-      return { passed: parts, partial };
-    }
-    return nothing;
-  }
-
   /** A sum of parts and what every rank has: one rank adds that. */
   #addOnce(
     op: Op,
@@ -402,31 +232,6 @@ export class Localizer {
     return this.#place.index(partial.axes) === 0 ? undefined : operands[passed[0]];
   }
 
-  #usesOf(value: Value): readonly Use[] {
-    for (const all of this.#uses.values()) {
-      const found = all.get(value);
-      if (found !== undefined) return found;
-    }
-    return [];
-  }
-
-  #usedOnce(value: Value): boolean {
-    return this.#usesOf(value).length === 1;
-  }
-
-  /** It is used once, by an op that passes its parts on in fewer bytes. */
-  #shrinks(value: Value): boolean {
-    const [use, ...others] = this.#usesOf(value);
-    if (use?.op === undefined || others.length > 0) return false;
-    const { linear } = ruleOf(use.op);
-    const [result] = use.op.results;
-    return (
-      linear?.kind === 'each' &&
-      linear.operands.includes(use.index) &&
-      maxBytes(asTensor(result.type)) < maxBytes(asTensor(value.type))
-    );
-  }
-
   // ── composites and calls ──
 
   #composite(op: OpOf<'composite'>, scope: Scope): readonly Pick<Local, 'value' | 'layout'>[] {
@@ -435,9 +240,9 @@ export class Localizer {
     if (known === undefined) return this.#inline(op, scope);
     const chosen = this.#choose(op as Op, rule, scope);
     if (chosen.some(({ factor }) => factor.inline)) return this.#inline(op, scope);
-    const { passed, partial } = this.#parts(op as Op, rule, chosen, scope);
+    const { operands: passed, partial } = this.#passed(op as Op, rule, chosen, scope);
     const layouts = this.#layouts(op as Op, chosen, partial);
-    const operands = this.#operands(op as Op, chosen, scope, passed);
+    const operands = this.#mover.operands(op as Op, chosen, scope, passed);
     const values = this.#emitComposite(known, op, rule, chosen, operands, scope.b);
     return values.map((value, i) => ({ value, layout: layouts[i] }));
   }
@@ -478,7 +283,7 @@ export class Localizer {
   /** The decomposition in the place of the composite, its ops split one by one. */
   #inline(op: OpOf<'composite'>, scope: Scope): readonly Pick<Local, 'value' | 'layout'>[] {
     const body = this.#callee(op);
-    if (!this.#uses.has(body)) this.#uses.set(body, uses(body));
+    this.#parts.see(body);
     const inner = new Scope(scope.b, scope);
     body.parameters.forEach((value, i) => {
       inner.set(value, { ...scope.get(op.operands[i]), origin: value });
@@ -490,7 +295,7 @@ export class Localizer {
     const called = this.#callee(op);
     const { func, results } = this.func(called);
     const operands = op.operands.map((value, i) =>
-      this.#move(scope, scope.get(value), this.#wanted(called.parameters[i])),
+      this.#mover.move(scope, scope.get(value), this.#wanted(called.parameters[i])),
     );
     const types = func.results.map(({ type }) => type);
     const values = scope.b.op('call', operands, op.attributes, {
@@ -503,7 +308,7 @@ export class Localizer {
   // ── control ──
 
   #branches(op: OpOf<'if' | 'case'>, scope: Scope): readonly Pick<Local, 'value' | 'layout'>[] {
-    const predicate = this.#whole(scope, op.operands[0]);
+    const predicate = this.#mover.whole(scope, op.operands[0]);
     const inner = op.regions.map((region) => {
       const own = new Scope(new Builder(this.#builder), scope);
       return { own, locals: this.#body(region, own) };
@@ -517,7 +322,7 @@ export class Localizer {
     });
     const regions = inner.map(({ own, locals }) =>
       createRegion([], () => {
-        const results = locals.map((local, i) => this.#move(own, local, layouts[i].splits));
+        const results = locals.map((local, i) => this.#mover.move(own, local, layouts[i].splits));
         return { body: own.b.body, results };
       }),
     );
@@ -541,13 +346,13 @@ export class Localizer {
       carried = next;
       if (same) break;
     }
-    const operands = op.operands.map((value, i) => this.#move(scope, scope.get(value), carried[i]));
+    const operands = op.operands.map((value, i) => this.#mover.move(scope, scope.get(value), carried[i]));
     const types = operands.map(({ type }) => type);
     const region = (from: Region, wanted: readonly Splits[]) =>
       createRegion(types, (parameters) => {
         const own = new Scope(new Builder(this.#builder), scope);
         const locals = this.#enter(from, carried, own, parameters);
-        const results = locals.map((local, i) => this.#move(own, local, wanted[i]));
+        const results = locals.map((local, i) => this.#mover.move(own, local, wanted[i]));
         return { body: own.b.body, results };
       });
     const regions = [region(condition, [[]]), region(body, carried)];
@@ -565,19 +370,6 @@ export class Localizer {
     });
     return this.#body(region, scope);
   }
-
-  #whole(scope: Scope, value: Value): Value {
-    return this.#move(scope, scope.get(value), wholeSplits(value));
-  }
-}
-
-function wholeSplits({ type }: Value): Splits {
-  return type.kind === 'tensor' ? wholeLayout(type.shape.length).splits : [];
-}
-
-/** For each dimension of a value. */
-function splitsOf({ type }: Value, split: (d: number) => Splits[number]): Splits {
-  return type.kind === 'tensor' ? type.shape.map((_, d) => split(d)) : [];
 }
 
 function copyRegion(region: Region, program: ProgramBuilder): Region {

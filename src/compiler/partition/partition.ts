@@ -6,7 +6,7 @@ import { type Mesh, meshSize } from '../../ir/mesh.ts';
 import type { Parameter, Program, Value } from '../../ir/program.ts';
 import { asTensor } from '../../ir/types.ts';
 import { LocalFunctions, Localizer } from './localize.ts';
-import { type Layout, Place, wholeLayout } from './split.ts';
+import { type Layout, Place, wholeSplits } from './split.ts';
 
 /** The program of one rank. */
 export interface RankProgram {
@@ -39,11 +39,11 @@ export interface Plan {
 export function localProgram({ program, mesh, splitsOf }: Plan, rank: number, made?: LocalFunctions): RankProgram {
   const localizer = new Localizer(made ?? new LocalFunctions(program, new Place(mesh, rank)), splitsOf);
   const { main } = program;
-  const results = main.results.map(({ type }, i) => {
+  const results = main.results.map((value, i) => {
     const alias = program.aliases.find(({ result }) => result === i);
     if (alias !== undefined) return splitsOf(main.parameters[alias.parameter]);
     if (program.results[i].sharding !== undefined) return splitsOf(main.results[i]);
-    return type.kind === 'tensor' ? wholeLayout(type.shape.length).splits : [];
+    return wholeSplits(value);
   });
   const { func } = localizer.func(main, results);
   const functions = new Map(localizer.functions);

@@ -4,6 +4,7 @@
  */
 import type { BinaryOp } from '../../ir/attributes.ts';
 import { indexAlong, type Mesh } from '../../ir/mesh.ts';
+import type { Value } from '../../ir/program.ts';
 import { type Dim, type TensorType, tensor } from '../../ir/types.ts';
 
 export interface Range {
@@ -118,8 +119,13 @@ export interface Layout {
   readonly partial?: Partial;
 }
 
-export function wholeLayout(rank: number): Layout {
-  return { splits: Array.from({ length: rank }, () => undefined) };
+/** For each dimension of a value; none of what is no tensor. */
+export function splitsOf({ type }: Value, split: (d: number) => Split | undefined): Layout['splits'] {
+  return type.kind === 'tensor' ? type.shape.map((_, d) => split(d)) : [];
+}
+
+export function wholeSplits(value: Value): Layout['splits'] {
+  return splitsOf(value, () => undefined);
 }
 
 export function layoutKey({ splits, partial }: Layout): string {

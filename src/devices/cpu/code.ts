@@ -34,7 +34,7 @@ export interface Emitted {
 }
 
 /** A kernel of a plan. */
-interface PlannedKernel {
+export interface PlannedKernel {
   /** Equal for equal kernels of a target. */
   readonly key: string;
   readonly loops?: Kernel;
@@ -44,7 +44,7 @@ interface PlannedKernel {
 }
 
 /** Each once. */
-function* plannedKernels(plan: Plan, target: Target): Generator<PlannedKernel> {
+export function* plannedKernels(plan: Plan, target: Target): Generator<PlannedKernel> {
   const seen = new Set<string>();
   const isNew = (key: string) => !seen.has(key) && seen.add(key);
   for (const step of allSteps(plan)) {

@@ -39,7 +39,7 @@ import type { Measured } from './measure.ts';
 import { limitsOf } from './measurements.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
-import { Profiler } from './profile.ts';
+import { Profiler, type Recorded } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
@@ -59,8 +59,8 @@ export interface CpuDeviceOptions {
   readonly instructionSet?: InstructionSet;
   /** How kernels work, where that is not what is usual for the set. */
   readonly schedule?: Schedule;
-  /** Measure every launch, for `profile`. */
-  readonly profile?: boolean;
+  /** What to keep of launches, for `profile`; nothing if absent. */
+  readonly profile?: Recorded;
   /** What the machine can do, for `hardware`; without it orders of magnitude of one core stand there. */
   readonly measured?: Measured;
   /** Where code is kept between starts; nowhere if absent. */
@@ -82,7 +82,7 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
   const target = { ...chosen, schedule: options.schedule ?? chosen.schedule };
   const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
   const team = createTeam(system, { threads });
-  const profiler = new Profiler(options.profile ?? false, threads);
+  const profiler = new Profiler(options.profile ?? 'nothing', threads);
   const limits =
     options.measured === undefined
       ? { readBytesPerSecond: 1e10 * threads, operationsPerSecond: { f32: 5e10 * threads } }

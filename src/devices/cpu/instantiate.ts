@@ -15,6 +15,8 @@ export interface Instance extends Disposable {
   readonly list: LaunchList;
   /** Before a submission, while none of this instance is running. */
   begin(run: RunFacts): void;
+  /** After each run. */
+  end(): void;
 }
 
 export interface InstanceMemory {
@@ -102,6 +104,7 @@ export function instantiate(
       exchanges?.begin(run.dims);
       recording?.begin(run);
     },
+    end: () => recording?.end(),
     [Symbol.dispose]() {
       recording?.[Symbol.dispose]();
       list[Symbol.dispose]();

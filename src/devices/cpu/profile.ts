@@ -4,7 +4,7 @@
  */
 import type { Cost } from '../../compiler/cost.ts';
 import type { DimValues } from '../../ir/types.ts';
-import type { KernelProfile, Profile } from '../device.ts';
+import type { KernelProfile, KernelSpan, Profile, Timeline } from '../device.ts';
 import type { LaunchList } from './team.ts';
 
 /** What costs depend on besides the program. */
@@ -34,23 +34,31 @@ interface Row {
   readonly cost: { bytes: number; operations: number; element: Cost['element'] };
 }
 
+/** What is kept of launches: nothing, what they took in all, or also when each was. */
+export type Recorded = 'nothing' | 'sums' | 'timeline';
+
 export class Profiler {
   /** Whether launches are recorded. */
   readonly records: boolean;
+  /** Whether what was recorded is taken after every run. */
+  readonly #timeline: { runs: Timeline['runs'][number][]; kernels: KernelSpan[] } | undefined;
   readonly #threads: number;
   readonly #recordings = new Set<Recording>();
   readonly #rows = new Map<string, Row>();
   #runs = 0;
   #seconds = 0;
 
-  constructor(records: boolean, threads: number) {
-    this.records = records;
+  constructor(recorded: Recorded, threads: number) {
+    this.records = recorded !== 'nothing';
+    if (recorded === 'timeline') this.#timeline = { runs: [], kernels: [] };
     this.#threads = threads;
   }
 
-  ran(seconds: number): void {
+  /** A run was on from `start` to `end`, in milliseconds of `performance.now()`. */
+  ran(start: number, end: number): void {
     this.#runs++;
-    this.#seconds += seconds;
+    this.#seconds += (end - start) / 1000;
+    this.#timeline?.runs.push({ start, end });
   }
 
   /** `launches`: one an entry of the list, jumps undefined. */
@@ -58,15 +66,21 @@ export class Profiler {
     const recording: Recording = new Recording(
       (run) => this.#add(list, launches, run),
       () => this.#recordings.delete(recording),
+      this.#timeline !== undefined,
     );
     this.#recordings.add(recording);
     return recording;
   }
 
   #add(list: LaunchList, launches: readonly (LaunchFacts | undefined)[], run: RunFacts): void {
-    for (const [i, { calls, busy, waited }] of list.records().entries()) {
+    for (const [i, { calls, busy, waited, began }] of list.records().entries()) {
       if (calls === 0) continue;
       const { kernel, cost: costOf } = launches[i] ?? jumps;
+      this.#timeline?.kernels.push(
+        ...busy.map((seconds, thread): KernelSpan => {
+          return { kernel, thread, start: began[thread], seconds: seconds / calls, waited: waited[thread] / calls };
+        }),
+      );
       const cost = costOf(run);
       let row = this.#rows.get(kernel);
       if (row === undefined) {
@@ -89,7 +103,9 @@ export class Profiler {
   take(): Profile {
     for (const recording of this.#recordings) recording.fold();
     const kernels = [...this.#rows].map(([kernel, row]): KernelProfile => ({ kernel, how: 'machine code', ...row }));
-    const profile = { runs: this.#runs, seconds: this.#seconds, kernels };
+    const { runs, kernels: spans } = this.#timeline ?? {};
+    const timeline = runs && spans && { timeline: { runs: runs.splice(0), kernels: spans.splice(0) } };
+    const profile = { runs: this.#runs, seconds: this.#seconds, kernels, ...timeline };
     this.#rows.clear();
     this.#runs = 0;
     this.#seconds = 0;
@@ -101,13 +117,15 @@ export class Profiler {
 class Recording implements Disposable {
   readonly #add: (run: RunFacts) => void;
   readonly #end: () => void;
+  readonly #everyRun: boolean;
   readonly #dims = new Map<string, number | undefined>();
   #contextTokens = 0;
   #runs = 0;
 
-  constructor(add: (run: RunFacts) => void, end: () => void) {
+  constructor(add: (run: RunFacts) => void, end: () => void, everyRun: boolean) {
     this.#add = add;
     this.#end = end;
+    this.#everyRun = everyRun;
   }
 
   /** Before a run, while none of this binding is on. */
@@ -117,6 +135,11 @@ class Recording implements Disposable {
     for (const [sym, value] of entries) this.#dims.set(sym, value);
     this.#contextTokens += contextTokens;
     this.#runs++;
+  }
+
+  /** After a run. */
+  end(): void {
+    if (this.#everyRun) this.fold();
   }
 
   /** Puts what was recorded to the rest. While no run of this binding is on. */

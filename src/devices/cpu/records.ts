@@ -14,6 +14,8 @@ export interface LaunchRecord {
   readonly busy: readonly number[];
   /** Seconds at the barrier after it. */
   readonly waited: readonly number[];
+  /** When it last began, in milliseconds of `performance.now()`. */
+  readonly began: readonly number[];
 }
 
 export class Records implements Disposable {
@@ -36,7 +38,8 @@ export class Records implements Disposable {
   }
 
   /** What was recorded since the last call. While no run of the list is on. */
-  take(secondsPerTick: number): readonly LaunchRecord[] {
+  take(clock: TickClock): readonly LaunchRecord[] {
+    const secondsPerTick = clock.secondsPerTick();
     const words = new BigUint64Array(this.#memory.bytes().buffer);
     const all = Array.from({ length: this.#launches }, (_, launch): LaunchRecord => {
       const of = (field: number) =>
@@ -44,7 +47,8 @@ export class Records implements Disposable {
           Number(words[(thread * this.stride + launch * record.bytes + field) / 8]),
         );
       const seconds = (field: number) => of(field).map((ticks) => ticks * secondsPerTick);
-      return { calls: of(record.calls)[0], busy: seconds(record.busy), waited: seconds(record.waited) };
+      const began = of(record.began).map((ticks) => clock.milliseconds(ticks, secondsPerTick));
+      return { calls: of(record.calls)[0], busy: seconds(record.busy), waited: seconds(record.waited), began };
     });
     words.fill(0n);
     return all;
@@ -70,6 +74,12 @@ export class TickClock {
       return word[0];
     };
     this.#start = { ticks: this.#read(), milliseconds: performance.now() };
+  }
+
+  /** `performance.now()` when the counter stood at `ticks`. */
+  milliseconds(ticks: number, secondsPerTick: number): number {
+    const { ticks: start, milliseconds } = this.#start;
+    return milliseconds + 1000 * secondsPerTick * (ticks - Number(start));
   }
 
   secondsPerTick(): number {

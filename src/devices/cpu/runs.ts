@@ -115,7 +115,8 @@ export class RunQueue {
   #finish(run: StartedRun, deadline: number, signal?: StopSignal): void {
     this.#outcomes.set(run.id, this.#outcome(run, deadline, signal));
     const end = performance.now();
-    this.#profiler.ran((end - Math.max(run.start, this.#lastEnd)) / 1000);
+    this.#profiler.ran(Math.max(run.start, this.#lastEnd), end);
+    run.place.instance.end();
     this.#lastEnd = end;
     this.#started.shift();
     run.place.busy = false;

@@ -5,7 +5,7 @@
 import type { CpuFeatures } from './os/os.ts';
 import { type Schedule, schedules } from './schedule.ts';
 
-const instructionSets = ['avx2', 'avx512', 'vnni', 'amx'] as const;
+export const instructionSets = ['avx2', 'avx512', 'vnni', 'amx'] as const;
 export type InstructionSet = (typeof instructionSets)[number];
 
 export interface Target {

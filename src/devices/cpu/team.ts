@@ -168,8 +168,8 @@ class NativeTeam implements Team {
     return this.#clock;
   }
 
-  secondsPerTick(): number {
-    return this.#clock?.secondsPerTick() ?? 0;
+  get clock(): TickClock {
+    return this.#startClock();
   }
 
   ticks(milliseconds: number): number {
@@ -363,7 +363,7 @@ class NativeList implements LaunchList {
   }
 
   records(): readonly LaunchRecord[] {
-    return this.#records?.take(this.team.secondsPerTick()) ?? [];
+    return this.#records?.take(this.team.clock) ?? [];
   }
 
   [Symbol.dispose](): void {

@@ -176,9 +176,9 @@ export class Works implements Disposable {
       kernel,
       words: { x: input.address, weight: weights.address + copy * bytes, y: y.address, T },
     });
-    const { unpacked } = productsOf(format, numerics, target, Math.ceil(N / panelRows));
-    const blocking =
-      unpacked === undefined ? (['directTokens'] as const) : (['unpackedTokens', 'decodedIntegers'] as const);
+    const { unpacked } = productsOf(format, numerics, target, { panels: Math.ceil(N / panelRows), K });
+    const decoded = numerics === 'i8' ? 'decodedIntegers' : 'decodedFloats';
+    const blocking = unpacked === undefined ? (['directTokens'] as const) : (['unpackedTokens', decoded] as const);
     const title = `${name} ${N}x${K}`;
     const rows = Math.min(N, prefillRows);
     const many = { memory: y, bytes: 4 * manyTokens * rows };

@@ -17,7 +17,16 @@ export interface Tuned {
 
 /** What is measured first decides more. */
 const names = [
-  ...['streams', 'prefetchBytes', 'prefetch', 'unpackedTokens', 'decodedIntegers', 'directTokens', 'sharing'],
+  ...[
+    'streams',
+    'prefetchBytes',
+    'prefetch',
+    'unpackedTokens',
+    'decodedIntegers',
+    'decodedFloats',
+    'directTokens',
+    'sharing',
+  ],
   ...['attentionUnits', 'attentionRows', 'loopBits', 'tileSide', 'stripBytes', 'streamedBytes'],
 ] as const satisfies readonly (keyof Schedule)[];
 

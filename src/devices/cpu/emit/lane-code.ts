@@ -150,7 +150,7 @@ export abstract class LaneCode {
   /** Lanes from `half` on as the first ones, where `half` is half of the lanes that count. */
   abstract upper(lane: LaneBits, x: Register, half: number): Register;
   /** Lanes of 32 bits from twice half as many. */
-  abstract join(low: Register, high: Register): Register;
+  abstract join(low: Register, high: LaneOperand): Register;
   /** 128 bits of the lanes of 32 bits, as the low end of a register. */
   abstract quarter(x: Register, index: number): Register;
 

@@ -70,9 +70,10 @@ export class Avx2Lanes extends LaneCode {
     return high;
   }
 
-  join(low: Register, high: Register): Register {
+  join(low: Register, high: LaneOperand): Register {
     const result = this.machine.register('vec');
-    this.machine.emit('vinsertf128', view(result, 256), view(low, 256), view(high, 128), 1);
+    const upper = high.kind === 'address' ? high : view(high, 128);
+    this.machine.emit('vinsertf128', view(result, 256), view(low, 256), upper, 1);
     return result;
   }
 

@@ -83,9 +83,12 @@ export class Avx512Lanes extends LaneCode {
     return high;
   }
 
-  join(low: Register, high: Register): Register {
+  join(low: Register, high: LaneOperand): Register {
     const result = this.machine.register('vec');
-    this.machine.emit('vinsertf64x4', view(result, 512), view(low, 512), view(high, 256), 1);
+    const [whole, half, insert] =
+      this.lanes === 16 ? ([512, 256, 'vinsertf64x4'] as const) : ([256, 128, 'vinsertf32x4'] as const);
+    const upper = high.kind === 'address' ? high : view(high, half);
+    this.machine.emit(insert, view(result, whole), view(low, whole), upper, 1);
     return result;
   }
 

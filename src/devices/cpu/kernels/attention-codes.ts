@@ -34,8 +34,7 @@ export function headersAt(code: LaneCode, from: readonly Address[]): Header {
     return x;
   };
   const words = four(from.slice(0, 4));
-  m.emit('vinserti128', view(words, 256), view(words, 256), view(four(from.slice(4)), 128), 1);
-  return header(code, words);
+  return header(code, code.join(words, four(from.slice(4))));
 }
 
 /** The codes of a word in each lane, from the first on; each is taken when it is asked for, since registers are few. */

@@ -1,9 +1,9 @@
 /** Tiles of keys and values from the pools as f32: keys with positions as lanes, values as they lie. */
 import { isCoded, type KvFormat, kvCodeBits, kvHeaderBytes } from '../../../numerics/kv-format.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
-import { type Address, at, type Register, view } from '../emit/machine.ts';
+import { type Address, at, d, type Register, view } from '../emit/machine.ts';
 import { transposed } from '../emit/transposed.ts';
-import { laneCode } from '../emit/vector-sets.ts';
+import { laneCode, lanesBelow, masksMemory } from '../emit/vector-sets.ts';
 import { codesAt, codesOfWords, decoded, headerAt, headersAt } from './attention-codes.ts';
 import { headBytes, TILE } from './attention-shape.ts';
 import type { KernelWriter } from './writer.ts';
@@ -35,23 +35,18 @@ export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSo
   const perWord = 32 / (kvCodeBits[format] ?? (format === 'bf16' ? 16 : 32));
   const source = w.value(from);
   const target = w.value(to);
+  const four = laneCode(m, 4);
   const turn = (words: number) => {
-    const some =
-      words < 4 ? code.load(32, constantAt(m, Int32Array.from([-1, -1, -1, 0].slice(3 - words)))) : undefined;
-    const quad = (address: Address): Register => {
-      const x = m.register('vec');
-      if (format === 'f16') m.emit('vcvtph2ps', view(x, 128), address);
-      else if (some !== undefined) m.emit('vmaskmovps', view(x, 128), view(some, 128), address);
-      else m.emit('vmovups', view(x, 128), address);
-      return x;
-    };
+    const quad =
+      format === 'f16'
+        ? (address: Address) => four.op('vcvtph2ps', 32, address)
+        : words < 4
+          ? firstWords(w, words)
+          : undefined;
     for (const [i, half] of halves.entries()) {
       const rows = [0, 1, 2, 3].map((row) => {
-        const x = quad(at(source, half[row] * rowBytes));
-        const high = at(source, half[row + 4] * rowBytes);
-        const inMemory = format !== 'f16' && some === undefined;
-        m.emit('vinsertf128', view(x, 256), view(x, 256), inMemory ? high : view(quad(high), 128), 1);
-        return x;
+        const [low, high] = [at(source, half[row] * rowBytes), at(source, half[row + 4] * rowBytes)];
+        return quad === undefined ? code.join(four.load(32, low), high) : code.join(quad(low), quad(high));
       });
       let to = 32 * i;
       for (const column of transposed(m, rows).slice(0, words)) {
@@ -69,6 +64,19 @@ export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSo
     w.change('add', source, format === 'f16' ? 8 : 16);
   });
   if (words % 4 > 0) turn(words % 4);
+}
+
+/** Loads the first of four words, and zeros. */
+function firstWords<B extends string>({ m }: KernelWriter<B>, words: number): (from: Address) => Register {
+  if (masksMemory(m)) {
+    const count = m.register('gp');
+    m.emit('mov', d(count), words);
+    const some = laneCode(m, 4, lanesBelow(m, 4, count));
+    return (from) => some.fromMemory('vmovups', 32, from);
+  }
+  const four = laneCode(m, 4);
+  const mask = four.load(32, constantAt(m, Int32Array.from([-1, -1, -1, 0].slice(3 - words))));
+  return (from) => four.op('vmaskmovps', 32, mask, from);
 }
 
 /** What eight words hold, one after another; `places` of their heads at an offset. */

@@ -2,8 +2,8 @@
  * c [ROWS, 16] = a [ROWS, count] times b [count, 16], or added to it: one accumulator an element, count ascending, product
  * and sum rounded separately. For scores b are keys, transposed; for values they are the values themselves.
  */
-import type { LaneCode } from '../emit/lane-code.ts';
 import { at, type Register } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 import { ROWS } from './attention-shape.ts';
 import type { KernelWriter } from './writer.ts';
 
@@ -33,10 +33,10 @@ export interface Product {
 
 export function emitProduct<B extends string>(
   w: KernelWriter<B>,
-  code: LaneCode,
   { a, b, c, count, columns, accumulate, ahead }: Product,
 ): void {
   const { m } = w;
+  const code = columns < w.code.lanes ? laneCode(m, 8) : w.code;
   const bytes = 4 * code.lanes;
   const vectors = Array.from({ length: columns / code.lanes }, (_, i) => i);
   const rows = Array.from({ length: ROWS }, (_, i) => i);

@@ -51,6 +51,7 @@ export function emitSoftmax<B extends string>(
   const none = f.load(NOTHING);
   const most = vectors.map(() => f.load(NOTHING));
   const unordered = code.zero();
+  const ones = code.constant(32, -1);
   forEachTile((place, entry) => {
     for (const vector of vectors) {
       let score = f.mul(code.load(32, place(vector)), f.number(scale));
@@ -66,7 +67,7 @@ export function emitSoftmax<B extends string>(
       m.emit('vmovups', place(vector), code.view(score, 32));
       // vmaxps forgets what is no number.
       code.change('vmaxps', 32, most[vector], most[vector], score);
-      code.change('vorps', 32, unordered, unordered, f.compare('unordered', score, score));
+      code.assignWhere(32, f.compare('unordered', score, score), unordered, ones);
     }
   });
   const max = across(code, [f.or(most[0], unordered), ...most.slice(1)], (f, a, b) => f.maximum(a, b));
@@ -94,6 +95,20 @@ export interface State {
   readonly values: Register;
 }
 
+/** Stores what `part` makes for the values at offset `i`, in vectors as wide as there are as many left. */
+function forEachPart(
+  code: LaneCode,
+  valueDim: number,
+  part: (f: FloatCode, i: number) => readonly [to: Address, value: Register],
+): void {
+  for (let done = 0; done < valueDim; ) {
+    const some = valueDim - done < code.lanes ? laneCode(code.machine, 8) : code;
+    const [to, value] = part(new FloatCode(some, 32), 4 * done);
+    code.machine.emit('vmovups', to, some.view(value, 32));
+    done += some.lanes;
+  }
+}
+
 /** Adds `next` to `running`; where it has seen nothing, `running` keeps its bits. */
 export function emitMerge<B extends string>(
   w: KernelWriter<B>,
@@ -109,14 +124,10 @@ export function emitMerge<B extends string>(
   m.emit('je', nothing);
   const { old, fresh } = factors(f, running, broadcast(code, at(next.statistics)));
   addSums(f, running, broadcast(code, at(next.statistics, 4)), old, fresh);
-  for (let i = 0; i < 4 * valueDim; i += 4 * code.lanes) {
-    const value = f.mul(code.load(32, at(next.values, i)), fresh);
-    m.emit(
-      'vmovups',
-      at(running.values, i),
-      code.view(f.add(f.mul(code.load(32, at(running.values, i)), old), value), 32),
-    );
-  }
+  forEachPart(code, valueDim, (f, i) => {
+    const value = f.mul(f.code.load(32, at(next.values, i)), fresh);
+    return [at(running.values, i), f.add(f.mul(f.code.load(32, at(running.values, i)), old), value)];
+  });
   m.bind(nothing);
 }
 
@@ -154,18 +165,16 @@ export function emitResult<B extends string>(
     const { old, fresh } = factors(f, running, broadcast(code, sink));
     addSums(f, running, f.load(1), old, fresh);
     const zero = f.mul(code.zero(), fresh);
-    for (let i = 0; i < 4 * valueDim; i += 4 * code.lanes) {
-      const value = f.add(f.mul(code.load(32, at(running.values, i)), old), zero);
-      m.emit('vmovups', at(running.values, i), code.view(value, 32));
-    }
+    forEachPart(code, valueDim, (f, i) => [
+      at(running.values, i),
+      f.add(f.mul(f.code.load(32, at(running.values, i)), old), zero),
+    ]);
     m.bind(none);
   }
   const sum = broadcast(code, at(running.statistics, 4));
   const divisor = f.blend(f.compare('EQ', sum, f.number(0)), f.number(1), sum);
   const inverse = f.div(f.load(1), divisor);
-  for (let i = 0; i < 4 * valueDim; i += 4 * code.lanes) {
-    m.emit('vmovups', at(to, i), code.view(f.mul(code.load(32, at(running.values, i)), inverse), 32));
-  }
+  forEachPart(code, valueDim, (f, i) => [at(to, i), f.mul(f.code.load(32, at(running.values, i)), inverse)]);
 }
 
 /** A row that has seen nothing yet. */
@@ -179,7 +188,7 @@ export function emitEmpty<B extends string>(
   m.emit('mov', { ...at(statistics), bits: 32 }, nothingBits);
   m.emit('mov', { ...at(statistics, 4), bits: 32 }, 0);
   const zero = code.zero();
-  for (let i = 0; i < 4 * valueDim; i += 4 * code.lanes) m.emit('vmovups', at(values, i), code.view(zero, 32));
+  forEachPart(code, valueDim, (_, i) => [at(values, i), zero]);
 }
 
 /** The place of a row in slots of the frame. */

@@ -33,7 +33,7 @@ export class AttentionUnit {
   emit(w: Writer, unit: Unit, split: Register | undefined): void {
     const { valueDim, heads, sinks } = this.#shape;
     const { running, runningStatistics, next, nextStatistics } = this.#frame;
-    const code = laneCode(w.m, 8);
+    const { code } = w;
     this.#loadQueries(w, unit);
     this.#forEachRow(w, unit, ({ row }) =>
       emitEmpty(w, code, valueDim, stateAt(w, runningStatistics, running, valueDim, row)),
@@ -140,7 +140,7 @@ export class AttentionUnit {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(frame.queries), w.product(row, 4 * keyDim));
         const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
-        emitProduct(w, code, {
+        emitProduct(w, {
           a: { base: a, stride: 4 * keyDim },
           b: { base: panel, stride: 4 * TILE },
           c: { base: c, stride: scoreBytes },
@@ -175,7 +175,7 @@ export class AttentionUnit {
         const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
         const b = w.value(panel);
         const product = (columns: number) =>
-          emitProduct(w, code, {
+          emitProduct(w, {
             a: { base: a, stride: scoreBytes },
             b: { base: b, stride: 4 * valueDim },
             c: { base: c, stride: 4 * valueDim },

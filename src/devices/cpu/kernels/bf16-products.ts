@@ -5,7 +5,7 @@
  */
 import { ptr } from '../asm/operands.ts';
 import { bf16Constants, emitRoundToBf16 } from './bf16.ts';
-import { valuesOf } from './float-values.ts';
+import { emitValues, valuesOf } from './float-values.ts';
 import { type PackedFormat, tileSize } from './packing.ts';
 import type { PanelVectors, TokenGroup, UnpackedProduct } from './product.ts';
 
@@ -22,29 +22,22 @@ export function bf16Product(format: PackedFormat, vectors: PanelVectors): Unpack
     secondPanel: 0,
     xStepBytes: 4 * step,
     tokens: parts.length === 1 ? [8, 4, 2, 1] : [2, 1],
+    least: 1,
     flushes: true,
     constants: values.constants,
     ownBytes: 0,
     emitDecode(tileOf, count) {
-      const first = tileOf(0);
-      const { a, x } = first;
+      const { a, x } = tileOf(0);
       const constants = bf16Constants(a, vectors);
-      const store = (k: number) => {
-        for (const part of parts) a.emit('vmovups', x(0, 64 * k + 32 * part), values.valueIn(part));
-      };
-      for (let start = 0; start < count; start += size) {
-        values.emit(tileOf(start / size), 64 * 32, (k) => {
-          if (format !== 'bf16') {
-            for (const part of parts) {
-              emitRoundToBf16(a, vectors, constants, values.valueIn(part), [register(10), register(11)]);
-            }
-          }
-          store(start + k);
-        });
-      }
+      emitValues(values, vectors, size, tileOf, count, (part) => {
+        if (format === 'bf16') return;
+        emitRoundToBf16(a, vectors, constants, values.valueIn(part), [register(10), register(11)]);
+      });
       if (count === step) return;
       for (const part of parts) a.emit('vxorps', values.valueIn(part), values.valueIn(part), values.valueIn(part));
-      for (let k = count; k < step; k++) store(k);
+      for (let k = count; k < step; k++) {
+        for (const part of parts) a.emit('vmovups', x(0, 64 * k + 32 * part), values.valueIn(part));
+      }
     },
     emitMultiply: (group) => emitMultiply(vectors, step / 32, group),
   };

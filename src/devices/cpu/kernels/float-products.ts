@@ -1,10 +1,13 @@
 /**
  * The `f32` dot numerics (numerics/dot.ts), lanes = rows of the weight: acc = acc + x * w, K ascending, product and sum
- * rounded separately. The same code in vectors of either width.
+ * rounded separately. The same code in vectors of either width. For few tokens values are multiplied as they come from the
+ * weight, for many they are f32 in memory first: then nothing but multiplications and additions is left for the ports of vectors,
+ * and more tokens fit into the registers.
  */
-import { valuesOf } from './float-values.ts';
-import type { PackedFormat } from './packing.ts';
-import type { PanelVectors, Product } from './product.ts';
+import { ptr } from '../asm/operands.ts';
+import { emitValues, valuesOf } from './float-values.ts';
+import { type PackedFormat, tileSize } from './packing.ts';
+import type { PanelVectors, Product, TokenGroup, UnpackedProduct } from './product.ts';
 
 /** Tiles of one and two k in one round of the loop over k. */
 const unrolled: Partial<Record<PackedFormat, number>> = { f32: 8, f16: 8, bf16: 4 };
@@ -34,4 +37,64 @@ export function floatProduct(format: PackedFormat, vectors: PanelVectors): Produ
       });
     },
   };
+}
+
+/** k in one round of the loop over what is decoded. */
+const decodedRound = 8;
+
+/** Undefined where K is no whole number of steps. */
+export function unpackedFloatProduct(
+  format: PackedFormat,
+  vectors: PanelVectors,
+  K: number,
+): UnpackedProduct | undefined {
+  const { size } = tileSize(format);
+  const step = Math.max(decodedRound, size);
+  if (K % step > 0) return undefined;
+  const values = valuesOf(format, vectors);
+  const { parts } = vectors;
+  return {
+    vectors,
+    panels: 1,
+    step,
+    stepBytes: 64 * step,
+    secondPanel: 0,
+    xStepBytes: 4 * step,
+    // Six need all 16 registers.
+    tokens: parts.length === 1 ? [16, 4, 2] : values.constants.length > 0 ? [4, 2] : [6, 4, 2],
+    least: 16,
+    flushes: false,
+    constants: values.constants,
+    ownBytes: 0,
+    emitDecode: (tileOf, count) => emitValues(values, vectors, size, tileOf, count),
+    emitMultiply: (group) => multiplyDecoded(vectors, step / decodedRound, group),
+  };
+}
+
+/** Registers from 0 on are the sums of a token and part, then weights. */
+function multiplyDecoded({ parts, register }: PanelVectors, rounds: number, group: TokenGroup): void {
+  const { a, tokens, count, decoded, x, rowBytes, sums } = group;
+  const results = Array.from({ length: tokens }, (_, token) => parts.map((part) => ({ token, part }))).flat();
+  const weight = (part: number) => register(results.length + part);
+  const X = register(results.length + parts.length);
+  const T = register(results.length + parts.length + 1);
+  for (const [i, { token, part }] of results.entries())
+    a.emit('vmovaps', register(i), ptr(sums, 64 * token + 32 * part));
+  if (rounds > 1) a.emit('imul', count, count, rounds);
+  a.align(32);
+  const next = a.here();
+  for (let k = 0; k < decodedRound; k++) {
+    for (const part of parts) a.emit('vmovaps', weight(part), ptr(decoded, 64 * k + 32 * part));
+    for (const [i, { token, part }] of results.entries()) {
+      if (part === 0) a.emit('vbroadcastss', X, ptr(x, rowBytes * token + 4 * k));
+      a.emit('vmulps', T, X, weight(part));
+      a.emit('vaddps', register(i), register(i), T);
+    }
+  }
+  a.emit('add', decoded, 64 * decodedRound);
+  a.emit('add', x, 4 * decodedRound);
+  a.emit('dec', count);
+  a.emit('jnz', next);
+  for (const [i, { token, part }] of results.entries())
+    a.emit('vmovaps', ptr(sums, 64 * token + 32 * part), register(i));
 }

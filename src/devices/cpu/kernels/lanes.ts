@@ -15,18 +15,10 @@ export function across(
   parts: readonly Register[],
   fold: (f: FloatCode, a: Register, b: Register) => Register,
 ) {
-  const m = code.machine;
   let all = parts.reduce((a, b) => fold(new FloatCode(code, 32), a, b));
-  const narrow = new FloatCode(laneCode(m, 4), 32);
-  if (code.lanes === 8) {
-    const high = m.register('vec');
-    m.emit('vextractf128', view(high, 128), view(all, 256), 1);
-    all = fold(narrow, all, high);
-  }
-  for (const order of [0xee, 0x55]) {
-    const high = m.register('vec');
-    m.emit('vpshufd', view(high, 128), view(all, 128), order);
-    all = fold(narrow, all, high);
+  for (let half = code.lanes / 2; half >= 1; half /= 2) {
+    const narrow = laneCode(code.machine, half === 8 ? 8 : 4);
+    all = fold(new FloatCode(narrow, 32), all, code.upper(32, all, half));
   }
   return all;
 }

@@ -6,8 +6,6 @@
  */
 import type { EmittedKernel } from '../emit/abi.ts';
 import { at, q, type Register } from '../emit/machine.ts';
-import { laneCode } from '../emit/vector-sets.ts';
-import type { Schedule } from '../schedule.ts';
 import type { Target } from '../target.ts';
 import {
   type AttentionWriter,
@@ -26,22 +24,23 @@ import { KernelWriter } from './writer.ts';
 /** The kernels of one attention: they run one after the other. */
 export function attentionKernels(
   shape: AttentionShape,
-  { schedule }: Target,
+  target: Target,
 ): readonly { name: string; make(): EmittedKernel }[] {
-  const attention = { name: 'paged_attention', make: () => attend(shape, schedule) };
-  const merging = { name: 'paged_attention_merge', make: () => merge(shape, schedule) };
+  const attention = { name: 'paged_attention', make: () => attend(shape, target) };
+  const merging = { name: 'paged_attention_merge', make: () => merge(shape, target) };
   return canSplit(shape) ? [attention, merging] : [attention];
 }
 
-function writerOf(name: string, shape: AttentionShape): AttentionWriter {
-  return new KernelWriter(name, attentionBuffers(shape), [shape.tokens, shape.sequences]);
+function writerOf(name: string, shape: AttentionShape, { vectorBits }: Target): AttentionWriter {
+  return new KernelWriter(name, attentionBuffers(shape), [shape.tokens, shape.sequences], vectorBits);
 }
 
-function attend(shape: AttentionShape, { attentionRows, attentionUnits }: Schedule): EmittedKernel {
+function attend(shape: AttentionShape, target: Target): EmittedKernel {
+  const { attentionRows, attentionUnits } = target.schedule;
   const { kvHeads } = shape;
   const frame = frameOf(shape, attentionRows);
   const work = new AttentionUnit(shape, frame);
-  const w = writerOf('paged_attention', shape);
+  const w = writerOf('paged_attention', shape, target);
   const total = w.value(1);
   forEachBlock(w, shape, frame.rows, ({ first, last, rows }) => {
     w.change('add', total, w.product(w.difference(last, first), w.product(rows, kvHeads)));
@@ -81,12 +80,12 @@ function attend(shape: AttentionShape, { attentionRows, attentionUnits }: Schedu
 }
 
 /** Merges the partitions of every row. */
-function merge(shape: AttentionShape, { attentionRows }: Schedule): EmittedKernel {
+function merge(shape: AttentionShape, target: Target): EmittedKernel {
   const { tokens, heads, valueDim, sinks } = shape;
-  const w = writerOf('paged_attention_merge', shape);
-  const code = laneCode(w.m, 8);
+  const w = writerOf('paged_attention_merge', shape, target);
+  const { code } = w;
   const all = w.dim(tokens);
-  const { running, runningStatistics } = frameOf(shape, attentionRows);
+  const { running, runningStatistics } = frameOf(shape, target.schedule.attentionRows);
   const row = w.product(all, heads);
   const [from, to] = [0, 1].map((next) => divided(w, w.product(row, w.sum(w.threadIndex, next)), w.threadCount)) as [
     Register,

@@ -81,6 +81,8 @@ export interface UnpackedProduct {
   readonly xStepBytes: number;
   /** Numbers of tokens that are multiplied at once, descending. The last may reach beyond the tokens there are. */
   readonly tokens: readonly number[];
+  /** So many tokens at least are worth decoding for; `Products` have another way for fewer. */
+  readonly least: number;
   /** Whether subnormals are zero meanwhile. */
   readonly flushes: boolean;
   readonly constants: Product['constants'];

@@ -4,7 +4,7 @@ import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { Schedule } from '../schedule.ts';
 import type { InstructionSet, Target } from '../target.ts';
 import { bf16Product } from './bf16-products.ts';
-import { floatProduct } from './float-products.ts';
+import { floatProduct, unpackedFloatProduct } from './float-products.ts';
 import { integerProduct } from './integer-products.ts';
 import { type IntegerFormat, isIntegerFormat } from './levels.ts';
 import type { PackedFormat } from './packing.ts';
@@ -14,7 +14,10 @@ import { tileIntegerProduct } from './tile-integer-products.ts';
 import { unpackedIntegerProduct } from './unpacked-integers.ts';
 import { wideIntegerProduct } from './vnni-products.ts';
 
-/** `unpacked` for as many tokens as its groups hold, `direct` for the rest; for all of them where there is only one. */
+/**
+ * `unpacked` for as many tokens as its groups hold, where there are enough for it, `direct` for the rest; for all of them where
+ * there is only one.
+ */
 export interface Products {
   readonly direct?: Product;
   readonly unpacked?: BlockedProduct;
@@ -40,17 +43,22 @@ function blocked(product: UnpackedProduct, decoded: number, { unpackedTokens }: 
   return { ...product, steps: Math.max(1, decoded / product.step), chunk: unpackedTokens };
 }
 
-/** For a weight of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
+/** For a weight [N, K] of `panels` panels. @throws IngotError 'UnsupportedOp' for a pair that is not defined. */
 export function productsOf(
   format: PackedFormat,
   numerics: DotNumerics,
   { name, vectorBits, schedule }: Target,
-  panels: number,
+  { panels, K }: { readonly panels: number; readonly K: number },
 ): Products {
   const vectors = panelVectors[vectorBits];
   switch (numerics) {
-    case 'f32':
-      return { direct: floatProduct(format, vectors) };
+    case 'f32': {
+      const unpacked = unpackedFloatProduct(format, vectors, K);
+      return {
+        direct: floatProduct(format, vectors),
+        ...(unpacked && { unpacked: blocked(unpacked, schedule.decodedFloats, schedule) }),
+      };
+    }
     case 'bf16': {
       const product = name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors);
       return { unpacked: blocked(product, schedule.decodedFloats, schedule) };

@@ -85,7 +85,7 @@ export interface DotLayout {
 export function dotLayout({ format: name, numerics, N, K }: Omit<DotShape, 'bias' | 'tokens'>, target: Target) {
   const format = packedFormat(name);
   const panels = Math.ceil(N / panelRows);
-  const products = productsOf(format, numerics, target, panels);
+  const products = productsOf(format, numerics, target, { panels, K });
   const layout: DotLayout = {
     format,
     panels,
@@ -209,7 +209,7 @@ export function dotKernel<B extends string>(
         const least = direct === undefined ? 1 : (unpacked.tokens.at(-1) as number);
         const few = a.label();
         if (direct !== undefined) {
-          a.emit('cmp', rsi, least);
+          a.emit('cmp', rsi, unpacked.least);
           a.emit('jb', few);
           a.emit('and', rsi, -least);
         }

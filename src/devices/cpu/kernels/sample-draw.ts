@@ -1,16 +1,18 @@
 /**
  * A draw from one row, as composites/sample.ts does it: logits over the temperature in descending order, exponentials, their
  * prefix sums in log2 steps, the first that reaches a random share of those kept. With top-k only what is at least the k-th
- * greatest of the maxima of chunks is sorted: it holds the k greatest and few more.
+ * greatest of the maxima of chunks is sorted: it holds the k greatest and few more. Without top-k and top-p nothing is sorted, and
+ * the sums are in the order of ids.
  */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
-import { at, d, q, type Register, type Slot, view } from '../emit/machine.ts';
+import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { across, broadcast, storeFirst } from './lanes.ts';
 import { emitSort } from './radix-sort.ts';
-import { forEachSixteen, LANES, maskBits } from './sample-logits.ts';
+import { emitMaximum, forEachSixteen, LANES, maskBits } from './sample-logits.ts';
+import { emitUniform } from './sample-uniform.ts';
 import type { KernelWriter } from './writer.ts';
 
 /** Addresses of what one row is drawn with: its inputs, and memory. */
@@ -47,6 +49,102 @@ export function emitDraw<B extends string>(
   length: number,
   draw: Draw,
 ): Register {
+  const result = w.value(length - 1);
+  const isOrdered = w.value(1);
+  const topK = w.signed(at(draw.topK));
+  w.when(topK, 'le', 0, () => w.set(topK, length));
+  w.when(topK, 'ge', length, () => {
+    // As integers positive floats are in their order.
+    w.when(w.signed(at(draw.topP)), 'ge', 0x3f800000, () => w.set(isOrdered, 0));
+  });
+  w.when(
+    isOrdered,
+    'e',
+    0,
+    () => emitUnorderedDraw(w, slots, logits, length, draw, result),
+    () => emitOrderedDraw(w, slots, logits, length, draw, result),
+  );
+  return result;
+}
+
+function emitUnorderedDraw<B extends string>(
+  w: KernelWriter<B>,
+  { tail }: DrawSlots,
+  logits: Register,
+  length: number,
+  draw: Draw,
+  result: Register,
+): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const f = new FloatCode(code, 32);
+  const [weights, scaled] = draw.pairs;
+  const each = (from: Register, to: Register, make: (x: Register) => Register) =>
+    forEachSixteen(w, tail, from, length, (x, index) => {
+      for (const [half, part] of x.entries()) {
+        m.emit('vmovups', at(to, 32 * half, index, 4), code.view(make(part), 32));
+      }
+    });
+  const temperature = broadcast(code, at(draw.temperature));
+  each(logits, scaled, (x) => f.div(x, temperature));
+  const greatest = emitMaximum(w, tail, scaled, length);
+  const least = broadcast(code, at(draw.minP));
+  each(scaled, weights, (x) => {
+    const weight = exponential(f, f.sub(x, greatest));
+    return f.keep(f.compare('GE', weight, least), weight);
+  });
+  const count = w.value(length);
+  m.emit('vmovups', at(weights, 0, count, 4), code.view(code.zero(), 32));
+  const sums = w.sum(weights, 4 * padded(length));
+  emitPrefixSums(w, weights, count, sums);
+  const forEachKept: ForEachKept = (body) =>
+    w.forEach(0, count, 8, (index) => {
+      const kept = f.compare('GT', code.load(32, at(weights, 0, index, 4)), f.number(0));
+      body(kept, code.load(32, at(sums, 0, index, 4)), index);
+    });
+  emitPick(w, draw, forEachKept, (place) => w.set(result, place));
+}
+
+type ForEachKept = (body: (kept: Register, sum: Register, index: Register) => void) => void;
+
+/** The first place of what is kept whose sum is above a random share of the greatest; nothing where none is. */
+function emitPick<B extends string>(
+  w: KernelWriter<B>,
+  draw: Draw,
+  forEachKept: ForEachKept,
+  take: (place: Register) => void,
+): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const f = new FloatCode(code, 32);
+  const most = code.zero();
+  forEachKept((kept, sum) => code.change('vmaxps', 32, most, f.keep(kept, sum), most));
+  const greatest = across(code, [most], (f, a, b) => f.maximum(a, b));
+  const random = emitUniform(w, draw.seed, draw.position);
+  m.emit('vmulss', view(random, 128), view(random, 128), view(greatest, 128));
+  const target = code.broadcast(32, random);
+  const found = m.newLabel();
+  forEachKept((kept, sum, index) => {
+    const bits = maskBits(w, f.both(kept, f.compare('GT', sum, target)));
+    w.when(bits, 'ne', 0, () => {
+      const lane = w.gp();
+      m.emit('bsf', d(lane), d(bits));
+      w.change('add', lane, index);
+      take(lane);
+      m.emit('jmp', found);
+    });
+  });
+  m.bind(found);
+}
+
+function emitOrderedDraw<B extends string>(
+  w: KernelWriter<B>,
+  slots: DrawSlots,
+  logits: Register,
+  length: number,
+  draw: Draw,
+  result: Register,
+): void {
   const { m } = w;
   const code = laneCode(m, 8);
   const f = new FloatCode(code, 32);
@@ -88,7 +186,7 @@ export function emitDraw<B extends string>(
   const share = code.broadcast(32, limit);
   const all = f.compare('GE', broadcast(code, at(draw.topP)), f.number(1));
   const least = broadcast(code, at(draw.minP));
-  const forEachKept = (body: (kept: Register, sum: Register, index: Register) => void) => {
+  const forEachKept: ForEachKept = (body) => {
     // The most likely token always stays.
     const always = code.load(32, constantAt(m, Int32Array.of(-1, 0, 0, 0, 0, 0, 0, 0)));
     w.forEach(0, wanted, 8, (index) => {
@@ -99,26 +197,7 @@ export function emitDraw<B extends string>(
       code.change('vxorps', 32, always, always, always);
     });
   };
-  const most = code.zero();
-  forEachKept((kept, sum) => code.change('vmaxps', 32, most, f.keep(kept, sum), most));
-  const greatest = across(code, [most], (f, a, b) => f.maximum(a, b));
-  const random = emitUniform(w, draw.seed, draw.position);
-  m.emit('vmulss', view(random, 128), view(random, 128), view(greatest, 128));
-  const target = code.broadcast(32, random);
-  const result = w.value(length - 1);
-  const found = m.newLabel();
-  forEachKept((kept, sum, index) => {
-    const bits = maskBits(w, f.both(kept, f.compare('GT', sum, target)));
-    w.when(bits, 'ne', 0, () => {
-      const lane = w.gp();
-      m.emit('bsf', d(lane), d(bits));
-      w.change('add', lane, index);
-      m.emit('mov', d(result), at(second, 4, lane, 8));
-      m.emit('jmp', found);
-    });
-  });
-  m.bind(found);
-  return result;
+  emitPick(w, draw, forEachKept, (place) => m.emit('mov', d(result), at(second, 4, place, 8)));
 }
 
 /** Keys that ascend where logits descend; zeros have one key. Behind the last the greatest. */
@@ -293,44 +372,4 @@ function emitTotal<B extends string>(
     w.set(end, nextEnd);
   });
   m.emit('vmovss', view(total, 128), at(tree));
-}
-
-/** The first word of `philox` with counter (position, 0, 0, 0) as a number in (0, 1), in the first lane. */
-function emitUniform<B extends string>(w: KernelWriter<B>, seed: Register, position: Register): Register {
-  const { m } = w;
-  const word = (from: ReturnType<typeof at>) => {
-    const result = w.gp();
-    m.emit('mov', d(result), from);
-    return result;
-  };
-  let x: Register[] = [word(at(position)), w.value(0), w.value(0), w.value(0)];
-  const key = [word(at(seed)), word(at(seed, 4))];
-  const [multipliers, weyl] = [
-    [0xd2511f53, 0xcd9e8d57],
-    [0x9e3779b9, 0xbb67ae85],
-  ];
-  for (let round = 0; round < 10; round++) {
-    const products = [0, 2].map((i, side) => w.product(x[i], w.value(multipliers[side])));
-    const [left, right] = products.map((product) => w.shift(product, 'shr', 32));
-    const xor = (a: Register, b: Register, c: Register) => {
-      const result = w.value(a);
-      m.emit('xor', d(result), d(b));
-      m.emit('xor', d(result), d(c));
-      return result;
-    };
-    const low = products.map((product) => {
-      const result = w.gp();
-      m.emit('mov', d(result), d(product));
-      return result;
-    });
-    x = [xor(right, x[1], key[0]), low[1], xor(left, x[3], key[1]), low[0]];
-    for (const side of [0, 1]) m.emit('add', d(key[side]), d(w.value(weyl[side])));
-  }
-  const [random] = x;
-  m.emit('shr', d(random), 8);
-  m.emit('or', d(random), 1);
-  const float = m.register('vec');
-  m.emit('vcvtsi2ss', view(float, 128), view(laneCode(m, 4).zero(), 128), q(random));
-  m.emit('vmulss', view(float, 128), view(float, 128), new FloatCode(laneCode(m, 4), 32).number(2 ** -24));
-  return float;
 }

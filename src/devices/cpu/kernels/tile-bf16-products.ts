@@ -24,6 +24,7 @@ export function tileBf16Product(format: PackedFormat, panels: 1 | 2): UnpackedPr
     secondPanel: tileBytes,
     xStepBytes: 2 * step,
     tokens: [32, 16],
+    least: 1,
     flushes: false,
     constants: [...values.constants, interleaved],
     ownBytes: 0,

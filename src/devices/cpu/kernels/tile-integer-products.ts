@@ -95,6 +95,7 @@ function common(ring: Ring, bytes: number) {
     panels: 1,
     secondPanel: 0,
     tokens: [16],
+    least: 16,
     flushes: false,
     ownBytes: 2 * ring.slotBytes + 64,
     emitStart(a: Assembler) {

@@ -237,6 +237,7 @@ const common = {
   panels: 1,
   secondPanel: 0,
   tokens: [4],
+  least: 4,
   flushes: false,
   ownBytes: sumBytes,
 } as const;

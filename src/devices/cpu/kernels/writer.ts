@@ -7,7 +7,10 @@ import type { Dim, DimSymbol } from '../../../ir/types.ts';
 import { Assembler } from '../asm/assembler.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { assembleFunction } from '../emit/function.ts';
+import type { LaneCode } from '../emit/lane-code.ts';
 import { type Address, at, d, Machine, q, RAX, RCX, RDI, RDX, type Register, RSI, type Slot } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
+import type { Target } from '../target.ts';
 
 export type Count = Register | number;
 type Relation = 'e' | 'ne' | 'l' | 'le' | 'g' | 'ge';
@@ -26,11 +29,11 @@ export class KernelWriter<B extends string> {
   readonly threadCount: Register;
   readonly #taken: Register;
 
-  constructor(name: string, buffers: readonly B[], dims: readonly Dim[]) {
+  constructor(name: string, buffers: readonly B[], dims: readonly Dim[], vectorBits: Target['vectorBits'] = 256) {
     this.#name = name;
     this.#buffers = buffers;
     this.#dims = dimSymbols(dims);
-    this.m = new Machine(this.#assembler, 256);
+    this.m = new Machine(this.#assembler, vectorBits);
     [this.#args, this.threadIndex, this.threadCount] = [this.gp(), this.gp(), this.gp()];
     this.#taken = this.gp();
     this.m.emit('mov', q(this.#taken), q(RCX));
@@ -61,6 +64,11 @@ export class KernelWriter<B extends string> {
     this.m.emit('mov', d(RAX), 1);
     this.m.emit('lock xadd', at(this.#taken), q(RAX));
     this.m.emit('mov', q(number), q(RAX));
+  }
+
+  /** Code for the widest vectors of floats. */
+  get code(): LaneCode {
+    return laneCode(this.m, this.m.vectorBits === 512 ? 16 : 8);
   }
 
   gp(): Register {

@@ -48,6 +48,7 @@ const features: readonly { readonly leaf: number; readonly subleaf: number; read
       ['general', 'ecx', 25, 'aes'],
       ['avx', 'ecx', 28, 'avx'],
       ['avx', 'ecx', 29, 'f16c'],
+      ['general', 'ecx', 31, 'hypervisor'],
     ],
   },
   {
@@ -117,17 +118,20 @@ export function decodeFeatures(source: CpuidSource): CpuFeatures {
   const osxsave = (read(1, 0).ecx & (1 << 27)) !== 0;
   const enabled = osxsave ? source.xgetbv() : 0;
   const names = new Set<string>();
+  const withheld: string[] = [];
   for (const { leaf, subleaf, rows } of features) {
     // Leaf 7 says in eax of subleaf 0 how many subleaves follow.
     if (subleaf > 0 && read(leaf, 0).eax >>> 0 < subleaf) continue;
     const registers = read(leaf, subleaf);
     for (const [state, register, bit, name] of rows) {
       const has = ((registers[register] >>> bit) & 1) !== 0;
-      if (has && (enabled & stateOf[state]) === stateOf[state]) names.add(name);
+      if (!has) continue;
+      if ((enabled & stateOf[state]) === stateOf[state]) names.add(name);
+      else withheld.push(name);
     }
   }
   const tiles = names.has('amx_tile') ? decodeTiles(read) : undefined;
-  return { model: modelName(read), names, ...(tiles === undefined ? {} : { tiles }) };
+  return { model: modelName(read), names, withheld, ...(tiles === undefined ? {} : { tiles }) };
 }
 
 /** Palette 1 of leaf 0x1D. */

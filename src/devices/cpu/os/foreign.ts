@@ -34,6 +34,8 @@ export interface Foreign {
   /** Memory as JavaScript sees it. Reading it after it was unmapped ends the process. */
   view(address: number, length: number): ArrayBuffer;
   callable(address: number, signature: Signature): NativeFunction;
+  /** Writes a word of 64 bits. */
+  store(address: number, value: number): void;
   /** The C library's error number of this thread's last call. */
   errno(): number;
 }
@@ -53,6 +55,7 @@ export function openForeign(): Foreign {
     view: (address, length) => koffi.view(BigInt(address), length),
     callable: (address, { takes, returns }) =>
       koffi.decode(BigInt(address), koffi.proto(koffiTypes[returns], typesOf(takes))),
+    store: (address, value) => koffi.encode(BigInt(address), 'int64', value),
     errno: () => koffi.errno(),
   };
 }

@@ -117,6 +117,7 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     limits: (): Limits => ({
       cores: allowedCores(),
       ...controlGroupLimits(readText),
+      nodes: countOf(readText('/sys/devices/system/node/has_memory') ?? '0'),
       hugePages: /\[(always|madvise)\]/.test(readText('/sys/kernel/mm/transparent_hugepage/enabled') ?? ''),
     }),
   };
@@ -126,6 +127,15 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     if (getAffinity(0, mask.length, mask) !== 0) return [0];
     return Array.from({ length: maskCores }, (_, core) => core).filter((core) => (mask[core >> 3] >> (core & 7)) & 1);
   }
+}
+
+/** Of a list of numbers and ranges: '0-1,4' are three. */
+function countOf(list: string): number {
+  return list
+    .trim()
+    .split(',')
+    .map((part) => part.split('-').map(Number))
+    .reduce((sum, [first, last = first]) => sum + last - first + 1, 0);
 }
 
 function readText(path: string): string | undefined {

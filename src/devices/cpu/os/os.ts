@@ -67,6 +67,8 @@ export interface Limits {
   readonly quota?: number;
   /** Memory that a control group allows, and what of it is taken, in bytes. */
   readonly memory?: { readonly limit: number; readonly used: number };
+  /** Nodes that memory is divided into, each near some of the cores; where that is known. */
+  readonly nodes?: number;
   /** Whether the system grants pages of 2 MiB to memory that asks for them. */
   readonly hugePages: boolean;
 }
@@ -82,6 +84,8 @@ export interface CpuFeatures {
   readonly model: string;
   /** Names as in Linux' /proc/cpuinfo; only what processor and operating system both support. */
   readonly names: ReadonlySet<string>;
+  /** What the processor has and the operating system keeps no registers for. */
+  readonly withheld: readonly string[];
   readonly tiles?: TileUnit;
 }
 

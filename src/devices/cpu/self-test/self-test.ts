@@ -64,7 +64,7 @@ export async function selfTest(system: OperatingSystem, options: SelfTestOptions
 }
 
 /** The best set that passed; undefined if none did. */
-export function trustedSet({ verdicts }: SelfTestOutcome): InstructionSet | undefined {
+export function trustedSet({ verdicts }: Pick<SelfTestOutcome, 'verdicts'>): InstructionSet | undefined {
   return verdicts.find(({ passed }) => passed)?.set;
 }
 

@@ -22,10 +22,12 @@ import { blockFormat } from '../../../numerics/quant/formats.ts';
 import { writeD } from '../kernels/blocks.ts';
 import { isIntegerFormat } from '../kernels/levels.ts';
 import { isPackedFormat, type PackedFormat, packedFormats } from '../kernels/packing.ts';
-import { commonArea, programTest, type SelfTest } from './program-test.ts';
+import { commonArea, type ProgramTest, programTest, type SelfTest } from './program-test.ts';
 
 /** Of some areas: weight formats, and what all programs may need. */
-export function* selfTests(areas: readonly string[] = [commonArea, ...packedFormats]): Generator<SelfTest> {
+export function* selfTests(
+  areas: readonly string[] = [commonArea, ...packedFormats],
+): Generator<SelfTest & ProgramTest> {
   const formats = areas.filter(isPackedFormat);
   yield* products(formats);
   yield* routed(formats);
@@ -103,7 +105,7 @@ function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Ar
 }
 
 /** Panels that are full and one that is not; tokens that fill no tile. */
-function* products(formats: readonly PackedFormat[]): Generator<SelfTest> {
+function* products(formats: readonly PackedFormat[]): Generator<SelfTest & ProgramTest> {
   const [N, maxTokens] = [24, 19];
   const T = { sym: 'T', max: maxTokens } as const;
   for (const format of formats) {
@@ -141,7 +143,7 @@ function* products(formats: readonly PackedFormat[]): Generator<SelfTest> {
 }
 
 /** Experts of many tokens, of few, and of none. */
-function* routed(formats: readonly PackedFormat[]): Generator<SelfTest> {
+function* routed(formats: readonly PackedFormat[]): Generator<SelfTest & ProgramTest> {
   const [E, N, maxTokens, chosen] = [4, 24, 19, 2];
   const T = { sym: 'T', max: maxTokens } as const;
   const ids = Int32Array.from({ length: maxTokens * chosen }, (_, i) => (i % 7 === 3 ? 2 : i % 2 === 0 ? 3 : 0));
@@ -177,7 +179,7 @@ function* routed(formats: readonly PackedFormat[]): Generator<SelfTest> {
   }
 }
 
-function* takes(formats: readonly PackedFormat[]): Generator<SelfTest> {
+function* takes(formats: readonly PackedFormat[]): Generator<SelfTest & ProgramTest> {
   const [N, K] = [40, 256];
   const ids = Int32Array.of(0, 39, 17, -1, 40);
   for (const format of formats) {
@@ -203,7 +205,7 @@ function* takes(formats: readonly PackedFormat[]): Generator<SelfTest> {
 // ── attention and sampling ──
 
 /** A sequence that goes on and one that begins. */
-function* attention(): Generator<SelfTest> {
+function* attention(): Generator<SelfTest & ProgramTest> {
   const [blockSize, blocks, heads, kvHeads, dim] = [16, 8, 4, 2, 64];
   const T = { sym: 'T', max: 32 } as const;
   const S = { sym: 'S', max: 2 } as const;
@@ -232,7 +234,7 @@ function* attention(): Generator<SelfTest> {
   yield programTest({ name: 'paged_attention', program, runs: [{ inputs, dims: { T: 4, S: 2 } }], absolute: 1e-5 });
 }
 
-function* sampling(): Generator<SelfTest> {
+function* sampling(): Generator<SelfTest & ProgramTest> {
   const limits = {
     maxTokens: 1,
     maxSequences: 2,
@@ -364,7 +366,7 @@ const isBinary = (name: UnaryOp | BinaryOp): name is BinaryOp => binaries.has(na
 const length = 77;
 
 /** All of a row in one program; results are named as what they are of. */
-function* elementwise(): Generator<SelfTest> {
+function* elementwise(): Generator<SelfTest & ProgramTest> {
   for (const [what, type, names, ulp] of rows) {
     const program = build([input('x', type, [length]), input('y', type, [length])], (b, { x, y }) =>
       Object.fromEntries(
@@ -376,7 +378,7 @@ function* elementwise(): Generator<SelfTest> {
   }
 }
 
-function* conversions(): Generator<SelfTest> {
+function* conversions(): Generator<SelfTest & ProgramTest> {
   const types = ['f64', 'f16', 'bf16', 'f8E4M3FN', 'f8E5M2', 'i64', 'i32', 'ui32', 'i16', 'i8', 'ui8', 'i1'] as const;
   const floats = types.filter((type) => type.includes('f'));
   const from = build(
@@ -435,7 +437,7 @@ const fiveRows: Readonly<Record<string, Body>> = {
   },
 };
 
-function* loops(): Generator<SelfTest> {
+function* loops(): Generator<SelfTest & ProgramTest> {
   const inputs = { x: randomFloats(5 * 77, 37) };
   const test = (name: string, rows: Dim, body: Body) => {
     const program = build([input('x', 'f32', [rows, 77])], (b, { x }) => ({ y: body(b, x) }));

@@ -1,0 +1,167 @@
+/** Runs a row: both sides in turn, llama.cpp with each of its settings that may be the fastest. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { rmSync } from 'node:fs';
+import { contextOf } from '../llama-work.ts';
+import { limitPeer } from './peer.ts';
+import type { LimitRow, Row, SpeedRow } from './rows.ts';
+import { type Sample, Side } from './side.ts';
+import type { IngotSettings } from './side-ingot.ts';
+import type { LlamaSettings } from './side-llama.ts';
+
+/** Samples of one side with one of its settings, or why there are none. */
+export type Samples =
+  | { readonly setting: string; readonly samples: readonly Sample[] }
+  | { readonly setting: string; readonly failed: string };
+
+export interface Comparison {
+  readonly ingot: Samples;
+  readonly llama: readonly Samples[];
+}
+
+export interface Place {
+  readonly path: string;
+  /** Of llama.cpp's libraries. */
+  readonly peer: string;
+  readonly threads: number;
+  /** Turns that count; one before them does not. */
+  readonly rounds: number;
+}
+
+const script = (name: string) => new URL(`./${name}.js`, import.meta.url);
+
+export async function compare(row: Row, place: Place): Promise<Comparison> {
+  switch (row.kind) {
+    case 'speed':
+      return compareSpeed(row, place);
+    case 'memory':
+      return compareMemory(row, place);
+    case 'start':
+      return compareStart(place);
+    default:
+      return row satisfies never;
+  }
+}
+
+async function compareSpeed({ test, numerics, kv, set }: SpeedRow, place: Place): Promise<Comparison> {
+  const { path, threads, rounds } = place;
+  const { all, each } = contextOf(test);
+  const sequences = test.kind === 'decode' ? test.sequences : 1;
+  const limited = set === undefined ? undefined : limitPeer(place.peer, set);
+  try {
+    const ingot: IngotSettings = {
+      ...{ path, threads, numerics, kv, sequences, contextLength: each },
+      ...(set !== undefined && { instructionSet: set }),
+    };
+    const llama = [true, false].map((flashAttention): LlamaSettings => {
+      return { folder: limited ?? place.peer, path, threads, sequences, tokens: all, flashAttention };
+    });
+    const sides = [
+      new Contender('', script('side-ingot'), ingot),
+      ...llama.map(
+        (one) => new Contender(`flash attention ${one.flashAttention ? 'on' : 'off'}`, script('side-llama'), one),
+      ),
+    ];
+    // One that loads takes time from those that work.
+    for (const side of sides) await side.open();
+    for (let round = 0; round <= rounds; round++) for (const side of sides) await side.turn(test, round > 0);
+    for (const side of sides) await side[Symbol.asyncDispose]();
+    const [own, ...others] = sides.map((side) => side.samples());
+    return { ingot: own, llama: others };
+  } finally {
+    if (limited !== undefined) rmSync(limited, { recursive: true });
+  }
+}
+
+/** A side that may fail at any time, which ends it and not the comparison. */
+class Contender implements AsyncDisposable {
+  readonly #setting: string;
+  readonly #script: URL;
+  readonly #settings: object;
+  readonly #samples: Sample[] = [];
+  #side: Side | undefined;
+  #failed: string | undefined;
+
+  constructor(setting: string, script: URL, settings: object) {
+    this.#setting = setting;
+    this.#script = script;
+    this.#settings = settings;
+  }
+
+  async open(): Promise<void> {
+    await this.#unlessFailed(async () => {
+      this.#side = await Side.open(this.#script, this.#settings);
+    });
+  }
+
+  async turn(test: SpeedRow['test'], counts: boolean): Promise<void> {
+    await this.#unlessFailed(async () => {
+      const sample = await this.#side?.run(test);
+      if (sample !== undefined && counts) this.#samples.push(sample);
+    });
+  }
+
+  async #unlessFailed(work: () => Promise<void>): Promise<void> {
+    if (this.#failed !== undefined) return;
+    try {
+      await work();
+    } catch (error) {
+      this.#failed = error instanceof Error ? error.message : String(error);
+      await this[Symbol.asyncDispose]();
+    }
+  }
+
+  samples(): Samples {
+    const [setting, samples] = [this.#setting, this.#samples];
+    return this.#failed === undefined ? { setting, samples } : { setting, failed: this.#failed };
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#side?.[Symbol.asyncDispose]();
+    this.#side = undefined;
+  }
+}
+
+/** A prompt of 512 tokens in a context for it: what a process takes for that. */
+function compareMemory({ model }: LimitRow, place: Place): Promise<Comparison> {
+  return compareSpeed(
+    {
+      ...{ kind: 'speed', work: '', model, bar: 1, kv: 'bf16', numerics: 'exact' },
+      test: { kind: 'prefill', tokens: 512 },
+    },
+    { ...place, rounds: 1 },
+  );
+}
+
+/** Processes that print their first token, from their start until they do. */
+async function compareStart({ path, peer, threads, rounds }: Place): Promise<Comparison> {
+  const command = new URL('../../ingot/main.js', import.meta.url).pathname;
+  const ingot = [command, 'run', path, 'Hello', '-n', '1', '--temperature', '0', '--threads', String(threads)];
+  const llama = [script('first-token-llama').pathname, peer, path, String(threads)];
+  const samples = [ingot, llama].map((): Sample[] => []);
+  const failed: (string | undefined)[] = [undefined, undefined];
+  for (let round = 0; round <= rounds; round++) {
+    for (const [side, args] of [ingot, llama].entries()) {
+      if (failed[side] !== undefined) continue;
+      const seconds = await secondsToOutput(args);
+      if (seconds === undefined) failed[side] = `${args.join(' ')} printed nothing`;
+      else if (round > 0) samples[side].push({ seconds, peakBytes: 0 });
+    }
+  }
+  const of = (side: number): Samples => {
+    const why = failed[side];
+    return why === undefined ? { setting: '', samples: samples[side] } : { setting: '', failed: why };
+  };
+  return { ingot: of(0), llama: [of(1)] };
+}
+
+async function secondsToOutput(args: readonly string[]): Promise<number | undefined> {
+  const start = performance.now();
+  const child = spawn(process.execPath, [...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+  let seconds: number | undefined;
+  child.stdout.on('data', () => {
+    seconds ??= (performance.now() - start) / 1000;
+  });
+  await once(child, 'close');
+  return seconds;
+}

@@ -1,0 +1,65 @@
+/** The work that benchmarks time: prompts until their first token, and tokens of requests that run together. */
+import { IngotError } from '../base/errors.ts';
+import type { Engine, EngineStatus, GenerateRequest } from '../engine/engine.ts';
+import type { Statistics } from '../engine/statistics.ts';
+
+/** How long work took, and what it asked of the machine at least (engine/step-work.ts). */
+export interface TimedWork {
+  readonly seconds: number;
+  readonly operations: number;
+  readonly bytes: number;
+}
+
+/** A prompt until its first token. */
+export async function timePrompt(engine: Engine, request: GenerateRequest): Promise<TimedWork> {
+  const before = await engine.status();
+  const { ttftSeconds = 0 } = await statisticsOf(engine, request);
+  const { operations, bytes } = workBetween(before, await engine.status());
+  return { seconds: ttftSeconds, operations, bytes };
+}
+
+/** `n` tokens of every request while all of them run. */
+export async function timeAnswers(engine: Engine, requests: readonly GenerateRequest[], n: number): Promise<TimedWork> {
+  let begun = 0;
+  let before: Promise<EngineStatus> | undefined;
+  const times = await Promise.all(
+    requests.map(async (request) => {
+      const own: number[] = [];
+      await statisticsOf(engine, request, () => {
+        own.push(performance.now());
+        if (own.length === 1 && ++begun === requests.length) before = engine.status();
+      });
+      return own;
+    }),
+  );
+  const from = Math.max(...times.map(([first]) => first));
+  const to = Math.min(...times.map((own) => own[own.length - 1]));
+  const tokens = times.flat().filter((time) => time > from && time <= to).length;
+  const seconds = (((to - from) / 1000) * requests.length * n) / tokens;
+  const after = await engine.status();
+  // Steps that were told of late are as large as the others.
+  const { steps, operations, bytes } = workBetween((await before) ?? after, after);
+  return { seconds, operations: (operations * n) / steps, bytes: (bytes * n) / steps };
+}
+
+function workBetween({ totals: before }: EngineStatus, { totals: after }: EngineStatus) {
+  return {
+    steps: Math.max(1, after.steps - before.steps),
+    operations: after.operations - before.operations,
+    bytes: after.bytes - before.bytes,
+  };
+}
+
+async function statisticsOf(
+  engine: Engine,
+  request: GenerateRequest,
+  onToken: () => void = () => {},
+): Promise<Statistics> {
+  for await (const event of engine.generate(request)) {
+    if (event.kind === 'token') onToken();
+    if (event.kind !== 'end') continue;
+    if (event.reason === 'aborted') throw new IngotError('Aborted', 'the measurement was interrupted');
+    return event.statistics;
+  }
+  throw new IngotError('DeviceFault', 'the generation ended without saying why');
+}

@@ -1,0 +1,48 @@
+/**
+ * Opens a model in a worker thread of its own: reading, compiling and computing happen there, and the thread that asks never
+ * waits. Nothing of that is loaded here.
+ */
+import { Worker } from 'node:worker_threads';
+import { connectEngine, type WorkerPort } from './client.ts';
+import type { Engine, LoadHooks } from './engine.ts';
+import type { EngineSettings } from './load-node.ts';
+import type { ToClient, ToHost } from './messages.ts';
+
+/**
+ * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
+ * is idle does not keep the process alive.
+ * @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong, 'Aborted'.
+ */
+export async function openWorker(
+  path: string,
+  { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
+): Promise<Engine> {
+  const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
+    name: 'ingot engine',
+    // What a worker makes is soon garbage; each of its two halves costs so much memory.
+    resourceLimits: { maxYoungGenerationSizeMb: 6 },
+    // Said of the program on the command line (node --eval), and wrong for a file.
+    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+  });
+  const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
+  return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
+}
+
+export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSettings>> {
+  let ended = false;
+  return {
+    send: (message) => worker.postMessage(message),
+    listen: (receive) => worker.on('message', receive),
+    hold: (on) => (on ? worker.ref() : worker.unref()),
+    onLost(report) {
+      worker.once('error', report);
+      worker.once('exit', (code) => {
+        if (!ended) report(`exit code ${code}`);
+      });
+    },
+    async end() {
+      ended = true;
+      await worker.terminate();
+    },
+  };
+}

@@ -1,0 +1,66 @@
+/** A process as a rank for a front elsewhere, from when the ranks have joined until the front is gone. */
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { hostname } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import type { Communicator } from '../devices/device.ts';
+import { answerPulse } from '../parallel/pulse.ts';
+import type { RankAddress } from '../parallel/rank-group.ts';
+import { listenForFronts } from '../parallel/rank-link.ts';
+import type { RankWorld } from '../parallel/rank-world.ts';
+
+/** What the worker is given. */
+export interface RankWork {
+  readonly communicator: Communicator;
+  readonly listen: string | undefined;
+  readonly secret: string;
+  readonly epoch: number;
+}
+
+/** A front that has not come by then never does. */
+const comingMilliseconds = 60_000;
+/** What the worker may take to give its memory back. */
+const endingMilliseconds = 5000;
+
+/** `onReady` gets the addresses of all ranks. */
+export async function serveRank(
+  world: RankWorld,
+  onReady: (addresses: readonly (RankAddress | null)[]) => void = () => {},
+): Promise<void> {
+  const { communicator, threads } = world;
+  const { epoch } = communicator;
+  const { listen, hosts } = world.addresses;
+  const secret = randomBytes(32).toString('hex');
+  const work: RankWork = { communicator, listen, secret, epoch };
+  const worker = new Worker(new URL('./rank-worker-node.js', import.meta.url), {
+    name: 'ingot rank',
+    workerData: work,
+    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+  });
+  const ended = once(worker, 'exit');
+  const [devicePort] = (await once(worker, 'message')) as [number];
+  let fronts = 0;
+  let leave: () => void = () => {};
+  const left = new Promise<void>((resolve) => {
+    leave = resolve;
+  });
+  const timer = setTimeout(() => leave(), comingMilliseconds);
+  const pulse = await listenForFronts(listen, secret, { purpose: 'pulse', epoch }, (link) => {
+    clearTimeout(timer);
+    fronts++;
+    answerPulse(link, () => {
+      if (--fronts === 0) leave();
+    });
+  });
+  const name = `rank ${world.rank} (${hostname()}, process ${process.pid})`;
+  const own: RankAddress = { kind: 'process', name, hosts, devicePort, pulsePort: pulse.port, secret, threads };
+  onReady(await world.introduce(own));
+  await left;
+  pulse.close();
+  worker.postMessage('left');
+  // A run that waits for a lost rank ends by itself.
+  const late = setTimeout(() => worker.terminate(), endingMilliseconds);
+  await ended;
+  clearTimeout(late);
+  await world.leave();
+}

@@ -1,0 +1,48 @@
+/** What the worker thread of a rank runs: the device, for one front. The main thread answers meanwhile that the rank is alive. */
+import { parentPort, workerData } from 'node:worker_threads';
+import { openDevice } from '../devices/open-node.ts';
+import { findModel } from '../hub/find-model.ts';
+import { giveUp } from '../parallel/mpi.ts';
+import { listenForFronts } from '../parallel/rank-link.ts';
+import type { RankSettings } from '../parallel/rank-messages.ts';
+import { type ServedDevice, serveFront } from '../parallel/rank-server.ts';
+import { modelDigest } from './model-digest-node.ts';
+import { openForRunning } from './open-model-node.ts';
+import type { RankWork } from './rank-node.ts';
+
+const port = parentPort;
+if (port === null) throw new Error('this file runs in a worker thread only');
+const { communicator, listen, secret, epoch } = workerData as RankWork;
+
+async function open({ model: path, device: name, threads, mlock }: RankSettings): Promise<ServedDevice> {
+  const source = await openForRunning(await findModel(path));
+  try {
+    const { model } = source;
+    const formats = [...new Set([...model.weights.values()].map(({ format }) => format))];
+    const digest = await modelDigest(model);
+    const device = await openDevice(name, { threads, mlock, formats });
+    return {
+      ...{ device, communicator, digest, weights: model.weights },
+      lose: (rank) => giveUp(communicator, rank),
+      async [Symbol.asyncDispose]() {
+        await device[Symbol.asyncDispose]();
+        await source[Symbol.asyncDispose]();
+      },
+    };
+  } catch (error) {
+    await source[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+const listener = await listenForFronts(listen, secret, { purpose: 'device', epoch }, (link) => {
+  // The rank has one front, and is over with it.
+  listener.close();
+  serveFront(link, open).finally(() => port.close());
+});
+// No front comes any more.
+port.once('message', () => {
+  listener.close();
+  port.close();
+});
+port.postMessage(listener.port);

@@ -1,0 +1,206 @@
+/**
+ * An engine that is opened again when it is lost, each time under a higher epoch. Whatever an older epoch still says is heard by nobody:
+ * who waits for it is told of the loss when that is known, before anything else can come.
+ */
+import { IngotError, isIngotError } from '../base/errors.ts';
+import type { Engine, EngineFacts, EngineStatus, LoadHooks } from './engine.ts';
+import { KnownPrefixes } from './known-prefixes.ts';
+
+export interface ReplicaSource {
+  /** Opens the engine: at the start, and after each loss. @throws IngotError as loading does. */
+  open(epoch: number, hooks: LoadHooks): Promise<Engine>;
+}
+
+export type ReplicaEvent =
+  /** `requests`: that go on elsewhere; `last`: what it had said of itself. */
+  | {
+      readonly kind: 'lost';
+      readonly epoch: number;
+      readonly error: IngotError;
+      readonly requests: number;
+      readonly last: EngineStatus;
+    }
+  | { readonly kind: 'failed'; readonly epoch: number; readonly error: unknown }
+  | { readonly kind: 'restored'; readonly epoch: number; readonly seconds: number };
+
+/** Milliseconds before the second try to open it, which double with each, up to the most. */
+const firstPause = 100;
+const longestPause = 30_000;
+/** Milliseconds after which an engine counts as one that works. */
+const proven = 30_000;
+/** Milliseconds that a lost engine has to give its memory back before the next is opened. */
+const patience = 5000;
+
+/** An engine during one epoch. */
+export class Session {
+  readonly engine: Engine;
+  readonly epoch: number;
+  readonly known: KnownPrefixes;
+  readonly begin = performance.now();
+  /** What it said last of itself. */
+  status: EngineStatus;
+  /** Why it is over. */
+  loss: IngotError | undefined;
+  readonly #waiting = new Set<(why: IngotError) => void>();
+  readonly #onLoss: (session: Session) => void;
+
+  constructor(engine: Engine, epoch: number, status: EngineStatus, onLoss: (session: Session) => void) {
+    this.engine = engine;
+    this.epoch = epoch;
+    this.status = status;
+    this.known = new KnownPrefixes(status.cache.capacity);
+    this.#onLoss = onLoss;
+  }
+
+  /** What the engine answers. @throws `loss` once it is lost, and what the engine throws. */
+  async ask<T>(question: () => Promise<T>): Promise<T> {
+    if (this.loss !== undefined) throw this.loss;
+    const answer = question();
+    let onLoss: (why: IngotError) => void = () => {};
+    const lost = new Promise<never>((_, reject) => {
+      onLoss = reject;
+    });
+    this.#waiting.add(onLoss);
+    try {
+      return await Promise.race([answer, lost]);
+    } catch (error) {
+      if (isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) this.lose(error);
+      throw error;
+    } finally {
+      this.#waiting.delete(onLoss);
+      // Nobody hears what comes later.
+      answer.catch(() => {});
+    }
+  }
+
+  /** The engine is gone. */
+  lose(why: IngotError): void {
+    if (this.loss !== undefined) return;
+    this.loss = why;
+    this.#onLoss(this);
+    for (const tell of this.#waiting) tell(why);
+  }
+}
+
+type OpenHooks = Pick<LoadHooks, 'signal' | 'onProgress'>;
+
+export class Replica implements AsyncDisposable {
+  readonly #source: ReplicaSource;
+  readonly #report: (event: ReplicaEvent) => void;
+  readonly #requests: () => number;
+  readonly #closing = new AbortController();
+  #session: Session | undefined;
+  #epoch = 0;
+  #facts: string | undefined;
+  /** Losses and failures in a row. */
+  #failures = 0;
+  #opening: Promise<void> = Promise.resolve();
+  #restarting: Promise<void> = Promise.resolve();
+
+  /** `requests`: those that it has. */
+  constructor(source: ReplicaSource, requests: () => number, report: (event: ReplicaEvent) => void) {
+    this.#source = source;
+    this.#requests = requests;
+    this.#report = report;
+  }
+
+  /** The engine, while it works. */
+  get session(): Session | undefined {
+    return this.#session;
+  }
+
+  get restarts(): number {
+    return Math.max(0, this.#epoch - 1);
+  }
+
+  /** @throws IngotError as loading does. */
+  open(hooks: OpenHooks = {}): Promise<Session> {
+    const opened = this.#open(hooks);
+    this.#opening = opened.then(
+      () => {},
+      () => {},
+    );
+    return opened;
+  }
+
+  async #open({ signal, ...hooks }: OpenHooks): Promise<Session> {
+    const epoch = ++this.#epoch;
+    let loss: IngotError | undefined;
+    let session: Session | undefined;
+    const onLost = (error: IngotError) => {
+      loss = error;
+      session?.lose(error);
+    };
+    const signals = [this.#closing.signal, ...(signal === undefined ? [] : [signal])];
+    const engine = await this.#source.open(epoch, { ...hooks, signal: AbortSignal.any(signals), onLost });
+    try {
+      const status = await engine.status();
+      if (loss !== undefined) throw loss;
+      this.#checkSame(engine);
+      if (this.#closing.signal.aborted) throw new IngotError('Aborted', 'the engine is closed');
+      session = new Session(engine, epoch, status, (lost) => this.#lose(lost));
+      this.#session = session;
+      return session;
+    } catch (error) {
+      await engine[Symbol.asyncDispose]();
+      throw error;
+    }
+  }
+
+  /** @throws IngotError 'FileChanged' if another model lies where the first was: answers could not go on with it. */
+  #checkSame({ model, contextLength, hasChatTemplate, answerFormat }: EngineFacts): void {
+    const facts = JSON.stringify([model, contextLength, hasChatTemplate, answerFormat]);
+    this.#facts ??= facts;
+    if (facts === this.#facts) return;
+    throw new IngotError('FileChanged', 'the model is another than at the start', { hint: 'Start anew with it.' });
+  }
+
+  #lose(session: Session): void {
+    if (this.#session !== session) return;
+    this.#session = undefined;
+    if (this.#closing.signal.aborted || session.loss === undefined) return;
+    if (performance.now() - session.begin > proven) this.#failures = 0;
+    const { epoch, loss: error, status: last } = session;
+    this.#report({ kind: 'lost', epoch, error, requests: this.#requests(), last });
+    this.#restarting = this.#restart(session);
+  }
+
+  async #restart(lost: Session): Promise<void> {
+    const begin = performance.now();
+    const closed = Promise.resolve(lost.engine[Symbol.asyncDispose]()).catch(() => {});
+    await this.#pause(patience, closed);
+    while (!this.#closing.signal.aborted) {
+      const pause = this.#failures === 0 ? 0 : firstPause * 2 ** (this.#failures - 1);
+      this.#failures++;
+      await this.#pause(Math.min(pause, longestPause));
+      if (this.#closing.signal.aborted) break;
+      try {
+        const { epoch } = await this.open();
+        this.#report({ kind: 'restored', epoch, seconds: (performance.now() - begin) / 1000 });
+        return;
+      } catch (error) {
+        if (!this.#closing.signal.aborted) this.#report({ kind: 'failed', epoch: this.#epoch, error });
+      }
+    }
+    await closed;
+  }
+
+  /** Until so many milliseconds are over, `other` has settled, or it is closed. Keeps no process alive. */
+  async #pause(milliseconds: number, other?: Promise<void>): Promise<void> {
+    const { signal } = this.#closing;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, milliseconds);
+      timer.unref?.();
+      signal.addEventListener('abort', () => resolve(), { once: true });
+      if (signal.aborted) resolve();
+      void other?.then(resolve);
+    });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closing.abort();
+    await this.#opening;
+    await this.#session?.engine[Symbol.asyncDispose]();
+    await this.#restarting;
+  }
+}

@@ -1,0 +1,160 @@
+/**
+ * Commands on ranks in several processes, as people start them: `mpirun ingot ...` and `ingot launch ...` on the bundled model, held
+ * to the text of one process, also where ranks die; and what refuses ranks that do not fit together.
+ */
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import OpenAI from 'openai';
+import { repositoryPath } from '../fixtures.ts';
+import { launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
+import { isRunning, rankProcesses } from './rank-processes.ts';
+import { startServer } from './serve-harness.ts';
+
+const main = repositoryPath('dist', 'ingot', 'main.js');
+const folder = mkdtempSync(join(tmpdir(), 'ingot-ranks-'));
+/** Where Open MPI keeps the memory that ranks share, instead of /dev/shm. */
+const shared = join(folder, 'shared');
+mkdirSync(shared);
+after(() => rmSync(folder, { recursive: true, force: true }));
+
+interface Ended {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+const environment = {
+  ...launcherEnvironment,
+  XDG_CACHE_HOME: join(folder, 'cache'),
+  OMPI_MCA_btl_vader_backing_directory: shared,
+};
+
+function start(command: string, args: readonly string[]): Promise<Ended> {
+  const env = { ...process.env, ...environment };
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    let [out, err] = ['', ''];
+    child.stdout.setEncoding('utf8').on('data', (text: string) => {
+      out += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text: string) => {
+      err += text;
+    });
+    const timer = setTimeout(() => child.kill('SIGKILL'), 60_000);
+    child.on('error', reject);
+    child.on('close', (code) => {
+      clearTimeout(timer);
+      resolve({ code, out, err });
+    });
+  });
+}
+
+const greedy = ['run', 'Once upon a time', '-n', '32', '--temperature', '0'];
+
+for (const launcher of launchers) {
+  const skip = missing(launcher);
+  const { name, command, options } = launcher;
+  const mpirun = (ranks: number, ...args: string[]) =>
+    start(command, [...options, '-n', String(ranks), process.execPath, main, ...args]);
+  const sizes = name === 'Open MPI' ? [2, 3, 4] : [2];
+
+  for (const size of sizes) {
+    test(`${name}: ${size} ranks write the text of one process, and leave nothing behind`, { skip }, async () => {
+      const alone = await start(process.execPath, [main, ...greedy]);
+      const { code, out, err } = await mpirun(size, ...greedy, '--mesh', `tensor=${size}`);
+      assert.equal(code, 0, err);
+      assert.equal(out, alone.out);
+      assert.deepEqual(readdirSync(shared), []);
+    });
+  }
+
+  test(`${name}: a mesh that does not fit the ranks is refused once, with one that does`, { skip }, async () => {
+    const { code, err } = await mpirun(2, ...greedy, '--mesh', 'tensor=3');
+    assert.notEqual(code, 0);
+    assert.equal(err.match(/Usage:/g)?.length, 1, err);
+    assert.match(err, /'tensor' is 3, not 2/);
+    assert.match(err, /--mesh tensor=2 has as many, or start 3/);
+  });
+}
+
+const [openMpi] = launchers;
+const skip = missing(openMpi);
+const ingot = (...args: string[]) => start(process.execPath, [main, ...args]);
+
+test('ingot launch refuses what cannot be before it starts anything', { skip }, async () => {
+  const cases: readonly (readonly [RegExp, ...string[]])[] = [
+    [/'tensor' is 2, not 3/, '-n', '3', ...greedy, '--mesh', 'tensor=2'],
+    [/not said how ranks divide the model/, '-n', '2', ...greedy],
+    [/no command walk to launch/, '-n', '2', 'walk'],
+    [/no host/, '--hosts', 'a,;b', ...greedy, '--mesh', 'tensor=2'],
+    [/does not exist/, '--hostfile', 'nowhere', ...greedy, '--mesh', 'tensor=2'],
+    [/go not together/, '--hosts', 'a', '--hostfile', 'b', ...greedy],
+  ];
+  for (const [said, ...args] of cases) {
+    const { code, err } = await ingot('launch', ...args);
+    assert.notEqual(code, 0);
+    assert.match(err, said);
+  }
+});
+
+test('where there is no mpirun, ingot launch says how to install it', async () => {
+  const before = process.env.PATH;
+  process.env.PATH = folder;
+  const ended = ingot('launch', ...greedy, '--mesh', 'tensor=2');
+  process.env.PATH = before;
+  const { code, err } = await ended;
+  assert.notEqual(code, 0);
+  assert.match(err, /there is no mpirun/);
+  assert.match(err, /apt-get install openmpi-bin/);
+});
+
+/** Written by a client of OpenAI's; `onToken` hears how many have come. */
+async function complete(url: string, onToken: (count: number) => void = () => {}): Promise<string> {
+  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
+  const request = { model: 'tales', prompt: 'Once upon a time', max_tokens: 96, temperature: 0 };
+  let [text, count] = ['', 0];
+  for await (const { choices } of await client.completions.create({ ...request, stream: true })) {
+    text += choices[0]?.text ?? '';
+    onToken(++count);
+  }
+  return text;
+}
+
+test('a rank that is killed or stopped costs a stream time and no word; nothing is left', { skip }, async () => {
+  const options = { folder, env: environment, launch: ['launch', '-n', '2'] };
+  const server = await startServer(options, '--mesh', 'tensor=2', '--verbose');
+  const all = new Set<number>();
+  const front = server.child.pid ?? 0;
+  const text = await complete(server.url);
+  assert.match(text, /\w+/);
+  for (const how of ['SIGKILL', 'SIGSTOP'] as const) {
+    const victim = rankProcesses(front)[1];
+    for (const pid of rankProcesses(front)) all.add(pid);
+    let began = 0;
+    const again = await complete(server.url, (count) => {
+      if (count !== 20) return;
+      began = Date.now();
+      process.kill(victim, how);
+    });
+    assert.equal(again, text);
+    const lines = server
+      .log()
+      .split('\n')
+      .filter((line) => line.startsWith('{') && line.includes('RankLost'));
+    const { time, error } = JSON.parse(lines.at(-1) ?? '{}');
+    assert.match(error.message, how === 'SIGKILL' ? /rank 1 .* is gone/ : /rank 1 .* has not answered/);
+    // A busy machine may be late by itself.
+    assert.ok(time - began < 2500, `${how}: ${time - began} ms`);
+  }
+  for (const pid of rankProcesses(front)) all.add(pid);
+  assert.ok(all.size >= 6);
+  await server[Symbol.asyncDispose]();
+  const { code, err } = await server.ended;
+  assert.equal(code, 0, err);
+  assert.deepEqual([...all].filter(isRunning), []);
+  assert.deepEqual(readdirSync(shared), []);
+});

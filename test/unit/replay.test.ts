@@ -1,0 +1,25 @@
+/** Machine code is what it was: a change that means to alter none has altered none, and one that means to says which. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { captureLines } from '../replay/capture.ts';
+import { differences, readLines } from '../replay/kernels-file.ts';
+
+test('every captured kernel has the code that was accepted', async () => {
+  const changed = differences(readLines(), await captureLines());
+  assert.deepEqual(
+    changed,
+    [],
+    'kernels changed: look at them (npm run replay), then accept them (npm run replay -- --write)',
+  );
+});
+
+test('kernels that are others, new or gone are named by set', () => {
+  const before = ['add [T: 3]: avx2 10 aa, amx 12 bb', 'old: avx2 5 cc'];
+  const after = ['add [T: 3]: avx2 10 ab, amx 12 bb', 'young: avx2 6 cc'];
+  assert.deepEqual(differences(before, before), []);
+  assert.deepEqual(differences(before, after), [
+    'add [T: 3], avx2: 10 bytes, now 10 bytes',
+    'old, avx2: gone, 5 bytes',
+    'young, avx2: new, 6 bytes',
+  ]);
+});
