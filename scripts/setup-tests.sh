@@ -1,8 +1,12 @@
 #!/usr/bin/env bash
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
+<<<<<<< HEAD
+# assembler checks ours, also one for arm64, and qemu, which runs code for that, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password). Without
+=======
 # assembler checks ours, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password), and
 # node-llama-cpp, whose llama.cpp reads files of ours, in .llama (ignored by git, 85 MB). Without
+>>>>>>> main
 # them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,6 +21,7 @@ packages() { # what is missing without them, packages
 }
 
 has_all as objcopy || packages 'binutils (as, objcopy)' binutils
+has_all aarch64-linux-gnu-as qemu-aarch64 || packages 'binutils and qemu for arm64' binutils-aarch64-linux-gnu qemu-user
 has_all mpirun.openmpi mpiexec.mpich || packages 'Open MPI or MPICH' openmpi-bin mpich
 has_all chromium-headless-shell || has_all chromium || has_all google-chrome || packages Chromium chromium-headless-shell
 

@@ -5,6 +5,9 @@ import { findSystem } from '../devices/cpu/os/open.ts';
 import { chosenDevice } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
+import { parseMesh } from '../ir/mesh.ts';
+import { launchedRank } from '../parallel/mpi-abi.ts';
+import { type Communication, formatCommunication, type MeshWork, measureCommunication } from './bench-communication.ts';
 import { addBenchServe } from './bench-serve.ts';
 import { type TimedWork, timeAnswers, timePrompt } from './bench-work.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
@@ -36,6 +39,8 @@ export interface BenchRow {
   readonly device: string;
   readonly model: string;
   readonly threads: number;
+  /** Of rank 0 with `--mesh`, in a run of its own that records each launch. */
+  readonly communication?: Communication;
   /** Of what the machine's memory or arithmetic could do, whichever takes longer; where both are known. */
   readonly of_limit?: { readonly share: number; readonly by: 'memory' | 'arithmetic' };
 }
@@ -60,16 +65,28 @@ export function addBench(program: Command): void {
     .option('--json', 'print the rows as JSON');
   addEngineOptions(command).action(async (model: string | undefined, options: BenchOptions) => {
     if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
-    const rows = await withInterrupt((signal) => bench(model ?? bundledModel, options, signal));
-    console.log(options.json ? JSON.stringify(rows, undefined, 2) : formatRows(rows));
+    const path = model ?? bundledModel;
+    const rows = await withInterrupt((signal) => bench(path, options, signal));
+    const between = hasRanksHere(options)
+      ? await withInterrupt((signal) => exchanges(path, options, signal))
+      : undefined;
+    if (options.json)
+      console.log(
+        JSON.stringify(
+          rows.map((row) => withCommunication(row, between)),
+          undefined,
+          2,
+        ),
+      );
+    else console.log(formatRows(rows));
+    if (!options.json && between !== undefined && between.size > 0) console.log(`\n${formatCommunication(between)}`);
   });
   addBenchServe(command);
 }
 
 async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {
   const { p, n, d, b } = options;
-  // Decoding begins after at least one token, and n gaps lie between n + 1 tokens.
-  const contextLength = Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
+  const contextLength = contextOf(options);
   await measureOnce(options, signal);
   await using engine = await open(path, contextLength, options, signal);
   const { machine } = await engine.status();
@@ -107,11 +124,51 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
     rows.push(await measure(`pp${p}`, p, () => timePrompt(engine, request(p, 1))));
   }
   if (n > 0) {
-    const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`);
     const decode = () => Array.from({ length: b }, () => request(Math.max(d, 1), n + 1));
-    rows.push(await measure(`tg${n}${at.join('')}`, b * n, () => timeAnswers(engine, decode(), n)));
+    rows.push(await measure(decodeName(options), b * n, () => timeAnswers(engine, decode(), n)));
   }
   return rows;
+}
+
+/** Decoding begins after at least one token, and n gaps lie between n + 1 tokens. */
+function contextOf({ p, n, d }: BenchOptions): number {
+  return Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
+}
+
+function decodeName({ n, d, b }: BenchOptions): string {
+  const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`);
+  return `tg${n}${at.join('')}`;
+}
+
+/** Whether the model is divided among ranks of this process, and among no others. */
+function hasRanksHere({ mesh }: BenchOptions): boolean {
+  if (mesh === undefined || launchedRank(process.env) !== undefined) return false;
+  return parseMesh(mesh).axes.every(({ name, size }) => size === 1 || name === 'tensor');
+}
+
+/** What ranks say to each other in the same tests. */
+function exchanges(path: string, options: BenchOptions, signal: AbortSignal): ReturnType<typeof measureCommunication> {
+  const { p, n, d, b } = options;
+  let owners = 0;
+  const request = (length: number, maxTokens: number, vocabularySize: number): GenerateRequest => ({
+    ...{ prompt: randomTokens(length, vocabularySize), maxTokens, ignoreEnd: true, signal },
+    cacheOwner: String(owners++),
+  });
+  const prefill: MeshWork = {
+    ...{ test: `pp${p}`, promptTokens: p },
+    requests: (size) => [request(p, 1, size)],
+  };
+  const decode: MeshWork = {
+    test: decodeName(options),
+    requests: (size) => Array.from({ length: b }, () => request(Math.max(d, 1), n + 1, size)),
+  };
+  const tests = [...(p > 0 ? [prefill] : []), ...(n > 0 ? [decode] : [])];
+  return measureCommunication(path, contextOf(options), options, b, tests);
+}
+
+function withCommunication(row: BenchRow, between: ReadonlyMap<string, Communication> | undefined): BenchRow {
+  const communication = between?.get(row.test);
+  return communication === undefined ? row : { ...row, communication };
 }
 
 /** The machine, where the CPU device will be used and nothing is remembered of it. */

@@ -90,8 +90,11 @@ async function testKernels(system: OperatingSystem): Promise<readonly Verdict[]>
 }
 
 /** Instruction sets that decide which code is made. */
-const instructionSets =
-  'avx2 fma f16c avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16'.split(' ');
+const instructionSets = (
+  process.arch === 'arm64'
+    ? 'asimd asimddp i8mm bf16 sve'
+    : 'avx2 fma f16c avx_vnni avx512f avx512_vnni avx512_bf16 avx512_fp16 amx_tile amx_int8 amx_bf16'
+).split(' ');
 
 function printMachineCode(found: MachineCodeTrial): void {
   if (!found.runs) {

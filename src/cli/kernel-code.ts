@@ -24,12 +24,12 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   const of = modelClass(matrixShapes(model.weights.values()));
   const target = tunedTarget(found.system, threads, chooseTarget(found.system), of);
   const kernels = emitKernels(planForCpu(program).plan, target);
-  const { name, emitted, loops } = choose(kernels, wanted);
-  console.log(`${name}: ${emitted.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
+  const { name, emitted, code, loops } = choose(kernels, wanted);
+  console.log(`${name}: ${code.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');
   console.log(loops === undefined ? 'Written by hand: no loops lie behind it.' : printKernel(loops));
   console.log('');
-  console.log(emitted.listing());
+  console.log(code.listing());
 }
 
 function choose(kernels: readonly Emitted[], wanted: string): Emitted {

@@ -2,7 +2,7 @@
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
-import { parseMesh } from '../ir/mesh.ts';
+import { parseMesh, replicaCount } from '../ir/mesh.ts';
 import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
 import type { OpenRanks } from '../parallel/rank-group.ts';
 import { usageError } from './failure.ts';
@@ -112,10 +112,10 @@ export function addEngineOptions(command: Command): Command {
 
 /** Replicas serve several texts at once. @throws IngotError 'Usage'. */
 export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
-  const data = mesh === undefined ? undefined : parseMesh(mesh).axes.find(({ name }) => name === 'data');
-  if (data === undefined || data.size === 1) return;
+  const count = mesh === undefined ? 1 : replicaCount(parseMesh(mesh));
+  if (count === 1) return;
   const hint = 'tensor=2 divides the model; serve and bench have a use for data.';
-  throw usageError(`ingot ${command} makes one text at a time, which ${data.size} replicas do not speed up`, hint);
+  throw usageError(`ingot ${command} makes one text at a time, which ${count} replicas do not speed up`, hint);
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */

@@ -148,6 +148,7 @@ async function findModels(
 ): Promise<readonly ModelSource[]> {
   const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, name, memory } = options;
   if (name !== undefined && named.length > 1) throw usageError('--name is for one model', 'Write NAME=MODEL for each.');
+  if (options.groups !== undefined && named.length > 1) throw usageError('ranks of other processes serve one model');
   if (traceSteps !== undefined && named.length > 1) throw usageError('--trace-steps is for one model');
   const sources = await servedModels(
     named.map((text) => ({ ...splitName(text, existsSync), ...(name !== undefined && { name }) })),

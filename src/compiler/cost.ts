@@ -14,7 +14,20 @@ export interface Hardware {
   readonly readBytesPerSecond: number;
   readonly operationsPerSecond: Readonly<Partial<Record<ElementType, number>>>;
   /** Between two ranks, where programs run on several. */
-  readonly link?: { readonly bytesPerSecond: number; readonly latencySeconds: number };
+  readonly link?: Link;
+}
+
+export interface Link {
+  readonly bytesPerSecond: number;
+  readonly latencySeconds: number;
+}
+
+/**
+ * Up to so many bytes a sum over ranks is there sooner if all of it goes to everybody, in one meeting and `ranks - 1` times its
+ * bytes, than if it goes in parts, in two meetings and `2 (ranks - 1) / ranks` times its bytes.
+ */
+export function wholeBytes(ranks: number, { bytesPerSecond, latencySeconds }: Link): number {
+  return ranks < 3 ? Number.POSITIVE_INFINITY : (latencySeconds * bytesPerSecond * ranks) / ((ranks - 1) * (ranks - 2));
 }
 
 /** What a piece of work asks for at least. */

@@ -13,6 +13,8 @@ import { type Collective, isCollective, processGrid, processGroups } from '../ir
 import type { Op, OpOf, Program, Region, Value } from '../ir/program.ts';
 import { copyBody, rewriteProgram } from '../ir/rewrite.ts';
 import { asTensor, maxDim, type Type, tensor } from '../ir/types.ts';
+import { elementBytes } from '../numerics/element-types.ts';
+import { type Link, wholeBytes } from './cost.ts';
 
 /** What every process of the grid does. Groups and pairs are of processes. */
 export type Exchange =
@@ -25,7 +27,9 @@ export type Exchange =
   /** As `move`, but each end stands in a program of its own; without pairs whoever uses the channel. */
   | { readonly kind: 'send' | 'recv'; readonly channel: number; readonly groups: readonly (readonly number[])[] }
   /** A number of the process, an ui32: its partition, its replica, or how many there are in its group. */
-  | { readonly kind: 'partition' | 'replica' | 'members'; readonly groups: readonly (readonly number[])[] };
+  | { readonly kind: 'partition' | 'replica' | 'members'; readonly groups: readonly (readonly number[])[] }
+  /** How many rows the operand has in this run, an ui32. */
+  | { readonly kind: 'rows'; readonly groups: readonly (readonly number[])[] };
 
 /** A tensor of a call by its index; `peer` undefined: whoever uses the channel. */
 interface Message {
@@ -39,14 +43,17 @@ export interface Transfers {
   /** Operands that go to peers, and results that come from them. */
   readonly sends: readonly Message[];
   readonly receives: readonly Message[];
-  /** Results that are an operand, zero, or a number. */
+  /** Results that are an operand, zero, a number, or how many rows an operand has. */
   readonly copies: readonly { readonly from: number; readonly to: number }[];
   readonly zeros: readonly number[];
   readonly numbers: readonly { readonly to: number; readonly value: number }[];
+  readonly counts: readonly { readonly to: number; readonly from: number }[];
 }
 
-const nothing: Transfers = { channel: 0, sends: [], receives: [], copies: [], zeros: [], numbers: [] };
+const nothing: Transfers = { channel: 0, sends: [], receives: [], copies: [], zeros: [], numbers: [], counts: [] };
 const exchangeTarget = 'ingot.exchange';
+/** Of processes on one machine, by order of magnitude; a network is slower in both, and in about the same proportion. */
+const link: Link = { bytesPerSecond: 1e10, latencySeconds: 5e-6 };
 
 /** `results`: how many the exchange has. */
 export function transfersOf(exchange: Exchange, rank: number, partitions: number, results: number): Transfers {
@@ -92,6 +99,8 @@ export function transfersOf(exchange: Exchange, rank: number, partitions: number
       return { ...nothing, numbers: [{ to: 0, value: Math.floor(rank / partitions) }] };
     case 'members':
       return { ...nothing, numbers: [{ to: 0, value: group.length }] };
+    case 'rows':
+      return { ...nothing, counts: [{ to: 0, from: 0 }] };
     default:
       return kind satisfies never;
   }
@@ -130,7 +139,7 @@ function lower(b: Builder, op: Collective, operands: readonly Value[], groups: G
   const largest = Math.max(1, ...groups.map(({ length }) => length));
   switch (op.name) {
     case 'all_reduce':
-      return operands.map((x) => fold(b, gather(b, x, groups, largest), op, groups));
+      return operands.map((x) => allReduce(b, x, op, groups, largest));
     case 'all_gather':
       return operands.map((x) => b.concatenate(gather(b, x, groups, largest), op.attributes.all_gather_dim));
     case 'reduce_scatter': {
@@ -164,6 +173,26 @@ function lower(b: Builder, op: Collective, operands: readonly Value[], groups: G
     default:
       return op satisfies never;
   }
+}
+
+/** What goes whole to everybody is there soonest; of more bytes each member folds a part, and all gather the parts. */
+function allReduce(b: Builder, x: Value, op: OpOf<'all_reduce'>, groups: Groups, count: number): Value {
+  const whole = (inner: Builder) => [fold(inner, gather(inner, x, groups, count), op, groups)];
+  const { element, shape } = asTensor(x.type);
+  const dim = shape.findLastIndex((size) => typeof size === 'number' && size % count === 0);
+  const isEven = groups.every(({ length }) => length === count);
+  if (dim < 0 || !isEven) return whole(b)[0];
+  const inParts = (inner: Builder) => {
+    const own = fold(inner, swap(inner, split(inner, x, dim, count), groups), op, groups);
+    return [inner.concatenate(gather(inner, own, groups, count), dim)];
+  };
+  const [rows] = shape;
+  const rowBytes = shape.slice(1).reduce<number>((product, size) => product * maxDim(size), elementBytes(element));
+  const fewRows = Math.floor(wholeBytes(count, link) / rowBytes);
+  if (fewRows >= maxDim(rows)) return whole(b)[0];
+  if (typeof rows === 'number') return inParts(b)[0];
+  const [now] = exchange(b, { kind: 'rows', groups: [] }, [x], [tensor('ui32')]);
+  return b.if(b.compare('GT', now, b.scalar('ui32', fewRows)), inParts, whole)[0];
 }
 
 function gather(b: Builder, x: Value, groups: Groups, count: number): readonly Value[] {

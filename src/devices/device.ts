@@ -72,6 +72,8 @@ export interface NativeTransport {
   readonly cancel: number;
   /** A word of 64 bits, not 0 when a peer is lost: its rank plus 2. Whoever finds out writes it. */
   readonly lost: number;
+  /** There are more ranks than cores: who waits lets another have the core at once. */
+  readonly crowded?: boolean;
   /** How long a rank polls for a peer before it gives it up. */
   readonly patienceMilliseconds: number;
 }
@@ -100,6 +102,8 @@ export interface KernelProfile {
   readonly barrierSeconds: number;
   /** Of all calls together; where it is known. */
   readonly cost?: Cost;
+  /** Of an exchange with other ranks: bytes that went to them, in all calls together. */
+  readonly sentBytes?: number;
 }
 
 /** What happened when; times in milliseconds of `performance.now()`. */

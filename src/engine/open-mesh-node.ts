@@ -8,6 +8,7 @@ import { type Mesh, meshSize } from '../ir/mesh.ts';
 import { createHostGroup } from '../parallel/host-group.ts';
 import { createLocalGroup } from '../parallel/local-group.ts';
 import { createMeshDevice, type MeshOptions } from '../parallel/mesh-device.ts';
+import { keptChoices } from './kept-choices-node.ts';
 
 /** More of them would only wait for each other. */
 const ranksPerProcessor = 4;
@@ -36,7 +37,7 @@ export async function openMesh(
       devices.push(await openDevice(name ?? chosenDevice(), { ...options, threads }));
     const group = openGroup(devices[0].name, size);
     const ranks = devices.map((device, rank) => ({ device, communicator: group.ends[rank] }));
-    return createMeshDevice(mesh, ranks, { group, onProgram });
+    return createMeshDevice(mesh, ranks, { group, onProgram, choices: keptChoices(mesh) });
   } catch (error) {
     for (const device of devices) await device[Symbol.asyncDispose]();
     throw error;

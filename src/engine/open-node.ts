@@ -1,7 +1,7 @@
 /** Opens a model: in a worker thread, or in several of them, each with the model and a part of the requests (`data` of a mesh). */
 import { availableParallelism } from 'node:os';
 import { IngotError } from '../base/errors.ts';
-import { formatMesh, parseMesh } from '../ir/mesh.ts';
+import { formatMesh, parseMesh, replicaCount } from '../ir/mesh.ts';
 import type { OpenRanks } from '../parallel/rank-group.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
@@ -47,7 +47,7 @@ export async function openReplicated(
 function sourcesOf(path: string, { signal, onProgress, groups, mesh: text, queue, ...settings }: OpenOptions) {
   const mesh = parseMesh(text ?? 'data=1');
   const data = mesh.axes.find(({ name }) => name === 'data');
-  const count = data?.size ?? 1;
+  const count = replicaCount(mesh);
   if (data?.shares !== undefined) throw usage('replicas are alike: data has no shares', count);
   const inner = formatMesh({ axes: mesh.axes.filter((axis) => axis !== data) });
   const share = (all: number) => Math.ceil(all / count);

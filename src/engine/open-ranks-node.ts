@@ -11,6 +11,7 @@ import { giveUp } from '../parallel/mpi.ts';
 import type { RankGroup } from '../parallel/rank-group.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
 import { openRemoteDevice, type RemoteDevice } from '../parallel/remote-device.ts';
+import { keptChoices } from './kept-choices-node.ts';
 import { modelDigest } from './model-digest-node.ts';
 
 export interface RanksOptions extends DeviceOptions, Pick<MeshOptions, 'onProgram'> {
@@ -70,7 +71,7 @@ export async function openRanks(
       const hint = 'Every rank reads a file of its own: give all of them the same one.';
       throw new IngotError('InvalidArgument', `rank ${rank} has another model than ${path}`, { hint });
     }
-    return createMeshDevice(mesh, devices, { runsEnd: true, onProgram });
+    return createMeshDevice(mesh, devices, { runsEnd: true, onProgram, choices: keptChoices(mesh) });
   } catch (error) {
     for (const { device } of devices) await device[Symbol.asyncDispose]();
     throw error;

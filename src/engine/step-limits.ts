@@ -4,7 +4,7 @@ import type { Model } from '../models/model.ts';
 
 export const blockSize = 16;
 
-export interface CacheSize {
+interface CacheSize {
   readonly contextLength: number;
   /** 1 if absent. */
   readonly sequences?: number;

@@ -33,6 +33,11 @@ export function axisNamed({ axes }: Mesh, name: string): MeshAxis {
   });
 }
 
+/** Engines that each have the whole model, and a part of the requests. */
+export function replicaCount({ axes }: Mesh): number {
+  return axes.find(({ name }) => name === 'data')?.size ?? 1;
+}
+
 /** Ranks along all of the axes together. */
 export function sizeAlong(mesh: Mesh, axes: readonly string[]): number {
   return axes.reduce((product, name) => product * axisNamed(mesh, name).size, 1);

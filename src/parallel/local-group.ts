@@ -20,7 +20,8 @@ import {
   rsi,
   sized,
 } from '../devices/cpu/asm/operands.ts';
-import type { OperatingSystem } from '../devices/cpu/os/os.ts';
+import { sharedCode } from '../devices/cpu/machine-code.ts';
+import { type Architecture, type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { defaultPatience, type GroupOptions } from './host-group.ts';
 
@@ -45,7 +46,8 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
     throw new IngotError('InvalidArgument', `a group of ${size} ranks in one process`, { hint: 'It has 1 to 64.' });
   }
   const { epoch = 0, patienceMilliseconds = defaultPatience } = options;
-  const { bytes, offsets } = assembleEnds();
+  const crowded = size > usableThreads(system.limits());
+  const { bytes, offsets } = assembleEnds(system.architecture);
   const code = system.mapCode(bytes);
   const boxes = size * end.bytes;
   const memory = system.mapMemory(boxes + (size * size + openChannels) * mailbox.bytes, { alignment: 128 });
@@ -72,6 +74,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
         test: address('test'),
         cancel: address('cancel'),
         lost: context + end.lost,
+        crowded,
         patienceMilliseconds,
       },
     };
@@ -85,7 +88,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
   };
 }
 
-function assembleEnds() {
+function assembleEnds(architecture: Architecture) {
   const a = new Assembler();
   const word = (base: Gp, at: number) => sized(ptr(base, at), 64);
   const state = (base: Gp) => sized(ptr(base, mailbox.state), 32);
@@ -115,7 +118,7 @@ function assembleEnds() {
     a.emit('ret');
   };
 
-  const isend = a.here('isend');
+  const isend = a.entry('isend');
   const notSent = a.label();
   findMailbox(
     () => a.emit('mov', rax, word(rdi, end.rank)),
@@ -136,7 +139,7 @@ function assembleEnds() {
   answer(1);
 
   a.align(16);
-  const irecv = a.here('irecv');
+  const irecv = a.entry('irecv');
   const notPosted = a.label();
   findMailbox(
     () => a.emit('mov', rax, rsi),
@@ -153,7 +156,7 @@ function assembleEnds() {
   answer(1);
 
   a.align(16);
-  const test = a.here('test');
+  const test = a.entry('test');
   const [receive, later, wrong] = [a.label(), a.label(), a.label()];
   a.emit('mov', rdx, word(rsi, request.mailbox));
   a.emit('cmp', word(rsi, request.received), 0);
@@ -187,7 +190,7 @@ function assembleEnds() {
   answer(-1);
 
   a.align(16);
-  const cancel = a.here('cancel');
+  const cancel = a.entry('cancel');
   const [done, again] = [a.label(), a.label()];
   a.emit('cmp', word(rsi, request.received), 0);
   a.emit('jne', done);
@@ -202,7 +205,7 @@ function assembleEnds() {
   a.emit('je', again);
   a.bind(done);
   a.emit('ret');
-  const code = a.assemble();
+  const code = sharedCode(a, architecture);
   const labels = { isend, irecv, test, cancel };
   const at = (name: keyof typeof labels) => code.offsetOf(labels[name]);
   return {

@@ -3,7 +3,7 @@
  * buffer's parts are follows from the programs that it is bound to, so weights are read when they are bound first.
  */
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
-import { type Choice, localProgram, type RankProgram } from '../compiler/partition/partition.ts';
+import { type Choice, localProgram, type Plan, type RankProgram } from '../compiler/partition/partition.ts';
 import { planOf } from '../compiler/partition/plan.ts';
 import { type Layout, layoutKey, Place, rangesSize } from '../compiler/partition/split.ts';
 import type {
@@ -29,7 +29,14 @@ export interface MeshRank {
   readonly communicator?: Communicator;
 }
 
+/** What was chosen for programs, kept between starts: choosing takes much longer than doing as was chosen. */
+export interface KeptChoices {
+  find(program: Program): readonly Choice[] | undefined;
+  keep(program: Program, choices: readonly Choice[]): void;
+}
+
 export interface MeshOptions {
+  readonly choices?: KeptChoices | undefined;
   /** What joins the ranks: closed with the device, after them. */
   readonly group?: Disposable;
   /** A run that has begun is never left, since the messages that it has sent cannot be taken back. */
@@ -125,8 +132,7 @@ class MeshDevice implements Device {
   }
 
   async compile(program: Program, passes?: Pass): Promise<MeshExecutable> {
-    const plan = planOf(program, this.#mesh, this.#choices === undefined ? {} : { choices: this.#choices });
-    this.#choices = plan.choices;
+    const plan = this.#plan(program);
     const ranks = await this.#onEach(async ({ device }, { rank }) => {
       const local = localProgram(plan, rank);
       this.#options.onProgram?.(rank, local.program);
@@ -140,6 +146,15 @@ class MeshDevice implements Device {
         for (const rank of ranks) rank[Symbol.dispose]();
       },
     };
+  }
+
+  #plan(program: Program): Plan {
+    const { choices: kept } = this.#options;
+    const known = this.#choices ?? kept?.find(program);
+    const plan = planOf(program, this.#mesh, known === undefined ? {} : { choices: known });
+    if (known === undefined) kept?.keep(program, plan.choices);
+    this.#choices = plan.choices;
+    return plan;
   }
 
   packedBytes(weight: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -181,10 +196,12 @@ class MeshDevice implements Device {
     const mine = executable as MeshExecutable;
     const [{ local }] = mine.ranks;
     const given = new Map<string, readonly DeviceBuffer[]>();
-    for (const [i, { name, role }] of executable.program.parameters.entries()) {
+    const taking = executable.program.parameters.map(async ({ name, role }, i) => {
       const buffer = role === 'input' ? undefined : (role === 'weight' ? weights : state).get(name);
       if (buffer instanceof MeshBuffer) given.set(name, await buffer.take(local.parameters[i], name));
-    }
+    });
+    // All of them, so that nobody reads any more after one has failed.
+    for (const outcome of await Promise.allSettled(taking)) if (outcome.status === 'rejected') throw outcome.reason;
     const parts = await this.#onEach(({ device, communicator }, { rank }) => {
       const own = (all: ReadonlyMap<string, DeviceBuffer>) =>
         new Map(

@@ -16,6 +16,8 @@ import {
   rsp,
   sized,
 } from '../devices/cpu/asm/operands.ts';
+import { sharedCode } from '../devices/cpu/machine-code.ts';
+import type { Architecture } from '../devices/cpu/os/os.ts';
 
 /** What the functions get, in words of 64 bits: handles, the first tag of the epoch, addresses of MPI's functions, a status. */
 export const end = {
@@ -28,7 +30,7 @@ export const channels = 1024;
 /** A message is counted in an i32. */
 const mostBytes = 0x7fffffff;
 
-export function assembleMpiEnds() {
+export function assembleMpiEnds(architecture: Architecture) {
   const a = new Assembler();
   const word = (base: Gp, at: number) => sized(ptr(base, at), 64);
 
@@ -36,7 +38,7 @@ export function assembleMpiEnds() {
   const post = (of: number) => {
     const refused = a.label();
     a.align(16);
-    const at = a.here();
+    const at = a.entry();
     a.emit('test', rsi, rsi);
     a.emit('js', refused);
     a.emit('cmp', rdx, channels);
@@ -65,7 +67,7 @@ export function assembleMpiEnds() {
   const irecv = post(end.irecv);
 
   a.align(16);
-  const test = a.here();
+  const test = a.entry();
   const failed = a.label();
   a.emit('sub', rsp, 24);
   a.emit('mov', sized(ptr(rsp), 32), 0);
@@ -88,7 +90,7 @@ export function assembleMpiEnds() {
 
   // The request is let go: what is under way ends when MPI does, or never.
   a.align(16);
-  const cancel = a.here();
+  const cancel = a.entry();
   a.emit('sub', rsp, 24);
   a.emit('mov', ptr(rsp), rdi);
   a.emit('mov', ptr(rsp, 8), rsi);
@@ -101,7 +103,7 @@ export function assembleMpiEnds() {
   a.emit('add', rsp, 24);
   a.emit('ret');
 
-  const code = a.assemble();
+  const code = sharedCode(a, architecture);
   return {
     bytes: code.bytes,
     isend: code.offsetOf(isend),

@@ -64,7 +64,7 @@ export function joinMpi(
   call('MPI_Comm_set_errhandler', world, abi.errorsReturn(library));
   const [rank, size] = [word('MPI_Comm_rank', world), word('MPI_Comm_size', world)];
 
-  const { bytes, ...offsets } = assembleMpiEnds();
+  const { bytes, ...offsets } = assembleMpiEnds(system.architecture);
   const code = system.mapCode(bytes);
   const memories: Memory[] = [];
   const ends: Communicator[] = [];

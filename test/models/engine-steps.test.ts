@@ -4,7 +4,7 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { type ErrorCode, IngotError, isIngotError } from '../../src/base/errors.ts';
+import { isIngotError } from '../../src/base/errors.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { openDevice } from '../../src/devices/open-node.ts';
 import { LocalEngine, type LocalEngineOptions } from '../../src/engine/local-engine.ts';
@@ -16,6 +16,7 @@ import { openModel } from '../../src/models/architectures.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generateWith } from './engine-suite.ts';
+import { faultyDevice } from './faulty-device.ts';
 
 const path = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 const checkpoint = await openCheckpoint(path);
@@ -273,34 +274,6 @@ test('a request that is cancelled is in no step that is planned afterwards', asy
   }
 });
 
-/** A device whose runs fail where `fails` says so. */
-function faulty(fails: () => ErrorCode | undefined, at: 'submit' | 'wait'): Device {
-  const failing = new Map<unknown, ErrorCode>();
-  return new Proxy(usable, {
-    get(target, name) {
-      const submit: Device['submit'] = (...given) => {
-        const code = fails();
-        if (code !== undefined && at === 'submit') throw new IngotError(code, 'injected');
-        const ticket = target.submit(...given);
-        if (code !== undefined) failing.set(ticket, code);
-        return ticket;
-      };
-      const wait: Device['wait'] = async (ticket, ...given) => {
-        const results = await target.wait(ticket, ...given);
-        const code = failing.get(ticket);
-        if (code !== undefined) throw new IngotError(code, 'injected');
-        return results;
-      };
-      if (name === 'submit') return submit;
-      if (name === 'wait') return wait;
-      // Two at a time, so that what follows the failure is on its way already.
-      if (name === 'runsAhead') return 2;
-      const value = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-}
-
 test('a step that fails costs the newest request in it; the others say what they say alone', async () => {
   const prompts = ['The fox', longPrompt.slice(0, 20), 'Once upon a time', 'Tom'];
   const requests = prompts.map((prompt, i) => {
@@ -325,7 +298,7 @@ test('a step that fails costs the newest request in it; the others say what they
         failed = true;
         return code;
       };
-      const { engine, steps } = await open({}, faulty(fails, at));
+      const { engine, steps } = await open({}, faultyDevice(usable, fails, at));
       await using _ = engine;
       seen = steps;
       const answers = await Promise.allSettled(requests.map((request) => generateWith(engine, request)));
@@ -346,11 +319,11 @@ test('a step that fails costs the newest request in it; the others say what they
 });
 
 test('a device that is lost, or that fails again and again, ends every request with the reason', async () => {
-  for (const code of ['DeviceLost', 'DeviceFault'] as const) {
+  for (const code of ['DeviceLost', 'RankLost', 'DeviceFault'] as const) {
     let runs = 0;
     const { engine } = await open(
       {},
-      faulty(() => (runs++ >= 5 ? code : undefined), 'wait'),
+      faultyDevice(usable, () => (runs++ >= 5 ? code : undefined), 'wait'),
     );
     await using _ = engine;
     const answers = await Promise.allSettled(

@@ -17,11 +17,7 @@ const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metad
 
 testEngine('in a worker', (options) => openEngine(path, { ...options, device: 'reference' }), tokenizer);
 
-testEngine(
-  'two replicas',
-  (options) => openEngine(path, { ...options, device: 'reference', mesh: 'data=2' }),
-  tokenizer,
-);
+testEngine('two replicas', (options) => openEngine(path, { ...options, mesh: 'data=2' }), tokenizer);
 
 const longPrompt = 'Once upon a time there was a fox. '.repeat(14);
 

@@ -9,8 +9,10 @@ import type { Communicator, Device, DeviceBuffer } from '../../src/devices/devic
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { sliceTensor } from '../../src/formats/slice-tensor.ts';
-import type { Program } from '../../src/ir/program.ts';
+import { isCollective } from '../../src/ir/process-groups.ts';
+import type { Op, Program } from '../../src/ir/program.ts';
 import { verify } from '../../src/ir/verify.ts';
+import { reads } from '../../src/ir/walk.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
@@ -84,6 +86,26 @@ function gap(logits: Float32Array, vocabulary: number): number {
   return first - second;
 }
 
+/** Products and attentions that neither wait for a collective of their function nor are waited for by it: what it could overlap. */
+function besideCollectives({ main, functions }: Program): readonly string[] {
+  return [main, ...functions.values()].flatMap(({ body }) => {
+    const before = new Map<Op, ReadonlySet<Op>>();
+    for (const op of body) {
+      const makers = [...reads(op)].flatMap(({ owner }) => (owner.kind === 'op' ? [owner] : []));
+      before.set(op, new Set(makers.flatMap((maker) => [maker, ...(before.get(maker) ?? [])])));
+    }
+    const needs = (op: Op, other: Op) => before.get(op)?.has(other) === true;
+    const works = body.filter(({ name }) => name === 'dot_general' || name === 'composite');
+    return body.filter(isCollective).flatMap((meeting) =>
+      works.flatMap((op) => {
+        const name = op.name === 'composite' ? op.attributes.name : op.name;
+        const apart = !needs(op, meeting) && !needs(meeting, op) && /dot|attention/.test(name);
+        return apart ? [`${meeting.name} beside ${name}`] : [];
+      }),
+    );
+  });
+}
+
 for (const name of modelNames) {
   test(`${name} on 2, 3 and 4 ranks: logits and greedy ids of one rank`, async (t) => {
     const { ids } = await golden(name);
@@ -109,6 +131,11 @@ for (const name of modelNames) {
           group.map(async (communicator, rank) => {
             const local = localProgram(plan, rank);
             verify(local.program);
+            assert.deepEqual(
+              besideCollectives(local.program),
+              [],
+              'a chain, in which nothing could be computed meanwhile',
+            );
             const place = new Place(mesh, rank);
             const weights = new Map(
               program.parameters.flatMap((parameter, i) => {

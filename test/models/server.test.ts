@@ -5,7 +5,6 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { pino } from 'pino';
-import { IngotError } from '../../src/base/errors.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { openDevice } from '../../src/devices/open-node.ts';
 import { LocalEngine, type LocalEngineOptions } from '../../src/engine/local-engine.ts';
@@ -17,6 +16,7 @@ import { Models } from '../../src/server/models.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { devices } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
+import { faultyDevice } from './faulty-device.ts';
 import { anyVocabulary, golden, modelFolder } from './golden.ts';
 
 const checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
@@ -100,18 +100,7 @@ test('/v1/embeddings gives the vectors of transformers, whole, cut, and as bytes
 
 test('a device that runs out of memory costs the newest request, with a reason, and the others nothing', async () => {
   let runs = 0;
-  const wait: Device['wait'] = async (...args) => {
-    const results = await usable.wait(...args);
-    if (++runs === 12) throw new IngotError('OutOfMemory', 'nothing is left');
-    return results;
-  };
-  const full = new Proxy(usable, {
-    get(target, name) {
-      if (name === 'wait') return wait;
-      const value = Reflect.get(target, name, target);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
+  const full = faultyDevice(usable, () => (++runs === 12 ? 'OutOfMemory' : undefined), 'wait');
   const asked = { max_tokens: 30, temperature: 0, ignore_eos: true };
   const prompts = ['Once upon a time', 'The fox', 'A dog'];
   await using alone = serveTales({});
@@ -124,7 +113,7 @@ test('a device that runs out of memory costs the newest request, with a reason, 
     answers.map(({ status }) => status),
     [200, 200, 503],
   );
-  assert.match(answers[2]?.body ?? '', /nothing is left/);
+  assert.match(answers[2]?.body ?? '', /injected/);
   for (const i of [0, 1]) assert.equal(textOf(answers[i].body), textOf(expected[i].body), 'bits as without it');
   using lease = await it.models.acquire('m', new AbortController().signal);
   await lease.engine.checkIntegrity();

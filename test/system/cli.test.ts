@@ -109,6 +109,20 @@ test('bench prints rows that a program can read', async () => {
   assert.match(out, /^test +tokens\/s +of limit/);
 });
 
+test('bench --mesh says what ranks send each other', {
+  skip: device !== 'cpu' && 'skipped, because the reference device counts no bytes',
+}, async () => {
+  const [prompt, answer] = JSON.parse(
+    (await ingot(['bench', '-p', '8', '-n', '4', '--mesh', 'tensor=2', '--json'])).out,
+  );
+  // A token's sums are the same ones in a prompt and in an answer, but for what a row that is sampled takes.
+  const [many, few] = [answer, prompt].map(({ communication }) => communication.sent_bytes_per_token);
+  assert.ok(few > 1000 && many >= few && many < 1.1 * few, `${few} and ${many} bytes`);
+  for (const { communication } of [prompt, answer]) {
+    assert.ok(communication.exchanges_per_step > 2 && communication.share > 0 && communication.share < 1);
+  }
+});
+
 test('--mesh divides the model among ranks: the same text, and programs that --dump shows', async () => {
   const args = ['run', 'Once upon a time', '-n', '12', '--temperature', '0'];
   const [one, two] = [await ingot(args), await ingot([...args, '--mesh', 'tensor=2', '--dump', 'ranks'])];

@@ -4,12 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import OpenAI from 'openai';
 import { repositoryPath } from '../fixtures.ts';
+import { complete } from './complete.ts';
 import { launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 import { isRunning, rankProcesses } from './rank-processes.ts';
 import { startServer } from './serve-harness.ts';
@@ -85,11 +85,38 @@ const [openMpi] = launchers;
 const skip = missing(openMpi);
 const ingot = (...args: string[]) => start(process.execPath, [main, ...args]);
 
+test('ranks that differ in options or in their file of the model are refused before weights are loaded', {
+  skip,
+}, async () => {
+  const bytes = readFileSync(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
+  const folders = [0, 1].map((i) => {
+    const each = join(folder, `host${i}`);
+    mkdirSync(each);
+    writeFileSync(
+      join(each, 'model.gguf'),
+      i === 0 ? bytes : bytes.map((byte, at) => (2 * at < bytes.length ? byte : ~byte)),
+    );
+    return each;
+  });
+  const two = (...own: readonly (readonly string[])[]) => {
+    const words = [process.execPath, main, 'run', 'model.gguf', 'Once', '-n', '4', '--mesh', 'tensor=2'];
+    const parts = own.map((more, i) => ['-n', '1', '-wdir', folders[i], ...words, ...more]);
+    return start(openMpi.command, [...openMpi.options, ...parts[0], ':', ...parts[1]]);
+  };
+  const options = await two(['--kv', 'int8'], ['--kv', 'int4']);
+  assert.notEqual(options.code, 0);
+  assert.match(options.err, /differs from rank \d in its format of keys and values: int\d, not int\d/);
+  const files = await two([], []);
+  assert.notEqual(files.code, 0);
+  assert.match(files.err, /rank 1 has another model than model.gguf/);
+});
+
 test('ingot launch refuses what cannot be before it starts anything', { skip }, async () => {
   const cases: readonly (readonly [RegExp, ...string[]])[] = [
     [/'tensor' is 2, not 3/, '-n', '3', ...greedy, '--mesh', 'tensor=2'],
     [/not said how ranks divide the model/, '-n', '2', ...greedy],
     [/no command walk to launch/, '-n', '2', 'walk'],
+    [/serve one model/, 'serve', 'a=m.gguf', 'b=m.gguf', '--mesh', 'tensor=2'],
     [/no host/, '--hosts', 'a,;b', ...greedy, '--mesh', 'tensor=2'],
     [/does not exist/, '--hostfile', 'nowhere', ...greedy, '--mesh', 'tensor=2'],
     [/go not together/, '--hosts', 'a', '--hostfile', 'b', ...greedy],
@@ -111,18 +138,6 @@ test('where there is no mpirun, ingot launch says how to install it', async () =
   assert.match(err, /there is no mpirun/);
   assert.match(err, /apt-get install openmpi-bin/);
 });
-
-/** Written by a client of OpenAI's; `onToken` hears how many have come. */
-async function complete(url: string, onToken: (count: number) => void = () => {}): Promise<string> {
-  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: 'none', maxRetries: 0 });
-  const request = { model: 'tales', prompt: 'Once upon a time', max_tokens: 96, temperature: 0 };
-  let [text, count] = ['', 0];
-  for await (const { choices } of await client.completions.create({ ...request, stream: true })) {
-    text += choices[0]?.text ?? '';
-    onToken(++count);
-  }
-  return text;
-}
 
 test('a rank that is killed or stopped costs a stream time and no word; nothing is left', { skip }, async () => {
   const options = { folder, env: environment, launch: ['launch', '-n', '2'] };

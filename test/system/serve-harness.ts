@@ -18,22 +18,25 @@ export interface ServeOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The shell's words before the command. */
   readonly before?: string;
+  /** The shell's words that run the command elsewhere. */
+  readonly through?: string;
   /** Words before `serve`. */
   readonly launch?: readonly string[];
 }
 
 /** Starts it on a free port, and waits until it says where it is. Disposing of it is SIGTERM. */
 export async function startServer(
-  { folder, env, before, launch = [] }: ServeOptions,
+  { folder, env, before, through, launch = [] }: ServeOptions,
   ...args: string[]
 ): Promise<Server> {
   const cache = `${folder}/cache`;
   const options = { cwd: folder, env: { ...process.env, XDG_CACHE_HOME: cache, LOCALAPPDATA: cache, ...env } };
   const words = [main, ...launch, 'serve', '--port', '0', ...args];
+  const shell = [...(before === undefined ? [] : [`${before};`]), 'exec', ...(through === undefined ? [] : [through])];
   const child =
-    before === undefined
+    shell.length === 1
       ? spawn(process.execPath, words, options)
-      : spawn('/bin/sh', ['-c', `${before}; exec "$0" "$@"`, process.execPath, ...words], options);
+      : spawn('/bin/sh', ['-c', `${shell.join(' ')} "$0" "$@"`, process.execPath, ...words], options);
   let err = '';
   const ended = new Promise<{ code: number | null; err: string }>((resolve) => {
     child.on('close', (code) => resolve({ code, err }));

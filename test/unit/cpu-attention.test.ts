@@ -192,6 +192,7 @@ function assertSame(actual: Float32Array, expected: Float32Array, what: string):
   }
 }
 
+const arm64 = machineOf('neon');
 const prompt = (s: number, from: number, to: number): Token[] =>
   Array.from({ length: to - from }, (_, i) => ({ s, p: from + i }));
 const teams: readonly (readonly number[])[] = [[0], [1, 0], [2, 0, 4, 1, 3]];
@@ -241,6 +242,8 @@ for (const [index, c] of cases.entries()) {
         const machine = withDrawnSchedule(avx2Machine(), () => integer(random, 1000));
         const what = `step ${i}, ${indices.length} threads, ${targetKey(machine.target)}`;
         assertSame(native(c, inputs, indices, t !== 1, machine), expected, what);
+        if (t !== 1 || typeof arm64 === 'string') continue;
+        assertSame(native(c, inputs, indices, false, arm64), expected, `step ${i}, arm64`);
       }
     }
   });

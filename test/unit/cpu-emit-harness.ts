@@ -14,6 +14,7 @@ import type {
   Unary,
 } from '../../src/compiler/kernel/language.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { kernelCode } from '../../src/devices/cpu/machine-code.ts';
 import { elementBytes } from '../../src/numerics/element-types.ts';
 import { type Machine, machineOf, type Place } from './machine.ts';
 
@@ -23,7 +24,7 @@ export const skip = typeof avx2 === 'string' ? avx2 : false;
 
 /** A test for each width of vectors that kernels are emitted for; the sets beyond get the code of `avx512`. */
 export function testEmitted(name: string, run: (machine: Machine, t: TestContext) => void | Promise<void>): void {
-  for (const set of ['avx2', 'avx512'] as const) {
+  for (const set of ['avx2', 'avx512', 'neon'] as const) {
     const machine = machineOf(set);
     if (typeof machine === 'string') test(`${name} (${set})`, { skip: machine });
     else test(`${name} (${set})`, (t) => run(machine, t));
@@ -69,7 +70,7 @@ export function runEmitted(
       words[inputs.length + i] = BigInt(dim);
     });
     const calls = Array.from({ length: threads }, (_, i) => [block.address, i, threads] as const);
-    machine.call(emitted.bytes, calls, used);
+    machine.call(kernelCode(emitted, machine.target).bytes, calls, used);
     return places.map(({ bytes, offset }, i) => {
       const end = offset + (inputs[i] as Uint8Array).length;
       const clean = (part: Uint8Array) => part.every((byte) => byte === CANARY);

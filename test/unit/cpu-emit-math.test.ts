@@ -85,7 +85,11 @@ function worst(
   // Now and then the emulator gives 0 for the small rest that FMA has of a product; powers of f64 are made with such rests.
   const isReliable = !(machine.emulated && op === 'power');
   if (machine.target.name !== 'avx2' && typeof avx2 !== 'string' && isReliable) {
-    assert.deepEqual(bytes, runEmitted(k, avx2, memory));
+    // What is no number has its sign from the processor.
+    const [own, others] = [bytes, runEmitted(k, avx2, memory)].map((all) => [
+      ...new arrays[type](all.at(-1)?.slice().buffer as ArrayBuffer),
+    ]);
+    assert.deepEqual(own, others);
   }
   const results = new arrays[type]((bytes.at(-1) as Uint8Array).slice().buffer);
   let most = 0;

@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Assembler } from '../../src/devices/cpu/asm/assembler.ts';
 import { eax, edx, esi, indexed, ptr, r12, rax, rdi, rsi, rsp, sized } from '../../src/devices/cpu/asm/operands.ts';
+import { sharedCode } from '../../src/devices/cpu/machine-code.ts';
 import { controlGroupLimits } from '../../src/devices/cpu/os/cgroup.ts';
 import { type CpuidRegisters, decodeFeatures, featureNames } from '../../src/devices/cpu/os/cpuid.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
@@ -14,7 +15,8 @@ import { tryMachineCode } from '../../src/devices/cpu/os/try-machine-code.ts';
 import { accessAt, mappings, processStatus } from './cpu-support.ts';
 
 const found = findSystem();
-const skip = process.platform !== 'linux' || process.arch !== 'x64' ? 'needs Linux on x86-64' : false;
+const skip =
+  process.platform !== 'linux' || !/^(x64|arm64)$/.test(process.arch) ? 'needs Linux on x86-64 or arm64' : false;
 test('machine code can be used here', { skip }, () => assert.ok(found.usable, found.usable ? '' : found.reason));
 
 function system(): OperatingSystem {
@@ -25,7 +27,7 @@ function system(): OperatingSystem {
 function assemble(write: (a: Assembler) => void): Uint8Array {
   const a = new Assembler();
   write(a);
-  return a.assemble().bytes;
+  return sharedCode(a, process.arch === 'arm64' ? 'arm64' : 'x64').bytes;
 }
 
 /** Runs a script in a process of its own, where `system` is found. In the JavaScript of the oldest Node: no `using`. */

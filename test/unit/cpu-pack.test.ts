@@ -10,11 +10,12 @@ import { IngotError, isIngotError } from '../../src/base/errors.ts';
 import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
 import { packedBytes, packedFormats } from '../../src/devices/cpu/kernels/packing.ts';
 import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
+import { targets } from '../../src/devices/cpu/target.ts';
 import { createTeam } from '../../src/devices/cpu/team.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { skip } from './cpu-emit-harness.ts';
-import { system } from './machine.ts';
+import { machineOf, system } from './machine.ts';
 import { Guarded, packed, runKernel } from './native-kernel.ts';
 
 function randomBytes(length: number, seed: number): Uint8Array {
@@ -25,6 +26,8 @@ function randomBytes(length: number, seed: number): Uint8Array {
   });
 }
 
+const arm64 = machineOf('neon');
+
 for (const format of packedFormats) {
   test(`pack: ${format} packs in slices and on threads as at once, and nothing beyond its rows`, { skip }, () => {
     const { blockSize, blockBytes } = blockFormat(format);
@@ -33,6 +36,7 @@ for (const format of packedFormats) {
       const rowBytes = (K / blockSize) * blockBytes;
       const weight = randomBytes(N * rowBytes, 7 * K);
       const whole = packed(format, weight, [N, K]);
+      if (typeof arm64 !== 'string') assert.deepEqual(packed(format, weight, [N, K], arm64), whole, 'arm64');
       const panel = whole.length / 3;
       for (const [first, count] of [
         [0, 32],
@@ -53,7 +57,7 @@ test('pack: slices that come in any order, rows that fill no panel and several w
   skip,
 }, async () => {
   using team = createTeam(system(), { threads: 2 });
-  using reader = new WeightReader(system(), team, () => {});
+  using reader = new WeightReader(system(), team, targets.avx2, () => {});
   // Slices of 4 MiB: three of the first, one of the second.
   const weights = [
     { format: 'q8_0', rows: 5013, K: 2048 },
@@ -82,7 +86,7 @@ test('pack: slices that come in any order, rows that fill no panel and several w
 
 test('pack: a read that fails leaves the reader as it was', { skip }, async () => {
   using team = createTeam(system(), { threads: 1 });
-  using reader = new WeightReader(system(), team, () => {});
+  using reader = new WeightReader(system(), team, targets.avx2, () => {});
   const shape = [10_000, 1024];
   const bytes = memoryBytes(new Uint8Array(shape[0] * shape[1] * 4));
   const broken: ByteSource = {

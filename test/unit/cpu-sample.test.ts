@@ -12,7 +12,8 @@ import { tensor } from '../../src/ir/types.ts';
 import { openCpu } from '../conformance/devices.ts';
 import { generator, integer, normal } from './composites-harness.ts';
 import { skip } from './cpu-emit-harness.ts';
-import { Guarded, runKernel } from './native-kernel.ts';
+import { machineOf } from './machine.ts';
+import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
 
 const limits: StepLimits = {
   ...{ maxTokens: 8, maxSequences: 4, maxRows: 16, blockSize: 16, blockCount: 1, blocksPerSequence: 1 },
@@ -59,13 +60,15 @@ async function onDevice(V: number, kernel: boolean) {
   };
 }
 
+const arm64 = machineOf('neon');
+
 /** The kernel alone, on guarded memory. */
-function native(V: number, given: Inputs, rows: number, indices: readonly number[]): Sampled {
+function native(V: number, given: Inputs, rows: number, indices: readonly number[], machine = avx2Machine()): Sampled {
   const shape = { rows: R, vocabulary: V, sequences: limits.maxSequences, biases: limits.maxBias };
-  using ids = new Guarded(4 * rows);
-  using logprobs = new Guarded(4 * rows);
-  using scratch = new Guarded(rows * sampleRowBytes(V));
-  const memory = Object.fromEntries([...given].map(([name, data]) => [name, Guarded.of(data)]));
+  using ids = new Guarded(4 * rows, machine);
+  using logprobs = new Guarded(4 * rows, machine);
+  using scratch = new Guarded(rows * sampleRowBytes(V), machine);
+  const memory = Object.fromEntries([...given].map(([name, data]) => [name, Guarded.of(data, machine)]));
   assert.deepEqual(Object.keys({ ...memory, ids, logprobs, scratch }).sort(), [...sampleBuffers].sort());
   runKernel(sampleKernel(shape), { ...memory, ids, logprobs, scratch }, rows, indices);
   for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
@@ -146,6 +149,9 @@ for (const [V, rounds] of [
       const expected = await oracle(given, rows);
       const team = [[0], [1, 0], [2, 0, 3, 1]][round % 3] as number[];
       assertSame(native(V, given, rows, team), expected, `round ${round}`);
+      if (typeof arm64 !== 'string' && round % 3 === 0) {
+        assertSame(native(V, given, rows, team, arm64), expected, `round ${round}, arm64`);
+      }
       assertSame(await whole(given, rows), expected, `round ${round}, on the device`);
     }
   });

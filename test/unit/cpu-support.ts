@@ -16,12 +16,13 @@ import {
   rsi,
   sized,
 } from '../../src/devices/cpu/asm/operands.ts';
+import { sharedCode } from '../../src/devices/cpu/machine-code.ts';
 
 function kernel(write: (a: Assembler) => void): Uint8Array {
   const a = new Assembler();
   write(a);
   a.emit('ret');
-  return a.assemble().bytes;
+  return sharedCode(a, process.arch === 'arm64' ? 'arm64' : 'x64').bytes;
 }
 
 /** What they do with (arguments, thread index, thread count). */

@@ -10,7 +10,8 @@ import { createTeam, type KernelLaunch } from '../../src/devices/cpu/team.ts';
 import { accessAt, processStatus, testKernels } from './cpu-support.ts';
 
 const found = findSystem();
-const skip = process.platform !== 'linux' || process.arch !== 'x64' ? 'needs Linux on x86-64' : false;
+const skip =
+  process.platform !== 'linux' || !/^(x64|arm64)$/.test(process.arch) ? 'needs Linux on x86-64 or arm64' : false;
 const invalid = { name: 'IngotError', code: 'InvalidArgument' };
 const minute = () => performance.now() + 60_000;
 

@@ -1,11 +1,15 @@
-/** The client of emulator.py: machine code in an emulated processor, of a kind that has just the instructions of a target. */
+/**
+ * Machine code in an emulated processor, of a kind that has just the instructions of a target: the client of emulator.py, and for
+ * arm64 of arm64-processor.ts.
+ */
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, openSync, readSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type InstructionSet, targets } from '../../src/devices/cpu/target.ts';
-import type { Machine, Place } from './machine.ts';
+import { startArm64 } from './arm64-processor.ts';
+import type { Call, Machine, Place } from './machine.ts';
 
 const python = process.env.INGOT_PYTHON ?? 'python3';
 const PAGE = 4096;
@@ -68,8 +72,32 @@ interface Region extends Place {
   readonly pages: Uint8Array;
 }
 
-export function emulatedMachine(set: InstructionSet): Machine {
+/** Calls code: the first region, then the data, which it may change. */
+type Run = (calls: readonly Call[], regions: readonly Region[]) => void;
+
+function runOf(set: InstructionSet): Run {
+  if (targets[set].architecture === 'arm64') {
+    const processor = startArm64(set);
+    return (calls, regions) => processor.call(regions[0]?.start ?? 0, calls, regions);
+  }
   const emulator = startEmulator(set);
+  return (calls, regions) => {
+    const entry = regions[0]?.start;
+    const places = regions.map(({ start, pages }) => [start, pages.length, start !== entry]);
+    const answer = emulator.ask(
+      { entry, calls, regions: places },
+      regions.map(({ pages }) => pages),
+    );
+    for (const { pages } of regions.slice(1)) answer.take(pages);
+    if (answer.fault !== null) {
+      const where = regions.slice(1).map(({ address, bytes }) => `0x${address.toString(16)}+${bytes.length}`);
+      throw new Error(`${answer.fault}; memory at ${where.join(', ')}`);
+    }
+  };
+}
+
+export function emulatedMachine(set: InstructionSet): Machine {
+  const run = runOf(set);
   let next = FREE;
   let living = 0;
   const map = (length: number): Region => {
@@ -97,17 +125,7 @@ export function emulatedMachine(set: InstructionSet): Machine {
     call(code, calls, places) {
       using program = map(Math.ceil(code.length / PAGE) * PAGE);
       program.pages.set(code);
-      const data = places.map((place) => place as Region);
-      const regions = [program, ...data].map(({ start, pages }) => [start, pages.length, start !== program.start]);
-      const answer = emulator.ask(
-        { entry: program.start, calls, regions },
-        [program, ...data].map(({ pages }) => pages),
-      );
-      for (const { pages } of data) answer.take(pages);
-      if (answer.fault !== null) {
-        const where = data.map(({ address, bytes }) => `0x${address.toString(16)}+${bytes.length}`);
-        throw new Error(`${answer.fault}; memory at ${where.join(', ')}`);
-      }
+      run(calls, [program, ...places.map((place) => place as Region)]);
     },
   };
 }

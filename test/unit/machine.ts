@@ -6,6 +6,7 @@
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import type { OperatingSystem } from '../../src/devices/cpu/os/os.ts';
 import { type InstructionSet, missing, type Target, targets } from '../../src/devices/cpu/target.ts';
+import { noArm64 } from './arm64-processor.ts';
 import { emulatedMachine, noEmulator } from './emulated.ts';
 
 export interface Place extends Disposable {
@@ -33,7 +34,8 @@ export function system(): OperatingSystem {
 }
 
 function lacks(set: InstructionSet): string | false {
-  if (process.platform !== 'linux' || process.arch !== 'x64') return 'needs Linux on x86-64';
+  const { architecture } = targets[set];
+  if (process.platform !== 'linux' || process.arch !== architecture) return `needs Linux on ${architecture}`;
   const names = missing(system().cpuFeatures(), set);
   return names.length > 0 && `the processor lacks ${names.join(', ')}`;
 }
@@ -62,7 +64,7 @@ export function machineOf(set: InstructionSet): Machine | string {
   const known = machines.get(set);
   if (known !== undefined) return known;
   const reason = lacks(set);
-  const absent = reason && noEmulator();
+  const absent = reason && (targets[set].architecture === 'arm64' ? noArm64() : noEmulator());
   if (absent) return `${reason}; ${absent}`;
   const machine = reason ? emulatedMachine(set) : nativeMachine(set);
   machines.set(set, machine);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
 import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes } from '../../src/devices/cpu/kernels/packing.ts';
+import { kernelCode } from '../../src/devices/cpu/machine-code.ts';
 import { type Machine, machineOf, type Place } from './machine.ts';
 
 const CANARY = 0xcb;
@@ -78,14 +79,19 @@ export function runKernel(
   );
   const taken = block.address + 8 * words.length;
   const calls = indices.map((index) => [block.address, index, indices.length, taken] as const);
-  machine.call(kernel.bytes, calls, [block, ...all.map(({ place }) => place)]);
+  machine.call(kernelCode(kernel, machine.target).bytes, calls, [block, ...all.map(({ place }) => place)]);
   for (const buffer of all) buffer.checkCanaries();
 }
 
 /** A weight [N, K] in panels, of which lanes beyond N are zero. */
-export function packed(format: PackedFormat, weight: Uint8Array, [N, K]: readonly [number, number]): Uint8Array {
-  using source = Guarded.of(weight);
-  using panels = new Guarded(packedBytes(format, [N, K]));
+export function packed(
+  format: PackedFormat,
+  weight: Uint8Array,
+  [N, K]: readonly [number, number],
+  machine = avx2Machine(),
+): Uint8Array {
+  using source = Guarded.of(weight, machine);
+  using panels = new Guarded(packedBytes(format, [N, K]), machine);
   panels.bytes.fill(0);
   runKernel(packRowsKernel(format, K), { source, panels }, N, [0, 1]);
   return panels.bytes.slice();

@@ -2,7 +2,7 @@
 import { formatBytes } from '../../base/format-bytes.ts';
 import { type CpuFeatures, type Limits, usableThreads } from './os/os.ts';
 import { describeVerdict, trustedSet, type Verdict } from './self-test/self-test.ts';
-import { instructionSets, missing } from './target.ts';
+import { missing, setsFor } from './target.ts';
 
 export interface MachineFacts {
   readonly features: CpuFeatures;
@@ -21,14 +21,15 @@ export function explainChoices(machine: MachineFacts): readonly string[] {
 
 function* sets({ features, grantsTiles, verdicts }: MachineFacts): Generator<string> {
   const chosen = trustedSet({ verdicts });
+  const sets = setsFor(features);
   if (chosen !== undefined) yield `code for ${chosen}, the best set that passed its self-test`;
-  for (const set of instructionSets.slice(chosen === undefined ? 0 : 1 + instructionSets.indexOf(chosen))) {
+  for (const set of sets.slice(chosen === undefined ? 0 : 1 + sets.indexOf(chosen))) {
     const lacks = missing(features, set);
     const verdict = verdicts.find((one) => one.set === set && !one.passed);
     if (verdict !== undefined) yield `none for ${set}: ${describeVerdict(verdict)}`;
     else if (lacks.length > 0) {
       // Those above need as much.
-      yield `none for ${set}${set === instructionSets.at(-1) ? '' : ' and better'}: ${whyLacking(features, lacks)}`;
+      yield `none for ${set}${set === sets.at(-1) ? '' : ' and better'}: ${whyLacking(features, lacks)}`;
       return;
     } else if (set === 'amx' && !grantsTiles) {
       yield `none for ${set}: the system does not grant tile registers to this process`;

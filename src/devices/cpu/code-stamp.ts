@@ -12,7 +12,16 @@ const root = fileURLToPath(new URL(isBundled ? '.' : '../../', import.meta.url))
 const folders = isBundled
   ? ['.']
   : [
-      ...['compiler', 'compiler/kernel', 'composites', 'ir', 'numerics/quant', 'devices/cpu'],
+      ...[
+        'compiler',
+        'compiler/kernel',
+        'compiler/partition',
+        'compiler/partition/rules',
+        'composites',
+        'ir',
+        'numerics/quant',
+        'devices/cpu',
+      ],
       ...['asm', 'composites', 'emit', 'kernels'].map((name) => `devices/cpu/${name}`),
     ];
 

@@ -13,6 +13,7 @@ import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { KernelCode } from './image.ts';
+import { kernelCode } from './machine-code.ts';
 import { type Target, targetKey } from './target.ts';
 
 export interface PlanCode {
@@ -30,6 +31,7 @@ export interface PlanCode {
 export interface Emitted {
   readonly name: string;
   readonly emitted: EmittedKernel;
+  readonly code: ReturnType<typeof kernelCode>;
   readonly loops?: Kernel;
 }
 
@@ -76,7 +78,8 @@ export function emitKernels(plan: Plan, target: Target): readonly Emitted[] {
   const nameOf = distinctNames();
   return [...plannedKernels(plan, target)].map(({ emit, title, loops }) => {
     const emitted = emit();
-    return { name: nameOf(title(emitted.name)), emitted, ...(loops && { loops }) };
+    const code = kernelCode(emitted, target);
+    return { name: nameOf(title(emitted.name)), emitted, code, ...(loops && { loops }) };
   });
 }
 
@@ -92,7 +95,9 @@ function codeOf({ key, emit }: PlannedKernel, target: Target, cache: CodeCache |
   const whole = `kernel ${targetKey(target)}\n${key}`;
   const known = cache?.find<Omit<StoredCode, 'bytes'>>(whole);
   if (known !== undefined) return { ...known.head, bytes: known.bytes };
-  const { name, bytes, alignment } = emit();
+  const emitted = emit();
+  const { name } = emitted;
+  const { bytes, alignment } = kernelCode(emitted, target);
   cache?.keep(whole, { head: { name, alignment }, bytes });
   return { name, bytes, alignment };
 }

@@ -44,7 +44,7 @@ import { WeightReader } from './read-weights.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
-import { type InstructionSet, missing, type Target, usableTargets } from './target.ts';
+import { type InstructionSet, lowestSet, missing, type Target, usableTargets } from './target.ts';
 import { createTeam, type Team } from './team.ts';
 import { panelFormat } from './weights.ts';
 import { Workplace } from './workplace.ts';
@@ -70,7 +70,7 @@ export interface CpuDeviceOptions {
 /** Why this processor cannot be used; undefined if it can. */
 export function whyNot(system: OperatingSystem): string | undefined {
   const features = system.cpuFeatures();
-  const lacks = missing(features, 'avx2');
+  const lacks = missing(features, lowestSet(system.architecture));
   return lacks.length === 0 ? undefined : `${features.model} lacks ${lacks.join(', ')}`;
 }
 
@@ -98,7 +98,7 @@ export function chooseTarget(system: OperatingSystem, wanted?: InstructionSet): 
   const usable = usableTargets(features).filter(({ name }) => name !== 'amx' || system.requestTiles());
   const target = wanted === undefined ? usable.at(-1) : usable.find(({ name }) => name === wanted);
   if (target !== undefined) return target;
-  const set = wanted ?? 'avx2';
+  const set = wanted ?? lowestSet(system.architecture);
   const lacks = missing(features, set);
   const why =
     lacks.length === 0 ? 'the system does not grant tile registers' : `${features.model} lacks ${lacks.join(', ')}`;
@@ -147,7 +147,7 @@ class CpuDevice implements Device {
     this.#lock = lock;
     this.#codeCache = codeCache;
     this.#runs = new RunQueue(team, profiler);
-    this.#reader = new WeightReader(system, team, () => this.#runs.drain());
+    this.#reader = new WeightReader(system, team, target, () => this.#runs.drain());
     this.hardware = hardware;
     // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
     // cannot be told apart from outside.

@@ -26,6 +26,8 @@ import {
   rsp,
   sized,
 } from './asm/operands.ts';
+import { sharedCode } from './machine-code.ts';
+import type { Architecture } from './os/os.ts';
 import { control } from './team-code.ts';
 
 /**
@@ -51,7 +53,7 @@ export const fill = { to: 0, from: 8, length: 16, bytes: 32 } as const;
 export const lostPeer = (rank: number) => rank + 2;
 
 /** `void exchange(table, u32 thread, u32 threads)`. `yieldTo`: address of what lets another thread have the core. */
-export function assembleExchange(yieldTo: number): Code {
+export function assembleExchange(yieldTo: number, architecture: Architecture): Code {
   const a = new Assembler();
   const word = (base: Gp, at: number) => sized(ptr(base, at), 64);
   const kept = [rbx, rbp, r12, r13, r14, r15];
@@ -210,5 +212,5 @@ export function assembleExchange(yieldTo: number): Code {
   for (const register of kept.toReversed()) a.emit('pop', register);
   a.bind(others);
   a.emit('ret');
-  return a.assemble();
+  return sharedCode(a, architecture);
 }

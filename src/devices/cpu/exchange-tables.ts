@@ -9,7 +9,7 @@ import { alignUp } from './align.ts';
 import { fill, head, lostPeer, message } from './exchange-code.ts';
 import type { Entry, Region, Spot } from './image.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
-import type { RunFacts } from './profile.ts';
+import type { LaunchFacts, RunFacts } from './profile.ts';
 import type { Team } from './team.ts';
 
 /** A process of the grid, and how it reaches the others; alone it reaches nobody. */
@@ -37,16 +37,23 @@ export function lostRank(system: OperatingSystem, { rank, transport }: Membershi
   return new IngotError('RankLost', message, { device: 'cpu' });
 }
 
-/** Bytes that a process moves. */
-export function exchangeCost({ operands, results }: Extract<Entry, { kind: 'exchange' }>) {
-  return ({ dims }: RunFacts): Cost => {
-    const bytesOf = ({ bytes, rows }: Region) => (rows === undefined ? bytes : bytes * (dims[rows] ?? 0));
-    const bytes = [...operands, ...results].reduce((sum, region) => sum + bytesOf(region), 0);
-    return { bytes, operations: 0, element: 'i8' };
+type ExchangeEntry = Extract<Entry, { kind: 'exchange' }>;
+
+/** What a process does in an exchange, for the profile: the bytes that it moves, and of these those that go to others. */
+export function exchangeFacts({ exchange, operands, results }: ExchangeEntry, { rank, grid }: Membership): LaunchFacts {
+  const { sends, receives, counts } = transfersOf(exchange, rank, grid.partitions, results.length);
+  const moved = counts.length > 0 ? results : [...operands, ...results];
+  const sent = sends.map(({ index }) => operands[index]);
+  const bytesOf = (regions: readonly Region[], { dims }: RunFacts) =>
+    regions.reduce((sum, { bytes, rows }) => sum + (rows === undefined ? bytes : bytes * (dims[rows] ?? 0)), 0);
+  return {
+    kernel: `exchange (${exchange.kind})`,
+    cost: (run): Cost => ({ bytes: bytesOf(moved, run), operations: 0, element: 'i8' }),
+    ...(sends.length + receives.length > 0 && { sent: (run: RunFacts) => bytesOf(sent, run) }),
   };
 }
 
-/** A word of the tables that holds the bytes of so many rows. */
+/** A word of the tables that holds the bytes of so many rows, or, as if they had one each, their number. */
 interface RowWord {
   readonly sym: DimSymbol;
   readonly index: number;
@@ -74,11 +81,13 @@ export class ExchangeTables implements Disposable {
     const planned = entries.flatMap((entry) => {
       if (entry.kind !== 'exchange') return [];
       const transfers = transfersOf(entry.exchange, rank, grid.partitions, entry.results.length);
-      const { sends, receives, copies, zeros, numbers } = transfers;
-      const fills = copies.length + zeros.length + numbers.length;
+      const { sends, receives, copies, zeros, numbers, counts } = transfers;
+      const fills = copies.length + zeros.length + numbers.length + counts.length;
       // Numbers stand behind all else.
       const numbersAt = head.bytes + (sends.length + receives.length) * message.bytes + fills * fill.bytes;
-      return [{ entry, transfers, fills, numbersAt, bytes: alignUp(numbersAt + 8 * numbers.length, 128) }];
+      return [
+        { entry, transfers, fills, numbersAt, bytes: alignUp(numbersAt + 8 * (numbers.length + counts.length), 128) },
+      ];
     });
     this.memory = system.mapMemory(planned.reduce((sum, { bytes }) => sum + bytes, first));
     this.#longs = new BigUint64Array(this.memory.bytes().buffer as ArrayBuffer);
@@ -92,7 +101,7 @@ export class ExchangeTables implements Disposable {
     let table = first;
     for (const { entry, transfers, fills, numbersAt, bytes } of planned) {
       this.#offsets.set(entry, table);
-      const { channel, sends, receives, copies, zeros, numbers } = transfers;
+      const { channel, sends, receives, copies, zeros, numbers, counts } = transfers;
       set(table + head.control, team.control);
       set(table + head.context, transport?.context ?? 0);
       set(table + head.isend, transport?.isend ?? 0);
@@ -100,7 +109,7 @@ export class ExchangeTables implements Disposable {
       set(table + head.test, transport?.test ?? 0);
       set(table + head.cancel, transport?.cancel ?? 0);
       set(table + head.lost, transport?.lost ?? this.memory.address);
-      set(table + head.spin, team.ticks(spinMilliseconds));
+      set(table + head.spin, transport?.crowded ? 0 : team.ticks(spinMilliseconds));
       set(table + head.patience, team.ticks(transport?.patienceMilliseconds ?? 0));
       set(table + head.messages, sends.length + receives.length);
       set(table + head.fills, fills);
@@ -130,8 +139,15 @@ export class ExchangeTables implements Disposable {
         setLength(at + fill.length, entry.results[to]);
         at += fill.bytes;
       }
-      for (const [i, { to, value }] of numbers.entries()) {
-        set(table + numbersAt + 8 * i, value);
+      const rowsOf = ({ from, to }: { readonly from: number; readonly to: number }) => {
+        const { rows: sym } = entry.operands[from];
+        if (sym === undefined) throw new Error('rows of what has no symbolic ones are counted');
+        return { to, sym };
+      };
+      for (const [i, number] of [...numbers, ...counts.map(rowsOf)].entries()) {
+        const { to } = number;
+        if ('value' in number) set(table + numbersAt + 8 * i, number.value);
+        else this.#rows.push({ sym: number.sym, index: (table + numbersAt + 8 * i) / 8, bytes: 1 });
         set(at + fill.to, address(entry.results[to].spot));
         set(at + fill.from, this.memory.address + table + numbersAt + 8 * i);
         setLength(at + fill.length, entry.results[to]);

@@ -11,10 +11,16 @@ export interface ImageHead {
   readonly codeBytes: number;
 }
 
-/** Undefined of a program whose constants have not been read. `passes` are told apart by their name only: all are of one version. */
+/** `passes` are told apart by their name only: all are of one version. */
 export function imageKey(program: Program, target: Target, passes?: Pass): string | undefined {
+  const text = programText(program);
+  return text === undefined ? undefined : `image ${targetKey(target)} ${passes?.name ?? ''}\n${text}`;
+}
+
+/** Equal only for equal programs; undefined of one whose constants have not been read. */
+export function programText(program: Program): string | undefined {
   try {
-    return `image ${targetKey(target)} ${passes?.name ?? ''}\n${printProgram(program)}`;
+    return printProgram(program);
   } catch (error) {
     if (isIngotError(error, 'InvalidArgument')) return undefined;
     throw error;

@@ -3,7 +3,7 @@
  * into those before each submission.
  */
 import type { DimSymbol } from '../../ir/types.ts';
-import { ExchangeTables, exchangeCost, type Membership } from './exchange-tables.ts';
+import { ExchangeTables, exchangeFacts, type Membership } from './exchange-tables.ts';
 import type { Layout, Spot } from './image.ts';
 import type { CostOf } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
@@ -88,7 +88,7 @@ export function instantiate(
   const list = team.list(launches, held, profiler.records);
   const facts = entries.map((entry, i) => {
     const cost = costs[i];
-    if (entry.kind === 'exchange') return { kernel: `exchange (${entry.exchange.kind})`, cost: exchangeCost(entry) };
+    if (entry.kind === 'exchange') return exchangeFacts(entry, membership);
     return entry.kind === 'kernel' && cost !== undefined ? { kernel: entry.kernel.name, cost } : undefined;
   });
   const recording = profiler.records ? profiler.recording(list, facts) : undefined;

@@ -18,6 +18,8 @@ export interface RunFacts {
 export interface LaunchFacts {
   readonly kernel: string;
   cost(run: RunFacts): Cost;
+  /** Of an exchange: bytes that go to other ranks. */
+  sent?(run: RunFacts): number;
 }
 
 /** Jumps of branches and loops, all in one row. */
@@ -31,6 +33,7 @@ interface Row {
   seconds: number;
   barrierSeconds: number;
   readonly threadSeconds: number[];
+  sentBytes?: number;
   readonly cost: { bytes: number; operations: number; element: Cost['element'] };
 }
 
@@ -75,7 +78,8 @@ export class Profiler {
   #add(list: LaunchList, launches: readonly (LaunchFacts | undefined)[], run: RunFacts): void {
     for (const [i, { calls, busy, waited, began }] of list.records().entries()) {
       if (calls === 0) continue;
-      const { kernel, cost: costOf } = launches[i] ?? jumps;
+      const facts = launches[i] ?? jumps;
+      const { kernel, cost: costOf } = facts;
       this.#timeline?.kernels.push(
         ...busy.map((seconds, thread): KernelSpan => {
           return { kernel, thread, start: began[thread], seconds: seconds / calls, waited: waited[thread] / calls };
@@ -91,6 +95,7 @@ export class Profiler {
       row.calls += calls;
       row.cost.bytes += calls * cost.bytes;
       row.cost.operations += calls * cost.operations;
+      if (facts.sent !== undefined) row.sentBytes = (row.sentBytes ?? 0) + calls * facts.sent(run);
       for (let thread = 0; thread < this.#threads; thread++) {
         row.threadSeconds[thread] += busy[thread];
         row.barrierSeconds += waited[thread] / this.#threads;

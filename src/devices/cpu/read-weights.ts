@@ -8,7 +8,9 @@ import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { WeightSource } from '../device.ts';
 import { packRowsKernel } from './kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes, panelRows } from './kernels/packing.ts';
+import { kernelCode } from './machine-code.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
+import type { Target } from './target.ts';
 import type { LaunchList, Team } from './team.ts';
 
 /** As many reads at once as Node has threads for files; together they fit in a cache. */
@@ -29,6 +31,7 @@ interface Buffer {
 export class WeightReader implements Disposable {
   readonly #system: OperatingSystem;
   readonly #team: Team;
+  readonly #target: Target;
   readonly #finishRuns: () => void;
   readonly #packers = new Map<string, Packer>();
   readonly #made: Buffer[] = [];
@@ -36,9 +39,10 @@ export class WeightReader implements Disposable {
   readonly #waiting: ((buffer: Buffer) => void)[] = [];
 
   /** `finishRuns` is called before the team is used. */
-  constructor(system: OperatingSystem, team: Team, finishRuns: () => void) {
+  constructor(system: OperatingSystem, team: Team, target: Target, finishRuns: () => void) {
     this.#system = system;
     this.#team = team;
+    this.#target = target;
     this.#finishRuns = finishRuns;
   }
 
@@ -167,7 +171,7 @@ export class WeightReader implements Disposable {
   }
 
   #makePacker(format: PackedFormat, columns: number): Packer {
-    const code = this.#system.mapCode(packRowsKernel(format, columns).bytes);
+    const code = this.#system.mapCode(kernelCode(packRowsKernel(format, columns), this.#target).bytes);
     const block = this.#system.mapMemory(64);
     const argument = { memory: block, offset: 0 };
     const list = this.#team.list([{ kind: 'kernel', code, offset: 0, argument }]);

@@ -75,6 +75,9 @@ export const schedules: Readonly<Record<InstructionSet, Schedule>> = {
   avx512: usual,
   vnni: usual,
   amx: { ...usual, unpackedTokens: 256, decodedIntegers: 512, decodedFloats: 2048 },
+  neon: usual,
+  dotprod: usual,
+  i8mm: usual,
 };
 
 /** What differs, for people. */

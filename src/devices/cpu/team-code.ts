@@ -34,7 +34,8 @@ import {
   rsp,
   sized,
 } from './asm/operands.ts';
-import type { Futex } from './os/os.ts';
+import { sharedCode } from './machine-code.ts';
+import type { Architecture, Futex } from './os/os.ts';
 
 /** Lists that may be submitted and not yet done. A power of two. */
 export const ringSlots = 16;
@@ -109,7 +110,7 @@ export interface TeamCode {
   readonly clock: number;
 }
 
-export function assembleTeam(threads: number, futex: Futex): TeamCode {
+export function assembleTeam(threads: number, futex: Futex, architecture: Architecture): TeamCode {
   const a = new Assembler();
   const word = (at: number) => sized(ptr(rbx, at), 32);
   const long = (at: number) => sized(ptr(rbx, at), 64);
@@ -194,7 +195,7 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
 
   // r12 the entry, r13 the end of the list, r14 the thread's block, r15d barriers passed, rbp lists done.
   const kept = [rbx, rbp, r12, r13, r14, r15];
-  const threadAt = a.here('thread');
+  const threadAt = a.entry('thread');
   for (const register of kept) a.emit('push', register);
   a.emit('sub', rsp, 8);
   a.emit('mov', r14, rdi);
@@ -212,6 +213,8 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
     control.submitted,
     () => a.emit('mov', esi, ebp),
   );
+  // The code of a list may be new: what was fetched before it was there goes.
+  if (architecture === 'arm64') a.emit('lfence');
   loadSlot();
   a.emit('mov', r12, ofSlot(slot.first));
   a.emit('mov', r13, ofSlot(slot.end));
@@ -356,7 +359,7 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   a.emit('ret');
 
   a.align(16);
-  const submitAt = a.here('submit');
+  const submitAt = a.entry('submit');
   a.emit('push', rbx);
   a.emit('mov', rbx, rdi);
   a.emit('lock inc', long(control.submitted));
@@ -366,7 +369,7 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
 
   // r12 the number of lists, r13d how long to sleep.
   a.align(16);
-  const waitAt = a.here('wait');
+  const waitAt = a.entry('wait');
   const done = a.label('done');
   const asleep = a.label('asleep');
   const awake = a.label('awake');
@@ -402,7 +405,7 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   a.emit('ret');
 
   a.align(16);
-  const spinAt = a.here('spin');
+  const spinAt = a.entry('spin');
   const turn = a.here();
   a.emit('cmp', sized(ptr(rdi, control.submitted), 64), 0);
   a.emit('pause');
@@ -411,12 +414,12 @@ export function assembleTeam(threads: number, futex: Futex): TeamCode {
   a.emit('ret');
 
   a.align(16);
-  const clockAt = a.here('clock');
+  const clockAt = a.entry('clock');
   stamp();
   a.emit('mov', ptr(rdi), rax);
   a.emit('ret');
 
-  const code = a.assemble();
+  const code = sharedCode(a, architecture);
   return {
     code,
     thread: code.offsetOf(threadAt),

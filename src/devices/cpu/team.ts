@@ -123,7 +123,7 @@ class NativeTeam implements Team {
     this.#system = system;
     this.threads = threads;
     this.#grace = graceMilliseconds;
-    const { code, thread, submit, wait, spin, clock } = assembleTeam(threads, system.futex);
+    const { code, thread, submit, wait, spin, clock } = assembleTeam(threads, system.futex, system.architecture);
     this.#clockAt = clock;
     this.#code = system.mapCode(code.bytes);
     this.#memory = system.mapMemory(control.bytes + threads * threadBlock.bytes, { alignment: 128 });
@@ -182,7 +182,7 @@ class NativeTeam implements Team {
 
   get exchange(): MappedCode {
     if (this.#exchange === undefined) {
-      this.#exchange = this.#system.mapCode(assembleExchange(this.#system.yield).bytes);
+      this.#exchange = this.#system.mapCode(assembleExchange(this.#system.yield, this.#system.architecture).bytes);
       this.#holds.push(this.#exchange.hold());
     }
     return this.#exchange;

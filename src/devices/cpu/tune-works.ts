@@ -21,6 +21,7 @@ import { packedBytes, packedFormat, panelRows } from './kernels/packing.ts';
 import { attentionKernels } from './kernels/paged-attention.ts';
 import { productsOf } from './kernels/products.ts';
 import { quantizedDotKernel } from './kernels/quantized-dot.ts';
+import { kernelCode } from './machine-code.ts';
 import type { MatrixShape } from './matrix-shapes.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import type { Schedule } from './schedule.ts';
@@ -65,12 +66,14 @@ export class Works implements Disposable {
   readonly list: readonly Work[];
   readonly #system: OperatingSystem;
   readonly #team: Team;
+  readonly #target: Target;
   readonly #memory: Memory[] = [];
 
   /** @throws IngotError 'OutOfMemory'. */
   constructor(system: OperatingSystem, team: Team, target: Target, shapes: readonly MatrixShape[]) {
     this.#system = system;
     this.#team = team;
+    this.#target = target;
     try {
       this.list = [
         ...shapes.flatMap((shape) => this.#products(shape, target)),
@@ -109,14 +112,14 @@ export class Works implements Disposable {
   }
 
   /** What runs a kernel after the other. */
-  #list(calls: readonly Call[]): LaunchList {
+  #list(calls: readonly Call[], target: Target): LaunchList {
     const codes = new Map<EmittedKernel, MappedCode>();
     const stride = 8 * Math.max(...calls.map(({ kernel }) => kernel.args.length));
     using memory = this.#system.mapMemory(stride * calls.length);
     const { buffer } = memory.bytes();
     const launches = calls.map(({ kernel, words }, i): Launch => {
       const offset = stride * i;
-      const code = codes.get(kernel) ?? this.#system.mapCode(kernel.bytes);
+      const code = codes.get(kernel) ?? this.#system.mapCode(kernelCode(kernel, target).bytes);
       codes.set(kernel, code);
       new BigUint64Array(buffer, offset, stride / 8).set(
         kernel.args.map((arg) => BigInt(words[arg.kind === 'buffer' ? arg.name : arg.sym] ?? 0)),
@@ -136,7 +139,7 @@ export class Works implements Disposable {
   }
 
   #run(kernel: EmittedKernel, words: Call['words']): void {
-    using list = this.#list([{ kernel, words }]);
+    using list = this.#list([{ kernel, words }], this.#target);
     this.#seconds(list);
   }
 
@@ -145,7 +148,7 @@ export class Works implements Disposable {
       name,
       choices,
       prepare: (target) => {
-        const list = this.#list(calls(target));
+        const list = this.#list(calls(target), target);
         return {
           seconds: () => this.#seconds(list),
           digest: () => createHash('sha256').update(out.memory.bytes(0, out.bytes)).digest('hex'),

@@ -36,7 +36,7 @@ export interface Code {
   listing(): string;
 }
 
-interface Instruction {
+export interface Instruction {
   readonly kind: 'instruction';
   readonly form: Form;
   readonly operands: readonly Operand[];
@@ -50,10 +50,11 @@ interface Jump {
   readonly target: Label;
   isNear: boolean;
 }
-type Item =
+/** What is assembled, in order. `entry`: a function begins here, which is called by the convention of the system. */
+export type Item =
   | Instruction
   | Jump
-  | { readonly kind: 'label'; readonly label: Label }
+  | { readonly kind: 'label'; readonly label: Label; readonly entry?: true }
   | { readonly kind: 'align'; readonly to: number }
   | { readonly kind: 'comment'; readonly text: string }
   | { readonly kind: 'data'; readonly align: number; readonly label: Label; readonly bytes: Uint8Array };
@@ -99,6 +100,20 @@ export class Assembler {
     const label = this.label(name);
     this.bind(label);
     return label;
+  }
+
+  /** A label placed here, where a function begins. */
+  entry(name?: string): Label {
+    const label = this.label(name);
+    this.#bound.add(label);
+    this.#items.push({ kind: 'label', label, entry: true });
+    return label;
+  }
+
+  /** What has been written so far, and behind it the constants. */
+  get items(): readonly Item[] {
+    // Constants of the widest alignment first, so that little is lost between them.
+    return [...this.#items, ...[...this.#constants.values()].sort((one, two) => two.align - one.align)];
   }
 
   /**
@@ -149,9 +164,7 @@ export class Assembler {
 
   /** @throws IngotError 'InvalidArgument' for a label that was used but never bound. */
   assemble(): Code {
-    // Constants of the widest alignment first, so that little is lost between them.
-    const constants = [...this.#constants.values()].sort((one, two) => two.align - one.align);
-    return new AssembledCode([...this.#items, ...constants], this.#labels.length);
+    return new AssembledCode(this.items, this.#labels.length);
   }
 
   #own(label: Label): void {
@@ -174,7 +187,9 @@ function checkAlignment(to: number): number {
   return to;
 }
 
-const chosen = (item: Instruction | Jump) => (item.kind === 'jump' ? (item.isNear ? item.near : item.short) : item);
+/** The instruction that an item is. */
+export const chosen = (item: Instruction | Jump) =>
+  item.kind === 'jump' ? (item.isNear ? item.near : item.short) : item;
 
 class AssembledCode implements Code {
   readonly bytes: Uint8Array;

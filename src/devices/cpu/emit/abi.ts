@@ -16,6 +16,7 @@
  *   clean on return. The stack grows by `stackBytes` at most.
  */
 import type { DimSymbol } from '../../../ir/types.ts';
+import type { Assembler } from '../asm/assembler.ts';
 
 /** One word of the argument block. */
 export type Argument =
@@ -24,6 +25,8 @@ export type Argument =
 
 export interface EmittedKernel {
   readonly name: string;
+  /** What `bytes` were made of; other architectures make theirs of it (machine-code.ts). */
+  readonly source: Assembler;
   /** Position-independent; its entry is the first byte, constants follow the code. */
   readonly bytes: Uint8Array;
   /** The address of `bytes` must be a multiple of this. */

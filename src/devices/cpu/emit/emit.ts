@@ -51,6 +51,7 @@ export function emitKernel(kernel: Kernel, { vectorBits, schedule }: Target): Em
   const { code, stackBytes } = assembleFunction(assembler, machine);
   return {
     name: kernel.name,
+    source: assembler,
     bytes: code.bytes,
     alignment: code.alignment,
     args: [

@@ -6,8 +6,9 @@
  */
 import { ptr } from '../asm/operands.ts';
 import { emitValues, valuesOf } from './float-values.ts';
+import { loadPattern } from './frame.ts';
 import { type PackedFormat, tileSize } from './packing.ts';
-import type { PanelVectors, Product, TokenGroup, UnpackedProduct } from './product.ts';
+import { constantOf, type PanelVectors, type Product, type TokenGroup, type UnpackedProduct } from './product.ts';
 
 /** Tiles of one and two k in one round of the loop over k. */
 const unrolled: Partial<Record<PackedFormat, number>> = { f32: 8, f16: 8, bf16: 4 };
@@ -60,13 +61,18 @@ export function unpackedFloatProduct(
     stepBytes: 64 * step,
     secondPanel: 0,
     xStepBytes: 4 * step,
-    // Six need all 16 registers.
-    tokens: parts.length === 1 ? [16, 4, 2] : values.constants.length > 0 ? [4, 2] : [6, 4, 2],
+    tokens: parts.length === 1 ? [16, 4, 2] : [6, 4, 2],
     least: 16,
     flushes: false,
-    constants: values.constants,
+    // Six tokens need all 16 registers: what decodes fetches its constants anew.
+    constants: [],
     ownBytes: 0,
-    emitDecode: (tileOf, count) => emitValues(values, vectors, size, tileOf, count),
+    emitDecode(tileOf, count) {
+      for (const [i, pattern] of values.constants.entries()) {
+        loadPattern(tileOf(0).a, constantOf(vectors, i), pattern);
+      }
+      emitValues(values, vectors, size, tileOf, count);
+    },
     emitMultiply: (group) => multiplyDecoded(vectors, step / decodedRound, group),
   };
 }

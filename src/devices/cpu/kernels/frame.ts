@@ -136,6 +136,7 @@ export function buildKernel<B extends string>(
   const code = a.assemble();
   return {
     name,
+    source: a,
     bytes: code.bytes,
     alignment: code.alignment,
     args: [

@@ -25,17 +25,23 @@ export interface Products {
 
 type ProductsOf = (format: IntegerFormat, schedule: Schedule) => Products;
 
+/** Of vectors of 256 bits. */
+const narrowProducts: ProductsOf = (format, schedule) => ({
+  direct: integerProduct(format),
+  unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
+});
+
 const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
-  avx2: (format, schedule) => ({
-    direct: integerProduct(format),
-    unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
-  }),
+  avx2: narrowProducts,
   avx512: (format) => ({ direct: wideIntegerProduct(format, false) }),
   vnni: (format) => ({ direct: wideIntegerProduct(format, true) }),
   amx: (format, schedule) => ({
     direct: wideIntegerProduct(format, true),
     unpacked: blocked(tileIntegerProduct(format), schedule.decodedIntegers, schedule),
   }),
+  neon: narrowProducts,
+  dotprod: narrowProducts,
+  i8mm: narrowProducts,
 };
 
 /** `decoded`: k at a time. */

@@ -47,6 +47,7 @@ export class KernelWriter<B extends string> {
     const { code, stackBytes } = assembleFunction(this.#assembler, this.m);
     return {
       name: this.#name,
+      source: this.#assembler,
       bytes: code.bytes,
       alignment: code.alignment,
       args: [

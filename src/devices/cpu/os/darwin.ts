@@ -76,6 +76,7 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
 
   return {
     name: 'darwin',
+    architecture: 'x64',
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),

@@ -1,30 +1,35 @@
-/** Linux on x86-64, glibc or musl. Numbers of calls and flags are those of the kernel's headers for this architecture. */
+/** Linux on x86-64 and arm64, glibc or musl. Numbers and flags are those of the kernel's headers, the same for both where not said. */
 import { readFileSync } from 'node:fs';
 import { IngotError } from '../../../base/errors.ts';
+import { arm64Features, mapArm64Stubs } from './arm64.ts';
 import { controlGroupLimits } from './cgroup.ts';
 import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
-import type { Limits, OperatingSystem } from './os.ts';
-import { linuxWaiting, mapStubs } from './stubs.ts';
+import type { Architecture, CpuFeatures, Limits, OperatingSystem } from './os.ts';
+import { linuxWaiting, mapStubs, type Stubs } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE_ANONYMOUS = 0x22;
 const MADV_DONTNEED = 4;
 const MADV_HUGEPAGE = 14;
 const MADV_POPULATE_WRITE = 23;
+/** Of x86-64. */
 const SYS_ARCH_PRCTL = 158;
 const ARCH_REQ_XCOMP_PERM = 0x1023;
 const XFEATURE_XTILEDATA = 18;
-const pageBytes = 4096;
+const SC_PAGESIZE = 30;
+const AT_HWCAP = 16;
+const AT_HWCAP2 = 26;
 const stackBytes = 8 * 2 ** 20;
 /** More than sizeof(pthread_attr_t) of glibc and musl. */
 const threadAttributeBytes = 128;
 /** Cores that a mask has room for; the kernel's own limit is 8192. */
 const maskCores = 8192;
 
-export function openLinux(foreign: Foreign): OperatingSystem {
+export function openLinux(foreign: Foreign, architecture: Architecture): OperatingSystem {
   const libc = foreign.load(null);
+  const pageBytes = libc.function('sysconf', ['i32'], 'i64')(SC_PAGESIZE);
   const mmap = libc.function('mmap', ['address', 'i64', 'i32', 'i32', 'i32', 'i64'], 'address');
   const munmap = libc.function('munmap', ['address', 'i64'], 'i32');
   const mprotect = libc.function('mprotect', ['address', 'i64', 'i32'], 'i32');
@@ -78,10 +83,23 @@ export function openLinux(foreign: Foreign): OperatingSystem {
     callable: foreign.callable,
   };
 
-  const stubs = mapStubs(pages, linuxWaiting);
+  const { stubs, features } = processor();
+  /** What is called by its address here, and what the processor can do. */
+  function processor(): { readonly stubs: Stubs; features(): CpuFeatures } {
+    if (architecture === 'x64') {
+      const stubs = mapStubs(pages, linuxWaiting);
+      return { stubs, features: () => decodeFeatures(stubs.cpuid) };
+    }
+    const getAuxiliary = libc.function('getauxval', ['i64'], 'i64');
+    return {
+      stubs: mapArm64Stubs(pages),
+      features: () => arm64Features(getAuxiliary(AT_HWCAP), getAuxiliary(AT_HWCAP2), readText('/proc/cpuinfo') ?? ''),
+    };
+  }
 
   return {
     name: 'linux',
+    architecture,
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),
@@ -112,8 +130,9 @@ export function openLinux(foreign: Foreign): OperatingSystem {
         throw refused(`to lock ${memory.length} bytes in memory`, 'Raise the limit of locked memory (ulimit -l).');
       }
     },
-    requestTiles: () => syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,
-    cpuFeatures: () => decodeFeatures(stubs.cpuid),
+    requestTiles: () =>
+      architecture === 'x64' && syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,
+    cpuFeatures: features,
     limits: (): Limits => ({
       cores: allowedCores(),
       ...controlGroupLimits(readText),

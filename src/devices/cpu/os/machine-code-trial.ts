@@ -1,6 +1,7 @@
 /** The program behind try-machine-code.ts: runs a function and a thread, and prints what came of it as JSON. */
 import { Assembler } from '../asm/assembler.ts';
 import { indexed, ptr, rax, rdi, rsi } from '../asm/operands.ts';
+import { sharedCode } from '../machine-code.ts';
 import { findSystem } from './open.ts';
 import { type OperatingSystem, usableThreads } from './os.ts';
 import type { MachineCodeTrial } from './try-machine-code.ts';
@@ -9,10 +10,10 @@ function attempt(system: OperatingSystem): MachineCodeTrial {
   const a = new Assembler();
   a.emit('lea', rax, indexed(rdi, rsi));
   a.emit('ret');
-  const thread = a.here();
+  const thread = a.entry();
   a.emit('mov', ptr(rdi), rdi);
   a.emit('ret');
-  const assembled = a.assemble();
+  const assembled = sharedCode(a, system.architecture);
   using code = system.mapCode(assembled.bytes);
   const sum = code.callable(0, { takes: ['i64', 'i64'], returns: 'i64' })(20, 22);
   if (sum !== 42) return { runs: false, reason: `assembled code adds 20 and 22 to ${sum}` };

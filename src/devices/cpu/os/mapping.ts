@@ -17,6 +17,8 @@ export interface Pages {
   adviseHuge(address: number, length: number): void;
   /** Takes physical memory now. */
   prefault(address: number, length: number): void;
+  /** Makes new code visible to the processor, where it does not see that itself. */
+  synchronize?: (address: number, length: number) => void;
   view(address: number, length: number): ArrayBuffer;
   callable(address: number, signature: Signature): NativeFunction;
 }
@@ -155,6 +157,7 @@ export function mapCode(pages: Pages, bytes: Uint8Array): MappedCode {
     // Not counted as a view: nobody sees it after this line.
     new Uint8Array(pages.view(mapping.address, bytes.length)).set(bytes);
     pages.protect(mapping.address, mapping.length, 'read-execute');
+    pages.synchronize?.(mapping.address, bytes.length);
   } catch (error) {
     mapping.disown();
     throw error;

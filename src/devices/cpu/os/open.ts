@@ -10,7 +10,8 @@ export type FoundSystem =
   | { readonly usable: false; readonly reason: string };
 
 const systems: Readonly<Record<string, (foreign: Foreign) => OperatingSystem>> = {
-  'linux x64': openLinux,
+  'linux x64': (foreign) => openLinux(foreign, 'x64'),
+  'linux arm64': (foreign) => openLinux(foreign, 'arm64'),
   'darwin x64': openDarwin,
   'win32 x64': openWindows,
 };

@@ -6,7 +6,7 @@
  *
  * Machine code follows one calling convention on every system, that of the System V ABI for AMD64: integers in rdi, rsi,
  * rdx, rcx, r8, r9, result in rax or xmm0; rbx, rbp and r12 to r15 are kept. Where the system has another one, its file
- * puts a bridge before the code.
+ * puts a bridge before the code. On arm64 that is AAPCS64, as translated code has it (arm64/context.ts).
  */
 
 /** `i64` within 2^53 of zero. */
@@ -100,8 +100,11 @@ export interface Futex {
   readonly wake: number;
 }
 
+export type Architecture = 'x64' | 'arm64';
+
 export interface OperatingSystem {
   readonly name: 'linux' | 'darwin' | 'windows';
+  readonly architecture: Architecture;
   readonly pageBytes: number;
   /** @throws IngotError 'OutOfMemory', 'InvalidArgument' for a size or alignment that cannot be. */
   mapMemory(bytes: number, options?: MemoryOptions): Memory;

@@ -18,8 +18,8 @@ export interface WaitingCode {
   yield(a: Assembler): void;
 }
 
+/** What every architecture has. */
 export interface Stubs {
-  readonly cpuid: CpuidSource;
   readonly futex: Futex;
   readonly yield: number;
   /** A word of 64 bits at an address. */
@@ -29,7 +29,7 @@ export interface Stubs {
 }
 
 /** Lives as long as the process: other code keeps the addresses. */
-export function mapStubs(pages: Pages, waiting: WaitingCode): Stubs {
+export function mapStubs(pages: Pages, waiting: WaitingCode): Stubs & { readonly cpuid: CpuidSource } {
   const a = new Assembler();
   const cpuidAt = a.here('cpuid');
   a.emit('push', rbx);

@@ -97,6 +97,7 @@ export function openWindows(foreign: Foreign): OperatingSystem {
 
   return {
     name: 'windows',
+    architecture: 'x64',
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),

@@ -1,0 +1,191 @@
+/**
+ * Engines whose model is divided among ranks of this process beside engines on one device: the same greedy text, or another one
+ * from where two tokens are nearly alike on; the same embeddings; whatever keys and values are kept in, however prompts are cut.
+ */
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { CodeCache, Kept } from '../../src/devices/cpu/code-cache.ts';
+import { createCpuDevice } from '../../src/devices/cpu/device.ts';
+import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import type { Recorded } from '../../src/devices/cpu/profile.ts';
+import type { Device } from '../../src/devices/device.ts';
+import type { EngineOptions } from '../../src/engine/engine.ts';
+import { LocalEngine } from '../../src/engine/local-engine.ts';
+import type { Checkpoint } from '../../src/formats/checkpoint.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { openModel } from '../../src/models/architectures.ts';
+import { createMeshDevice, type MeshOptions } from '../../src/parallel/mesh-device.ts';
+import { loadTokenizer } from '../../src/tokenizer/load.ts';
+import { localGroup, noCpu } from '../conformance/devices.ts';
+import { repositoryPath } from '../fixtures.ts';
+import { generateWith } from './engine-suite.ts';
+import { anyVocabulary, embedderNames, golden, modelFolder, modelNames } from './golden.ts';
+
+const skip = noCpu ?? false;
+
+/** Ranks of a model, and models of an architecture, share most kernels. */
+const kept = new Map<string, Kept<unknown>>();
+const codeCache: CodeCache = {
+  find: <H>(key: string) => kept.get(key) as Kept<H> | undefined,
+  keep: (key, what) => kept.set(key, what),
+};
+
+function openRank(profile: Recorded = 'nothing'): Device {
+  const found = findSystem();
+  if (!found.usable) throw new Error(found.reason);
+  return createCpuDevice(found.system, { threads: 1, codeCache, profile });
+}
+
+function openMesh(size: number, ranks: readonly Device[], options?: MeshOptions): Device {
+  const ends = localGroup(size);
+  const joined = ranks.map((device, rank) => ({ device, communicator: ends[rank] }));
+  return createMeshDevice({ axes: [{ name: 'tensor', size }] }, joined, options);
+}
+
+const ranksOf = (size: number) => Array.from({ length: size }, () => openRank());
+
+async function withEngine<T>(
+  device: Device,
+  checkpoint: Checkpoint,
+  options: EngineOptions,
+  work: (engine: LocalEngine) => Promise<T>,
+): Promise<T> {
+  const model = openModel(checkpoint);
+  const metadata = checkpoint.kind === 'gguf' ? checkpoint.metadata : anyVocabulary(model.vocabularySize);
+  const tokenizer = await loadTokenizer({ kind: 'gguf', metadata }, model);
+  await using engine = await LocalEngine.load(device, model, tokenizer, options);
+  const result = await work(engine);
+  await engine.checkIntegrity();
+  return result;
+}
+
+const greedy = (prompt: readonly number[], maxTokens: number) => {
+  return { prompt, maxTokens, ignoreEnd: true, sampling: { temperature: 0 } };
+};
+
+/** Of the largest logit: what sums in another order may differ by, with activations rounded to 8 bits or not. */
+const near = { f32: 1e-4, i8: 2e-2 } as const;
+
+/** Where the texts part, the tokens have to be nearly alike: that is said. */
+async function assertSameText(
+  t: TestContext,
+  engine: LocalEngine,
+  prompt: readonly number[],
+  own: readonly number[],
+  theirs: readonly number[],
+  tolerance: number,
+): Promise<void> {
+  assert.equal(theirs.length, own.length);
+  const at = own.findIndex((id, i) => theirs[i] !== id);
+  if (at < 0) return;
+  const text = [...prompt, ...own.slice(0, at)];
+  const logits = await engine.logits(text, { first: text.length });
+  const gap = Math.abs(logits[own[at]] - logits[theirs[at]]);
+  const largest = logits.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+  assert.ok(gap <= tolerance * largest, `token ${at}: ${theirs[at]}, not ${own[at]}, with logits ${gap} apart`);
+  t.diagnostic(`from token ${at} of ${own.length} on: ${own[at]} and ${theirs[at]} have logits ${gap} apart`);
+}
+
+const answer = 16;
+
+/** Dense, with windows, in parallel branches, of experts, with weights in blocks, latent: `partition.test.ts` has the programs of all. */
+const divided = ['llama3', 'mistral', 'gemma3', 'gpt-neox', 'gpt-oss-mxfp4', 'qwen3-moe', 'deepseek-v2-lite'];
+
+for (const [i, name] of modelNames.filter((each) => divided.includes(each)).entries()) {
+  const size = 2 + (i % 3);
+  test(`${name} on ${size} ranks: the greedy text of one`, { skip }, async (t) => {
+    await using checkpoint = await openCheckpoint(modelFolder(name));
+    const prompt = (await golden(name)).ids.slice(0, 24);
+    const options: EngineOptions = { contextLength: 64 };
+    const text = async (engine: LocalEngine) => (await generateWith(engine, greedy(prompt, answer))).ids;
+    await using many = openMesh(size, ranksOf(size));
+    const theirs = await withEngine(many, checkpoint, options, text);
+    await using one = openRank();
+    await withEngine(one, checkpoint, options, async (engine) => {
+      await assertSameText(t, engine, prompt, await text(engine), theirs, near.f32);
+    });
+  });
+}
+
+/** The bundled model, of integers, on as many ranks as `size` says, and on one. */
+async function beside<T>(
+  size: number,
+  options: EngineOptions,
+  work: (engine: LocalEngine) => Promise<T>,
+): Promise<[T, T]> {
+  await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
+  await using one = openRank();
+  await using many = openMesh(size, ranksOf(size));
+  return [await withEngine(one, checkpoint, options, work), await withEngine(many, checkpoint, options, work)];
+}
+
+for (const [size, kv] of [
+  [2, 'int8'],
+  [3, 'int4'],
+  [4, 'f32'],
+] as const) {
+  test(`a prompt in two steps, then one that begins with it, keys and values in ${kv}, on ${size} ranks`, {
+    skip,
+  }, async () => {
+    const [one, many] = await beside(size, { contextLength: 256, kv }, async (engine) => {
+      const { ids } = await generateWith(engine, greedy(engine.tokenizer.encode('Once upon a time'), 170));
+      const again = await generateWith(engine, greedy(ids, 8));
+      const longer = await generateWith(engine, greedy([...ids, ...again.ids], 8));
+      return { ids: [ids, again.ids, longer.ids], known: longer.end.statistics.reusedTokens };
+    });
+    assert.deepEqual(many, one);
+    assert.ok(one.known > 100, `${one.known} tokens were known`);
+  });
+}
+
+for (const [i, name] of embedderNames.entries()) {
+  const size = 2 + (i % 3);
+  test(`${name} on ${size} ranks: the embedding of one`, { skip }, async () => {
+    await using checkpoint = await openCheckpoint(modelFolder(name));
+    const { ids, embedding: expected } = await golden(name);
+    await using many = openMesh(size, ranksOf(size));
+    const vector = await withEngine(many, checkpoint, { contextLength: 64 }, (engine) => engine.embed(ids));
+    const worst = vector.reduce((max, value, d) => Math.max(max, Math.abs(value - expected[d])), 0);
+    assert.ok(vector.length === expected.length && worst < 1e-5, `largest difference ${worst}`);
+  });
+}
+
+test('greedy rows gather no logits, rows that draw do, and what was chosen is asked for and kept', {
+  skip,
+}, async () => {
+  const ranks = [openRank('sums'), openRank('sums')];
+  const chosen: unknown[] = [];
+  const choices: MeshOptions['choices'] = { find: () => undefined, keep: (_, list) => chosen.push(list) };
+  await using device = openMesh(2, ranks, { choices });
+  await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
+  await withEngine(device, checkpoint, { contextLength: 64, sequences: 2 }, async (engine) => {
+    const { vocabularySize } = engine.model;
+    const logits = (4 * vocabularySize) / 2;
+    /** Bytes that rank 0 sends for prompts of so many tokens, each with one row to sample, and what is sampled. */
+    const step = async (tokens: number, ...temperatures: readonly number[]) => {
+      device.profile();
+      const answers = await Promise.all(
+        temperatures.map((temperature, i) => {
+          const prompt = Array.from({ length: tokens }, (_, t) => 100 + t);
+          const sampling = { temperature, topK: 8, seed: 1n };
+          return generateWith(engine, { prompt, maxTokens: 1, sampling, cacheOwner: `${tokens} ${temperatures} ${i}` });
+        }),
+      );
+      const { kernels } = device.profile();
+      return {
+        sent: kernels.reduce((sum, { sentBytes = 0 }) => sum + sentBytes, 0),
+        ids: answers.map(({ ids }) => ids),
+      };
+    };
+    const [four, nine] = [await step(4, 0), await step(9, 0)];
+    const perToken = (nine.sent - four.sent) / 5;
+    assert.ok(perToken > 0);
+    const row = four.sent - 4 * perToken;
+    assert.ok(row > 0 && row < 100, `${row} bytes for a greedy row`);
+    const drawn = await step(4, 0.8);
+    assert.ok(drawn.sent - 4 * perToken >= logits, 'who draws sees all logits');
+    const both = await step(4, 0, 0.8);
+    assert.deepEqual(both.ids, [...four.ids, ...drawn.ids], 'side by side they are sampled alike');
+  });
+  assert.equal(chosen.length, 1, 'for the first program, and it holds for all');
+});

@@ -1,0 +1,116 @@
+/**
+ * Streams of a server whose engines are killed meanwhile: eight at a time over HTTP, of two replicas in workers of this process, one of
+ * which ends in the middle. Every stream has to end with the text that it has undisturbed.
+ */
+import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Worker } from 'node:worker_threads';
+import { pino } from 'pino';
+import { connectEngine } from '../../src/engine/client.ts';
+import type { EngineSettings } from '../../src/engine/load-node.ts';
+import { workerPort } from '../../src/engine/open-worker-node.ts';
+import { openReplicas } from '../../src/engine/replicas.ts';
+import { createApp } from '../../src/server/app.ts';
+import { Models } from '../../src/server/models.ts';
+import { repositoryPath } from '../fixtures.ts';
+
+const path = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
+const replicas = 2;
+const prompts = [
+  'Once upon a time',
+  'The fox',
+  'A big dog',
+  'Tom',
+  'Lily saw',
+  'One day a bird',
+  'The sun',
+  'In the forest',
+];
+
+export interface LossReport {
+  readonly streams: number;
+  readonly replays: number;
+  readonly restarts: number;
+  /** Of streams that had to go on elsewhere: the longest time without a token. */
+  readonly longestPause: number;
+}
+
+/** Kills a worker under the streams, so many times. @throws AssertionError for a stream that ends otherwise. */
+export async function loseReplicas(times: number, device: string, maxTokens = 60): Promise<LossReport> {
+  const workers: Worker[] = [];
+  const sources = Array.from({ length: replicas }, (_, i) => ({
+    open(_epoch: number, hooks: Parameters<typeof connectEngine>[2]) {
+      workers[i] = new Worker(repositoryPath('dist', 'src', 'engine', 'worker-node.js'));
+      const settings = { path, device, threads: 1, sequences: 8, contextLength: 128 };
+      return connectEngine<EngineSettings>(workerPort(workers[i]), settings, hooks);
+    },
+  }));
+  const open = () => openReplicas(sources, { sequences: 8, queue: 64 });
+  await using models = new Models([{ name: 'tales', bytes: 0, open }]);
+  await models.preload();
+  const app = createApp({ models, log: pino({ level: 'silent' }) });
+  const longest = { pause: 0 };
+  const stream = async (i: number) => {
+    const response = await app.fetch(
+      new Request('http://here/v1/completions', {
+        method: 'POST',
+        body: JSON.stringify({
+          ...{ prompt: prompts[i], max_tokens: maxTokens, ignore_eos: true, stream: true, logprobs: 1 },
+          // Half of them draw.
+          ...{ temperature: i % 2, seed: i, presence_penalty: 0.3, stop: ['never said'] },
+        }),
+      }),
+    );
+    let [text, logprobs, last] = ['', 0, performance.now()];
+    const decoder = new TextDecoder();
+    for await (const bytes of response.body ?? []) {
+      longest.pause = Math.max(longest.pause, performance.now() - last);
+      last = performance.now();
+      text += decoder.decode(bytes, { stream: true });
+    }
+    const chunks = text.split('\n').filter((line) => line.startsWith('data: {'));
+    const said = chunks.flatMap((line) => (JSON.parse(line.slice(6)) as Chunk).choices);
+    logprobs = said.reduce((sum, choice) => sum + (choice.logprobs?.tokens.length ?? 0), 0);
+    return { text: said.map((choice) => choice.text).join(''), logprobs, reason: said.at(-1)?.finish_reason };
+  };
+  const all = () => Promise.all(prompts.map((_, i) => stream(i)));
+  const begin = performance.now();
+  const expected = await all();
+  const took = performance.now() - begin;
+  assert.ok(expected.every(({ logprobs, reason }) => logprobs === maxTokens && reason === 'length'));
+  longest.pause = 0;
+  for (let i = 0; i < times; i++) {
+    const streams = all();
+    // At another time and another replica each time, as far as these go.
+    await sleep(took * (0.1 + 0.6 * ((i * 0.618) % 1)));
+    await workers[i % replicas].terminate();
+    assert.deepEqual(await streams, expected, `loss ${i}`);
+    while (models.replicas.ready < replicas) await sleep(5);
+  }
+  using lease = await models.acquire('tales', new AbortController().signal);
+  await lease.engine.checkIntegrity();
+  const { replicas: states = [] } = await lease.engine.status();
+  const sum = (of: (state: (typeof states)[number]) => number) => states.reduce((total, one) => total + of(one), 0);
+  assert.equal(
+    sum(({ requests }) => requests),
+    0,
+  );
+  assert.equal(
+    sum(({ restarts }) => restarts),
+    times,
+  );
+  return {
+    streams: times * prompts.length,
+    replays: sum(({ replays }) => replays),
+    restarts: times,
+    longestPause: longest.pause / 1000,
+  };
+}
+
+interface Chunk {
+  readonly choices: readonly {
+    readonly text: string;
+    readonly finish_reason: string | null;
+    readonly logprobs: { readonly tokens: readonly string[] } | null;
+  }[];
+}
