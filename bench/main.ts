@@ -1,6 +1,7 @@
 /** `npm run bench -- NAME`: comparisons that need more than one command. */
 import { Command } from 'commander';
 import { reportFailure } from '../src/cli/failure.ts';
+import { withInterrupt } from '../src/cli/interrupt.ts';
 import { wholeNumber } from '../src/cli/options.ts';
 import { benchCpu, type CpuBenchOptions } from './cpu/run.ts';
 
@@ -14,7 +15,9 @@ program
   .option('-t, --threads <n>', 'threads of both (default: all)', wholeNumber(1, 4096))
   .option('--rounds <n>', 'turns of each side that count', wholeNumber(1, 100), 3)
   .option('--seed <n>', 'of the shape that is drawn (default: any)', wholeNumber(0, 2 ** 31))
-  .action((words: readonly string[], options: Omit<CpuBenchOptions, 'only'>) => benchCpu({ ...options, only: words }));
+  .action((words: readonly string[], options: Omit<CpuBenchOptions, 'only'>) =>
+    withInterrupt((signal) => benchCpu({ ...options, only: words }, signal)),
+  );
 
 try {
   await program.parseAsync();

@@ -1,10 +1,10 @@
-/** Runs a row: both sides in turn, llama.cpp with each of its settings that may be the fastest. */
+/** Runs rows: both sides in turn, llama.cpp with each of its settings that may be the fastest. */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
 import { contextOf } from '../llama-work.ts';
 import { limitPeer } from './peer.ts';
-import type { LimitRow, Row, SpeedRow } from './rows.ts';
+import type { SpeedRow } from './rows.ts';
 import { type Sample, Side } from './side.ts';
 import type { IngotSettings } from './side-ingot.ts';
 import type { LlamaSettings } from './side-llama.ts';
@@ -30,44 +30,33 @@ export interface Place {
 
 const script = (name: string) => new URL(`./${name}.js`, import.meta.url);
 
-export async function compare(row: Row, place: Place): Promise<Comparison> {
-  switch (row.kind) {
-    case 'speed':
-      return compareSpeed(row, place);
-    case 'memory':
-      return compareMemory(row, place);
-    case 'start':
-      return compareStart(place);
-    default:
-      return row satisfies never;
-  }
-}
-
-async function compareSpeed({ test, numerics, kv, set }: SpeedRow, place: Place): Promise<Comparison> {
+/** Rows of one model that are the same work with the same set: Ingot once for each, beside llama.cpp once. */
+export async function compareSpeed(rows: readonly SpeedRow[], place: Place): Promise<readonly Comparison[]> {
   const { path, threads, rounds } = place;
+  const [{ test, set }] = rows;
   const { all, each } = contextOf(test);
   const sequences = test.kind === 'decode' ? test.sequences : 1;
   const limited = set === undefined ? undefined : limitPeer(place.peer, set);
   try {
-    const ingot: IngotSettings = {
-      ...{ path, threads, numerics, kv, sequences, contextLength: each },
-      ...(set !== undefined && { instructionSet: set }),
-    };
-    const llama = [true, false].map((flashAttention): LlamaSettings => {
-      return { folder: limited ?? place.peer, path, threads, sequences, tokens: all, flashAttention };
+    const ingot = rows.map(({ numerics, kv }) => {
+      const settings: IngotSettings = {
+        ...{ path, threads, numerics, kv, sequences, contextLength: each },
+        ...(set !== undefined && { instructionSet: set }),
+      };
+      return new Contender('', script('side-ingot'), settings);
     });
-    const sides = [
-      new Contender('', script('side-ingot'), ingot),
-      ...llama.map(
-        (one) => new Contender(`flash attention ${one.flashAttention ? 'on' : 'off'}`, script('side-llama'), one),
-      ),
-    ];
+    const llama = [true, false].map((flashAttention) => {
+      const folder = limited ?? place.peer;
+      const settings: LlamaSettings = { folder, path, threads, sequences, tokens: all, flashAttention };
+      return new Contender(`flash attention ${flashAttention ? 'on' : 'off'}`, script('side-llama'), settings);
+    });
+    const sides = [...ingot, ...llama];
     // One that loads takes time from those that work.
     for (const side of sides) await side.open();
     for (let round = 0; round <= rounds; round++) for (const side of sides) await side.turn(test, round > 0);
     for (const side of sides) await side[Symbol.asyncDispose]();
-    const [own, ...others] = sides.map((side) => side.samples());
-    return { ingot: own, llama: others };
+    const others = llama.map((side) => side.samples());
+    return ingot.map((side) => ({ ingot: side.samples(), llama: others }));
   } finally {
     if (limited !== undefined) rmSync(limited, { recursive: true });
   }
@@ -122,19 +111,8 @@ class Contender implements AsyncDisposable {
   }
 }
 
-/** A prompt of 512 tokens in a context for it: what a process takes for that. */
-function compareMemory({ model }: LimitRow, place: Place): Promise<Comparison> {
-  return compareSpeed(
-    {
-      ...{ kind: 'speed', work: '', model, bar: 1, kv: 'bf16', numerics: 'exact' },
-      test: { kind: 'prefill', tokens: 512 },
-    },
-    { ...place, rounds: 1 },
-  );
-}
-
 /** Processes that print their first token, from their start until they do. */
-async function compareStart({ path, peer, threads, rounds }: Place): Promise<Comparison> {
+export async function compareStart({ path, peer, threads, rounds }: Place): Promise<Comparison> {
   const command = new URL('../../ingot/main.js', import.meta.url).pathname;
   const ingot = [command, 'run', path, 'Hello', '-n', '1', '--temperature', '0', '--threads', String(threads)];
   const llama = [script('first-token-llama').pathname, peer, path, String(threads)];

@@ -28,13 +28,19 @@ export interface SpeedRow extends Common {
   readonly set?: InstructionSet;
 }
 
-/** Memory at most, of the processes that `of` names; or seconds to the first token: at most so many times llama.cpp's. */
-export interface LimitRow extends Common {
-  readonly kind: 'memory' | 'start';
+/** The memory of the processes that computed the model's prompt: at most so many times llama.cpp's. */
+interface MemoryRow extends Common {
+  readonly kind: 'memory';
   readonly bar: number;
 }
 
-export type Row = SpeedRow | LimitRow;
+/** Seconds from the start of a process to its first token: at most so many times llama.cpp's. */
+interface StartRow extends Common {
+  readonly kind: 'start';
+  readonly bar: number;
+}
+
+export type Row = SpeedRow | MemoryRow | StartRow;
 
 const kv = 'bf16';
 const prompt: Work = { kind: 'prefill', tokens: 512 };

@@ -5,6 +5,7 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
 import { availableParallelism, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { throwIfAborted } from '../../src/base/errors.ts';
 import { packedBytes, packedFormat } from '../../src/devices/cpu/kernels/packing.ts';
 import { measureMachine } from '../../src/devices/cpu/measure.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
@@ -15,9 +16,9 @@ import { openForRunning } from '../../src/engine/open-model-node.ts';
 import { createFile } from '../../src/formats/atomic-write-node.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { drawnShape, randomModelOf, shapes } from '../random-model.ts';
-import { type Comparison, compare } from './compare.ts';
+import { type Comparison, compareSpeed, compareStart, type Place } from './compare.ts';
 import { findPeer, installPeer, peerPackage } from './peer.ts';
-import { type ModelFile, type Row, rows } from './rows.ts';
+import { type ModelFile, type Row, rows, type SpeedRow } from './rows.ts';
 import { type FileFacts, heading, type Machine, tableLine } from './table.ts';
 
 export interface CpuBenchOptions {
@@ -36,7 +37,8 @@ interface Outcome {
   readonly facts: FileFacts;
 }
 
-export async function benchCpu(options: CpuBenchOptions): Promise<void> {
+/** @throws IngotError 'Aborted', and Error where there is no llama.cpp, or no room for a model. */
+export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): Promise<void> {
   const begin = performance.now();
   const found = findSystem();
   if (!found.usable) throw new Error(found.reason);
@@ -52,26 +54,24 @@ export async function benchCpu(options: CpuBenchOptions): Promise<void> {
       const words = `${row.work} ${row.model.shape} ${row.model.type} ${row.kind === 'speed' ? row.kv : ''}`;
       return options.only.every((word) => words.includes(word));
     });
-    const before = await measured(system);
+    let machine = await measured(system);
     const outcomes: Outcome[] = [];
-    for (const group of groupedByModel(wanted)) {
+    for (const group of grouped(wanted, ({ model }) => `${model.shape} ${model.type}`)) {
       const path = join(folder, 'model.gguf');
-      await makeModel(path, group[0].model, shape);
+      await makeModel(path, group[0].model, shape, signal);
       const facts = await factsOf(path);
-      for (const row of group) {
-        const why = unmeasurable(row, system);
-        say(`${row.work}, ${row.model.shape} ${row.model.type}${why === undefined ? '' : `: ${why}`}`);
-        const compared = why ?? (await compare(row, { path, peer, threads, rounds: options.rounds }));
-        outcomes.push({ row, compared, facts });
-        say(`  ${tableLine(row, compared, before, facts)}`);
+      machine = better(machine, await measured(system));
+      for (const part of partsOf(group)) {
+        throwIfAborted(signal);
+        say(part.map((row) => `${row.work}, ${row.model.shape} ${row.model.type}`).join('; '));
+        const place = { path, peer, threads, rounds: options.rounds };
+        for (const [row, compared] of await compareAll(part, place, system)) {
+          outcomes.push({ row, compared, facts });
+          say(`  ${tableLine(row, compared, machine, facts)}`);
+        }
       }
       rmSync(path);
     }
-    const after = await measured(system);
-    const machine = {
-      bytes: Math.max(before.bytes, after.bytes),
-      operations: Math.max(before.operations, after.operations),
-    };
     const minutes = (performance.now() - begin) / 60000;
     const text = [
       `${processorName()}, ${threads} threads; llama.cpp as ${peerPackage.replace('@', ' ')} brings it, the faster of flash attention on and off, keys and`,
@@ -100,13 +100,44 @@ async function measured(system: OperatingSystem): Promise<Machine> {
   return { bytes: best('read'), operations: best('i8') };
 }
 
-function groupedByModel(all: readonly Row[]): readonly (readonly Row[])[] {
-  const groups = new Map<string, Row[]>();
-  for (const row of all) {
-    const key = `${row.model.shape} ${row.model.type}`;
-    groups.set(key, [...(groups.get(key) ?? []), row]);
-  }
+/** What else the machine does can only slow it. */
+function better(one: Machine, other: Machine): Machine {
+  return { bytes: Math.max(one.bytes, other.bytes), operations: Math.max(one.operations, other.operations) };
+}
+
+function grouped<T>(all: readonly T[], keyOf: (one: T) => string): readonly (readonly T[])[] {
+  const groups = new Map<string, T[]>();
+  for (const one of all) groups.set(keyOf(one), [...(groups.get(keyOf(one)) ?? []), one]);
   return [...groups.values()];
+}
+
+/** Rows of a model that are measured together: the same work in several settings, and the memory that prompts take. */
+function partsOf(rows: readonly Row[]): readonly (readonly Row[])[] {
+  return grouped(rows, (row) => {
+    switch (row.kind) {
+      case 'start':
+        return 'start';
+      case 'memory':
+        return 'prompt';
+      case 'speed':
+        return `${row.test.kind === 'prefill' ? 'prompt' : row.work}${row.set ?? ''}`;
+      default:
+        return row satisfies never;
+    }
+  });
+}
+
+async function compareAll(
+  part: readonly Row[],
+  place: Place,
+  system: OperatingSystem,
+): Promise<readonly (readonly [Row, Comparison | string])[]> {
+  const speeds = part.filter((row) => row.kind === 'speed');
+  const why = speeds.map((row) => unmeasurable(row, system)).find((reason) => reason !== undefined);
+  if (why !== undefined) return part.map((row) => [row, why]);
+  const compared = speeds.length > 0 ? await compareSpeed(speeds, place) : [await compareStart(place)];
+  // Of a prompt in two numerics, the last is the exact one.
+  return part.map((row) => [row, compared[row.kind === 'speed' ? speeds.indexOf(row) : compared.length - 1]]);
 }
 
 /** @throws Error where the disk has no room for it. */
@@ -114,12 +145,13 @@ async function makeModel(
   path: string,
   { shape, type }: ModelFile,
   drawn: ReturnType<typeof drawnShape>,
+  signal: AbortSignal,
 ): Promise<void> {
   const layout = layoutGguf(randomModelOf(shape === 'drawn' ? drawn : { name: shape, ...shapes[shape] }, type, 1));
   const { bavail, bsize } = statfsSync(dirname(path));
   if (bavail * bsize < 1.1 * layout.length) throw new Error(`${dirname(path)} has no room for ${layout.length} bytes`);
   await using file = await createFile(path, { length: layout.length, overwrite: existsSync(path) });
-  await layout.writeTo(file);
+  await layout.writeTo(file, signal);
   await file.commit();
 }
 
@@ -134,9 +166,8 @@ async function factsOf(path: string): Promise<FileFacts> {
   };
 }
 
-function unmeasurable(row: Row, system: OperatingSystem): string | undefined {
-  if (row.kind !== 'speed' || row.set === undefined) return undefined;
-  const { set } = row;
+function unmeasurable({ set }: SpeedRow, system: OperatingSystem): string | undefined {
+  if (set === undefined) return undefined;
   const usable = usableTargets(system.cpuFeatures());
   if (usable.at(-1)?.name === set) return `the processor has no more than ${set}: the other rows are that`;
   return usable.some(({ name }) => name === set) ? undefined : `the processor lacks ${set}`;

@@ -75,14 +75,14 @@ export async function measureDivergence(
   };
 }
 
-function logProbabilities(logits: Float32Array): { readonly values: Float64Array; readonly likeliest: number } {
+export function logProbabilities(logits: Float32Array): { readonly values: Float64Array; readonly likeliest: number } {
   let likeliest = 0;
   for (let i = 1; i < logits.length; i++) if (logits[i] > logits[likeliest]) likeliest = i;
   const total = logSumExp(logits);
   return { values: Float64Array.from(logits, (logit) => logit - total), likeliest };
 }
 
-function klDivergence(p: Float64Array, q: Float64Array): number {
+export function klDivergence(p: Float64Array, q: Float64Array): number {
   let sum = 0;
   for (let i = 0; i < p.length; i++) sum += Math.exp(p[i]) * (p[i] - q[i]);
   return sum;

@@ -7,7 +7,6 @@ import { nameOfCached } from '../hub/name.ts';
 import { type Mesh, meshSize } from '../ir/mesh.ts';
 import type { Model } from '../models/model.ts';
 import { createMeshDevice, type MeshOptions, type MeshRank } from '../parallel/mesh-device.ts';
-import { giveUp } from '../parallel/mpi.ts';
 import type { RankGroup } from '../parallel/rank-group.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
 import { openRemoteDevice, type RemoteDevice } from '../parallel/remote-device.ts';
@@ -36,13 +35,10 @@ export async function openRanks(
     throw new IngotError('InvalidArgument', `a mesh of ${meshSize(mesh)} ranks is given ${ranks.length}`);
   }
   const remote = new Map<number, RemoteDevice>();
-  let lost: IngotError | undefined;
-  const lose = (rank: number, error: IngotError) => {
-    if (lost !== undefined) return;
-    lost = error;
-    for (const [other, device] of remote) if (other !== rank) device.lose(rank);
-    for (const each of ranks) if (each.kind === 'here') giveUp(each.communicator, rank);
-    onLost?.(error);
+  let lost = false;
+  const lose = (error: IngotError) => {
+    if (!lost) onLost?.(error);
+    lost = true;
   };
   const named = path === bundledModel ? undefined : (nameOfCached(path) ?? path);
   const open = async (rank: number): Promise<MeshRank> => {
@@ -57,7 +53,7 @@ export async function openRanks(
       ...(name !== undefined && { device: name }),
     };
     const results = rank === 0;
-    const device = await openRemoteDevice(each, { epoch, settings, results, onLost: (error) => lose(rank, error) });
+    const device = await openRemoteDevice(each, { epoch, settings, results, onLost: lose });
     remote.set(rank, device);
     return { device };
   };
@@ -71,7 +67,9 @@ export async function openRanks(
       const hint = 'Every rank reads a file of its own: give all of them the same one.';
       throw new IngotError('InvalidArgument', `rank ${rank} has another model than ${path}`, { hint });
     }
-    return createMeshDevice(mesh, devices, { runsEnd: true, onProgram, choices: keptChoices(mesh) });
+    const memory = new Map(ranks.map(({ host }, rank) => [host, devices[rank].device.hardware.memoryBytes]));
+    const memoryBytes = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
+    return createMeshDevice(mesh, devices, { runsEnd: true, memoryBytes, onProgram, choices: keptChoices(mesh) });
   } catch (error) {
     for (const { device } of devices) await device[Symbol.asyncDispose]();
     throw error;

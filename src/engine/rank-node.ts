@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Communicator } from '../devices/device.ts';
+import { giveUp } from '../parallel/mpi.ts';
 import { answerPulse } from '../parallel/pulse.ts';
 import type { RankAddress } from '../parallel/rank-group.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
@@ -19,15 +20,17 @@ export interface RankWork {
 
 /** A front that has not come by then never does. */
 const comingMilliseconds = 60_000;
+/** What a device may take to be closed that its front has closed. */
+const patienceMilliseconds = 3000;
 /** What the worker may take to give its memory back. */
-const endingMilliseconds = 5000;
+const endingMilliseconds = 8000;
 
 /** `onReady` gets the addresses of all ranks. */
 export async function serveRank(
   world: RankWorld,
   onReady: (addresses: readonly (RankAddress | null)[]) => void = () => {},
 ): Promise<void> {
-  const { communicator, threads } = world;
+  const { communicator, threads, host } = world;
   const { epoch } = communicator;
   const { listen, hosts } = world.addresses;
   const secret = randomBytes(32).toString('hex');
@@ -48,19 +51,25 @@ export async function serveRank(
   const pulse = await listenForFronts(listen, secret, { purpose: 'pulse', epoch }, (link) => {
     clearTimeout(timer);
     fronts++;
-    answerPulse(link, () => {
-      if (--fronts === 0) leave();
-    });
+    answerPulse(
+      link,
+      (rank) => giveUp(communicator, rank),
+      () => {
+        if (--fronts === 0) leave();
+      },
+    );
   });
   const name = `rank ${world.rank} (${hostname()}, process ${process.pid})`;
-  const own: RankAddress = { kind: 'process', name, hosts, devicePort, pulsePort: pulse.port, secret, threads };
+  const own: RankAddress = { kind: 'process', name, host, hosts, devicePort, pulsePort: pulse.port, secret, threads };
   onReady(await world.introduce(own));
   await left;
   pulse.close();
   worker.postMessage('left');
-  // A run that waits for a lost rank ends by itself.
+  // A front that has not closed its device has died, and a run may wait for it.
+  const dead = setTimeout(() => giveUp(communicator, 0), patienceMilliseconds);
   const late = setTimeout(() => worker.terminate(), endingMilliseconds);
   await ended;
+  clearTimeout(dead);
   clearTimeout(late);
   await world.leave();
 }

@@ -2,7 +2,6 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { openDevice } from '../devices/open-node.ts';
 import { findModel } from '../hub/find-model.ts';
-import { giveUp } from '../parallel/mpi.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
 import { type ServedDevice, serveFront } from '../parallel/rank-server.ts';
@@ -23,7 +22,6 @@ async function open({ model: path, device: name, threads, mlock }: RankSettings)
     const device = await openDevice(name, { threads, mlock, formats });
     return {
       ...{ device, communicator, digest, weights: model.weights },
-      lose: (rank) => giveUp(communicator, rank),
       async [Symbol.asyncDispose]() {
         await device[Symbol.asyncDispose]();
         await source[Symbol.asyncDispose]();

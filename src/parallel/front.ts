@@ -11,13 +11,13 @@ export interface Front extends AsyncDisposable {
 
 /** The ranks end with it. @throws IngotError 'RankLost'. */
 export async function openFront(world: RankWorld): Promise<Front> {
-  const { communicator, threads } = world;
+  const { communicator, threads, host } = world;
   const { epoch, size } = communicator;
   const all = (await world.introduce(null)).map((each): RankAddress | OwnRank => {
-    return each ?? { kind: 'here', communicator, threads };
+    return each ?? { kind: 'here', communicator, host, threads };
   });
   const groups = Array.from({ length: all.length / size }, (_, i) => all.slice(i * size, (i + 1) * size));
-  const pulses = await keepAlive(all, epoch);
+  const pulses = await Promise.all(groups.map((group) => keepAlive(group, epoch)));
   return {
     groups: groups.map((ranks) => {
       let opened = false;

@@ -17,7 +17,7 @@ interface GroupOptions {
 export class LaunchedRanks implements AsyncDisposable {
   readonly #options: GroupOptions;
   #job: Job | undefined;
-  #pulses: readonly Disposable[] = [];
+  #pulses: Disposable | undefined;
 
   constructor(options: GroupOptions) {
     this.#options = options;
@@ -38,8 +38,8 @@ export class LaunchedRanks implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const pulse of this.#pulses) pulse[Symbol.dispose]();
-    this.#pulses = [];
+    this.#pulses?.[Symbol.dispose]();
+    this.#pulses = undefined;
     const job = this.#job;
     this.#job = undefined;
     await job?.[Symbol.asyncDispose]();

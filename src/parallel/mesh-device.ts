@@ -39,6 +39,8 @@ export interface MeshOptions {
   readonly choices?: KeptChoices | undefined;
   /** What joins the ranks: closed with the device, after them. */
   readonly group?: Disposable;
+  /** That ranks have together; those of one process share what the first has. */
+  readonly memoryBytes?: number;
   /** A run that has begun is never left, since the messages that it has sent cannot be taken back. */
   readonly runsEnd?: boolean;
   /** Sees the program of each rank before it is compiled. */
@@ -121,7 +123,8 @@ class MeshDevice implements Device {
     this.name = name;
     this.runsAhead = runsAhead;
     const threads = devices.reduce((sum, device) => sum + device.hardware.threads, 0);
-    this.hardware = { ...hardware, name: `${hardware.name}, ${formatMesh(mesh)}`, threads };
+    const { memoryBytes = hardware.memoryBytes } = options;
+    this.hardware = { ...hardware, memoryBytes, name: `${hardware.name}, ${formatMesh(mesh)}`, threads };
     this.#mesh = mesh;
     this.#ranks = ranks;
     this.#options = options;

@@ -3,6 +3,7 @@
  * A rank that has been stopped, or whose link is cut, is silent; the connection of one that has died closes.
  */
 import { IngotError } from '../base/errors.ts';
+import { giveUp } from './mpi.ts';
 import type { OwnRank, RankAddress } from './rank-group.ts';
 import { dialRank, type RankLink } from './rank-link.ts';
 
@@ -10,12 +11,17 @@ const period = 250;
 /** Questions without an answer, one after another, until a rank is lost: within two seconds of what it did last. */
 const patience = 6;
 
+interface Pulse extends Disposable {
+  /** Tells the rank that another one is lost. */
+  tell(lost: number): void;
+}
+
 /** Asks a rank until disposed. `onLost` is called once at most. @throws IngotError 'RankLost' if it cannot be reached. */
 export async function watchPulse(
   rank: RankAddress,
   epoch: number,
   onLost: (error: IngotError) => void,
-): Promise<Disposable> {
+): Promise<Pulse> {
   const link = await dialRank(rank, rank.pulsePort, { purpose: 'pulse', epoch });
   let unanswered = 0;
   let ended = false;
@@ -46,17 +52,37 @@ export async function watchPulse(
       if (!ended) lose('is gone');
     },
   );
-  return { [Symbol.dispose]: end };
+  return { tell: (lost) => link.send({ kind: 'lost', rank: lost }), [Symbol.dispose]: end };
 }
 
-/** The rank's side: answers each question. */
-export function answerPulse(link: RankLink, onClose: () => void): void {
-  link.listen(() => link.send({ kind: 'pong' }), onClose);
+/** The rank's side: answers each question. `onLost` hears who of the others is lost. */
+export function answerPulse(link: RankLink, onLost: (rank: number) => void, onClose: () => void): void {
+  link.listen(({ fields }) => {
+    if (fields.kind === 'lost') onLost(Number(fields.rank));
+    else link.send({ kind: 'pong' });
+  }, onClose);
 }
 
-/** Ranks live as long as somebody asks whether they do. */
-export function keepAlive(ranks: readonly (RankAddress | OwnRank)[], epoch: number): Promise<readonly Disposable[]> {
-  const others = ranks.filter((rank) => rank.kind === 'process');
-  // Whoever uses them finds out for himself that they are lost.
-  return Promise.all(others.map((rank) => watchPulse(rank, epoch, () => {})));
+/**
+ * Ranks live as long as somebody asks whether they do. When one of a group is lost, the others are told, so that none of their runs
+ * waits for it: by threads that are free, whatever those are doing that compute.
+ */
+export async function keepAlive(group: readonly (RankAddress | OwnRank)[], epoch: number): Promise<Disposable> {
+  const pulses = new Map<number, Pulse>();
+  const lose = (lost: number) => {
+    for (const [rank, pulse] of pulses) if (rank !== lost) pulse.tell(lost);
+    for (const each of group) if (each.kind === 'here') giveUp(each.communicator, lost);
+  };
+  const asked = await Promise.allSettled(
+    group.map(async (each, rank) => {
+      if (each.kind === 'process') pulses.set(rank, await watchPulse(each, epoch, () => lose(rank)));
+    }),
+  );
+  const end = () => {
+    for (const pulse of pulses.values()) pulse[Symbol.dispose]();
+  };
+  const failed = asked.find((outcome) => outcome.status === 'rejected');
+  if (failed === undefined) return { [Symbol.dispose]: end };
+  end();
+  throw failed.reason;
 }

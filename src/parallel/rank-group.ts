@@ -6,6 +6,8 @@ export interface RankAddress {
   readonly kind: 'process';
   /** Host and process, for messages. */
   readonly name: string;
+  /** Ranks of one host share its memory: `hostIdentity`. */
+  readonly host: string;
   /** Addresses of its host, any of which may be the one that is reached. */
   readonly hosts: readonly string[];
   /** Ports: for the device, and for the question whether it is alive, which another thread answers. */
@@ -22,6 +24,7 @@ export interface OwnRank {
   readonly kind: 'here';
   /** A native one: plain numbers, which hold in every thread. */
   readonly communicator: Communicator;
+  readonly host: string;
   readonly threads: number;
 }
 

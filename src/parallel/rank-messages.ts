@@ -11,7 +11,7 @@ import type { Fields } from './frames.ts';
 
 /**
  * A question. Those with a `handle` make something, which later ones name by it. `submit` is answered when the run has ended;
- * `write`, `lost` and `free` are answered only if they fail.
+ * `write` and `free` are answered only if they fail.
  */
 export type Question =
   | { readonly kind: 'open'; readonly settings: RankSettings }
@@ -42,8 +42,6 @@ export type Question =
   | { readonly kind: 'write'; readonly buffer: number; readonly offset: number }
   | { readonly kind: 'read'; readonly buffer: number; readonly offset: number; readonly length: number }
   | { readonly kind: 'free'; readonly handle: number }
-  /** Another rank of the group is lost. */
-  | { readonly kind: 'lost'; readonly rank: number }
   | { readonly kind: 'close' };
 
 type Ranges = readonly { readonly start: number; readonly limit: number }[];
@@ -171,8 +169,6 @@ export function readQuestion(fields: Fields): Question {
     }
     case 'free':
       return { kind: 'free', handle: count(fields, 'handle') };
-    case 'lost':
-      return { kind: 'lost', rank: count(fields, 'rank') };
     case 'close':
       return { kind: 'close' };
     default:

@@ -21,8 +21,6 @@ export interface ServedDevice extends AsyncDisposable {
   readonly weights: ReadonlyMap<string, StoredTensor>;
   /** Tells models apart. */
   readonly digest: string;
-  /** Says to the device that a rank is lost. */
-  lose(rank: number): void;
 }
 
 type Open = (settings: RankSettings) => Promise<ServedDevice>;
@@ -89,9 +87,6 @@ class RankServer {
       case 'free':
         this.#made.get(question.handle)?.value[Symbol.dispose]();
         this.#made.delete(question.handle);
-        return true;
-      case 'lost':
-        this.#served?.lose(question.rank);
         return true;
       default:
         return false;
@@ -168,7 +163,6 @@ class RankServer {
       case 'submit':
       case 'write':
       case 'free':
-      case 'lost':
         throw new Error(`${question.kind} is done at once`);
       default:
         return question satisfies never;

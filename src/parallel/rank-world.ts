@@ -22,7 +22,9 @@ export interface WorldOptions {
 
 /** Ranks may be started one after another, on hosts that are slow to read Ingot itself. */
 const joinMilliseconds = 60_000;
-const leaveMilliseconds = 2000;
+const leaveMilliseconds = 10_000;
+/** In a step. Who is lost is found out sooner: by the pulse of each rank. What is late is only that. */
+const patienceMilliseconds = 30_000;
 
 /** What two processes have in common that reach each other by the loopback interface. */
 export function hostIdentity(): string {
@@ -40,6 +42,7 @@ export class RankWorld {
   readonly size: number;
   /** Among its group. */
   readonly communicator: Communicator;
+  readonly host = hostIdentity();
   /** That this rank has for itself. */
   readonly threads: number;
   /** Whether all are on one host, so that nobody else has to reach them. */
@@ -69,7 +72,7 @@ export class RankWorld {
     environment: Readonly<Record<string, string | undefined>>,
     { epoch, groupSize = Number.POSITIVE_INFINITY, facts, front }: WorldOptions,
   ): Promise<RankWorld> {
-    const mpi = joinMpi(system, environment, { epoch });
+    const mpi = joinMpi(system, environment, { epoch, patienceMilliseconds });
     const deadline = performance.now() + joinMilliseconds;
     await agree(system, mpi.communicator, facts, deadline);
     const own = hostIdentity();

@@ -37,8 +37,6 @@ export interface RemoteOptions {
 export interface RemoteDevice extends Device {
   /** Of the rank's model. */
   readonly digest: string;
-  /** Tells the rank that another one is lost. */
-  lose(rank: number): void;
 }
 
 type Memory = ReturnType<Device['memory']>;
@@ -142,10 +140,6 @@ class Remote implements RemoteDevice {
     this.digest = digest;
     this.#packed = new Map(packed);
     this.#results = results;
-  }
-
-  lose(rank: number): void {
-    this.#calls.tell({ kind: 'lost', rank });
   }
 
   /** The passes of `compile` run there. */

@@ -1,5 +1,5 @@
 /**
- * Every kernel that the CPU device makes of the captured programs, for every instruction set, as lines of a small file: the
+ * Every kernel that the CPU device makes of the captured programs, for every instruction set of x86-64, as lines of a small file: the
  * name, then each set with the bytes of code and a part of their SHA-256. Code does not depend on the machine that makes it.
  */
 import { createHash } from 'node:crypto';
@@ -16,15 +16,18 @@ export interface Captured {
   readonly kernel: EmittedKernel;
 }
 
+/** Code for arm64 is translated from that for AVX2. */
+const sets = Object.values(targets).filter(({ architecture }) => architecture === 'x64');
+
 export async function* captured(): AsyncGenerator<Captured> {
   const names = new Map<string, number>();
   const seen = new Set<string>();
   for await (const { program } of programs()) {
     const { plan } = planForCpu(program);
-    for (const target of Object.values(targets)) {
+    for (const target of sets) {
       const set = target.name;
       for (const { key, loops, emit, title } of plannedKernels(plan, target)) {
-        // Of loops sets with vectors of one length make the same code.
+        // Of loops one set is taken of each length of vectors.
         const identity = `${loops === undefined ? set : target.vectorBits} ${key}`;
         if (seen.has(identity)) continue;
         seen.add(identity);

@@ -242,7 +242,8 @@ for (const [index, c] of cases.entries()) {
         const machine = withDrawnSchedule(avx2Machine(), () => integer(random, 1000));
         const what = `step ${i}, ${indices.length} threads, ${targetKey(machine.target)}`;
         assertSame(native(c, inputs, indices, t !== 1, machine), expected, what);
-        if (t !== 1 || typeof arm64 === 'string') continue;
+        // The emulator is slow: a step of each case, another one each time.
+        if (t !== 1 || i !== index % 5 || typeof arm64 === 'string') continue;
         assertSame(native(c, inputs, indices, false, arm64), expected, `step ${i}, arm64`);
       }
     }

@@ -14,12 +14,12 @@ import { packedBytes, packedFormat } from '../../src/devices/cpu/kernels/packing
 import { dotLayout } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { routedDotKernel } from '../../src/devices/cpu/kernels/routed-dot.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
-import { type InstructionSet, targets } from '../../src/devices/cpu/target.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { type Dim, tensor } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';
 import { blockFormat, encodableFormat } from '../../src/numerics/quant/formats.ts';
 import { assertSameBits, generator, integer, normal } from './composites-harness.ts';
+import { testedSets } from './cpu-products-harness.ts';
 import { withDrawnSchedule } from './drawn-schedule.ts';
 import { type Machine, machineOf } from './machine.ts';
 import { Guarded, packed, runKernel } from './native-kernel.ts';
@@ -103,7 +103,7 @@ function check(c: Case, machine: Machine, team: readonly number[]): void {
   assertSameBits([...run(c, machine, team)], [...reference(c)], `${c.format} ${c.numerics} of ${c.ids.length} rows:`);
 }
 
-for (const set of Object.keys(targets) as InstructionSet[]) {
+for (const set of testedSets('q4_0 in i8 numerics')) {
   const machine = machineOf(set);
   const skip = typeof machine === 'string' && machine;
   for (const [format, numerics, K] of [

@@ -10,7 +10,7 @@ import { ProgramBuilder } from '../../src/ir/build.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { FrameReader, frameBytes } from '../../src/parallel/frames.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { answerPulse, watchPulse } from '../../src/parallel/pulse.ts';
+import { answerPulse, keepAlive, watchPulse } from '../../src/parallel/pulse.ts';
 import type { RankAddress } from '../../src/parallel/rank-group.ts';
 import { dialRank, listenForFronts, type RankLink } from '../../src/parallel/rank-link.ts';
 import { readQuestion } from '../../src/parallel/rank-messages.ts';
@@ -46,7 +46,6 @@ const stored = {
 /** A rank that serves one front, and hears its pulse. */
 async function openRank(onServed: (link: RankLink) => void = () => {}) {
   const [communicator] = createHostGroup(1);
-  const lost: number[] = [];
   const links: RankLink[] = [];
   let ended: Promise<void> = Promise.resolve();
   const listener = await listenForFronts('127.0.0.1', secret, { purpose: 'device', epoch }, (link) => {
@@ -55,15 +54,20 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
       const device = createReferenceDevice();
       return {
         ...{ device, communicator, digest: 'digest', weights: new Map([['w', stored]]) },
-        lose: (rank) => lost.push(rank),
         [Symbol.asyncDispose]: () => device[Symbol.asyncDispose](),
       };
     });
   });
   let answers = true;
+  const lost: number[] = [];
   const pulse = await listenForFronts('127.0.0.1', secret, { purpose: 'pulse', epoch }, (link) => {
     links.push(link);
-    if (answers) answerPulse(link, () => {});
+    if (answers)
+      answerPulse(
+        link,
+        (rank) => lost.push(rank),
+        () => {},
+      );
     else
       link.listen(
         () => {},
@@ -71,7 +75,7 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
       );
   });
   const address: RankAddress = {
-    ...{ kind: 'process', name: 'rank 1', hosts: ['127.0.0.1'], secret, threads: 1 },
+    ...{ kind: 'process', name: 'rank 1', host: 'here', hosts: ['127.0.0.1'], secret, threads: 1 },
     ...{ devicePort: listener.port, pulsePort: pulse.port },
   };
   return {
@@ -135,9 +139,6 @@ test('a device at the other end of a connection computes, keeps state and says w
   await assert.rejects(device.wait(aborted, Number.POSITIVE_INFINITY, AbortSignal.abort()), (error) =>
     isIngotError(error, 'Aborted'),
   );
-  device.lose(5);
-  await device.read(sums);
-  assert.deepEqual(rank.lost, [5]);
   await device[Symbol.asyncDispose]();
   await rank.ended();
 });
@@ -173,6 +174,28 @@ test('a rank that answers nothing is lost within two seconds', async () => {
   assert.match(lost.message, /has not answered for 1.5 s/);
   assert.ok(performance.now() - begin < 2500);
   for (const link of rank.links) link.drop();
+});
+
+test('when one of a group is gone the others are told who', async () => {
+  const group = await Promise.all([openRank(), openRank(), openRank()]);
+  using _ = await keepAlive(
+    group.map(({ address }) => address),
+    epoch,
+  );
+  for (const link of group[1].links) link.drop();
+  while (group[2].lost.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  assert.deepEqual(
+    group.map(({ lost }) => lost),
+    [[1], [], [1]],
+  );
+  for (const rank of group) rank[Symbol.dispose]();
+});
+
+test('a group of which one cannot be reached is given up', async () => {
+  using rank = await openRank();
+  using other = await openRank();
+  const wrong = { ...other.address, secret: '00'.repeat(32) };
+  await assert.rejects(keepAlive([rank.address, wrong], epoch), (error) => isIngotError(error, 'RankLost'));
 });
 
 test('whoever does not know the secret, or is of another epoch, reaches nothing', async () => {

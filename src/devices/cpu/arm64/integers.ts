@@ -337,9 +337,10 @@ const ROWS: Readonly<Record<string, (t: Context, operands: readonly Operand[], s
   sfence: (t) => t.emit('dmb ishst'),
   pause: (t) => t.emit('yield'),
   nop: (t) => t.emit('nop'),
-  prefetcht0: prefetch,
-  prefetcht1: prefetch,
-  prefetchnta: prefetch,
+  prefetcht0: (t, [mem]) => prefetch(t, mem, 'prfm pldl1keep'),
+  prefetcht1: (t, [mem]) => prefetch(t, mem, 'prfm pldl2keep'),
+  prefetcht2: (t, [mem]) => prefetch(t, mem, 'prfm pldl3keep'),
+  prefetchnta: (t, [mem]) => prefetch(t, mem, 'prfm pldl1strm'),
   // FTZ and DAZ together are FPCR.FZ, but for results that rounding would make the least normal number: those are zero here.
   vldmxcsr(t, [mem]) {
     if (!isMem(mem)) throw unsupported('vldmxcsr of this kind');
@@ -351,10 +352,9 @@ const ROWS: Readonly<Record<string, (t: Context, operands: readonly Operand[], s
   },
 };
 
-/** All into the first cache: only speed depends on it. */
-function prefetch(t: Context, [mem]: readonly (Operand | undefined)[]): void {
+function prefetch(t: Context, mem: Operand | undefined, name: Mnemonic): void {
   if (!isMem(mem)) throw unsupported('prefetches of this kind');
-  t.emit('prfm pldl1keep', place(t.address(mem)));
+  t.emit(name, place(t.address(mem)));
 }
 
 function extend(t: Context, to: Operand | undefined, from: Operand | undefined, signed: boolean): void {

@@ -241,6 +241,22 @@ const dotProducts: Half = (t, to, [sum = 0, a = 0, b = 0]) => {
   t.emit('add', v(to, '4s'), v(to, '4s'), v(low, '4s'));
 };
 
+/** to += sums of four products of s8. */
+const signedDotProducts: Half = (t, to, [sum = 0, a = 0, b = 0]) => {
+  if (sum !== to) throw unsupported('a sum in two places');
+  if (t.extensions.dotprod) {
+    t.emit('sdot', v(to, '4s'), v(a, '16b'), v(b, '16b'));
+    return;
+  }
+  const [low, high] = [t.vector(), t.vector()];
+  t.emit('smull', v(low, '8h'), v(a, '8b'), v(b, '8b'));
+  t.emit('smull2', v(high, '8h'), v(a, '16b'), v(b, '16b'));
+  t.emit('saddlp', v(low, '4s'), v(low, '8h'));
+  t.emit('saddlp', v(high, '4s'), v(high, '8h'));
+  t.emit('addp', v(low, '4s'), v(low, '4s'), v(high, '4s'));
+  t.emit('add', v(to, '4s'), v(to, '4s'), v(low, '4s'));
+};
+
 /** Bytes of the first by the low four bits of the second; 0 where that has its sign bit. */
 const shuffled: Half = (t, to, [x = 0, by = 0]) => {
   const index = t.vector();
@@ -363,6 +379,7 @@ const WHOLE: Readonly<Record<string, LaneRow>> = {
   vpmaddubsw: { write: byteProducts },
   vpmaddwd: { write: wordProducts },
   '{vex} vpdpbusd': { updates: true, write: dotProducts },
+  vpdpbssd: { updates: true, write: signedDotProducts },
 };
 
 export const LANES: Readonly<Record<string, LaneRow>> = { ...WHOLE, ...scalars() };

@@ -1,5 +1,5 @@
 /**
- * AVX, AVX2, FMA, F16C and AVX-VNNI: the VEX forms. The notation is that of forms.ts; the figures are those of the Intel
+ * AVX, AVX2, FMA, F16C, AVX-VNNI and of AVX-VNNI-INT8 what arm64 has too: the VEX forms. The notation is that of forms.ts; the figures are those of the Intel
  * SDM, volume 2. `{vex}` marks the forms of AVX-VNNI, which a processor may have without those of AVX512-VNNI and
  * the other way round.
  */
@@ -372,6 +372,7 @@ export const AVX = [
   'vldmxcsr | M | m32 | VEX.LZ.0F.WIG AE /2',
   'vstmxcsr | M | m32 | VEX.LZ.0F.WIG AE /3',
   '{vex} vpdpbusd | RVM | v v v/m | VEX.*.66.0F38.W0 50 /r',
+  'vpdpbssd | RVM | v v v/m | VEX.*.F2.0F38.W0 50 /r',
   '{vex} vpdpbusds | RVM | v v v/m | VEX.*.66.0F38.W0 51 /r',
   '{vex} vpdpwssd | RVM | v v v/m | VEX.*.66.0F38.W0 52 /r',
   '{vex} vpdpwssds | RVM | v v v/m | VEX.*.66.0F38.W0 53 /r',

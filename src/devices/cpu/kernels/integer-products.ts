@@ -49,7 +49,8 @@ export function emitStart(a: Assembler, size: 32 | 256, offset: number, words: V
   if (size === 256 && offset === 16) a.emit('vpsraw', words, words, 1);
 }
 
-export function integerProduct(name: IntegerFormat): Product {
+/** @param dots whether VPDPBSSD multiplies: sums are i32 at once, and codes signed bytes, which all are. */
+export function integerProduct(name: IntegerFormat, dots = false): Product {
   const format = levelsOf(name);
   const { size, sub, scales, minima } = format;
   const layout = layoutOf(format);
@@ -58,6 +59,7 @@ export function integerProduct(name: IntegerFormat): Product {
   const as = isSigned ? 'value' : 'code';
   const patterns = quadConstants(format, as);
   const words = constantOf(vectors, patterns.length);
+  const ones = constantOf(vectors, patterns.length + (scales === undefined ? 0 : 1));
   const chains = chainsOf(format);
   const registers = {
     planes,
@@ -76,7 +78,11 @@ export function integerProduct(name: IntegerFormat): Product {
     tokens: [2, 1],
     unroll: 1,
     inRegisters: false,
-    constants: [...patterns, scales === undefined ? WORDS_OF_ONE : LOW_WORDS],
+    constants: [
+      ...patterns,
+      scales === undefined ? WORDS_OF_ONE : LOW_WORDS,
+      ...(dots && scales !== undefined ? [WORDS_OF_ONE] : []),
+    ],
     emit(tile) {
       const { a } = tile;
       if (size === 32) {
@@ -100,6 +106,10 @@ export function integerProduct(name: IntegerFormat): Product {
 
   /** Adds chains of quads to the sums; where they are the whole block, begins them. */
   function addQuads(tile: Tile, half: number, some: typeof chains): void {
+    if (dots) {
+      addDots(tile, half, some);
+      return;
+    }
     const { a, weight, x } = tile;
     const tokens = tokensOf(tile);
     for (const [index, chain] of some.entries()) {
@@ -147,6 +157,52 @@ export function integerProduct(name: IntegerFormat): Product {
         const begins = size === 32 && index === 0;
         a.emit('vpmaddwd', begins ? sum : wordsOf(token), wordsOf(token), factor);
         if (!begins) a.emit('vpaddd', sum, sum, wordsOf(token));
+      }
+    }
+  }
+
+  /** The same by sums of four products: of a chain in words, which the scale multiplies, or where there is none in the sums. */
+  function addDots(tile: Tile, half: number, some: typeof chains): void {
+    const { a, weight, x } = tile;
+    const tokens = tokensOf(tile);
+    for (const [index, chain] of some.entries()) {
+      const part = (chain[0] as number) >> 2;
+      const own = (token: number) => (scales === undefined ? sumOf(token, half) : wordsOf(token));
+      const begins = scales !== undefined || (size === 32 && index === 0);
+      for (const token of tokens) {
+        if (isSigned || offset === 0) {
+          if (begins) a.emit('vpxor', own(token), own(token), own(token));
+          continue;
+        }
+        const start = begins ? own(token) : T;
+        a.emit('vpbroadcastd', start, x(token, size === 32 ? recordAt(part) + small.sums : large.sums + 4 * part));
+        emitStart(a, size, offset, start);
+        a.emit('vpmaddwd', start, start, ones);
+        if (!begins) a.emit('vpaddd', own(token), own(token), T);
+      }
+      emitQuads(
+        a,
+        format,
+        as,
+        chain,
+        (at) => weight(at + 32 * half),
+        registers,
+        (quad) => {
+          for (const token of tokens) {
+            a.emit('vpbroadcastd', T, x(token, block === 16 ? recordAt(quad >> 2) + 4 * (quad & 3) : 4 * quad));
+            a.emit('vpdpbssd', own(token), isSigned ? SIGNED : LEVEL, T);
+          }
+        },
+      );
+      if (scales === undefined) continue;
+      if (index === 0 || (sub === 16 && chain[0] === 4)) {
+        const at = tile.lagging(layout.scales + 16 * (sub === 16 ? part : 0) + 8 * half);
+        a.emit(scales === 's8' ? 'vpmovsxbd' : 'vpmovzxbd', S, at);
+      }
+      for (const token of tokens) {
+        a.emit('vpmulld', wordsOf(token), wordsOf(token), S);
+        if (size === 32 && index === 0) a.emit('vmovdqa', sumOf(token, half), wordsOf(token));
+        else a.emit('vpaddd', sumOf(token, half), sumOf(token, half), wordsOf(token));
       }
     }
   }

@@ -40,8 +40,8 @@ const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
     unpacked: blocked(tileIntegerProduct(format), schedule.decodedIntegers, schedule),
   }),
   neon: narrowProducts,
-  dotprod: narrowProducts,
-  i8mm: narrowProducts,
+  dotprod: (format) => ({ direct: integerProduct(format, true) }),
+  i8mm: (format) => ({ direct: integerProduct(format, true) }),
 };
 
 /** `decoded`: k at a time. */

@@ -106,6 +106,9 @@ export const INTEGER = [
   'ldr | Dt rel19 | 01011100iiiiiiiiiiiiiiiiiiittttt',
   'ldr | St rel19 | 00011100iiiiiiiiiiiiiiiiiiittttt',
   'prfm pldl1keep | at*8 | 1111100110iiiiiiiiiiiinnnnn00000',
+  'prfm pldl2keep | at*8 | 1111100110iiiiiiiiiiiinnnnn00010',
+  'prfm pldl3keep | at*8 | 1111100110iiiiiiiiiiiinnnnn00100',
+  'prfm pldl1strm | at*8 | 1111100110iiiiiiiiiiiinnnnn00001',
   // Ordered: acquire, release, and exclusive pairs.
   'ldar | Xt [Xn] | 1100100011011111111111nnnnnttttt',
   'ldar | Wt [Xn] | 1000100011011111111111nnnnnttttt',
