@@ -4,11 +4,15 @@ import { availableParallelism, cpus, platform, release, totalmem } from 'node:os
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { explainChoices } from '../devices/cpu/choices.ts';
+import { chooseTarget, whyNot } from '../devices/cpu/device.ts';
+import { anyModel } from '../devices/cpu/matrix-shapes.ts';
 import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
-import type { OperatingSystem } from '../devices/cpu/os/os.ts';
+import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
+import { describeChanges } from '../devices/cpu/schedule.ts';
 import { describeVerdict, selfTest, type Verdict } from '../devices/cpu/self-test/self-test.ts';
+import { recallTunings } from '../devices/cpu/tunings.ts';
 import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
 import { bundledModel } from './bundled-model.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -49,6 +53,7 @@ async function examine() {
     availableBytes: availableMemory(),
     machineCode,
     measured: (found.usable ? recallMeasurements(found.system) : undefined) ?? null,
+    tuned: machineCode.runs && found.usable && whyNot(found.system) === undefined ? tunings(found.system) : [],
     selfTest: tested,
     devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
     chosen: chosenBecause(machineCode, tested, found),
@@ -119,6 +124,25 @@ function printMeasured(measured: Measurements | null): void {
   for (const figure of measured.figures) console.log(`           ${formatFigure(figure)}`);
 }
 
+/** What `ingot tune` found, by class of models. */
+function tunings(system: OperatingSystem) {
+  const target = chooseTarget(system);
+  return [...recallTunings(system, usableThreads(system.limits()), target)].map(([of, recalled]) =>
+    recalled.kind === 'unused'
+      ? { of, unused: recalled.reason }
+      : { of, ...recalled.tuning, changes: describeChanges(target.schedule, recalled.tuning.schedule) },
+  );
+}
+
+function printTuned(found: ReturnType<typeof tunings>): void {
+  if (found.length === 0) console.log('Tuned      nothing yet: ingot tune');
+  for (const one of found) {
+    const models = one.of === anyModel ? 'any model' : `models of ${one.of}`;
+    if ('unused' in one) console.log(`Tuned      for ${models}, not used: ${one.unused}`);
+    else console.log(`Tuned      for ${models}: ${one.changes || 'what is usual is the fastest'}`);
+  }
+}
+
 function print(found: Awaited<ReturnType<typeof examine>>): void {
   console.log(`Node.js    ${found.node}`);
   console.log(`System     ${found.platform}`);
@@ -127,6 +151,7 @@ function print(found: Awaited<ReturnType<typeof examine>>): void {
   printMachineCode(found.machineCode);
   for (const verdict of found.selfTest) console.log(`Self-test  ${describeVerdict(verdict)}`);
   printMeasured(found.measured);
+  printTuned(found.tuned);
   for (const { name, what, whyNot } of found.devices) {
     console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);
   }

@@ -25,6 +25,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   rm: async () => (await import('./rm.ts')).addRm,
   launch: async () => (await import('./launch.ts')).addLaunch,
   rank: async () => (await import('./rank.ts')).addRank,
+  tune: async () => (await import('./tune.ts')).addTune,
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 

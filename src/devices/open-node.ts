@@ -3,13 +3,15 @@ import { cpus, freemem } from 'node:os';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import { cacheFolder } from './cpu/cache-folder.ts';
 import { openCodeCache } from './cpu/code-cache.ts';
-import { createCpuDevice, whyNot } from './cpu/device.ts';
+import { chooseTarget, createCpuDevice, whyNot } from './cpu/device.ts';
+import { anyModel } from './cpu/matrix-shapes.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
 import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
 import type { InstructionSet } from './cpu/target.ts';
+import { tunedTarget } from './cpu/tunings.ts';
 import type { Device } from './device.ts';
 
 /** What a user may ask of a device. */
@@ -27,6 +29,8 @@ export interface DeviceOptions {
   readonly profile?: Recorded | undefined;
   /** Formats of the weights that it will be given; any if absent. */
   readonly formats?: readonly string[] | undefined;
+  /** What their schedule is remembered by (cpu/matrix-shapes.ts). */
+  readonly modelClass?: string | undefined;
 }
 
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
@@ -52,6 +56,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       memoryShare = 1,
       profile = 'nothing',
       formats,
+      modelClass = anyModel,
     }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
@@ -59,11 +64,16 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
       const instructionSet = set ?? (await testedSet(found.system, formats));
+      const target = chooseTarget(found.system, instructionSet);
+      const { schedule } = tunedTarget(found.system, usable, target, modelClass, (why) =>
+        console.error(`ingot: what was tuned for this machine is not used: ${why} (ingot tune finds it again)`),
+      );
       const codeCache = openCodeCache();
       return createCpuDevice(found.system, {
         memoryBytes: memoryShare * availableMemory(),
         lock: mlock,
         instructionSet,
+        schedule,
         profile,
         threads,
         ...(measured !== undefined && { measured }),

@@ -1,6 +1,7 @@
 /** From a path and the name of a device to an engine on this thread, which owns both: the worker's way to open one. */
 import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
+import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import type { InstructionSet } from '../devices/cpu/target.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
@@ -62,13 +63,14 @@ export function openDeviceFor(
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
   const formats = [...new Set(weights.map(({ format }) => format))];
+  const of = { formats, modelClass: modelClass(matrixShapes(weights)) };
   const parsed = mesh === undefined ? undefined : parseMesh(mesh);
   if (ranks !== undefined && path !== undefined) {
     const alone = parseMesh('tensor=1');
-    return openRanks(parsed ?? alone, ranks, name, { ...options, model, path, formats, onProgram, onLost });
+    return openRanks(parsed ?? alone, ranks, name, { ...options, ...of, model, path, onProgram, onLost });
   }
-  if (parsed !== undefined) return openMesh(parsed, name, { ...options, formats, onProgram });
-  return openDevice(name, { ...options, spareCore: bytes < smallBytes, formats });
+  if (parsed !== undefined) return openMesh(parsed, name, { ...options, ...of, onProgram });
+  return openDevice(name, { ...options, spareCore: bytes < smallBytes, ...of });
 }
 
 /** An engine with all that it stands on, which is closed with it. */

@@ -33,6 +33,8 @@ import {
   ymm,
 } from '../../src/devices/cpu/asm/operands.ts';
 import type { Mnemonic } from '../../src/devices/cpu/asm/tables.ts';
+import { arithmeticKernels, copyKernel, readKernel } from '../../src/devices/cpu/limit-kernels.ts';
+import { loopCode } from '../../src/devices/cpu/machine-code.ts';
 import { Draw } from './asm-harness.ts';
 import { type Machine, machineOf } from './machine.ts';
 
@@ -470,3 +472,30 @@ check('conditions', 'any', [
     },
   })),
 ]);
+
+test('the kernels that measure a machine run there, and the copy copies', { skip }, () => {
+  assert.ok(typeof there !== 'string');
+  const code = (source: Assembler) => loopCode(source, 'arm64', new Set()).bytes;
+  const length = 2 * 512 * 5;
+  using from = there.map(length);
+  from.bytes.set(Uint8Array.from({ length }, (_, i) => i * 31 + (i >> 8)));
+  using to = there.map(length);
+  using words = there.map(24);
+  const call = (source: Assembler, values: readonly number[]) => {
+    new BigUint64Array(words.bytes.buffer, words.bytes.byteOffset, 3).set(values.map(BigInt));
+    there.call(
+      code(source),
+      [0, 1].map((index) => [words.address, index, 2] as const),
+      [words, from, to],
+    );
+  };
+  call(copyKernel(), [to.address, from.address, length]);
+  assert.deepEqual(to.bytes, from.bytes);
+  for (const prefetch of ['none', 'prefetcht0', 'prefetchnta'] as const) {
+    for (const streams of [1, 2, 4] as const) {
+      call(readKernel({ streams, prefetch, prefetchBytes: 2048 }), [from.address, length, 0]);
+    }
+  }
+  for (const name of ['multiplyAdd', 'fused', 'maddubs'] as const)
+    call(arithmeticKernels[name](256).source, [100, 0, 0]);
+});

@@ -43,6 +43,7 @@ import { Profiler, type Recorded } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
+import type { Schedule } from './schedule.ts';
 import { type InstructionSet, lowestSet, missing, type Target, usableTargets } from './target.ts';
 import { createTeam, type Team } from './team.ts';
 import { panelFormat } from './weights.ts';
@@ -56,6 +57,8 @@ export interface CpuDeviceOptions {
   readonly lock?: boolean;
   /** Make code for this set; for the best that the processor has if absent. */
   readonly instructionSet?: InstructionSet;
+  /** How kernels work, where that is not what is usual for the set. */
+  readonly schedule?: Schedule;
   /** What to keep of launches, for `profile`; nothing if absent. */
   readonly profile?: Recorded;
   /** What the machine can do, for `hardware`; without it orders of magnitude of one core stand there. */
@@ -75,7 +78,8 @@ export function whyNot(system: OperatingSystem): string | undefined {
 export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptions = {}): Device {
   const reason = whyNot(system);
   if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
-  const target = chooseTarget(system, options.instructionSet);
+  const chosen = chooseTarget(system, options.instructionSet);
+  const target = { ...chosen, schedule: options.schedule ?? chosen.schedule };
   const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
   const team = createTeam(system, { threads });
   const profiler = new Profiler(options.profile ?? 'nothing', threads);

@@ -6,6 +6,7 @@ import { Assembler } from './asm/assembler.ts';
 import {
   edx,
   esi,
+  type Gp,
   indexed,
   type Mem,
   offset,
@@ -26,6 +27,7 @@ import {
   vec,
   ymm,
 } from './asm/operands.ts';
+import type { Schedule } from './schedule.ts';
 
 /** Bytes that a thread's part of memory is a multiple of. */
 const step = 512;
@@ -64,11 +66,52 @@ function overMemory(pointers: number, emit: (a: Assembler, at: readonly Mem[]) =
   return a;
 }
 
-/** Reads `arguments[1]` bytes at `arguments[0]`: at least 512 for each thread. Without prefetches, which slow a loop that only reads. */
-export function readKernel(): Assembler {
-  return overMemory(1, (a, [from]) => {
-    for (let i = 0; i < step / 32; i++) a.emit('vpaddd', ymm(i % 8), ymm(i % 8), offset(from, 32 * i));
-  });
+const plainReading: Reading = { streams: 1, prefetch: 'none', prefetchBytes: 0 };
+
+/** How memory is read: in so many places of a thread's part in turn, and asked for so many bytes ahead where there is a prefetch. */
+export interface Reading {
+  readonly streams: 1 | 2 | 4;
+  readonly prefetch: Schedule['prefetch'];
+  readonly prefetchBytes: number;
+}
+
+/** Reads `arguments[1]` bytes at `arguments[0]`: at least 2048 for each thread, less what is no multiple of that. */
+export function readKernel({ streams, prefetch, prefetchBytes }: Reading = plainReading): Assembler {
+  const a = new Assembler();
+  const cursors = [rax, r9, r10, r11].slice(0, streams);
+  const each = step / streams;
+  a.emit('mov', r8, rdx);
+  a.emit('mov', esi, esi);
+  a.emit('mov', rax, ptr(rdi, 8));
+  a.emit('xor', edx, edx);
+  a.emit('imul', r8, r8, step * streams);
+  a.emit('div', r8);
+  // rcx: bytes of a stream; the part of a thread is so many times that.
+  a.emit('imul', rcx, rax, step);
+  a.emit('imul', rsi, rsi, streams);
+  a.emit('imul', rsi, rcx);
+  a.emit('add', rsi, ptr(rdi));
+  for (const [i, cursor] of cursors.entries()) {
+    a.emit('imul', cursor, rcx, i);
+    a.emit('add', cursor, rsi);
+  }
+  a.emit('lea', r8, indexed(cursors[0] as Gp, rcx, 1, 0));
+  for (let i = 0; i < 8; i++) a.emit('vpxor', ymm(i), ymm(i), ymm(i));
+  a.align(32);
+  const next = a.here();
+  for (const [stream, cursor] of cursors.entries()) {
+    for (let at = 0; at < each; at += 32) {
+      if (prefetch !== 'none' && at % 64 === 0) a.emit(prefetch, ptr(cursor, prefetchBytes + at));
+      const sum = ymm((stream * (each / 32) + at / 32) % 8);
+      a.emit('vpaddd', sum, sum, ptr(cursor, at));
+    }
+  }
+  for (const cursor of cursors) a.emit('add', cursor, each);
+  a.emit('cmp', cursors[0] as Gp, r8);
+  a.emit('jb', next);
+  a.emit('vzeroupper');
+  a.emit('ret');
+  return a;
 }
 
 /** Copies `arguments[2]` bytes, at least 512 for each thread, to `arguments[0]` from `arguments[1]`, past the caches. */

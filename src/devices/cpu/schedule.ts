@@ -8,6 +8,8 @@ export interface Schedule {
   /** Products ask for weights so many bytes before they load them, by this instruction. */
   readonly prefetch: 'none' | 'prefetcht0' | 'prefetcht1' | 'prefetchnta';
   readonly prefetchBytes: number;
+  /** Panels that a thread reads side by side where there is one token. */
+  readonly streams: 1 | 2;
   /** Tokens of a unit of work of products that multiply weights as they lie. */
   readonly directTokens: number;
   /** Tokens of a unit of work of products that decode weights first. */
@@ -35,6 +37,7 @@ const MiB = 2 ** 20;
 export const choices: { readonly [K in keyof Schedule]: readonly Schedule[K][] } = {
   prefetch: ['none', 'prefetcht0', 'prefetcht1', 'prefetchnta'],
   prefetchBytes: [512, 1024, 2048, 3072, 4096, 6144, 8192],
+  streams: [1, 2],
   directTokens: [8, 16, 32, 64, 128],
   unpackedTokens: [32, 64, 128, 256, 512],
   decodedIntegers: [256, 512, 1024, 2048],
@@ -51,6 +54,7 @@ export const choices: { readonly [K in keyof Schedule]: readonly Schedule[K][] }
 const usual: Schedule = {
   prefetch: 'prefetcht0',
   prefetchBytes: 2048,
+  streams: 1,
   directTokens: 32,
   unpackedTokens: 128,
   decodedIntegers: 256,
@@ -75,3 +79,12 @@ export const schedules: Readonly<Record<InstructionSet, Schedule>> = {
   dotprod: usual,
   i8mm: usual,
 };
+
+/** What differs, for people. */
+export function describeChanges(before: Schedule, after: Schedule): string {
+  const names = Object.keys(after) as (keyof Schedule)[];
+  return names
+    .filter((name) => after[name] !== before[name])
+    .map((name) => `${name} ${after[name]} (usual: ${before[name]})`)
+    .join(', ');
+}

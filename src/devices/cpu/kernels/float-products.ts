@@ -25,12 +25,12 @@ export function floatProduct(format: PackedFormat, vectors: PanelVectors): Produ
     inRegisters: true,
     constants: values.constants,
     emit(tile) {
-      const { a, tokens, x } = tile;
+      const { a, tokens, x, place } = tile;
       values.emit(tile, 4 * 32, (k) => {
         for (let token = 0; token < tokens; token++) {
           a.emit('vbroadcastss', X, x(token, 4 * k));
           for (const part of parts) {
-            const acc = register(parts.length * token + part);
+            const acc = register(parts.length * place(token) + part);
             a.emit('vmulps', T, X, values.valueIn(part));
             a.emit('vaddps', acc, acc, T);
           }

@@ -45,8 +45,9 @@ export interface FrameShape<B extends string> {
 /** What a body writes its code with. Free to it: every register but rsp, rbp, rbx and r15, and rdi once it needs no argument. */
 export interface Frame<B extends string> {
   readonly a: Assembler;
-  /** The number of the unit. */
+  /** The number of the unit, which a body that has done the next one too moves on; and the end of the range that it is of. */
   readonly unit: Gp;
+  readonly end: Gp;
   /** The word that holds the address of a buffer. */
   address(buffer: B): Mem;
   loadTokens(register: Gp): void;
@@ -73,6 +74,7 @@ export function buildKernel<B extends string>(
   const frame: Frame<B> = {
     a,
     unit: rbx,
+    end: r15,
     address: (buffer) => ptr(rdi, 8 * buffers.indexOf(buffer)),
     loadTokens: (register) =>
       a.emit('mov', register, typeof tokens === 'number' ? tokens : ptr(rdi, 8 * buffers.length)),

@@ -37,6 +37,8 @@ export interface Tile {
   fixed(at: number): Mem;
   /** Accumulators in memory. */
   sum(token: number, half: number): Mem;
+  /** Which accumulators in registers are a token's. */
+  place(token: number): number;
 }
 
 /** In bytes. */
@@ -130,18 +132,21 @@ export interface TilePlace {
   readonly size: number;
   readonly weightAt: number;
   xAt(token: number): number;
+  /** Accumulators of other panels that come first. */
+  readonly first?: number;
   /** At the start of each round of a loop. */
   emitNext?(steps: Steps): void;
 }
 
-export function tileAt(a: Assembler, { tokens, size, weightAt, xAt, emitNext }: TilePlace): Tile {
+export function tileAt(a: Assembler, { tokens, size, weightAt, xAt, first = 0, emitNext }: TilePlace): Tile {
   return {
     a,
     tokens,
     size,
     weight: (at) => ptr(rax, weightAt + at),
     x: (token, at) => ptr(rcx, xAt(token) + at),
-    sum: (token, half) => ptr(rsp, 64 * token + 32 * half),
+    sum: (token, half) => ptr(rsp, 64 * (first + token) + 32 * half),
+    place: (token) => first + token,
     fixed: (at) => ptr(rdi, weightAt + at),
     lagging: (at) => indexed(rdi, r11, 1, weightAt + at),
     repeat(count, steps, emit) {

@@ -12,7 +12,9 @@ import type { DotNumerics } from '../../../numerics/dot.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
   type Gp,
+  type Label,
   type Mem,
+  offset,
   ptr,
   r8,
   r9,
@@ -64,6 +66,8 @@ export interface Units<B extends string> {
   /** r12, r13, r10, rsi, rdx, where there is a bias r9, and r14 as `rows` wants it. May change rax, rcx, rdi and r11. */
   emitPlace(frame: Frame<B>): void;
   rows(a: Assembler): ResultRows;
+  /** Goes to `otherwise` where the next unit need not be one more panel of the same token, if this one is not the last. */
+  emitUnlessNext?(a: Assembler, otherwise: Label): void;
 }
 
 /** What `Units` need to know of the product. */
@@ -106,6 +110,12 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
     buffers: bias ? ['x', 'weight', 'bias', 'y'] : ['x', 'weight', 'y'],
     bias,
     rows: (a) => denseRows(a, N),
+    ...(products.unpacked === undefined && {
+      emitUnlessNext(a, otherwise) {
+        a.emit('cmp', r14, 1);
+        a.emit('jne', otherwise);
+      },
+    }),
     emitStart({ a, loadTokens }) {
       loadTokens(rax);
       a.emit('add', rax, chunk - 1);
@@ -169,6 +179,7 @@ export function dotKernel<B extends string>(
 ): EmittedKernel {
   const { name, buffers, bias, emitPlace } = units;
   const { size, bytes } = tileSize(format);
+  const streams = panels > 1 ? schedule.streams : 1;
   const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
@@ -180,7 +191,7 @@ export function dotKernel<B extends string>(
       tokens: T,
       sharing: schedule.sharing,
       stackBytes: Math.max(
-        direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(...direct.tokens),
+        direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(streams, ...direct.tokens),
         unpacked === undefined ? 0 : unpackedBytes(unpacked, K),
       ),
     },
@@ -192,6 +203,8 @@ export function dotKernel<B extends string>(
       const { a } = frame;
       const rows = units.rows(a);
       emitPlace(frame);
+      const done = a.label();
+      if (direct !== undefined && streams > 1) emitTwoPanels(frame, direct, rows, done);
       if (unpacked !== undefined) {
         const least = direct === undefined ? 1 : (unpacked.tokens.at(-1) as number);
         const few = a.label();
@@ -216,10 +229,29 @@ export function dotKernel<B extends string>(
         }
       }
       if (direct !== undefined) emitDirect(a, direct, rows);
+      a.bind(done);
     },
     ({ a }) => unpacked?.emitEnd?.(a),
     units.emitUnitOf,
   );
+
+  /** This unit and the next at once, where they are panels of one token. */
+  function emitTwoPanels({ a, unit, end }: Frame<B>, product: Product, rows: ResultRows, done: Label): void {
+    const one = a.label();
+    a.emit('cmp', rsi, 1);
+    a.emit('jne', one);
+    a.emit('cmp', rdx, panels - 1);
+    a.emit('jae', one);
+    a.emit('lea', rax, ptr(unit, 1));
+    a.emit('cmp', rax, end);
+    a.emit('jae', one);
+    units.emitUnlessNext?.(a, one);
+    loadConstants(a, product);
+    emitTokens(a, product, 1, rows, 2);
+    a.emit('inc', unit);
+    a.emit('jmp', done);
+    a.bind(one);
+  }
 
   function emitDirect(a: Assembler, product: Product, rows: ResultRows): void {
     loadConstants(a, product);
@@ -238,15 +270,16 @@ export function dotKernel<B extends string>(
     }
   }
 
-  /** The results of `tokens` tokens and one panel. */
-  function emitTokens(a: Assembler, product: Product, tokens: number, results: ResultRows): void {
+  /** The results of `tokens` tokens and one panel, or one token and two. */
+  function emitTokens(a: Assembler, product: Product, tokens: number, results: ResultRows, count: 1 | 2 = 1): void {
     const { parts, register } = product.vectors;
+    const numbers = Array.from({ length: count }, (_, i) => i);
     const accumulator = (token: number, part: number): Vec | Mem =>
       product.inRegisters ? register(parts.length * token + part) : ptr(rsp, 64 * token + 32 * part);
     const zero = register(0);
     a.comment(`${tokens} tokens`);
     a.emit('vxorps', zero, zero, zero);
-    for (let token = 0; token < tokens; token++) {
+    for (let token = 0; token < tokens * count; token++) {
       for (const part of parts) {
         const acc = accumulator(token, part);
         if (acc.kind === 'mem') a.emit('vmovaps', acc, zero);
@@ -256,16 +289,17 @@ export function dotKernel<B extends string>(
     a.emit('mov', rax, r12);
     a.emit('mov', rcx, r13);
     const xTileBytes = tokenBytes / (K / size);
-    const at = (bytes: number) => ptr(rax, bytes);
-    const emitTile = (index: number, k: number) =>
+    const panelAt = (number: number) => number * panelBytes(format, K);
+    const emitTile = (index: number, k: number, number: number) =>
       product.emit(
         tileAt(a, {
           tokens,
           size: k,
-          weightAt: index * bytes,
+          weightAt: index * bytes + panelAt(number),
+          first: number,
           xAt: (token) => token * tokenBytes + index * xTileBytes,
           emitNext: ({ weight, pass }) => {
-            if (bytes > burst) emitPrefetch(a, schedule, at, weight, pass);
+            if (bytes > burst) emitPrefetch(a, schedule, (at) => ptr(rax, at + panelAt(number)), weight, pass);
           },
         }),
       );
@@ -276,24 +310,32 @@ export function dotKernel<B extends string>(
       a.emit('lea', r8, ptr(rax, rounds * unroll * bytes));
       a.align(32);
       const next = a.here();
-      if (unroll * bytes <= burst) emitPrefetch(a, schedule, at, unroll * bytes);
-      for (let index = 0; index < unroll; index++) emitTile(index, size);
+      for (const number of numbers) {
+        const at = (bytes: number) => ptr(rax, bytes + panelAt(number));
+        if (unroll * bytes <= burst) emitPrefetch(a, schedule, at, unroll * bytes);
+      }
+      for (let index = 0; index < unroll; index++) for (const number of numbers) emitTile(index, size, number);
       a.emit('add', rax, unroll * bytes);
       a.emit('add', rcx, unroll * xTileBytes);
       a.emit('cmp', rax, r8);
       a.emit('jb', next);
     }
     const rest = K - rounds * unroll * size;
-    for (let k = 0; k < rest; k += size) emitTile(k / size, Math.min(size, rest - k));
+    for (let k = 0; k < rest; k += size) {
+      for (const number of numbers) emitTile(k / size, Math.min(size, rest - k), number);
+    }
 
-    emitForPanel(a, N, rdx, panels - 1, (rows) =>
-      emitResults(a, product.vectors, rows, {
-        tokens,
-        ...(bias && { bias: ptr(r9) }),
-        value: accumulator,
-        to: results.to,
-      }),
-    );
+    emitForPanel(a, N, rdx, panels - count, (rows) => {
+      for (const number of numbers) {
+        const at = 4 * panelRows * number;
+        emitResults(a, product.vectors, number === count - 1 ? rows : panelRows, {
+          tokens,
+          ...(bias && { bias: ptr(r9, at) }),
+          value: (token, part) => accumulator(number + token, part),
+          to: (token) => offset(results.to(token), at),
+        });
+      }
+    });
   }
 }
 

@@ -31,12 +31,12 @@ const negative = k(1);
 const tokensOf = ({ tokens }: Tile) => Array.from({ length: tokens }, (_, token) => token);
 
 /** acc = acc + f32(sum) * (scale * dx), or minus. Ends the sum; uses T. */
-function addScaled({ a }: Tile, token: number, scale: Vec, dx: Mem, op: 'vaddps' | 'vsubps'): void {
-  const sum = sumOf(token);
+function addScaled({ a, place }: Tile, token: number, scale: Vec, dx: Mem, op: 'vaddps' | 'vsubps'): void {
+  const [acc, sum] = [accOf(place(token)), sumOf(token)];
   a.emit('vmulps', T, scale, broadcast(dx));
   a.emit('vcvtdq2ps', sum, sum);
   a.emit('vmulps', sum, sum, T);
-  a.emit(op, accOf(token), accOf(token), sum);
+  a.emit(op, acc, acc, sum);
 }
 
 const clear = ({ a }: Tile, register: Vec) => a.emit('vpxord', register, register, register);
