@@ -274,10 +274,12 @@ export class StepLoop {
     } catch (error) {
       failure = error;
     }
+    const unwanted = this.#signal().aborted;
     this.#flights.shift();
     if (result !== undefined) this.#take(flight, result);
-    // It was left because nobody waits for any of the steps on their way.
     else if (!isIngotError(failure, 'Aborted')) await this.#recover(failure, flight.planned);
+    // It ended with other work of the device that was cancelled (Device.wait).
+    else if (!unwanted) await this.#again();
   }
 
   /** Raised when nobody waits for any of the steps on their way. */
@@ -299,8 +301,7 @@ export class StepLoop {
    */
   async #recover(error: unknown, { entries }: PlannedStep): Promise<void> {
     if (!isIngotError(error) || error.code === 'DeviceLost' || error.code === 'RankLost') throw error;
-    await this.#drop();
-    restart(this.#state, this.#options.blocks);
+    await this.#again();
     const [newest]: (Sequence | undefined)[] = entries.map(({ sequence }) => sequence).sort((a, b) => b.id - a.id);
     const task = newest && this.#tasks.get(newest);
     if (newest === undefined) throw error;
@@ -316,6 +317,12 @@ export class StepLoop {
     this.#totals.stepTokens += entries.reduce((sum, { count }) => sum + count, 0);
     this.#totals.operations += operations;
     this.#totals.bytes += bytes;
+  }
+
+  /** Computes all requests again, as far as their blocks are not known. */
+  async #again(): Promise<void> {
+    await this.#drop();
+    restart(this.#state, this.#options.blocks);
   }
 
   /** Ends the steps on their way. */

@@ -318,6 +318,23 @@ test('a step that fails costs the newest request in it; the others say what they
   }
 });
 
+test('a step that ends with the cancelled work of others is computed again', async () => {
+  const request = { prompt: 'The fox', maxTokens: 30, ignoreEnd: true };
+  const { engine: whole } = await open();
+  await using _whole = whole;
+  const { ids: alone } = await generateWith(whole, request);
+  for (const run of [0, 1, 7, 8]) {
+    let runs = 0;
+    const { engine } = await open(
+      {},
+      faultyDevice(usable, () => (runs++ === run ? 'Aborted' : undefined), 'wait'),
+    );
+    await using _ = engine;
+    assert.deepEqual((await generateWith(engine, request)).ids, alone, `run ${run}`);
+    await engine.checkIntegrity();
+  }
+});
+
 test('a device that is lost, or that fails again and again, ends every request with the reason', async () => {
   for (const code of ['DeviceLost', 'RankLost', 'DeviceFault'] as const) {
     let runs = 0;
