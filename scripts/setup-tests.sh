@@ -1,12 +1,9 @@
 #!/usr/bin/env bash
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
-<<<<<<< HEAD
-# assembler checks ours, also one for arm64, and qemu, which runs code for that, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password). Without
-=======
-# assembler checks ours, Chromium, which opens the page, Open MPI and MPICH (installed by apt where that needs no password), and
-# node-llama-cpp, whose llama.cpp reads files of ours, in .llama (ignored by git, 85 MB). Without
->>>>>>> main
+# assembler checks ours, also one for arm64, and qemu, which runs code for that, Chromium, which opens the page, Open MPI and MPICH
+# (installed by apt where that needs no password), and node-llama-cpp, whose llama.cpp reads files of ours, in .llama (ignored by
+# git, 85 MB). Without
 # them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -109,7 +109,7 @@ function besideCollectives({ main, functions }: Program): readonly string[] {
 /** Norms over all heads' queries wait for others while values could be computed; so do heads that cannot be divided evenly. */
 const overlaps = new Map([
   ['gemma3', ['all_gather beside ingot.quantized_dot']],
-  ['olmo2', ['all_reduce beside ingot.quantized_dot']],
+  ['olmo2', ['all_reduce beside ingot.quantized_dot', 'all_gather beside ingot.quantized_dot']],
   ['olmoe', ['all_reduce beside ingot.quantized_dot']],
 ]);
 

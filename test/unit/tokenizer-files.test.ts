@@ -260,8 +260,14 @@ describe('SentencePiece files', () => {
   test('encode as the same vocabulary does in GGUF', async () => {
     const tokenizer = await loadTokenizer(source(file()));
     const gguf = await loadTokenizer({ kind: 'gguf', metadata: sentencePieceKeys() });
-    for (const text of ['the hello', '  aab\u00e4\n', '', 'xyz<tool>lo'])
+    for (const text of ['the hello', '  aab\u00e4\n', '', 'xyz lo'])
       assert.deepEqual(tokenizer.encode(text), gguf.encode(text));
+    // Behind a token that users define llama.cpp writes a space, and sentencepiece none.
+    const [tool, space] = ['<tool>', '\u2581'].map((text) => sentencePiece.tokens.indexOf(text));
+    const spaced = gguf.encode('xyz<tool>lo');
+    const at = spaced.indexOf(tool) + 1;
+    assert.equal(spaced[at], space);
+    assert.deepEqual(tokenizer.encode('xyz<tool>lo'), spaced.toSpliced(at, 1));
   });
 
   test('may ask for extra spaces to go', async () => {
