@@ -201,7 +201,8 @@ test('two tabs at once: each sees what the other writes, and none destroys anyth
     `['One goes on', 'Two goes on'].every((text) => JSON.stringify(localStorage).includes(text))`,
   );
   await one.reload();
-  assert.deepEqual(await titles(one), ['From the second tab', 'From the first tab']);
+  const said = (await titles(one)).filter((title) => !/^(One|Two) goes on$/.test(title));
+  assert.deepEqual(said, ['From the second tab', 'From the first tab']);
   await one.getByRole('link', { name: 'From the second tab' }).hover();
   await one.getByRole('button', { name: 'Delete From the second tab' }).click();
   await two.getByRole('heading', { name: 'What shall we talk about?' }).waitFor();
