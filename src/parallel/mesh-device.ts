@@ -3,6 +3,7 @@
  * buffer's parts are follows from the programs that it is bound to, so weights are read when they are bound first.
  */
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
+import type { Hardware } from '../compiler/cost.ts';
 import { type Choice, localProgram, type Plan, type RankProgram } from '../compiler/partition/partition.ts';
 import { planOf } from '../compiler/partition/plan.ts';
 import { type Layout, layoutKey, Place, rangesSize } from '../compiler/partition/split.ts';
@@ -21,7 +22,7 @@ import { sliceTensor } from '../formats/slice-tensor.ts';
 import { formatMesh, type Mesh } from '../ir/mesh.ts';
 import type { Pass, Program } from '../ir/program.ts';
 import { type DimValues, maxBytes, maxDim, type TensorType, tensor } from '../ir/types.ts';
-import { elementBytes } from '../numerics/element-types.ts';
+import { type ElementType, elementBytes } from '../numerics/element-types.ts';
 
 /** A device for each rank, and its end of the group that joins them; a device elsewhere has that itself. */
 export interface MeshRank {
@@ -122,9 +123,18 @@ class MeshDevice implements Device {
     const [{ name, hardware, runsAhead }] = devices;
     this.name = name;
     this.runsAhead = runsAhead;
-    const threads = devices.reduce((sum, device) => sum + device.hardware.threads, 0);
+    const sum = (of: (rank: Hardware) => number) => devices.reduce((all, device) => all + of(device.hardware), 0);
     const { memoryBytes = hardware.memoryBytes } = options;
-    this.hardware = { ...hardware, memoryBytes, name: `${hardware.name}, ${formatMesh(mesh)}`, threads };
+    const elements = Object.keys(hardware.operationsPerSecond) as ElementType[];
+    this.hardware = {
+      ...{ ...hardware, memoryBytes, name: `${hardware.name}, ${formatMesh(mesh)}` },
+      threads: sum((rank) => rank.threads),
+      // Of ranks that share a memory that is more than it can do.
+      readBytesPerSecond: sum((rank) => rank.readBytesPerSecond),
+      operationsPerSecond: Object.fromEntries(
+        elements.map((element) => [element, sum((rank) => rank.operationsPerSecond[element] ?? 0)]),
+      ),
+    };
     this.#mesh = mesh;
     this.#ranks = ranks;
     this.#options = options;
