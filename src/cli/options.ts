@@ -59,7 +59,8 @@ export function gather(text: string, before: readonly string[] | undefined): rea
 }
 
 function numericsOption(): Option {
-  const text = 'exact: one answer, however the prompt is cut into steps; fast: prompts in bf16, which gives that up';
+  const text =
+    'exact: one answer, however the prompt is cut into steps; fast: prompts in bf16, which gives that up; faster only with bf16 tiles (AMX)';
   return new Option('--numerics <how>', text).choices(engineNumerics).default('exact');
 }
 
