@@ -33,7 +33,11 @@ export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSe
   return {
     send: (message) => worker.postMessage(message),
     listen: (receive) => worker.on('message', receive),
-    hold: (on) => (on ? worker.ref() : worker.unref()),
+    hold(on) {
+      // Whoever waits for the end is waited for.
+      if (on || ended) worker.ref();
+      else worker.unref();
+    },
     onLost(report) {
       worker.once('error', report);
       worker.once('exit', (code) => {
