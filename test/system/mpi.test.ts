@@ -29,7 +29,7 @@ interface Line {
   readonly expected?: readonly number[];
 }
 
-/** The lines of all ranks; launchers that do not end within 30 s are killed. */
+/** The lines of all ranks; launchers that do not end within two minutes are killed. */
 function launch({ command, options }: Launcher, ranks: number, args: readonly string[], more: readonly string[] = []) {
   const env = { ...process.env, ...launcherEnvironment };
   const all = [...options, ...more, '-n', String(ranks), process.execPath, program, ...args];
@@ -41,7 +41,7 @@ function launch({ command, options }: Launcher, ranks: number, args: readonly st
         text += part;
       });
     }
-    const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
     child.on('error', reject);
     child.on('close', () => {
       clearTimeout(timer);
@@ -60,7 +60,7 @@ for (const launcher of launchers) {
         const { lines, text } = await launch(launcher, size, ['all', String(tokens)]);
         assert.equal(lines.length, size, text);
         const expected = await Promise.all(
-          localGroup(size).map(async (end, rank) => {
+          localGroup(size, { patienceMilliseconds: 60_000 }).map(async (end, rank) => {
             await using device = openCpu(1);
             return await runRank(device, end, everyCollective(size), inputOf(tokens)(rank), { T: tokens });
           }),
