@@ -44,11 +44,8 @@ export async function openMesh(
   }
 }
 
-/** Milliseconds. Ranks of one process are lost together: one that is late, with more to do or stopped for a while, is only that. */
-const patience = { patienceMilliseconds: 60_000 };
-
 function openGroup(device: Device['name'], size: number) {
   const found = findSystem();
-  if (device === 'cpu' && found.usable) return createLocalGroup(found.system, size, patience);
-  return { ends: createHostGroup(size, patience), [Symbol.dispose]() {} };
+  if (device === 'cpu' && found.usable) return createLocalGroup(found.system, size);
+  return { ends: createHostGroup(size), [Symbol.dispose]() {} };
 }

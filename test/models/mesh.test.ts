@@ -37,7 +37,7 @@ function openRank(profile: Recorded = 'nothing'): Device {
 }
 
 function openMesh(size: number, ranks: readonly Device[], options?: MeshOptions): Device {
-  const ends = localGroup(size, { patienceMilliseconds: 60_000 });
+  const ends = localGroup(size);
   const joined = ranks.map((device, rank) => ({ device, communicator: ends[rank] }));
   return createMeshDevice({ axes: [{ name: 'tensor', size }] }, joined, options);
 }

@@ -8,8 +8,7 @@ import { digests, everyCollective, inputOf, programOf, runRank, sum } from '../u
 const [how = 'all', tokens = '1'] = process.argv.slice(2);
 const found = findSystem();
 if (!found.usable) throw new Error(found.reason);
-// Where no rank is to be lost, one that compiles for long is not.
-const world = joinMpi(found.system, process.env, how === 'all' ? { patienceMilliseconds: 60_000 } : {});
+const world = joinMpi(found.system, process.env, how === 'all' ? {} : { patienceMilliseconds: 1500 });
 const { communicator, library } = world;
 const { rank, size } = communicator;
 

@@ -174,7 +174,13 @@ test('the end: a deadline for what runs, a second signal for the impatient, and 
   const running = post(impatient.url, '/v1/completions', { ...asked, stream: false }).catch(() => 'cut off');
   while ((await readMetrics(impatient.url))('ingot_requests_running') !== 1) await sleep(5);
   impatient.child.kill('SIGINT');
-  while ((await fetch(`${impatient.url}/ready`)).ok) await sleep(5);
+  // It has taken the first signal when it takes no more requests.
+  const isReady = () =>
+    fetch(`${impatient.url}/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  while (await isReady()) await sleep(5);
   impatient.child.kill('SIGINT');
   assert.equal((await impatient.ended).code, 130);
   assert.equal(await running, 'cut off');

@@ -36,9 +36,6 @@ const kinds: readonly Kind[] = [
   ...(noCpu === undefined ? [{ name: 'cpu', create: devices.cpu, group: localGroup }] : []),
 ];
 
-/** Ranks compile one after another, which takes as long as it takes. */
-const patient = { patienceMilliseconds: 60_000 };
-
 /** Results by rank. Rank r gets the inputs `x(r)`. */
 async function run(
   { create, group }: Kind,
@@ -47,7 +44,7 @@ async function run(
   x: (rank: number) => Float32Array,
   dims: DimValues,
 ): Promise<readonly Floats[]> {
-  const ends = group(size, patient);
+  const ends = group(size);
   return Promise.all(
     ends.map(async (end, rank) => {
       await using device = create();
@@ -105,7 +102,7 @@ for (const kind of kinds) {
     );
     const program = { ...built, processes: { replicas: 2, partitions: 1 } };
     verify(program);
-    const ends = kind.group(2, patient);
+    const ends = kind.group(2);
     const steps = 50;
     const states = await Promise.all(
       ends.map(async (end, rank) => {
@@ -236,7 +233,7 @@ test('ranks on JavaScript threads of their own have the bits of ranks on one', {
   assert.ok(cpu !== undefined);
   const expected = await run(cpu, 2, everyCollective(2), inputOf(3), { T: 3 });
   const theirs = await Promise.all(
-    localGroup(2, { patienceMilliseconds: 20_000 }).map(async (end) => {
+    localGroup(2).map(async (end) => {
       const worker = new Worker(new URL('collective-worker.js', import.meta.url), { workerData: end });
       const [message] = await once(worker, 'message');
       await once(worker, 'exit');

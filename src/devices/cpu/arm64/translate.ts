@@ -46,7 +46,7 @@ function usageOf(items: readonly Item[]): Omit<Usage, 'homed'> & { readonly byUs
   const wide = new Set<number>();
   const uses = new Map<number, number>();
   for (const item of items) {
-    if (item.kind !== 'instruction') continue;
+    if (item.kind !== 'instruction' && item.kind !== 'foreign') continue;
     for (const operand of item.operands) {
       if (typeof operand !== 'object') continue;
       const vec =
@@ -100,6 +100,11 @@ function write(t: Context, items: readonly Item[], keeps: boolean): void {
         return;
       case 'data':
         t.a.place(t.label(item.label), item.bytes, item.align);
+        return;
+      case 'foreign':
+        t.instruction(() => {
+          writeVector(t, item.mnemonic, item.operands);
+        });
         return;
       case 'instruction':
       case 'jump': {

@@ -6,8 +6,8 @@ import { IngotError } from '../../../base/errors.ts';
 import { type Encoded, encode } from './encode.ts';
 import type { Form } from './forms.ts';
 import { findForm, formsOf } from './match.ts';
-import type { Label, Operand } from './operands.ts';
-import { formatInstruction } from './print.ts';
+import type { Label, Operand, Vec } from './operands.ts';
+import { formatInstruction, operandText } from './print.ts';
 import type { Mnemonic } from './tables.ts';
 
 /** Eight bytes at `offset` of the code take the address of a symbol. */
@@ -50,10 +50,19 @@ interface Jump {
   readonly target: Label;
   isNear: boolean;
 }
+/** An instruction that another architecture has and x86-64 lacks, where it is UD2: code with it is for a target that has it. */
+interface Foreign {
+  readonly kind: 'foreign';
+  readonly mnemonic: ForeignMnemonic;
+  readonly operands: readonly Vec[];
+}
+/** Products of matrices of arm64: of each 128 bits, to[i][j] += the sum of products of 8 bytes i of the first and j of the second. */
+type ForeignMnemonic = 'smmla';
 /** What is assembled, in order. `entry`: a function begins here, which is called by the convention of the system. */
 export type Item =
   | Instruction
   | Jump
+  | Foreign
   | { readonly kind: 'label'; readonly label: Label; readonly entry?: true }
   | { readonly kind: 'align'; readonly to: number }
   | { readonly kind: 'comment'; readonly text: string }
@@ -71,6 +80,8 @@ const NOPS: readonly (readonly number[])[] = [
   [0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
   [0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
 ];
+
+const UD2 = [0x0f, 0x0b];
 
 const padding = (offset: number, to: number) => (to - (offset % to)) % to;
 
@@ -133,6 +144,11 @@ export class Assembler {
     } else {
       this.#items.push(item);
     }
+  }
+
+  /** Appends an instruction that x86-64 lacks. */
+  emitForeign(mnemonic: ForeignMnemonic, ...operands: readonly Vec[]): void {
+    this.#items.push({ kind: 'foreign', mnemonic, operands });
   }
 
   /** Continues at the next multiple of `to`, a power of two, after no-operations. */
@@ -228,6 +244,9 @@ class AssembledCode implements Code {
         case 'jump':
           offset += chosen(item).encoded.bytes.length;
           break;
+        case 'foreign':
+          offset += UD2.length;
+          break;
         case 'label':
           this.#labels[item.label.id] = offset;
           break;
@@ -276,6 +295,8 @@ class AssembledCode implements Code {
         }
       } else if (item.kind === 'data') {
         this.bytes.set(item.bytes, start);
+      } else if (item.kind === 'foreign') {
+        this.bytes.set(UD2, start);
       } else if (item.kind === 'instruction' || item.kind === 'jump') {
         const { bytes, fix, relocation } = chosen(item).encoded;
         this.bytes.set(bytes, start);
@@ -302,6 +323,12 @@ class AssembledCode implements Code {
           const { form, operands, encoded } = chosen(item);
           return line('instruction', encoded.bytes.length, formatInstruction(form, operands));
         }
+        case 'foreign':
+          return line(
+            'instruction',
+            UD2.length,
+            `${item.mnemonic} ${item.operands.map((each) => operandText(each)).join(', ')}`,
+          );
         case 'label':
           return line('label', 0, `${item.label.name}:`);
         case 'comment':
