@@ -32,7 +32,7 @@ export interface Multiplication {
   readonly shift: number;
 }
 
-export const large = records[256];
+const large = records[256];
 const vectors = panelVectors[256];
 
 /** Words, or sums, of up to 4 tokens in registers 0 to 7. */
