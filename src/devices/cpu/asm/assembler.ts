@@ -5,6 +5,7 @@
 import { IngotError } from '../../../base/errors.ts';
 import { type Encoded, encode } from './encode.ts';
 import type { Form } from './forms.ts';
+import { instructionLine, type ListingLine, listingText, padding, placedLines } from './listing.ts';
 import { findForm, formsOf } from './match.ts';
 import type { Label, Operand, Vec } from './operands.ts';
 import { formatInstruction, operandText } from './print.ts';
@@ -14,14 +15,6 @@ import type { Mnemonic } from './tables.ts';
 export interface CodeRelocation {
   readonly offset: number;
   readonly name: string;
-}
-
-/** One line of a listing: the text of an instruction, a label or a comment, and the bytes it became. */
-export interface ListingLine {
-  readonly kind: 'instruction' | 'label' | 'comment' | 'padding' | 'data';
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-  readonly text: string;
 }
 
 /** Assembled code; constants follow the instructions. Runs at any address that is a multiple of `alignment`. */
@@ -82,8 +75,6 @@ const NOPS: readonly (readonly number[])[] = [
 ];
 
 const UD2 = [0x0f, 0x0b];
-
-const padding = (offset: number, to: number) => (to - (offset % to)) % to;
 
 export class Assembler {
   readonly #items: Item[] = [];
@@ -314,45 +305,24 @@ class AssembledCode implements Code {
   lines(): ListingLine[] {
     return this.#items.flatMap((item, index): ListingLine[] => {
       const offset = this.#starts[index];
-      const line = (kind: ListingLine['kind'], length: number, text: string): ListingLine[] => [
-        { kind, offset, bytes: this.bytes.subarray(offset, offset + length), text },
-      ];
       switch (item.kind) {
         case 'instruction':
         case 'jump': {
           const { form, operands, encoded } = chosen(item);
-          return line('instruction', encoded.bytes.length, formatInstruction(form, operands));
+          return [instructionLine(formatInstruction(form, operands), offset, this.bytes, encoded.bytes.length)];
         }
-        case 'foreign':
-          return line(
-            'instruction',
-            UD2.length,
-            `${item.mnemonic} ${item.operands.map((each) => operandText(each)).join(', ')}`,
-          );
-        case 'label':
-          return line('label', 0, `${item.label.name}:`);
-        case 'comment':
-          return line('comment', 0, `# ${item.text}`);
-        case 'data':
-          return line('data', item.bytes.length, `${item.label.name}: ${item.bytes.length} bytes`);
-        case 'align': {
-          const length = padding(offset, item.to);
-          return length === 0 ? [] : line('padding', length, `nop (to a multiple of ${item.to})`);
+        case 'foreign': {
+          const text = `${item.mnemonic} ${item.operands.map((each) => operandText(each)).join(', ')}`;
+          return [instructionLine(text, offset, this.bytes, UD2.length)];
         }
         default:
-          return item satisfies never;
+          return placedLines(item, offset, this.bytes);
       }
     });
   }
 
   listing(): string {
-    return this.lines()
-      .map(({ kind, offset, bytes, text }) => {
-        if (kind === 'label' || kind === 'comment') return text;
-        const hex = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
-        return `${offset.toString(16).padStart(6)}  ${hex.padEnd(32)} ${text}`;
-      })
-      .join('\n');
+    return listingText(this.lines(), 16, 32);
   }
 }
 
