@@ -135,6 +135,8 @@ function writeOne(
     return writeVector(t, mnemonic, operands) || writeInteger(t, { mnemonic, operands, flagsUsed: false });
   const [first] = operands;
   const changed = typeof first === 'object' && first.kind === 'gp' ? first.id : undefined;
+  // Where a row does not say what flags are then, whoever looks at them is refused.
+  if (SETS_FLAGS.test(mnemonic)) t.flags = undefined;
   const done = writeInteger(t, { mnemonic, operands, flagsUsed: SETS_FLAGS.test(mnemonic) && used() });
   // A move of a constant has said what its register holds; everything else that writes one makes it unknown.
   if (changed !== undefined && !(/^mov(abs)?$/.test(mnemonic) && typeof operands[1] !== 'object'))

@@ -1,5 +1,5 @@
 /**
- * Panels as the integer products for many tokens with AVX2 multiply them (unpacked-integers.ts): bytes of quads, and what they
+ * Panels as the integer products for many tokens with AVX2 and arm64 multiply them (unpacked-integers.ts, unpacked-dots.ts): bytes of quads, and what they
  * are scaled with, of 32 k after another.
  */
 import type { Assembler } from '../asm/assembler.ts';
