@@ -19,6 +19,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
+import type { Weights } from './pack-weights.ts';
 import { type ChatTemplates, chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
@@ -35,6 +36,8 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTempla
   readonly onPass?: (pass: string, program: Program) => void;
   /** Sees each step when it is done. */
   readonly onStep?: (record: StepRecord) => void;
+  /** Packed already, or soon; they are the caller's, and stay longer than the engine. Without them it packs its own. */
+  readonly weights?: Promise<Weights>;
   /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
   readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
 }

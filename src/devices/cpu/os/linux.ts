@@ -7,7 +7,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { Architecture, CpuFeatures, Limits, OperatingSystem } from './os.ts';
-import { linuxWaiting, mapStubs, type Stubs } from './stubs.ts';
+import { linuxCalls, mapStubs, type Stubs } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE_ANONYMOUS = 0x22;
@@ -87,7 +87,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
   /** What is called by its address here, and what the processor can do. */
   function processor(): { readonly stubs: Stubs; features(): CpuFeatures } {
     if (architecture === 'x64') {
-      const stubs = mapStubs(pages, linuxWaiting);
+      const stubs = mapStubs(pages, linuxCalls);
       return { stubs, features: () => decodeFeatures(stubs.cpuid) };
     }
     const getAuxiliary = libc.function('getauxval', ['i64'], 'i64');
@@ -122,6 +122,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     },
     futex: stubs.futex,
     yield: stubs.yield,
+    ...(stubs.read !== undefined && { read: stubs.read }),
     load: stubs.load,
     wait: stubs.wait,
     wake: stubs.wake,
