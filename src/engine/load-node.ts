@@ -59,7 +59,7 @@ interface OpenDeviceOptions
 export function openDeviceFor(
   model: Model,
   name?: string,
-  { mesh, ranks, path, onProgram, onLost, ...options }: OpenDeviceOptions = {},
+  { mesh, ranks, path, onProgram, onLost, meanwhile, ...options }: OpenDeviceOptions = {},
 ): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
@@ -71,7 +71,7 @@ export function openDeviceFor(
     return openRanks(parsed ?? alone, ranks, name, { ...options, ...of, model, path, onProgram, onLost });
   }
   if (parsed !== undefined) return openMesh(parsed, name, { ...options, ...of, onProgram });
-  return openDevice(name, { ...options, spareCore: bytes < smallBytes, ...of });
+  return openDevice(name, { ...options, meanwhile, spareCore: bytes < smallBytes, ...of });
 }
 
 /** An engine with all that it stands on, which is closed with it. */
@@ -93,19 +93,28 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const { model } = source;
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
+    const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
+    let texts: ReturnType<typeof openTexts> | undefined;
+    const readTexts = () => {
+      texts ??= openTexts(source);
+      return texts;
+    };
     const device = await openDeviceFor(model, deviceName, {
       ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
       ...(ranks !== undefined && { ranks }),
+      async meanwhile(device) {
+        const { tokenizer, templates } = await readTexts();
+        await LocalEngine.compileAhead(device, model, tokenizer, { ...options, ...slots, ...templates });
+      },
     });
     opened.push(device);
     const early = packEarly(device, model, hooks);
     if (early !== undefined) opened.push(early);
-    const { tokenizer, templates } = await openTexts(source);
+    const { tokenizer, templates } = await readTexts();
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
     if (trace !== undefined) opened.push({ [Symbol.asyncDispose]: async () => trace[Symbol.dispose]() });
     const onStep = trace === undefined ? {} : { onStep: trace.write };
-    const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
     const weights = early === undefined ? {} : { weights: early.weights };
     const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...templates, ...weights };
     const engine = await LocalEngine.load(device, model, tokenizer, given);

@@ -85,8 +85,18 @@ export class Runner implements AsyncDisposable {
     }
   }
 
+  /** Compiles what `load` would, for a device that keeps what it made. */
+  static async compileAhead(device: Device, model: Model, options: RunnerOptions): Promise<void> {
+    const runner = new Runner(device, model, options);
+    using _ = await runner.#compile(runner.#first, 'i8');
+  }
+
+  get #first(): Results {
+    return this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
+  }
+
   async #load({ weights: given, ...options }: RunnerOptions): Promise<void> {
-    const first: Results = this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
+    const first = this.#first;
     const executable = await this.#compile(first, 'i8');
     refuseTooLarge(this.#device, memoryNeed(this.#device, this.#model, executable), this.limits);
     if (given === undefined) this.#owned = await packWeights(this.#device, this.#model, options);
