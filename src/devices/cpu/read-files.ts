@@ -106,6 +106,7 @@ export class FileReader implements Disposable {
   /** Has the team do what waits. */
   async #work(): Promise<void> {
     this.#working = true;
+    this.#failure = undefined;
     // Those that are asked for together are begun together.
     await undefined;
     try {
@@ -121,7 +122,6 @@ export class FileReader implements Disposable {
       }
     }
     this.#working = false;
-    this.#failure = undefined;
   }
 
   /** Takes note of what has ended. Before others use the team: it tells of its latest lists only. */
@@ -160,7 +160,7 @@ export class FileReader implements Disposable {
     for (const [i, piece] of pieces.entries()) {
       const judged = this.#judge(piece, whole, failureOf(words[i * argumentWords + failureWord]));
       judged.catch((error: unknown) => {
-        if (this.#failure === undefined) this.#team.abort();
+        if (this.#failure === undefined && this.#started.length > 0) this.#team.abort();
         this.#failure ??= { error };
       });
       piece.end(judged);
