@@ -1,11 +1,16 @@
 /**
  * A decode step deep in a context, by what keys and values are kept in: `node dist/bench/kv-decode.js MODEL [--depth N] [--threads N]
  * [FORMAT...]`. The context is not computed: pools of zeros take as long to read. The formats take turns, so that all see the same
- * neighbours; the best wall time of a step is shown, and the least time that all threads of the process together worked for it.
+ * neighbours, with a read of as many bytes as the weights have, in the quicker of two ways; shown are the best and the median wall time of a step,
+ * the read's, the median of what it is of the step beside it, and the least time that all threads of the process together worked for a step.
  */
 import { Argument, Command } from 'commander';
 import { reportFailure } from '../src/cli/failure.ts';
 import { wholeNumber } from '../src/cli/options.ts';
+import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
+import { loopCode } from '../src/devices/cpu/machine-code.ts';
+import { findSystem } from '../src/devices/cpu/os/open.ts';
+import { createTeam } from '../src/devices/cpu/team.ts';
 import { openDevice } from '../src/devices/open-node.ts';
 import { openForRunning } from '../src/engine/open-model-node.ts';
 import { Runner } from '../src/engine/runner.ts';
@@ -22,8 +27,41 @@ interface Options {
 interface Measured {
   readonly kv: KvFormat;
   readonly runner: Runner;
-  wall: number;
+  /** Milliseconds of each step. */
+  readonly walls: number[];
   cpu: number;
+}
+
+const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
+
+/** What reads so many bytes once: milliseconds, in one place of each thread's part or in two. */
+function reader(bytes: number, threads: number) {
+  const found = findSystem();
+  if (!found.usable) throw new Error(found.reason);
+  const { system } = found;
+  const team = createTeam(system, { threads });
+  const whole = bytes - (bytes % (2048 * threads));
+  const memory = system.mapMemory(whole, { huge: true, prefault: true });
+  const words = system.mapMemory(16);
+  new BigUint64Array(words.bytes().buffer).set([BigInt(memory.address), BigInt(whole)]);
+  const lists = ([1, 2] as const).map((streams) => {
+    const source = readKernel({ streams, prefetch: 'none', prefetchBytes: 0 });
+    using code = system.mapCode(loopCode(source, system.architecture, system.cpuFeatures().names).bytes);
+    return team.list([{ kind: 'kernel', code, offset: 0, argument: { memory: words, offset: 0 } }]);
+  });
+  return {
+    read: () =>
+      Math.min(
+        ...lists.map((list) => {
+          const start = performance.now();
+          team.wait(team.submit(list), Number.POSITIVE_INFINITY);
+          return performance.now() - start;
+        }),
+      ),
+    [Symbol.dispose]() {
+      for (const one of [...lists, team, words, memory]) one[Symbol.dispose]();
+    },
+  };
 }
 
 async function decode(path: string, formats: readonly KvFormat[], { depth, threads, rounds }: Options): Promise<void> {
@@ -34,30 +72,36 @@ async function decode(path: string, formats: readonly KvFormat[], { depth, threa
   const tokens = new Array<number>(depth + 1).fill(1);
   const entry = { sequence: { tokens, computed: depth, blocks, row: 0 }, start: depth, count: 1, samples: true };
   const measured: Measured[] = [];
+  const reads: number[] = [];
   try {
     for (const kv of formats) {
       const runner = await Runner.load(device, opened.model, { limits, kv });
-      measured.push({ kv, runner, wall: Number.POSITIVE_INFINITY, cpu: Number.POSITIVE_INFINITY });
+      measured.push({ kv, runner, walls: [], cpu: Number.POSITIVE_INFINITY });
       runner.begin(0, [1]);
     }
+    using reading = reader(device.memory().weights.now, device.hardware.threads);
     for (let round = 0; round <= rounds; round++) {
+      reads.push(reading.read());
       for (const one of measured) {
         const [start, before] = [performance.now(), process.cpuUsage()];
         await (await one.runner.submit([entry], [greedy], false)).result();
         const { user, system } = process.cpuUsage(before);
         if (round === 0) continue;
-        one.wall = Math.min(one.wall, performance.now() - start);
+        one.walls.push(performance.now() - start);
         one.cpu = Math.min(one.cpu, (user + system) / 1000);
       }
     }
   } finally {
     for (const { runner } of measured) await runner[Symbol.asyncDispose]();
   }
-  for (const { kv, wall, cpu } of measured) {
-    const step = `a step at ${depth}: ${wall.toFixed(2)} ms, ${(1000 / wall).toFixed(1)} tokens/s`;
-    console.log(
-      `${kv}: ${opened.model.kvBytes(kv, { blockCount: 1, blockSize: 1 })} bytes a token; ${step}; threads worked ${cpu.toFixed(2)} ms`,
-    );
+  reads.shift();
+  console.log(`reading the weights alone: ${Math.min(...reads).toFixed(2)} ms, median ${median(reads).toFixed(2)}`);
+  for (const { kv, walls, cpu } of measured) {
+    const wall = Math.min(...walls);
+    const step = `a step at ${depth}: ${wall.toFixed(2)} ms, ${(1000 / wall).toFixed(1)} tokens/s, median ${median(walls).toFixed(2)} ms`;
+    const share = (100 * median(walls.map((wall, round) => (reads[round] ?? 0) / wall))).toFixed(0);
+    const bytes = opened.model.kvBytes(kv, { blockCount: 1, blockSize: 1 });
+    console.log(`${kv}: ${bytes} bytes a token; ${step}, ${share}% of it reading; threads worked ${cpu.toFixed(2)} ms`);
   }
 }
 

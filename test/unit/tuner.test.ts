@@ -114,6 +114,12 @@ test('what was found comes back for its class, else for any', { skip: noCpu ?? f
   assert.ok(Math.min(...times) < 1, `costs a start ${Math.min(...times)} ms`);
 });
 
+test('where nothing was faster than what was usual, what is usual now counts', { skip: noCpu ?? false }, async () => {
+  const target = targets.avx2;
+  await rememberTuning(system(), 2, target, anyModel, { schedule: { ...target.schedule, sharing: 3 }, gains: [] });
+  assert.deepEqual(tunedTarget(system(), 2, target, anyModel).schedule, target.schedule);
+});
+
 test('what is bad or of another version is not used, and said', { skip: noCpu ?? false }, async () => {
   const target = targets.avx2;
   const good = { ...target.schedule, sharing: 3 };

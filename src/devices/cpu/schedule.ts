@@ -5,10 +5,10 @@
 import type { InstructionSet } from './target.ts';
 
 export interface Schedule {
-  /** Products ask for weights so many bytes before they load them, by this instruction. */
+  /** Products ask for weights so many bytes before they load them, of all panels that they read side by side, by this instruction. */
   readonly prefetch: 'none' | 'prefetcht0' | 'prefetcht1' | 'prefetchnta';
   readonly prefetchBytes: number;
-  /** Panels that a thread reads side by side where there is one token. */
+  /** Panels that a thread reads side by side where there is one token and a tile is small. */
   readonly streams: 1 | 2;
   /** Tokens of a unit of work of products that multiply weights as they lie. */
   readonly directTokens: number;
@@ -71,7 +71,7 @@ const usual: Schedule = {
 
 /** Where nothing has been tuned. */
 export const schedules: Readonly<Record<InstructionSet, Schedule>> = {
-  avx2: usual,
+  avx2: { ...usual, streams: 2 },
   avx512: usual,
   vnni: usual,
   amx: { ...usual, unpackedTokens: 256, decodedIntegers: 512, decodedFloats: 2048 },

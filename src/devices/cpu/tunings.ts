@@ -34,16 +34,17 @@ const record = (value: unknown): Kept => (typeof value === 'object' && value !==
 /** All of a machine like this, by class; `threads`: as many as the process may use. */
 export function recallTunings(system: OperatingSystem, threads: number, target: Target): ReadonlyMap<string, Recalled> {
   const kept = record(record(recall(file))[machineOf(system, threads, target)]);
-  return new Map(Object.entries(kept).map(([name, value]) => [name, examine(value)]));
+  return new Map(Object.entries(kept).map(([name, value]) => [name, examine(value, target.schedule)]));
 }
 
-function examine(value: unknown): Recalled {
+/** Where nothing was quicker than what is usual, what is usual now counts. */
+function examine(value: unknown, usual: Schedule): Recalled {
   const { schedule, gains, taken, version: made } = record(value);
   if (made !== version) return { kind: 'unused', reason: `ingot ${String(made)} found it, this is ${version}` };
   if (!isSchedule(schedule) || typeof taken !== 'string' || !Array.isArray(gains) || !gains.every(isGain)) {
     return { kind: 'unused', reason: 'it says what no tuner does' };
   }
-  return { kind: 'used', tuning: { schedule, gains, taken, version } };
+  return { kind: 'used', tuning: { schedule: gains.length === 0 ? usual : schedule, gains, taken, version } };
 }
 
 function isSchedule(value: unknown): value is Schedule {

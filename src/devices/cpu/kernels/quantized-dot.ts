@@ -179,7 +179,9 @@ export function dotKernel<B extends string>(
 ): EmittedKernel {
   const { name, buffers, bias, emitPlace } = units;
   const { size, bytes } = tileSize(format);
-  const streams = panels > 1 ? schedule.streams : 1;
+  const isLarge = bytes > burst;
+  // Tiles that are large enough to be streams of their own are read more slowly by turns.
+  const streams = panels > 1 && !isLarge ? schedule.streams : 1;
   const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
@@ -290,6 +292,7 @@ export function dotKernel<B extends string>(
     a.emit('mov', rcx, r13);
     const xTileBytes = tokenBytes / (K / size);
     const panelAt = (number: number) => number * panelBytes(format, K);
+    const ahead = { ...schedule, prefetchBytes: schedule.prefetchBytes / count };
     const emitTile = (index: number, k: number, number: number) =>
       product.emit(
         tileAt(a, {
@@ -299,7 +302,7 @@ export function dotKernel<B extends string>(
           first: number,
           xAt: (token) => token * tokenBytes + index * xTileBytes,
           emitNext: ({ weight, pass }) => {
-            if (bytes > burst) emitPrefetch(a, schedule, (at) => ptr(rax, at + panelAt(number)), weight, pass);
+            if (isLarge) emitPrefetch(a, ahead, (at) => ptr(rax, at + panelAt(number)), weight, pass);
           },
         }),
       );
@@ -312,7 +315,7 @@ export function dotKernel<B extends string>(
       const next = a.here();
       for (const number of numbers) {
         const at = (bytes: number) => ptr(rax, bytes + panelAt(number));
-        if (unroll * bytes <= burst) emitPrefetch(a, schedule, at, unroll * bytes);
+        if (!isLarge) emitPrefetch(a, ahead, at, unroll * bytes);
       }
       for (let index = 0; index < unroll; index++) for (const number of numbers) emitTile(index, size, number);
       a.emit('add', rax, unroll * bytes);
