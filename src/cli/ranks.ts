@@ -3,7 +3,7 @@
  * under `ingot launch` this process is the front, and starts them.
  */
 import type { Command } from 'commander';
-import { type Mesh, meshSize, parseMesh } from '../ir/mesh.ts';
+import { type Mesh, meshSize, parseMesh, refuseOtherAxes } from '../ir/mesh.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
 import type { Ranks } from '../parallel/rank-group.ts';
 import type { RankWorld, WorldOptions } from '../parallel/rank-world.ts';
@@ -120,8 +120,9 @@ export async function factsOf(mesh: string) {
   return { version, mesh, 'instruction set': set ?? 'none' };
 }
 
-/** @throws IngotError 'Usage' for a mesh of another size than the number of ranks, with the nearest one that fits. */
+/** @throws IngotError 'Usage' for a mesh of other axes, or of another size than the number of ranks, with the nearest one that fits. */
 function refuseOther(mesh: Mesh, ranks: number): void {
+  refuseOtherAxes(mesh, ['data', 'tensor']);
   const size = meshSize(mesh);
   if (size === ranks) return;
   // Rather more or fewer replicas than another division of the model.

@@ -4,7 +4,7 @@ import { IngotError } from '../base/errors.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
 import { chosenDevice, type DeviceOptions, openDevice } from '../devices/open-node.ts';
-import { type Mesh, meshSize } from '../ir/mesh.ts';
+import { type Mesh, meshSize, refuseOtherAxes } from '../ir/mesh.ts';
 import { createHostGroup } from '../parallel/host-group.ts';
 import { createLocalGroup } from '../parallel/local-group.ts';
 import { createMeshDevice, type MeshOptions } from '../parallel/mesh-device.ts';
@@ -19,11 +19,7 @@ export async function openMesh(
   name?: string,
   { onProgram, ...options }: DeviceOptions & Pick<MeshOptions, 'onProgram'> = {},
 ): Promise<Device> {
-  const other = mesh.axes.find((axis) => axis.size > 1 && axis.name !== 'tensor');
-  if (other !== undefined) {
-    const hint = 'only tensor divides a model among ranks of one process';
-    throw new IngotError('Usage', `a run has no ranks along '${other.name}'`, { hint });
-  }
+  refuseOtherAxes(mesh, ['tensor']);
   const size = meshSize(mesh);
   const processors = availableParallelism();
   if (size > ranksPerProcessor * processors) {

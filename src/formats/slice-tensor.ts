@@ -1,5 +1,5 @@
 /** Parts of a stored tensor as a tensor of its own, read from where they lie: what one rank of several holds of a weight. */
-import { type ByteSource, checkRange, readInto } from '../base/bytes.ts';
+import { type ByteSource, checkRange, readInto, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
 import type { StoredTensor } from './checkpoint.ts';
@@ -41,7 +41,11 @@ export function sliceTensor(stored: StoredTensor, ranges: readonly (readonly Ran
   const innerBytes = sizes.slice(last + 1).reduce((a, b) => a * b, blockBytes);
   const runs = taken[last].map(({ start, limit }) => ({ start: start * innerBytes, limit: limit * innerBytes }));
   const outer = taken.slice(0, last);
-  const bytes = new Runs(stored.bytes, outer, sizes.slice(0, last), runs, sizes[last] * innerBytes);
+  const [first, ...others] = runs;
+  const bytes =
+    outer.length === 0 && others.length === 0
+      ? sliceBytes(stored.bytes, first.start, first.limit - first.start)
+      : new Runs(stored.bytes, outer, sizes.slice(0, last), runs, sizes[last] * innerBytes);
   return { ...stored, shape: shape.map((size, d) => (ranges[d] === undefined ? size : sizeOf(ranges[d]))), bytes };
 }
 

@@ -38,6 +38,14 @@ export function replicaCount({ axes }: Mesh): number {
   return axes.find(({ name }) => name === 'data')?.size ?? 1;
 }
 
+/** @throws IngotError 'Usage' for a mesh with ranks along another axis than those, along which a run divides something. */
+export function refuseOtherAxes({ axes }: Mesh, divided: readonly string[]): void {
+  const other = axes.find(({ name, size }) => size > 1 && !divided.includes(name));
+  if (other === undefined) return;
+  const hint = `tensor divides a model among ranks${divided.includes('data') ? ', data the requests' : ''}`;
+  throw new IngotError('Usage', `a run has no ranks along '${other.name}'`, { hint });
+}
+
 /** Ranks along all of the axes together. */
 export function sizeAlong(mesh: Mesh, axes: readonly string[]): number {
   return axes.reduce((product, name) => product * axisNamed(mesh, name).size, 1);

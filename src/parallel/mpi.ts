@@ -9,7 +9,7 @@ import { type Library, openForeign } from '../devices/cpu/os/foreign.ts';
 import type { Memory, OperatingSystem } from '../devices/cpu/os/os.ts';
 import type { Communicator } from '../devices/device.ts';
 import { defaultPatience, type GroupOptions } from './host-group.ts';
-import { MPI_THREAD_SERIALIZED, type MpiAbi, mpiLibraries } from './mpi-abi.ts';
+import { launchedRank, MPI_THREAD_SERIALIZED, type MpiAbi, mpiLibraries } from './mpi-abi.ts';
 import { assembleMpiEnds, channels, end } from './mpi-code.ts';
 
 /** This process among those that the launcher has started. */
@@ -63,6 +63,12 @@ export function joinMpi(
   const world = abi.world(library);
   call('MPI_Comm_set_errhandler', world, abi.errorsReturn(library));
   const [rank, size] = [word('MPI_Comm_rank', world), word('MPI_Comm_size', world)];
+  const started = launchedRank(environment);
+  if (started !== undefined && started.size !== size) {
+    throw new IngotError('InvalidArgument', `${started.size} ranks were started, and ${abi.name} knows of ${size}`, {
+      hint: 'The launcher has to be of the library that is found here; LD_LIBRARY_PATH may name the folder of another one.',
+    });
+  }
 
   const { bytes, ...offsets } = assembleMpiEnds(system.architecture);
   const code = system.mapCode(bytes);

@@ -3,7 +3,7 @@
  * is stopped or killed.
  */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { isIngotError } from '../../src/base/errors.ts';
@@ -102,6 +102,13 @@ test('what no launcher of MPI has started is not taken for a rank', () => {
   assert.deepEqual(launchedRank({ OMPI_COMM_WORLD_SIZE: '2', OMPI_COMM_WORLD_RANK: '1' }), { rank: 1, size: 2 });
   assert.deepEqual(launchedRank({ PMI_SIZE: '3', PMI_RANK: '0' }), { rank: 0, size: 3 });
   assert.deepEqual(launchedRank({ PMIX_RANK: '0', SLURM_STEP_NUM_TASKS: '4' }), { rank: 0, size: 4 });
+});
+
+test('a rank whose launcher is of another library is refused with the reason', { skip: missing(launchers[0]) }, () => {
+  const env = { ...process.env, OMPI_COMM_WORLD_SIZE: '2', OMPI_COMM_WORLD_RANK: '0' };
+  const { status, stderr } = spawnSync(process.execPath, [program], { env, encoding: 'utf8' });
+  assert.notEqual(status, 0);
+  assert.match(stderr, /2 ranks were started, and Open MPI knows of 1/);
 });
 
 test('MPI is refused where it is not called', { skip: !found.usable && found.reason }, () => {

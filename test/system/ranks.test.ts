@@ -120,6 +120,7 @@ test('ranks that differ in options or in their file of the model are refused bef
 test('ingot launch refuses what cannot be before it starts anything', { skip }, async () => {
   const cases: readonly (readonly [RegExp, ...string[]])[] = [
     [/'tensor' is 2, not 3/, '-n', '3', ...greedy, '--mesh', 'tensor=2'],
+    [/no ranks along 'pipeline'/, '-n', '2', ...greedy, '--mesh', 'pipeline=2'],
     [/not said how ranks divide the model/, '-n', '2', ...greedy],
     [/no command walk to launch/, '-n', '2', 'walk'],
     [/serve one model/, 'serve', 'a=m.gguf', 'b=m.gguf', '--mesh', 'tensor=2'],
