@@ -22,18 +22,29 @@ const { system } = found;
 
 const [heads, kvHeads, dim, blockSize, layers] = [32, 8, 64, 16, 16];
 const [decodeDepth, prefillTokens] = [4096, 256];
+/** Sequences that begin alike. */
+const [sharers, sharedDepth] = [16, 2048];
 const inlined = process.argv.includes('--inlined');
 const milliseconds = 1500;
 
+interface Load {
+  readonly tokens: number;
+  readonly context: number;
+  readonly count: number;
+  /** So many, of the same context and with the same blocks, have the tokens. */
+  readonly sequences?: number;
+}
+
 /** A program of `count` attentions, each over pools of its own, whose results feed each other. */
-async function prepare(device: Device, pool: KvFormat, tokens: number, context: number, count: number) {
+async function prepare(device: Device, pool: KvFormat, { tokens, context, count, sequences = 1 }: Load) {
   const columns = context / blockSize;
+  const each = tokens / sequences;
   const inputs: Parameter[] = [
     { name: 'q', type: tensor('f32', [tokens, heads, dim]), role: 'input' },
     { name: 'positions', type: tensor('i32', [tokens]), role: 'input' },
     { name: 'sequence', type: tensor('i32', [tokens]), role: 'input' },
-    { name: 'ctxLen', type: tensor('i32', [1]), role: 'input' },
-    { name: 'blockTable', type: tensor('i32', [1, columns]), role: 'input' },
+    { name: 'ctxLen', type: tensor('i32', [sequences]), role: 'input' },
+    { name: 'blockTable', type: tensor('i32', [sequences, columns]), role: 'input' },
   ];
   const pools = Array.from({ length: 2 * count }, (_, i): Parameter => {
     const { element, length } = kvRow(pool, dim);
@@ -62,10 +73,10 @@ async function prepare(device: Device, pool: KvFormat, tokens: number, context: 
   const random = (length: number) => Float32Array.from({ length }, () => 4 * (Math.random() - 0.5));
   const given = new Map<string, ArrayBufferView>([
     ['q', random(tokens * heads * dim)],
-    ['positions', Int32Array.from({ length: tokens }, (_, i) => context - tokens + i)],
-    ['sequence', new Int32Array(tokens)],
-    ['ctxLen', Int32Array.of(context)],
-    ['blockTable', Int32Array.from({ length: columns }, (_, i) => (i * 5 + 3) % columns)],
+    ['positions', Int32Array.from({ length: tokens }, (_, i) => context - each + (i % each))],
+    ['sequence', Int32Array.from({ length: tokens }, (_, i) => Math.floor(i / each))],
+    ['ctxLen', new Int32Array(sequences).fill(context)],
+    ['blockTable', Int32Array.from({ length: sequences * columns }, (_, i) => ((i % columns) * 5 + 3) % columns)],
   ]);
   return {
     bytes: 2 * count * values.length,
@@ -129,7 +140,7 @@ const only = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 for (const pool of kvFormats) {
   if (only.length > 0 && !only.includes(pool)) continue;
   {
-    using decode = await prepare(device, pool, 1, decodeDepth, layers);
+    using decode = await prepare(device, pool, { tokens: 1, context: decodeDepth, count: layers });
     using read = prepareRead(device.hardware.threads);
     const [seconds, readSeconds] = (await best(decode.run, read.run)) as [number, number];
     const rate = (bytes: number, time: number) => `${(bytes / time / 1e9).toFixed(1)} GB/s`;
@@ -137,7 +148,16 @@ for (const pool of kvFormats) {
       `${pool.padEnd(5)} decode at ${decodeDepth}, ${layers} layers: ${(1000 * seconds).toFixed(2)} ms, ${rate(decode.bytes, seconds)}; read ${rate(read.bytes, readSeconds)}`,
     );
   }
-  using prefill = await prepare(device, pool, prefillTokens, prefillTokens, 1);
+  {
+    using shared = await prepare(device, pool, {
+      ...{ tokens: sharers, sequences: sharers, context: sharedDepth, count: layers },
+    });
+    const [seconds] = (await best(shared.run)) as [number];
+    console.log(
+      `${pool.padEnd(5)} decode of ${sharers} that share ${sharedDepth}, ${layers} layers: ${(1000 * seconds).toFixed(1)} ms`,
+    );
+  }
+  using prefill = await prepare(device, pool, { tokens: prefillTokens, context: prefillTokens, count: 1 });
   const [seconds] = (await best(prefill.run)) as [number];
   const flops = 2 * prefillTokens * (prefillTokens + 1) * heads * dim;
   console.log(

@@ -55,7 +55,12 @@ async function measure(path: string, { streams, pace, lengths }: Options): Promi
   gaps = [];
   const alone = await until(idleTokens * streams);
   const idle = alone[alone.length >> 1];
+  const at = (sorted: readonly number[], part: number) =>
+    `${(sorted[Math.floor(part * (sorted.length - 1))] / idle).toFixed(2)}x`;
+  const spread = (sorted: readonly number[]) => [at(sorted, 0.5), at(sorted, 0.95), at(sorted, 1)];
   const rows = [['prompt', 'seconds', 'steps', 'tokens a step', 'median gap', '95th', 'largest', 'prediction off by']];
+  // How even they are without any prompt.
+  rows.push(['none', '', '', '', ...spread(alone), '']);
   for (const length of prompts) {
     gaps = [];
     steps.length = 0;
@@ -65,10 +70,9 @@ async function measure(path: string, { streams, pace, lengths }: Options): Promi
     const sorted = [...gaps].sort((a, b) => a - b);
     const mixed = steps.filter(({ entries }) => entries.some(({ count, start }) => count > 1 || start === 0));
     const off = mixed.map(({ took, predicted }) => Math.abs(took / predicted - 1)).sort((a, b) => a - b);
-    const at = (part: number) => `${(sorted[Math.floor(part * (sorted.length - 1))] / idle).toFixed(2)}x`;
     rows.push([
       ...[String(length), seconds.toFixed(2), String(mixed.length), (length / mixed.length).toFixed(1)],
-      ...[at(0.5), at(0.95), at(1), `${(100 * (off[off.length >> 1] ?? 0)).toFixed(0)} %`],
+      ...[...spread(sorted), `${(100 * (off[off.length >> 1] ?? 0)).toFixed(0)} %`],
     ]);
   }
   isOver = true;

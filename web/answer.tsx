@@ -34,7 +34,9 @@ export function AnswerView({ shown, answer, last }: AnswerProps) {
     <article class="answer" aria-busy={writing}>
       <h2 class="unseen">{answer.model === '' ? 'The model' : answer.model}</h2>
       <Reasoning answer={answer} writing={writing} />
-      <div class="prose">{body}</div>
+      <div class="prose" dir="auto">
+        {body}
+      </div>
       {writing && answer.text === '' && answer.reasoning === '' && <Waiting />}
       {answer.failure !== undefined && <Notice failure={answer.failure} onRetry={retry} />}
       {!writing && (
@@ -86,7 +88,9 @@ function Reasoning({ answer, writing }: { readonly answer: Answer; readonly writ
         <span class={thinking ? 'shimmer' : ''}>{thinking ? 'Thinking' : `Thought${took}`}</span>
         <Icon name="right" />
       </summary>
-      <div class="prose">{body}</div>
+      <div class="prose" dir="auto">
+        {body}
+      </div>
     </details>
   );
 }

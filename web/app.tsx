@@ -2,6 +2,7 @@
 import { useEffect } from 'preact/hooks';
 import { announcement, isAnswering, stop } from './answering.ts';
 import { Composer } from './composer.tsx';
+import { titleOf } from './conversation.ts';
 import { Header } from './header.tsx';
 import { Inspector } from './inspector.tsx';
 import { Sidebar } from './sidebar.tsx';
@@ -22,6 +23,12 @@ export function App() {
     return () => removeEventListener('keydown', onEscape);
   }, []);
   const { value: over } = overlay;
+  const { value: shown } = conversation;
+  // What tabs, history and screen readers call the page.
+  const title = shown.leaf === null ? 'Ingot' : `${titleOf(shown)} – Ingot`;
+  useEffect(() => {
+    document.title = title;
+  }, [title]);
   return (
     <div class="page" data-overlay={over}>
       <button type="button" class="skip" onClick={() => document.getElementById('message')?.focus()}>
@@ -35,7 +42,7 @@ export function App() {
             The browser has no more room for conversations. Delete some; until then new messages are gone with this tab.
           </p>
         )}
-        <Thread key={conversation.value.id} />
+        <Thread key={shown.id} />
         <Composer />
       </main>
       <Inspector covered={over === 'sidebar'} />

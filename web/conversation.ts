@@ -106,7 +106,7 @@ export function lastOf({ messages }: Conversation): number {
 
 export function titleOf(conversation: Conversation): string {
   const first = lineOf(conversation)[0]?.text.trim().replace(/\s+/g, ' ') ?? '';
-  return first === '' ? 'New conversation' : first.slice(0, 80);
+  return first === '' ? 'New conversation' : Array.from(first).slice(0, 80).join('');
 }
 
 /** What is sent. Some templates refuse two messages of one role in a row, as a question without an answer leaves them. */

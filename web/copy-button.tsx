@@ -11,7 +11,11 @@ export function CopyButton({ text, label }: { readonly text: string; readonly la
   }, [copied]);
   // Browsers give it to pages of the same machine and of https only.
   if (navigator.clipboard === undefined) return null;
-  const copy = () => navigator.clipboard.writeText(text).then(() => setCopied(true));
+  const copy = () =>
+    navigator.clipboard.writeText(text).then(
+      () => setCopied(true),
+      () => {}, // the browser was told not to
+    );
   return (
     <button type="button" class="quiet" aria-label={copied ? 'Copied' : label} title={label} onClick={copy}>
       <Icon name={copied ? 'check' : 'copy'} />

@@ -2,10 +2,12 @@
 import { useEffect } from 'preact/hooks';
 import type { Failure } from './failure.ts';
 import { decimal, seconds, whole } from './figures.ts';
-import { liveFailure, meanFirst, readings, speeds, watchServer } from './live.ts';
+import { isRefused, liveFailure, meanFirst, readings, speeds, watchServer } from './live.ts';
+import { apiKey } from './store.ts';
 
 export function LivePanel() {
-  useEffect(watchServer, []);
+  // Another key may be shown more.
+  useEffect(watchServer, [apiKey.value]);
   const { value: list } = readings;
   const { value: failure } = liveFailure;
   const now = list.at(-1);
@@ -46,10 +48,8 @@ export function LivePanel() {
   );
 }
 
-/** A server may keep its numbers for another key. */
-function said({ kind, title }: Failure): string {
-  return kind === 'key' || kind === 'refused' ? 'The server does not show its numbers here.' : `${title}.`;
-}
+const said = (failure: Failure): string =>
+  isRefused(failure) ? 'The server does not show its numbers here.' : `${failure.title}.`;
 
 const [width, height] = [120, 28];
 

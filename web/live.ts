@@ -5,6 +5,8 @@ import { type Failure, failureOf } from './failure.ts';
 import { firstBetween, type Reading, readMetrics, speedBetween } from './metrics.ts';
 
 const interval = 1000;
+/** Between two looks at a server that keeps its numbers from this page. */
+const refusedInterval = 30_000;
 /** Readings that the panel looks back on: a minute. */
 const kept = 61;
 
@@ -21,13 +23,17 @@ export function meanFirst(list: readonly Reading[]): number | undefined {
   return first !== undefined && last !== undefined ? firstBetween(first, last) : undefined;
 }
 
+/** Whether the server keeps its numbers for another key. */
+export const isRefused = (failure: Failure | undefined): boolean =>
+  failure?.kind === 'key' || failure?.kind === 'refused';
+
 /** Reads until the function that it gives is called. A page that nobody sees asks nothing. */
 export function watchServer(): () => void {
   let timer: ReturnType<typeof setTimeout> | undefined;
   let ended = false;
   async function tick(): Promise<void> {
     if (!document.hidden) await read();
-    if (!ended) timer = setTimeout(tick, interval);
+    if (!ended) timer = setTimeout(tick, isRefused(liveFailure.value) ? refusedInterval : interval);
   }
   tick();
   return () => {

@@ -22,7 +22,9 @@ export function QuestionView({ shown, question, editing, onEdit, onSend }: Quest
   return (
     <article class="question">
       <h2 class="unseen">You</h2>
-      <p class="bubble">{question.text}</p>
+      <p class="bubble" dir="auto">
+        {question.text}
+      </p>
       <div class="tools">
         <Versions shown={shown} message={question} />
         <CopyButton text={question.text} label="Copy message" />

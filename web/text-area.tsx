@@ -26,6 +26,7 @@ export function TextArea({ id, label, placeholder, value, area, onInput, onEnter
       ref={area}
       rows={1}
       aria-label={label}
+      dir="auto"
       placeholder={placeholder}
       value={value}
       onInput={({ currentTarget }) => onInput(currentTarget.value)}

@@ -4,7 +4,8 @@ import { type Conversation, newId } from './conversation.ts';
 import type { Settings } from './settings.ts';
 import { change, conversations, keepSettings, lastSettings } from './store.ts';
 
-const named = () => decodeURIComponent(location.hash.slice(1));
+/** Ids need no escapes; what else somebody writes there names nothing. */
+const named = () => location.hash.slice(1);
 const wide = matchMedia('(min-width: 1180px)');
 const medium = matchMedia('(min-width: 820px)');
 

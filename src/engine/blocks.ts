@@ -1,6 +1,6 @@
 /**
- * Who uses which block of the KV pools, and which whole blocks hold the beginning of what text, so that requests that begin
- * alike compute it once (as vLLM's automatic prefix caching does). Pure bookkeeping: no device, no bytes, no clock; the same
+ * Who uses which block of the KV pools, and which whole blocks hold the beginning of what text (known-texts.ts), so that requests that
+ * begin alike compute it once. Pure bookkeeping: no device, no bytes, no clock; the same
  * calls give the same blocks.
  *
  * Blocks that nobody uses but whose contents are known are given away last, the least recently used first. A table is released
@@ -13,19 +13,8 @@
  */
 import { IngotError } from '../base/errors.ts';
 import type { StepLimits } from '../composites/step.ts';
+import { type Known, KnownTexts } from './known-texts.ts';
 import { WindowBlocks } from './window-blocks.ts';
-
-/** A whole block with known contents. It stands for all tokens from the beginning of a text to its own last one. */
-export interface Known {
-  /** Undefined at the beginning of texts. */
-  readonly parent: Known | undefined;
-  /** Its own tokens, among the children of its parent. */
-  readonly key: string;
-  readonly children: Map<string, Known>;
-  /** Where the contents are: in a block of the pools or in a slot outside; in neither while they are fetched. */
-  block: number | undefined;
-  slot: number | undefined;
-}
 
 /** How far the contents of a table are known: its first `blocks` are, and the last of these is `last`. */
 interface Progress {
@@ -51,7 +40,6 @@ export interface Fetch {
 export class BlockManager {
   readonly blockSize: number;
   readonly blockCount: number;
-  readonly slotCount: number;
   /** Known blocks that were given away since the beginning. */
   evicted = 0;
   /** Blocks of unknown contents, the next one last. */
@@ -60,13 +48,9 @@ export class BlockManager {
   readonly #idle = new Map<number, Known>();
   readonly #users: Uint32Array;
   readonly #known: (Known | undefined)[];
-  readonly #freeSlots: number[];
-  /** Slots with what they hold, the first that was filled first. */
-  readonly #stored = new Map<number, Known>();
+  readonly #texts: KnownTexts;
   #leaving: Transfer[] = [];
   readonly #fetches = new Set<Fetch>();
-  /** The beginnings of texts, by who may share them. */
-  readonly #roots = new Map<string, Known>();
   readonly #progress = new WeakMap<readonly number[], Progress>();
   readonly #windows: readonly WindowBlocks[];
 
@@ -80,10 +64,9 @@ export class BlockManager {
     }
     this.blockCount = blockCount;
     this.blockSize = blockSize;
-    this.slotCount = slotCount;
+    this.#texts = new KnownTexts(blockSize, slotCount);
     this.#windows = windows.map((window) => new WindowBlocks(window, blockCount, blockSize));
     this.#free = Array.from({ length: blockCount }, (_, i) => blockCount - 1 - i);
-    this.#freeSlots = Array.from({ length: slotCount }, (_, i) => slotCount - 1 - i);
     this.#users = new Uint32Array(blockCount);
     this.#known = new Array(blockCount);
   }
@@ -99,7 +82,7 @@ export class BlockManager {
   }
 
   get storedBlocks(): number {
-    return this.#stored.size;
+    return this.#texts.storedBlocks;
   }
 
   /** Blocks that a table lacks to hold so many tokens. */
@@ -133,13 +116,13 @@ export class BlockManager {
    * what was published with the same `owner` is found.
    */
   reuse(table: number[], tokens: readonly number[], most: number, owner: string): number {
-    let last = this.#roots.get(owner);
+    let last = this.#texts.root(owner);
     const found: number[] = [];
     /** Blocks in a row, up to the last that was found, that each window has. */
     const present = this.#windows.map(() => 0);
     let progress: Progress | undefined;
     for (let i = 0; (i + 1) * this.blockSize <= most; i++) {
-      const next: Known | undefined = last?.children.get(this.#keyOf(tokens, i));
+      const next = this.#texts.after(last, tokens, i);
       if (next?.block === undefined) break;
       found.push(next.block);
       last = next;
@@ -187,20 +170,15 @@ export class BlockManager {
     const whole = Math.floor(computed / this.blockSize);
     if (whole === 0) return;
     const progress = this.#progress.get(table);
-    let last = progress?.last ?? this.#root(owner);
+    let last = progress?.last;
     for (let i = progress?.blocks ?? 0; i < whole; i++) {
-      const key = this.#keyOf(tokens, i);
-      let next = last.children.get(key);
-      if (next === undefined) {
-        next = { parent: last, key, children: new Map(), block: undefined, slot: undefined };
-        last.children.set(key, next);
-      }
+      const next = this.#texts.add(last, tokens, i, owner);
       // Who computed the same at the same time keeps a block that nobody will find, unless it has places that the other has lost.
       if (next.block !== undefined && this.#isBetter(table[i], next.block)) this.#forget(next.block);
       if (next.block === undefined) this.#fill(next, table[i]);
       last = next;
     }
-    this.#progress.set(table, { blocks: whole, last });
+    if (last !== undefined) this.#progress.set(table, { blocks: whole, last });
   }
 
   /** Whether windows have places of a block which those of another, that nobody uses, do not have any more. */
@@ -248,8 +226,7 @@ export class BlockManager {
 
   /** Contents did not get into their slot. */
   lose(slot: number): void {
-    const known = this.#stored.get(slot);
-    if (known !== undefined) this.#detach(known);
+    this.#texts.lose(slot);
   }
 
   /** How many blocks outside go on where `table` ends, as `reuse` has filled it; or whether the next one is being fetched. */
@@ -260,9 +237,9 @@ export class BlockManager {
 
   #outside(table: readonly number[], tokens: readonly number[], most: number, owner: string): readonly Known[] {
     const found: Known[] = [];
-    let last = this.#progress.get(table)?.last ?? this.#roots.get(owner);
+    let last = this.#progress.get(table)?.last ?? this.#texts.root(owner);
     for (let i = table.length; (i + 1) * this.blockSize <= most; i++) {
-      last = last?.children.get(this.#keyOf(tokens, i));
+      last = this.#texts.after(last, tokens, i);
       if (last === undefined || last.block !== undefined) break;
       found.push(last);
       if (last.slot === undefined) break;
@@ -279,17 +256,15 @@ export class BlockManager {
     this.reuse(table, tokens, most, owner);
     const first = table.length;
     const contents = this.#outside(table, tokens, most, owner);
-    const slots = contents.flatMap(({ slot }) => (slot === undefined ? [] : [slot]));
     // What makes room for them must not take their slots.
-    for (const slot of slots) this.#stored.delete(slot);
+    const slots = this.#texts.lend(contents);
     try {
       this.grow(table, (first + slots.length) * this.blockSize);
     } catch (error) {
-      for (const [i, known] of contents.entries()) this.#stored.set(slots[i], known);
+      this.#texts.takeBack(contents, slots);
       this.release(table);
       throw error;
     }
-    for (const known of contents) known.slot = undefined;
     const transfers = slots.map((slot, i) => ({ slot, block: table[first + i] }));
     const fetch = { table, transfers, contents };
     this.#fetches.add(fetch);
@@ -301,39 +276,20 @@ export class BlockManager {
     this.#fetches.delete(fetch);
     fetch.transfers.forEach(({ slot, block }, i) => {
       const known = fetch.contents[i];
-      this.#freeSlots.push(slot);
+      this.#texts.freeSlot(slot);
       // It may have been computed meanwhile.
       if (known.block !== undefined) return;
       if (i < good) this.#fill(known, block);
-      else this.#detach(known);
+      else this.#texts.detach(known);
     });
     this.release(fetch.table);
-  }
-
-  #root(owner: string): Known {
-    const known = this.#roots.get(owner);
-    if (known !== undefined) return known;
-    const root: Known = { parent: undefined, key: owner, children: new Map(), block: undefined, slot: undefined };
-    this.#roots.set(owner, root);
-    return root;
-  }
-
-  #keyOf(tokens: readonly number[], block: number): string {
-    return tokens.slice(block * this.blockSize, (block + 1) * this.blockSize).join();
   }
 
   /** `block` holds these contents, wherever else they are. */
   #fill(known: Known, block: number): void {
     known.block = block;
     this.#known[block] = known;
-    this.#emptySlot(known);
-  }
-
-  #emptySlot(known: Known): void {
-    if (known.slot === undefined) return;
-    this.#stored.delete(known.slot);
-    this.#freeSlots.push(known.slot);
-    known.slot = undefined;
+    this.#texts.leaveSlot(known);
   }
 
   /** A block with nothing in it that counts. */
@@ -348,43 +304,9 @@ export class BlockManager {
     known.block = undefined;
     for (const window of this.#windows) window.forget(block);
     this.evicted++;
-    const slot = this.#isFound(known) ? this.#takeSlot() : undefined;
-    if (slot === undefined) this.#detach(known);
-    else {
-      known.slot = slot;
-      this.#stored.set(slot, known);
-      this.#leaving.push({ block, slot });
-    }
+    const slot = this.#texts.store(known);
+    if (slot !== undefined) this.#leaving.push({ block, slot });
     return block;
-  }
-
-  #takeSlot(): number | undefined {
-    const [oldest] = this.#stored.values();
-    if (this.#freeSlots.length === 0 && oldest !== undefined) this.#detach(oldest);
-    return this.#freeSlots.pop();
-  }
-
-  /** Whether its beginning is known still. */
-  #isFound(known: Known): boolean {
-    let each = known;
-    while (each.parent !== undefined) {
-      if (each.parent.children.get(each.key) !== each) return false;
-      each = each.parent;
-    }
-    return this.#roots.get(each.key) === each;
-  }
-
-  /** It is found no more, nor what follows it. */
-  #detach(known: Known): void {
-    const { parent, key } = known;
-    if (parent?.children.get(key) === known) parent.children.delete(key);
-    // Owners that have nothing any more are forgotten.
-    if (parent?.parent === undefined && parent?.children.size === 0) this.#roots.delete(parent.key);
-    const rest = [known];
-    for (let each = rest.pop(); each !== undefined; each = rest.pop()) {
-      this.#emptySlot(each);
-      rest.push(...each.children.values());
-    }
   }
 
   /** @throws IngotError 'DeviceFault' if a block is lost, has two owners, or is used by others than `tables` and fetches. */
@@ -413,12 +335,6 @@ export class BlockManager {
         throw fault(`block ${block} holds what cannot be found`);
       }
     }
-    const slots = new Uint8Array(this.slotCount);
-    const fetching = [...this.#fetches].flatMap(({ transfers }) => transfers.map(({ slot }) => slot));
-    for (const slot of [...this.#freeSlots, ...this.#stored.keys(), ...fetching]) slots[slot]++;
-    if (slots.some((times) => times !== 1)) throw fault('a slot is lost, or there twice');
-    for (const [slot, known] of this.#stored) {
-      if (known.slot !== slot || known.block !== undefined) throw fault(`slot ${slot} holds what cannot be found`);
-    }
+    this.#texts.checkIntegrity([...this.#fetches].flatMap(({ transfers }) => transfers.map(({ slot }) => slot)));
   }
 }

@@ -12,7 +12,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
-import type { Answer, Call, Port, ToClient, ToHost } from './messages.ts';
+import { type Answer, type Call, type Port, type ToClient, type ToHost, window } from './messages.ts';
 
 /** The port of whoever started the worker. */
 export interface WorkerPort<In, Out> extends Port<In, Out> {
@@ -147,6 +147,9 @@ class Calls<S> {
           return onProgress?.(message.done, message.total);
         case 'lost':
           return onLost?.(receivedLoss(message.error));
+        case 'events':
+          for (const { id, events } of message.said) this.#pending.get(id)?.hear(events);
+          return;
         default:
           return this.#pending.get(message.id)?.take(message);
       }
@@ -206,16 +209,18 @@ class Calls<S> {
 class PendingCall {
   readonly answer: Promise<Answer>;
   readonly abort: () => void;
-  readonly read: (events: number) => void;
+  readonly #read: (events: number) => void;
   readonly #settle: (outcome: Answer | Error) => void;
   #events: GenerateEvent[] = [];
   #ended = false;
+  /** Events that were read, and of which the worker was not told. */
+  #untold = 0;
   /** Tells `events` that there is something new. */
   #wake: () => void = () => {};
 
   constructor(abort: () => void, read: (events: number) => void, onEnd: () => void) {
     this.abort = abort;
-    this.read = read;
+    this.#read = read;
     let settle: (outcome: Answer | Error) => void = () => {};
     this.answer = new Promise((resolve, reject) => {
       settle = (outcome) => (outcome instanceof Error ? reject(outcome) : resolve(outcome));
@@ -230,12 +235,13 @@ class PendingCall {
     };
   }
 
-  take(message: Exclude<ToClient, { kind: 'progress' | 'lost' }>): void {
+  hear(events: readonly GenerateEvent[]): void {
+    this.#events.push(...events);
+    this.#wake();
+  }
+
+  take(message: Extract<ToClient, { kind: 'answer' | 'failed' }>): void {
     switch (message.kind) {
-      case 'events':
-        this.#events.push(...message.events);
-        this.#wake();
-        return;
       case 'answer':
         this.#settle(message.answer);
         return;
@@ -263,6 +269,14 @@ class PendingCall {
       });
     }
     return this.#events.splice(0);
+  }
+
+  /** So many events were read. The worker need not know at once. */
+  read(events: number): void {
+    this.#untold += events;
+    if (this.#untold < window / 4) return;
+    this.#read(this.#untold);
+    this.#untold = 0;
   }
 
   /** Ends the call if it still runs, and waits for that. */

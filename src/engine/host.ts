@@ -1,15 +1,13 @@
 /**
- * The worker's side of an engine in a worker: takes calls from a port, answers them. Tokens that come fast share messages, so
- * that sending costs nothing next to making them; a generation whose reader is slow waits, so that nothing piles up.
+ * The worker's side of an engine in a worker: takes calls from a port, answers them. Tokens that come fast share messages, as those of
+ * one step do, so that sending costs nothing next to making them; a generation whose reader is slow waits, so that nothing piles up.
  */
 import { errorMessage } from '../base/error-message.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Engine, GenerateEvent, LoadHooks } from './engine.ts';
-import type { Answer, Call, Port, ToClient, ToHost } from './messages.ts';
+import { type Answer, type Call, type Port, type ToClient, type ToHost, window } from './messages.ts';
 
-/** Events of one generation that were sent and not read yet, at most. */
-const window = 256;
-/** Milliseconds between two messages of one generation, at least. */
+/** Milliseconds between two messages with events, at least. */
 const pause = 4;
 
 /** An engine with all that it stands on. */
@@ -26,11 +24,13 @@ export function serveEngine<S>(
 class Host<S> {
   readonly #port: Port<ToHost<S>, ToClient>;
   readonly #load: (settings: S, hooks: LoadHooks) => Promise<Loaded>;
+  readonly #outbox: Outbox;
   readonly #calls = new Map<number, { readonly work: RunningCall; readonly ended: Promise<void> }>();
   #loaded: Loaded | undefined;
 
   constructor(port: Port<ToHost<S>, ToClient>, load: (settings: S, hooks: LoadHooks) => Promise<Loaded>) {
     this.#port = port;
+    this.#outbox = new Outbox(port);
     this.#load = load;
   }
 
@@ -38,7 +38,7 @@ class Host<S> {
     const { id } = message;
     switch (message.kind) {
       case 'call': {
-        const work = new RunningCall(id, this.#port);
+        const work = new RunningCall(id, this.#outbox);
         if (message.aborted) work.abort();
         this.#calls.set(id, { work, ended: this.#answer(id, message.call, work) });
         return;
@@ -117,22 +117,48 @@ class Host<S> {
   }
 }
 
+/** Events of all generations on their way to the client. */
+class Outbox {
+  readonly #port: Pick<Port<never, ToClient>, 'send'>;
+  readonly #waiting = new Map<number, GenerateEvent[]>();
+  #sentAt = Number.NEGATIVE_INFINITY;
+  #timer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(port: Pick<Port<never, ToClient>, 'send'>) {
+    this.#port = port;
+  }
+
+  add(id: number, event: GenerateEvent): void {
+    const waiting = this.#waiting.get(id);
+    if (waiting !== undefined) waiting.push(event);
+    else this.#waiting.set(id, [event]);
+    if (performance.now() - this.#sentAt < pause) this.#timer ??= setTimeout(() => this.send(), pause);
+    // The other generations of the same step are told of their tokens in this turn, too.
+    else if (this.#waiting.size === 1) queueMicrotask(() => this.send());
+  }
+
+  send(): void {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    if (this.#waiting.size === 0) return;
+    this.#port.send({ kind: 'events', said: Array.from(this.#waiting, ([id, events]) => ({ id, events })) });
+    this.#waiting.clear();
+    this.#sentAt = performance.now();
+  }
+}
+
 /** One call while it is worked on. */
 class RunningCall {
   readonly #id: number;
-  readonly #port: Pick<Port<never, ToClient>, 'send'>;
+  readonly #outbox: Outbox;
   readonly #controller = new AbortController();
   readonly signal = this.#controller.signal;
-  /** Events that wait to be sent together. */
-  #events: GenerateEvent[] = [];
-  #sentAt = Number.NEGATIVE_INFINITY;
-  #timer: ReturnType<typeof setTimeout> | undefined;
   #unread = 0;
   #goOn: () => void = () => {};
 
-  constructor(id: number, port: Pick<Port<never, ToClient>, 'send'>) {
+  constructor(id: number, outbox: Outbox) {
     this.#id = id;
-    this.#port = port;
+    this.#outbox = outbox;
   }
 
   abort(): void {
@@ -148,28 +174,17 @@ class RunningCall {
   async stream(events: AsyncIterable<GenerateEvent>): Promise<void> {
     try {
       for await (const event of events) {
-        this.#events.push(event);
+        this.#outbox.add(this.#id, event);
         this.#unread++;
-        if (performance.now() - this.#sentAt >= pause) this.#send();
-        else this.#timer ??= setTimeout(() => this.#send(), pause);
         while (this.#unread >= window && !this.signal.aborted) {
-          this.#send();
+          this.#outbox.send();
           await new Promise<void>((resolve) => {
             this.#goOn = resolve;
           });
         }
       }
     } finally {
-      this.#send();
+      this.#outbox.send();
     }
-  }
-
-  #send(): void {
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (this.#events.length === 0) return;
-    this.#port.send({ kind: 'events', id: this.#id, events: this.#events });
-    this.#events = [];
-    this.#sentAt = performance.now();
   }
 }

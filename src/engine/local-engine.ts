@@ -96,14 +96,16 @@ export class LocalEngine implements Engine {
     this.#spill = new Spill(this.#blocks, runner.pools, slots, () => this.#loop.stir());
     const { readBytesPerSecond, operationsPerSecond } = device.hardware;
     const kvBytesPerToken = model.kvBytes(kv, { blockCount: 1, blockSize: 1 });
+    this.#work = new StepWork(device, model, kvBytesPerToken);
+    const { layers, head } = this.#work;
     const cost = new StepCost({
-      weightBytes: [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0),
-      parameterCount: model.parameterCount,
+      weightBytes: layers.bytes + head.bytes,
+      layerElements: layers.elements,
+      headElements: head.elements,
       kvBytesPerToken,
       readBytesPerSecond,
       operationsPerSecond: operationsPerSecond.f32 ?? 1e9,
     });
-    this.#work = new StepWork(device, model, kvBytesPerToken);
     this.#texts = new Texts(runner, this.#blocks, model.vocabularySize, this.#spill, {
       room: () => this.#loop.change,
       released: () => this.#loop.stir(),

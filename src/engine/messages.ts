@@ -55,10 +55,20 @@ export type Answer =
   | { readonly kind: 'embedded'; readonly embedding: Float32Array }
   | { readonly kind: 'done' };
 
+/** What one generation says. */
+export interface Said {
+  readonly id: number;
+  readonly events: readonly GenerateEvent[];
+}
+
+/** Events of one generation that are sent before any of them was read, at most. */
+export const window = 256;
+
 export type ToClient =
   /** What the engine stands on is gone. */
   | { readonly kind: 'lost'; readonly error: ErrorMessage }
   | { readonly kind: 'progress'; readonly id: number; readonly done: number; readonly total: number }
-  | { readonly kind: 'events'; readonly id: number; readonly events: readonly GenerateEvent[] }
+  /** Of one generation or several. */
+  | { readonly kind: 'events'; readonly said: readonly Said[] }
   | { readonly kind: 'answer'; readonly id: number; readonly answer: Answer }
   | { readonly kind: 'failed'; readonly id: number; readonly error: ErrorMessage };

@@ -30,6 +30,7 @@ export interface Rules {
 export interface PlannedStep {
   readonly number: number;
   readonly entries: readonly StepEntry[];
+  readonly load: StepLoad;
   /** Have a row and blocks since now; `reused` tokens of them were known. */
   readonly admitted: readonly { readonly sequence: Sequence; readonly reused: number }[];
   /** Blocks that are copied before the step. */
@@ -92,6 +93,7 @@ class Planner {
     return {
       number: this.#number,
       entries: this.#entries,
+      load: this.#load,
       admitted: this.#admitted,
       copies: this.#copies,
       fetches: this.#fetches,
@@ -131,11 +133,12 @@ class Planner {
     return hasPrompt ? low : Math.max(low, 1);
   }
 
-  #with({ computed }: Sequence, count: number): StepLoad {
+  #with(sequence: Sequence, count: number): StepLoad {
     const { tokens, rows, contextTokens } = this.#load;
     // Token i sees i + 1 tokens.
-    const seen = count * computed + (count * (count + 1)) / 2;
-    return { tokens: tokens + count, rows: rows + 1, contextTokens: contextTokens + seen };
+    const seen = count * sequence.computed + (count * (count + 1)) / 2;
+    const samples = count === left(sequence) ? 1 : 0;
+    return { tokens: tokens + count, rows: rows + samples, contextTokens: contextTokens + seen };
   }
 
   /** Takes `count` tokens of a sequence that runs into the step, if others can make room for them. */
@@ -247,7 +250,7 @@ class Planner {
     if (outside === 0 || next.fetched || !enough) return false;
     const tokens = outside * blocks.blockSize;
     const contextTokens = tokens * next.computed + (tokens * (tokens + 1)) / 2;
-    if (fetchCost(outside) >= cost({ tokens, rows: 1, contextTokens })) return false;
+    if (fetchCost(outside) >= cost({ tokens, rows: 0, contextTokens })) return false;
     next.fetched = true;
     this.#fetches.push(blocks.fetch(next.tokens, most, next.cacheOwner));
     return true;

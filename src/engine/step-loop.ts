@@ -12,7 +12,7 @@ import { type PlannedStep, planStep } from './scheduler.ts';
 import { emptyState, enqueue, remove, restart } from './scheduler-state.ts';
 import type { CachedSequence, Sequence, StepEntry } from './sequence.ts';
 import type { Spill } from './spill.ts';
-import type { StepCost, StepLoad } from './step-cost.ts';
+import type { StepCost } from './step-cost.ts';
 import { type StepRecord, stepRecord } from './step-trace.ts';
 import type { StepWork } from './step-work.ts';
 import type { Task } from './task.ts';
@@ -257,7 +257,7 @@ export class StepLoop {
     });
     const submitted = performance.now();
     const gap = this.#flights.length > 0 ? 0 : 1000 * (submitted - Math.max(this.#lastEnd, this.#busySince));
-    return { planned, tasks, running, submitted, predicted: cost.predict(loadOf(entries)), gap };
+    return { planned, tasks, running, submitted, predicted: cost.predict(planned.load), gap };
   }
 
   #taskOf(sequence: Sequence): Task {
@@ -337,7 +337,7 @@ export class StepLoop {
     const { number, entries } = planned;
     const end = performance.now();
     const milliseconds = end - Math.max(submitted, this.#lastEnd);
-    cost.observe(loadOf(entries), 1000 * milliseconds);
+    cost.observe(planned.load, 1000 * milliseconds);
     onStep?.(stepRecord(planned, { predicted, took: 1000 * milliseconds, gap }));
     this.count(entries, milliseconds / 1000);
     this.#lastEnd = end;
@@ -364,13 +364,4 @@ export class StepLoop {
       this.#untold.push(task);
     });
   }
-}
-
-function loadOf(entries: readonly StepEntry[]): StepLoad {
-  let [tokens, contextTokens] = [0, 0];
-  for (const { start, count } of entries) {
-    tokens += count;
-    contextTokens += count * start + (count * (count + 1)) / 2;
-  }
-  return { tokens, rows: entries.length, contextTokens };
 }

@@ -18,13 +18,14 @@ export interface Work {
 
 interface Size {
   elements: number;
+  /** As the device has packed them. */
   bytes: number;
 }
 
 export class StepWork {
   /** Of all layers, which every token meets; and of the head, which meets those that are sampled. */
-  readonly #layers: Size = { elements: 0, bytes: 0 };
-  readonly #head: Size = { elements: 0, bytes: 0 };
+  readonly layers: Readonly<Size>;
+  readonly head: Readonly<Size>;
   readonly #kvBytesPerToken: number;
   /** What the machine can do a second; undefined where that was not measured, or the work is not known. */
   readonly limits: EngineStatus['machine'];
@@ -33,8 +34,10 @@ export class StepWork {
     this.#kvBytesPerToken = kvBytesPerToken;
     const head = model.weights.has('output.weight') ? 'output.weight' : 'token_embd.weight';
     const bytesOf = { float: 0, integer: 0 };
+    const layers: Size = { elements: 0, bytes: 0 };
+    const ofHead: Size = { elements: 0, bytes: 0 };
     for (const [name, weight] of model.weights) {
-      const size = name.startsWith('blk.') ? this.#layers : name === head ? this.#head : undefined;
+      const size = name.startsWith('blk.') ? layers : name === head ? ofHead : undefined;
       if (size === undefined) continue;
       const used = name.includes('_exps.') ? (model.expertsOfToken ?? 1) / weight.shape[0] : 1;
       const bytes = used * device.packedBytes(weight);
@@ -42,6 +45,8 @@ export class StepWork {
       if (weight.shape.length > 1) size.elements += weight.shape.reduce((product, extent) => product * extent, used);
       bytesOf[blockFormat(weight.format).blockSize === 1 ? 'float' : 'integer'] += bytes;
     }
+    this.layers = layers;
+    this.head = ofHead;
     const { measured = false, readBytesPerSecond, operationsPerSecond } = device.hardware;
     const operations = operationsPerSecond[bytesOf.integer > bytesOf.float ? 'i8' : 'f32'];
     this.limits = measured && operations !== undefined ? { operations, bytes: readBytesPerSecond } : undefined;
@@ -55,8 +60,8 @@ export class StepWork {
       if (samples) rows++;
     }
     return {
-      operations: 2 * (this.#layers.elements * tokens + this.#head.elements * rows),
-      bytes: this.#layers.bytes + (rows > 0 ? this.#head.bytes : 0) + this.#kvBytesPerToken * context,
+      operations: 2 * (this.layers.elements * tokens + this.head.elements * rows),
+      bytes: this.layers.bytes + (rows > 0 ? this.head.bytes : 0) + this.#kvBytesPerToken * context,
     };
   }
 }

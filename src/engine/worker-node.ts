@@ -1,5 +1,6 @@
 /** What the worker thread of an engine runs under Node. */
 import { parentPort } from 'node:worker_threads';
+import { unmapViewed } from '../devices/cpu/os/mapping.ts';
 import { serveEngine } from './host.ts';
 import { type EngineSettings, loadEngine } from './load-node.ts';
 
@@ -10,5 +11,15 @@ serveEngine<EngineSettings>(
     send: (message) => port.postMessage(message),
     listen: (receive) => port.on('message', receive),
   },
-  loadEngine,
+  async (settings, hooks) => {
+    const loaded = await loadEngine(settings, hooks);
+    return {
+      engine: loaded.engine,
+      async [Symbol.asyncDispose]() {
+        await loaded[Symbol.asyncDispose]();
+        // The thread ends with its engine.
+        unmapViewed();
+      },
+    };
+  },
 );

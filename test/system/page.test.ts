@@ -289,7 +289,7 @@ test('what models and people write stays text; thoughts are folded away', { skip
   assert.ok(!(await thoughts.isVisible()));
   await page.getByText('Thought', { exact: true }).click();
   assert.ok((await thoughts.innerText()).includes(attack));
-  assert.equal(await page.title(), 'Ingot');
+  assert.equal(await page.title(), `${attack.slice(0, 80)} – Ingot`, 'a title is text, too');
   await script(page, { content: `${links}\n\n**bold** &lt;i&gt; \`<b>\`\n\n| a | b |\n|---|--:|\n| 1 | 2 |` });
   await send(page, 'Again');
   await ended(page);
@@ -386,6 +386,31 @@ for (const colorScheme of ['light', 'dark'] as const) {
     await close(visited);
   });
 }
+
+test('an address that nobody gave out is a new conversation; numbers that are kept from the page are not asked for all the time', {
+  skip,
+}, async () => {
+  const visited = await visit(browser, server.url);
+  const { page } = visited;
+  let asked = 0;
+  await page.route('**/metrics', (route) => {
+    asked++;
+    return route.fulfill({ status: 403, contentType: 'application/json', body: '{"error": {"message": "no"}}' });
+  });
+  await page.goto(`${server.url}/#%E0%A4`);
+  await page.reload();
+  await page.getByRole('heading', { name: 'What shall we talk about?' }).waitFor();
+  assert.equal(await page.title(), 'Ingot');
+  await page.getByText('The server does not show its numbers here.').waitFor();
+  asked = 0;
+  await page.waitForTimeout(1500);
+  assert.equal(asked, 0);
+  await script(page, { content: 'Short.' });
+  await send(page, 'A fox');
+  await ended(page);
+  assert.equal(await page.title(), 'A fox – Ingot', 'tabs and history tell conversations apart');
+  await close(visited);
+});
 
 test('a browser that is full keeps what is there, and says so', { skip }, async () => {
   const visited = await visit(browser, server.url);

@@ -140,6 +140,28 @@ test('the addresses of freed memory go when the last view of it is collected', {
   assert.ok(left < 500, `${left} MiB after they are collected`);
 });
 
+test('a thread that ends leaves no addresses behind, though it collects no views', { skip }, () => {
+  const { stdout, stderr } = runScript(
+    `
+    import { unmapViewed } from ${JSON.stringify(new URL('../../src/devices/cpu/os/mapping.js', import.meta.url).href)};
+    import { readFileSync } from 'node:fs';
+    const gigabytes = () => Number(/^VmSize:\\s+(\\d+) kB$/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]) / 2 ** 20;
+    const before = gigabytes();
+    for (let i = 0; i < 4; i++) {
+      const memory = system.mapMemory(2 ** 30);
+      memory.bytes().fill(1, 0, 100);
+      memory[Symbol.dispose]();
+    }
+    const held = gigabytes() - before;
+    unmapViewed();
+    console.log(JSON.stringify([held, gigabytes() - before]));`,
+  );
+  assert.equal(stderr, '');
+  const [held, left] = JSON.parse(stdout);
+  assert.ok(held > 3.9, `${held} GiB while views are there`);
+  assert.ok(left < 0.5, `${left} GiB at the end`);
+});
+
 test('held memory outlives its owner', { skip }, () => {
   const memory = system().mapMemory(4096);
   const hold = memory.hold();

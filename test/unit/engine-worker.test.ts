@@ -123,6 +123,42 @@ test('tokens that come fast share messages, and all arrive in order', async () =
   assert.ok(log.messages - before < 500, `${log.messages - before} messages`);
 });
 
+test('what several answers say in the same step is one message', async () => {
+  const steps = 20;
+  const waiting: (() => void)[] = [];
+  const { client, log } = await connect({
+    async *generate() {
+      for (let id = 0; id < steps; id++) {
+        await new Promise<void>((resolve) => waiting.push(resolve));
+        yield token(id);
+      }
+      yield end;
+    },
+  });
+  const read = async () => {
+    const ids: number[] = [];
+    for await (const event of client.generate({ prompt: [1], maxTokens: steps })) {
+      if (event.kind === 'token') ids.push(event.id);
+    }
+    return ids;
+  };
+  const all = Array.from({ length: 16 }, read);
+  const before = log.messages;
+  for (let step = 0; step < steps; step++) {
+    while (waiting.length < all.length) await turn();
+    // Longer than messages are kept back for others.
+    await new Promise((resolve) => setTimeout(resolve, 6));
+    for (const wake of waiting.splice(0)) wake();
+  }
+  const whole = Array.from({ length: steps }, (_, id) => id);
+  assert.deepEqual(
+    await Promise.all(all),
+    all.map(() => whole),
+  );
+  // Each answer ends with a message of its own.
+  assert.ok(log.messages - before <= steps + 2 * all.length, `${log.messages - before} messages`);
+});
+
 test('a token that comes alone is not held back', async () => {
   let ask: () => void = () => {};
   const { client } = await connect({

@@ -5,7 +5,7 @@
  * work is divided changes no bits.
  */
 import type { EmittedKernel } from '../emit/abi.ts';
-import { at, q, type Register } from '../emit/machine.ts';
+import { at, type Register } from '../emit/machine.ts';
 import type { Target } from '../target.ts';
 import {
   type AttentionWriter,
@@ -42,38 +42,48 @@ function attend(shape: AttentionShape, target: Target): EmittedKernel {
   const work = new AttentionUnit(shape, frame);
   const w = writerOf('paged_attention', shape, target);
   const total = w.value(1);
-  forEachBlock(w, shape, frame.rows, ({ first, last, rows }) => {
+  /** Passes over the blocks: one, or one for each partition. */
+  const passes = w.value(1);
+  const split = isSplit(w, shape);
+  forEachBlock(w, shape, frame.rows, ({ first, last, rows, to }) => {
     w.change('add', total, w.product(w.difference(last, first), w.product(rows, kvHeads)));
+    if (split !== undefined) w.when(split, 'ne', 0, () => w.bound(passes, 'max', to));
   });
   // Some units a thread, so that all end at about the same time.
   const wanted = divided(w, total, w.product(w.threadCount, attentionUnits));
   const unit = w.value(0);
   const mine = w.gp();
   w.take(mine);
-  const split = isSplit(w, shape);
-  forEachBlock(w, shape, frame.rows, (block) => {
-    const most = divided(w, w.value(frame.rows), block.rows);
-    const from = w.value(block.from);
-    w.loop((leave) => {
+  // Partition by partition: sequences that begin alike find what they share in the caches, one after the other.
+  w.forEach(0, passes, 1, (pass) => {
+    forEachBlock(w, shape, frame.rows, (block) => {
+      const from = w.value(block.from);
       const to = w.value(block.to);
-      if (split !== undefined) w.when(split, 'ne', 0, () => w.m.emit('lea', q(to), at(from, 1)));
+      const isHere = w.value(1);
+      if (split !== undefined) {
+        w.when(split, 'ne', 0, () => {
+          w.bound(from, 'max', pass);
+          w.bound(to, 'min', w.sum(pass, 1));
+          w.when(to, 'le', from, () => w.set(isHere, 0));
+        });
+      }
       const span = spanOf(w, shape, block, from, to);
       // Neighbouring heads lie side by side: the more of them, the longer the runs in memory.
       const perHead = w.product(span, block.rows);
       const heads = divided(w, w.sum(wanted, w.shift(perHead, 'shr', 1)), w.sum(perHead, 1));
-      w.bound(heads, 'min', most);
+      w.bound(heads, 'min', divided(w, w.value(frame.rows), block.rows));
       w.bound(heads, 'max', 1);
-      w.forEach(0, kvHeads, heads, (head) => {
-        const some = w.difference(kvHeads, head);
-        w.bound(some, 'min', heads);
-        w.when(unit, 'e', mine, () => {
-          work.emit(w, { block, from, to, head, heads: some }, split);
-          w.take(mine);
-        });
-        w.change('add', unit, 1);
-      });
-      w.set(from, to);
-      w.when(from, 'ge', block.to, leave);
+      w.when(isHere, 'ne', 0, () =>
+        w.forEach(0, kvHeads, heads, (head) => {
+          const some = w.difference(kvHeads, head);
+          w.bound(some, 'min', heads);
+          w.when(unit, 'e', mine, () => {
+            work.emit(w, { block, from, to, head, heads: some }, split);
+            w.take(mine);
+          });
+          w.change('add', unit, 1);
+        }),
+      );
     });
   });
   return w.finish();

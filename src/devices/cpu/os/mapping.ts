@@ -73,14 +73,31 @@ class Mapping {
 
   viewCollected(): void {
     this.#views--;
-    if (!this.#owned && this.#holds === 0 && this.#views === 0) this.#pages.unmap(this.address, this.length);
+    if (onlyViewed.has(this) && this.#views === 0) this.unmap();
   }
 
   #release(): void {
     if (this.#owned || this.#holds > 0) return;
-    if (this.#views === 0) this.#pages.unmap(this.address, this.length);
-    else this.#pages.discard(this.address, this.length);
+    if (this.#views === 0) {
+      this.unmap();
+    } else {
+      this.#pages.discard(this.address, this.length);
+      onlyViewed.add(this);
+    }
   }
+
+  unmap(): void {
+    onlyViewed.delete(this);
+    this.#pages.unmap(this.address, this.length);
+  }
+}
+
+/** Mappings of this thread that nothing keeps but views, which are not collected yet. */
+const onlyViewed = new Set<Mapping>();
+
+/** Unmaps what only views keep. For a thread that ends: it collects nothing any more, and must not look at a view again. */
+export function unmapViewed(): void {
+  for (const mapping of onlyViewed) mapping.unmap();
 }
 
 const collectedViews = new FinalizationRegistry<Mapping>((mapping) => mapping.viewCollected());
