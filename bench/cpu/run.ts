@@ -81,7 +81,7 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
       ...heading,
       ...outcomes.map(({ row, compared, facts }) => tableLine(row, compared, machine, facts)),
       '',
-      'transformers.js and onnxruntime-node were not measured: they want ONNX files, which nothing here makes.',
+      'onnxruntime-node, on which transformers.js computes, needs another file of the same shape: see bench/onnx.ts.',
     ].join('\n');
     console.log(text);
     if (options.only.length === 0) writeTable(text);

@@ -1,5 +1,5 @@
 /**
- * What the ranks of a mesh in this process say to each other in a bench: the same work once more, on devices that record each
+ * What the ranks of a mesh say to each other in a bench, of which the first is in this process: the same work once more, on devices that record each
  * launch. Of rank 0; its time in exchanges is also that in which it waits for the others.
  */
 import type { Device } from '../devices/device.ts';
@@ -31,16 +31,19 @@ export interface MeshWork {
 export async function measureCommunication(
   path: string,
   contextLength: number,
-  { device: name, threads, mesh, kv, numerics }: EngineFlags,
+  { device: name, threads, mesh, groups, kv, numerics }: EngineFlags,
   sequences: number,
   tests: readonly MeshWork[],
 ): Promise<ReadonlyMap<string, Communication>> {
   await using opened = await openForRunning(path);
   const { model, tokenizer } = opened;
+  const ranks = await groups?.[0]?.open(1);
   await using device = await openDeviceFor(model, name, {
     threads,
     profile: 'sums',
+    path,
     ...(mesh !== undefined && { mesh }),
+    ...(ranks !== undefined && { ranks }),
   });
   await using engine = await LocalEngine.load(device, model, tokenizer, { contextLength, sequences, kv, numerics });
   const measured = new Map<string, Communication>();

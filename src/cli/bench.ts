@@ -67,7 +67,7 @@ export function addBench(program: Command): void {
     if (options.p === 0 && options.n === 0) throw usageError('-p 0 and -n 0 leave nothing to measure');
     const path = model ?? bundledModel;
     const rows = await withInterrupt((signal) => bench(path, options, signal));
-    const between = hasRanksHere(options)
+    const between = recordsExchanges(options)
       ? await withInterrupt((signal) => exchanges(path, options, signal))
       : undefined;
     if (options.json)
@@ -140,9 +140,9 @@ function decodeName({ n, d, b }: BenchOptions): string {
   return `tg${n}${at.join('')}`;
 }
 
-/** Whether the model is divided among ranks of this process, and among no others. */
-function hasRanksHere({ mesh }: BenchOptions): boolean {
-  if (mesh === undefined || launchedRank(process.env) !== undefined) return false;
+/** Whether the model is divided among ranks of which this process is one, or has all. */
+function recordsExchanges({ mesh, groups }: BenchOptions): boolean {
+  if (mesh === undefined || (groups !== undefined && launchedRank(process.env) === undefined)) return false;
   return parseMesh(mesh).axes.every(({ name, size }) => size === 1 || name === 'tensor');
 }
 

@@ -132,7 +132,7 @@ class Chat {
           if (line.block || !line.text.startsWith('/')) await this.#ask(line.text);
           else if ((await this.#command(line.text)) === 'leave') return;
         } catch (error) {
-          if (!isIngotError(error) || isIngotError(error, 'DeviceLost')) throw error;
+          if (!isIngotError(error) || isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) throw error;
           process.exitCode = reportFailure(error, false);
         }
       }

@@ -4,7 +4,7 @@ import { type EngineNumerics, engineNumerics } from '../engine/engine.ts';
 import type { OpenOptions } from '../engine/open-node.ts';
 import { parseMesh, replicaCount } from '../ir/mesh.ts';
 import { type KvFormat, kvFormats } from '../numerics/kv-format.ts';
-import type { OpenRanks } from '../parallel/rank-group.ts';
+import type { Ranks } from '../parallel/rank-group.ts';
 import { usageError } from './failure.ts';
 import { joinRanks } from './ranks.ts';
 
@@ -92,7 +92,7 @@ export interface EngineFlags {
   readonly mlock?: boolean;
   readonly mesh?: string;
   /** Ranks in other processes, where a launcher has started them: `ranks.ts`. */
-  readonly groups?: readonly OpenRanks[];
+  readonly groups?: readonly Ranks[];
   readonly numerics: EngineNumerics;
   readonly kv: KvFormat;
 }

@@ -5,7 +5,7 @@
 import type { Command } from 'commander';
 import { type Mesh, meshSize, parseMesh } from '../ir/mesh.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
-import type { OpenRanks } from '../parallel/rank-group.ts';
+import type { Ranks } from '../parallel/rank-group.ts';
 import type { RankWorld, WorldOptions } from '../parallel/rank-world.ts';
 import { exitCodes, usageError } from './failure.ts';
 
@@ -42,7 +42,7 @@ export async function joinRanks(_: Command, command: Command): Promise<void> {
   if (groups !== undefined) command.setOptionValue('groups', groups);
 }
 
-async function startGroups(launch: Launch, text: string | undefined): Promise<readonly OpenRanks[]> {
+async function startGroups(launch: Launch, text: string | undefined): Promise<readonly Ranks[]> {
   if (text === undefined) throw usageError('it is not said how ranks divide the model', '--mesh tensor=2');
   const mesh = parseMesh(text);
   const size = meshSize(mesh);
@@ -59,14 +59,14 @@ async function startGroups(launch: Launch, text: string | undefined): Promise<re
       command: (epoch) => [...ingot, '--epoch', String(epoch)],
     });
     open.push(group);
-    return (epoch, signal) => group.open(epoch, signal);
+    return group;
   });
 }
 
 async function joinStarted(
   text: string | undefined,
   { numerics, kv }: Omit<RankFlags, 'mesh'>,
-): Promise<readonly OpenRanks[] | undefined> {
+): Promise<readonly Ranks[] | undefined> {
   const started = launchedRank(process.env);
   if (started === undefined) return undefined;
   const mesh = text === undefined ? undefined : parseMesh(text);

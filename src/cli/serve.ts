@@ -100,6 +100,8 @@ async function run(named: readonly string[], options: ServeOptions): Promise<voi
   using progress = showProgress('Loading');
   const sources = await findModels(named, options, progress.update);
   await using models = new Models(sources, await memoryOf(sources, options));
+  const lost = allLost(models);
+  lost.catch(() => {});
   // The engine loads in its own thread: the server's libraries are read meanwhile.
   const loading = Promise.race([models.preload().then(() => true), stopped.then(() => false)]);
   loading.catch(() => {});
@@ -129,8 +131,18 @@ async function run(named: readonly string[], options: ServeOptions): Promise<voi
   if (apiKeys.length === 0 && !isLoopback(server.host)) {
     console.error('Whoever reaches this machine may ask: --api-key says who may.');
   }
-  await stopped;
+  await Promise.race([stopped, lost]);
   console.error('no new requests; those that run are finished (again to end them)');
+}
+
+/** @throws IngotError when the last engine of a model is lost, and none comes in its place: whoever has started the server may start it again. */
+function allLost(models: Models): Promise<never> {
+  return new Promise((_, reject) => {
+    models.onEvent((event) => {
+      if (event.kind !== 'replica' || event.event.kind !== 'lost' || event.event.returns) return;
+      if (models.replicas.ready === 0) reject(event.event.error);
+    });
+  });
 }
 
 async function memoryOf(sources: readonly ModelSource[], { memory }: ServeOptions): Promise<ModelsOptions> {

@@ -177,6 +177,14 @@ function lower(b: Builder, op: Collective, operands: readonly Value[], groups: G
 
 /** What goes whole to everybody is there soonest; of more bytes each member folds a part, and all gather the parts. */
 function allReduce(b: Builder, x: Value, op: OpOf<'all_reduce'>, groups: Groups, count: number): Value {
+  if (count === 2 && groups.every(({ length }) => length === 2) && plainFold(op.regions[0]) === 'add') {
+    // The one order has the bits of the other, so nobody copies what is its own.
+    const pairs = groups.flatMap(([first, second]) => [
+      [first, second],
+      [second, first],
+    ]);
+    return b.add(x, move(b, x, pairs));
+  }
   const whole = (inner: Builder) => [fold(inner, gather(inner, x, groups, count), op, groups)];
   const { element, shape } = asTensor(x.type);
   const dim = shape.findLastIndex((size) => typeof size === 'number' && size % count === 0);

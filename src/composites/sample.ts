@@ -190,11 +190,15 @@ function draw(b: Builder, logits: Value, inputs: Inputs): Value {
   // In the order of ids, what min-p leaves out is not at the end.
   const counted = b.and(inTopK, b.or(inMinP, b.not(isUnordered)));
   const cumulative = prefixSums(b, b.select(counted, weights, zero));
-  const total = b.reshape(b.slice(cumulative, 1, columnsOf(logits) - 1, columnsOf(logits)), [rows]);
-  const inTopP = b.or(
-    b.compare('LT', shiftRight(b, cumulative, 1), spread(b.multiply(topP, total))),
-    spread(b.compare('GE', topP, b.full('f32', [rows], 1))),
+  // Of all that top-k leaves. Where that is every token, in the order of ids, so that it is known before anything is sorted.
+  const total = b.select(
+    allK,
+    b.reduce('add', b.exponential(b.subtract(scaled, spread(greatest))), 0, [1]),
+    takeInRow(b, cumulative, b.subtract(topK, b.full('i32', [rows], 1))),
   );
+  // The tokens up to the first that reaches the share.
+  const reaches = firstWhere(b, b.compare('GE', cumulative, spread(b.multiply(topP, total))));
+  const inTopP = b.or(b.compare('LE', rank, spread(reaches)), spread(b.compare('GE', topP, b.full('f32', [rows], 1))));
   const possible = b.compare('GT', weights, zero);
   // The most likely token always stays.
   const mostLikely = b.and(b.compare('EQ', rank, b.full('i32', shape, 0)), b.not(isUnordered));

@@ -2,7 +2,7 @@
 import { availableParallelism } from 'node:os';
 import { IngotError } from '../base/errors.ts';
 import { formatMesh, parseMesh, replicaCount } from '../ir/mesh.ts';
-import type { OpenRanks } from '../parallel/rank-group.ts';
+import type { Ranks } from '../parallel/rank-group.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import { openWorker } from './open-worker-node.ts';
@@ -13,7 +13,7 @@ type Settings = Omit<EngineSettings, 'path' | 'ranks'>;
 
 export interface OpenOptions extends Settings, Omit<LoadHooks, 'onLost'> {
   /** The ranks of each replica, where they are in other processes. */
-  readonly groups?: readonly OpenRanks[];
+  readonly groups?: readonly Ranks[];
 }
 
 /**
@@ -63,11 +63,12 @@ function sourcesOf(path: string, { signal, onProgress, groups, mesh: text, queue
     ...(kvDisk !== undefined && { kvDisk: share(kvDisk) }),
     ...(groups === undefined && shareOfMachine(count, settings.threads)),
   };
-  const sources = Array.from(
-    { length: count },
-    (_, i): ReplicaSource => ({
+  const sources = Array.from({ length: count }, (_, i): ReplicaSource => {
+    const group = groups?.[i];
+    return {
+      ...(group?.once !== undefined && { once: group.once }),
       async open(epoch, hooks) {
-        const ranks = await groups?.[i]?.(epoch, hooks.signal);
+        const ranks = await group?.open(epoch, hooks.signal);
         return openWorker(path, {
           ...own,
           // What they dump is the same.
@@ -78,8 +79,8 @@ function sourcesOf(path: string, { signal, onProgress, groups, mesh: text, queue
           ...hooks,
         });
       },
-    }),
-  );
+    };
+  });
   return { sources, sequences: share(sequences) };
 }
 

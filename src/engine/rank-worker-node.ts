@@ -1,10 +1,10 @@
-/** What the worker thread of a rank runs: the device, for one front. The main thread answers meanwhile that the rank is alive. */
+/** What the worker thread of a rank runs: the device, for one front after another. The main thread answers meanwhile that the rank is alive. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { openDevice } from '../devices/open-node.ts';
 import { findModel } from '../hub/find-model.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
-import { type ServedDevice, serveFront } from '../parallel/rank-server.ts';
+import { frontServer, type ServedDevice } from '../parallel/rank-server.ts';
 import { modelDigest } from './model-digest-node.ts';
 import { openForRunning } from './open-model-node.ts';
 import type { RankWork } from './rank-node.ts';
@@ -33,11 +33,8 @@ async function open({ model: path, device: name, threads, mlock }: RankSettings)
   }
 }
 
-const listener = await listenForFronts(listen, secret, { purpose: 'device', epoch }, (link) => {
-  // The rank has one front, and is over with it.
-  listener.close();
-  serveFront(link, open).finally(() => port.close());
-});
+const serve = frontServer(open);
+const listener = await listenForFronts(listen, secret, { purpose: 'device', epoch }, serve);
 // No front comes any more.
 port.once('message', () => {
   listener.close();

@@ -7,6 +7,8 @@ import type { Engine, EngineFacts, EngineStatus, LoadHooks } from './engine.ts';
 import { KnownPrefixes } from './known-prefixes.ts';
 
 export interface ReplicaSource {
+  /** Why it is opened once, and none in its place when it is lost. */
+  readonly once?: string;
   /** Opens the engine: at the start, and after each loss. @throws IngotError as loading does. */
   open(epoch: number, hooks: LoadHooks): Promise<Engine>;
 }
@@ -19,6 +21,8 @@ export type ReplicaEvent =
       readonly error: IngotError;
       readonly requests: number;
       readonly last: EngineStatus;
+      /** Whether one is opened in its place. */
+      readonly returns: boolean;
     }
   | { readonly kind: 'failed'; readonly epoch: number; readonly error: unknown }
   | { readonly kind: 'restored'; readonly epoch: number; readonly seconds: number };
@@ -90,6 +94,7 @@ export class Replica implements AsyncDisposable {
   readonly #requests: () => number;
   readonly #closing = new AbortController();
   #session: Session | undefined;
+  #over: IngotError | undefined;
   #epoch = 0;
   #facts: string | undefined;
   /** Losses and failures in a row. */
@@ -107,6 +112,11 @@ export class Replica implements AsyncDisposable {
   /** The engine, while it works. */
   get session(): Session | undefined {
     return this.#session;
+  }
+
+  /** Why there will be none any more. */
+  get over(): IngotError | undefined {
+    return this.#over;
   }
 
   get restarts(): number {
@@ -160,15 +170,18 @@ export class Replica implements AsyncDisposable {
     this.#session = undefined;
     if (this.#closing.signal.aborted || session.loss === undefined) return;
     if (performance.now() - session.begin > proven) this.#failures = 0;
-    const { epoch, loss: error, status: last } = session;
-    this.#report({ kind: 'lost', epoch, error, requests: this.#requests(), last });
-    this.#restarting = this.#restart(session);
+    const { epoch, loss, status: last } = session;
+    const { once: hint } = this.#source;
+    if (hint !== undefined) this.#over = new IngotError(loss.code, loss.message, { hint, cause: loss });
+    const error = this.#over ?? loss;
+    this.#report({ kind: 'lost', epoch, error, requests: this.#requests(), last, returns: hint === undefined });
+    this.#restarting = hint === undefined ? this.#restart(session) : closed(session);
   }
 
   async #restart(lost: Session): Promise<void> {
     const begin = performance.now();
-    const closed = Promise.resolve(lost.engine[Symbol.asyncDispose]()).catch(() => {});
-    await this.#pause(patience, closed);
+    const gone = closed(lost);
+    await this.#pause(patience, gone);
     while (!this.#closing.signal.aborted) {
       const pause = this.#failures === 0 ? 0 : firstPause * 2 ** (this.#failures - 1);
       this.#failures++;
@@ -182,7 +195,7 @@ export class Replica implements AsyncDisposable {
         if (!this.#closing.signal.aborted) this.#report({ kind: 'failed', epoch: this.#epoch, error });
       }
     }
-    await closed;
+    await gone;
   }
 
   /** Until so many milliseconds are over, `other` has settled, or it is closed. Keeps no process alive. */
@@ -203,4 +216,9 @@ export class Replica implements AsyncDisposable {
     await this.#session?.engine[Symbol.asyncDispose]();
     await this.#restarting;
   }
+}
+
+/** Settles when a lost engine has given back what it still can. */
+async function closed({ engine }: Session): Promise<void> {
+  await Promise.resolve(engine[Symbol.asyncDispose]()).catch(() => {});
 }

@@ -265,7 +265,8 @@ class Replicas implements Engine {
     if (event.kind === 'lost') this.#gone = addedTotals([this.#gone, event.last.totals]);
     if (event.kind === 'lost' && this.#sessions.length === 0) this.#downSince = performance.now();
     this.#options.onReplica?.(slot, event);
-    if (event.kind === 'restored') this.#wake();
+    // Those that wait go on, or hear that there is nothing to wait for.
+    if (event.kind !== 'failed') this.#wake();
   }
 
   /** @throws IngotError 'Overloaded'. Those that find a place at once wait for nobody. */
@@ -292,7 +293,8 @@ class Replicas implements Engine {
 
   /**
    * A place for a request, as soon as there is one; undefined where its signal is raised before.
-   * @throws IngotError 'InvalidArgument' when all is closed, 'DeviceLost' where no replica has come back for long.
+   * @throws IngotError 'InvalidArgument' when all is closed, 'DeviceLost' where no replica has come back for long; the last loss
+   * where none ever will.
    */
   async #place(work: Work, replays: number): Promise<Place | undefined> {
     for (;;) {
@@ -300,6 +302,8 @@ class Replicas implements Engine {
       if (work.signal?.aborted) return undefined;
       const place = this.#choose(work, replays > 1);
       if (place !== undefined) return place;
+      const over = this.#slots.map(({ replica }) => replica.over);
+      if (!over.includes(undefined)) throw over.at(-1);
       const left = this.#sessions.length > 0 ? patience : this.#downSince + patience - performance.now();
       if (left <= 0) {
         const hint = 'The log says why.';

@@ -1,12 +1,13 @@
 /** The ranks of a launcher of MPI seen from the front, which is the first of them, and a part of the first group. */
-import { IngotError } from '../base/errors.ts';
 import { keepAlive } from './pulse.ts';
-import type { OpenRanks, OwnRank, RankAddress } from './rank-group.ts';
+import type { OwnRank, RankAddress, Ranks } from './rank-group.ts';
 import type { RankWorld } from './rank-world.ts';
+
+const once = 'What has started these ranks starts no others in their place; ingot launch does.';
 
 /** Groups of ranks, and what keeps those alive. */
 export interface Front extends AsyncDisposable {
-  readonly groups: readonly OpenRanks[];
+  readonly groups: readonly Ranks[];
 }
 
 /** The ranks end with it. @throws IngotError 'RankLost'. */
@@ -19,17 +20,7 @@ export async function openFront(world: RankWorld): Promise<Front> {
   const groups = Array.from({ length: all.length / size }, (_, i) => all.slice(i * size, (i + 1) * size));
   const pulses = await Promise.all(groups.map((group) => keepAlive(group, epoch)));
   return {
-    groups: groups.map((ranks) => {
-      let opened = false;
-      return async () => {
-        if (opened) {
-          const hint = 'ingot launch starts ranks anew';
-          throw new IngotError('RankLost', 'ranks of a launcher of MPI cannot be started again', { hint });
-        }
-        opened = true;
-        return { epoch, ranks };
-      };
-    }),
+    groups: groups.map((ranks) => ({ once, open: async () => ({ epoch, ranks }) })),
     async [Symbol.asyncDispose]() {
       for (const pulse of pulses) pulse[Symbol.dispose]();
       await world.leave();

@@ -2,7 +2,7 @@
 import { IngotError } from '../base/errors.ts';
 import { type Job, startJob } from './mpi-job.ts';
 import { keepAlive } from './pulse.ts';
-import type { RankGroup } from './rank-group.ts';
+import type { RankGroup, Ranks } from './rank-group.ts';
 
 interface GroupOptions {
   readonly ranks: number;
@@ -14,7 +14,7 @@ interface GroupOptions {
 }
 
 /** A job of ranks that divide one model. */
-export class LaunchedRanks implements AsyncDisposable {
+export class LaunchedRanks implements Ranks, AsyncDisposable {
   readonly #options: GroupOptions;
   #job: Job | undefined;
   #pulses: Disposable | undefined;

@@ -6,7 +6,7 @@ import type { Library } from '../devices/cpu/os/foreign.ts';
 
 export interface MpiAbi {
   readonly name: string;
-  /** Of the shared library, the newest first. */
+  /** Of the shared library: as its makers name it, and as distributions do beside others. */
   readonly files: readonly string[];
   /** Variables that its launcher gives each rank: how many there are, and which it is. */
   readonly launched: { readonly size: string; readonly rank: string };
@@ -31,7 +31,7 @@ export const mpiLibraries: readonly MpiAbi[] = [
   },
   {
     name: 'MPICH',
-    files: ['libmpich.so.12', 'libmpi.so.12'],
+    files: ['libmpi.so.12', 'libmpich.so.12'],
     launched: { size: 'PMI_SIZE', rank: 'PMI_RANK' },
     world: () => 0x44000000,
     byte: () => 0x4c00010d,

@@ -41,6 +41,8 @@ interface Launcher {
   /** In what `--version` prints. */
   readonly mark: RegExp;
   readonly options: readonly string[];
+  /** The front says by itself when a job ends. */
+  readonly quiet: Readonly<Record<string, string>>;
   hosts(hosts: readonly string[]): readonly string[];
 }
 
@@ -49,10 +51,12 @@ const launchers: readonly Launcher[] = [
     name: 'Open MPI',
     mark: /Open MPI|OpenRTE|PRRTE/,
     // Ranks share the cores of a host by themselves.
-    options: ['--oversubscribe', '--bind-to', 'none', '--quiet'],
+    options: ['--oversubscribe', '--bind-to', 'none'],
+    // Version 5 cannot be asked.
+    quiet: { OMPI_MCA_orte_execute_quiet: '1' },
     hosts: (hosts) => ['--host', hosts.join(',')],
   },
-  { name: 'MPICH', mark: /HYDRA/i, options: [], hosts: (hosts) => ['-hosts', hosts.join(',')] },
+  { name: 'MPICH', mark: /HYDRA/i, options: [], quiet: {}, hosts: (hosts) => ['-hosts', hosts.join(',')] },
 ];
 
 async function findLauncher(): Promise<Launcher> {
@@ -81,6 +85,7 @@ export async function startJob({ ranks, hosts, command, signal }: JobOptions): P
   const where = hosts.length === 0 ? [] : launcher.hosts(hosts);
   // A group of its own: Ctrl-C is for whoever started it, which ends it in its own time.
   const child = spawn('mpirun', [...launcher.options, ...where, '-n', String(ranks), ...command], {
+    env: { ...process.env, ...launcher.quiet },
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

@@ -34,8 +34,10 @@ export interface RankGroup {
   readonly ranks: readonly (RankAddress | OwnRank)[];
 }
 
-/**
- * Opens the ranks of one replica, with a higher epoch each time.
- * @throws IngotError 'RankLost' where they cannot be started again.
- */
-export type OpenRanks = (epoch: number, signal?: AbortSignal) => Promise<RankGroup>;
+/** The ranks of one replica. */
+export interface Ranks {
+  /** Why they are opened once, and no others in their place when they are lost. */
+  readonly once?: string;
+  /** With a higher epoch each time. @throws IngotError 'RankLost' where they do not come. */
+  open(epoch: number, signal?: AbortSignal): Promise<RankGroup>;
+}

@@ -137,7 +137,8 @@ export async function listenForFronts(
     const link = new RankLink(socket);
     const timer = setTimeout(() => link.drop(), greetingMilliseconds);
     greet(link, secret, expected)
-      .then(() => onLink(link))
+      // What comes of it has all the time that it wants.
+      .then(() => void onLink(link))
       .catch(() => link.close())
       .finally(() => clearTimeout(timer));
   });

@@ -30,9 +30,32 @@ type Made =
   | { readonly kind: 'bound'; readonly value: Bound };
 type MadeOf<K extends Made['kind']> = Extract<Made, { kind: K }>['value'];
 
-/** Serves one front until it leaves, and gives everything back. */
-export function serveFront(link: RankLink, open: Open): Promise<void> {
-  return new Promise((resolve, reject) => new RankServer(link, open, resolve, reject));
+/** Serves one front after another, each until it leaves, and gives everything back. Whoever comes meanwhile is refused. */
+export function frontServer(open: Open): (link: RankLink) => Promise<void> {
+  let isTaken = false;
+  return async (link) => {
+    if (isTaken) {
+      refuse(link);
+      return;
+    }
+    isTaken = true;
+    try {
+      await new Promise<void>((resolve, reject) => new RankServer(link, open, resolve, reject));
+    } finally {
+      isTaken = false;
+    }
+  };
+}
+
+function refuse(link: RankLink): void {
+  const error = errorMessage(new IngotError('InvalidArgument', 'the rank works for another front'));
+  link.listen(
+    ({ fields: { id } }) => {
+      link.send({ kind: 'failed', id, error });
+      link.close();
+    },
+    () => {},
+  );
 }
 
 class RankServer {

@@ -153,7 +153,10 @@ function logReplica(log: Logger, event: ReplicaEvent): void {
   const { epoch } = event;
   switch (event.kind) {
     case 'lost':
-      log.error({ epoch, requests: event.requests, error: describeError(event.error) }, 'lost; its requests go on');
+      log.error(
+        { epoch, requests: event.requests, error: describeError(event.error) },
+        event.returns ? 'lost; its requests go on' : 'lost, and does not come back',
+      );
       return;
     case 'failed':
       log.error({ epoch, error: describeError(event.error) }, 'cannot be opened again yet');

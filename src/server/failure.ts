@@ -43,6 +43,7 @@ const statuses: Partial<Record<ErrorCode, ContentfulStatusCode>> = {
   DeadlineExceeded: 503,
   OutOfMemory: 503,
   DeviceLost: 503,
+  RankLost: 503,
   Aborted: 503,
 };
 

@@ -35,13 +35,16 @@ export interface LossReport {
   readonly longestPause: number;
 }
 
-/** Kills a worker under the streams, so many times. @throws AssertionError for a stream that ends otherwise. */
-export async function loseReplicas(times: number, device: string, maxTokens = 60): Promise<LossReport> {
+/**
+ * Kills a worker under the streams, so many times. @throws AssertionError for a stream that ends otherwise. An answer is longer than
+ * what a worker makes ahead of its readers, so none is whole when its worker goes.
+ */
+export async function loseReplicas(times: number, device: string, maxTokens = 320): Promise<LossReport> {
   const workers: Worker[] = [];
   const sources = Array.from({ length: replicas }, (_, i) => ({
     open(_epoch: number, hooks: Parameters<typeof connectEngine>[2]) {
       workers[i] = new Worker(repositoryPath('dist', 'src', 'engine', 'worker-node.js'));
-      const settings = { path, device, threads: 1, sequences: 8, contextLength: 128 };
+      const settings = { path, device, threads: 1, sequences: 8, contextLength: 512 };
       return connectEngine<EngineSettings>(workerPort(workers[i]), settings, hooks);
     },
   }));
@@ -51,6 +54,8 @@ export async function loseReplicas(times: number, device: string, maxTokens = 60
   const app = createApp({ models, log: pino({ level: 'silent' }) });
   const longest = { pause: 0 };
   let events = 0;
+  const none = { at: Number.POSITIVE_INFINITY, kill: () => {} };
+  let loss = none;
   const stream = async (i: number) => {
     const response = await app.fetch(
       new Request('http://here/v1/completions', {
@@ -70,6 +75,7 @@ export async function loseReplicas(times: number, device: string, maxTokens = 60
       const more = decoder.decode(bytes, { stream: true });
       events += more.split('data: {').length - 1;
       text += more;
+      if (events >= loss.at) loss.kill();
     }
     const chunks = text.split('\n').filter((line) => line.startsWith('data: {'));
     const said = chunks.flatMap((line) => (JSON.parse(line.slice(6)) as Chunk).choices);
@@ -85,11 +91,17 @@ export async function loseReplicas(times: number, device: string, maxTokens = 60
   using _ = keepAlive();
   for (let i = 0; i < times; i++) {
     events = 0;
-    const streams = all();
-    // At another place and another replica each time, as far as these go.
-    while (events < undisturbed * (0.1 + 0.6 * ((i * 0.618) % 1))) await sleep(1);
-    await workers[i % replicas].terminate();
-    assert.deepEqual(await streams, expected, `loss ${i}`);
+    const killed = new Promise<number>((resolve) => {
+      // At another place and another replica each time, as far as these go.
+      const at = undisturbed * (0.1 + 0.3 * ((i * 0.618) % 1));
+      const kill = () => {
+        loss = none;
+        resolve(workers[i % replicas].terminate());
+      };
+      loss = { at, kill };
+    });
+    assert.deepEqual(await all(), expected, `loss ${i}`);
+    await killed;
     while (models.replicas.ready < replicas) await sleep(5);
   }
   using lease = await models.acquire('tales', new AbortController().signal);

@@ -30,8 +30,13 @@ interface Line {
 }
 
 /** The lines of all ranks; launchers that do not end within 30 s are killed. */
-function launch({ command, options }: Launcher, ranks: number, args: readonly string[], more: readonly string[] = []) {
-  const env = { ...process.env, ...launcherEnvironment };
+function launch(
+  { command, options, environment }: Launcher,
+  ranks: number,
+  args: readonly string[],
+  more: readonly string[] = [],
+) {
+  const env = { ...process.env, ...launcherEnvironment, ...environment };
   const all = [...options, ...more, '-n', String(ranks), process.execPath, program, ...args];
   return new Promise<{ lines: readonly Line[]; text: string }>((resolve, reject) => {
     const child = spawn(command, all, { env, stdio: ['ignore', 'pipe', 'pipe'] });
@@ -53,7 +58,7 @@ function launch({ command, options }: Launcher, ranks: number, args: readonly st
 
 for (const launcher of launchers) {
   const skip = missing(launcher);
-  for (const size of [2, 3, 4]) {
+  for (const size of launcher.sizes) {
     test(`${launcher.name}: collectives of ${size} ranks have the bits of ranks in one process`, { skip }, async () => {
       // 4000 rows are more than what a library sends without asking.
       for (const tokens of [1, 4000]) {

@@ -10,13 +10,13 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { repositoryPath } from '../fixtures.ts';
 import { complete } from './complete.ts';
-import { launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
+import { type Launcher, launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 import { isRunning, rankProcesses } from './rank-processes.ts';
 import { startServer } from './serve-harness.ts';
 
 const main = repositoryPath('dist', 'ingot', 'main.js');
 const folder = mkdtempSync(join(tmpdir(), 'ingot-ranks-'));
-/** Where Open MPI keeps the memory that ranks share, instead of /dev/shm. */
+/** Where Open MPI keeps the memory that ranks share, instead of /dev/shm; version 5 has another name for it. */
 const shared = join(folder, 'shared');
 mkdirSync(shared);
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -31,10 +31,11 @@ const environment = {
   ...launcherEnvironment,
   XDG_CACHE_HOME: join(folder, 'cache'),
   OMPI_MCA_btl_vader_backing_directory: shared,
+  OMPI_MCA_btl_sm_backing_directory: shared,
 };
 
-function start(command: string, args: readonly string[]): Promise<Ended> {
-  const env = { ...process.env, ...environment };
+function start(command: string, args: readonly string[], more: Launcher['environment'] = {}): Promise<Ended> {
+  const env = { ...process.env, ...environment, ...more };
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let [out, err] = ['', ''];
@@ -64,10 +65,9 @@ const greedy = ['run', 'Once upon a time', '-n', '32', '--temperature', '0'];
 
 for (const launcher of launchers) {
   const skip = missing(launcher);
-  const { name, command, options } = launcher;
+  const { name, command, options, sizes } = launcher;
   const mpirun = (ranks: number, ...args: string[]) =>
-    start(command, [...options, '-n', String(ranks), process.execPath, main, ...args]);
-  const sizes = name === 'Open MPI' ? [2, 3, 4] : [2];
+    start(command, [...options, '-n', String(ranks), process.execPath, main, ...args], launcher.environment);
 
   for (const size of sizes) {
     test(`${name}: ${size} ranks write the text of one process, and leave nothing behind`, { skip }, async () => {

@@ -90,7 +90,7 @@ function makeInputs(V: number, rows: number, seed: number): Inputs {
   }).flat();
   const temperature = each(() => pick(0, 0.3, 0.8, 1, 2));
   const topK = each(() => pick(0, 1, 2, 5, 40, V - 1, V, V + 7, integer(random, V) + 1));
-  const topP = each(() => pick(1, 0.95, 0.5, 0, -1)).map((p, row) =>
+  const topP = each(() => pick(1, 1 - 2 ** -24, 0.999, 0.95, 0.5, 0, -1)).map((p, row) =>
     p < 0 ? border(logits.slice(row * V, (row + 1) * V), temperature[row] || 1, topK[row] as number, random) : p,
   );
   const bias = Array.from({ length: limits.maxBias }, () => [
@@ -175,7 +175,7 @@ test('sample: where the rounding of a sum decides, it is rounded as in the decom
     const random = generator(round);
     const given = new Map(makeInputs(V, 16, round));
     const logits = normal(random, 16 * V, 0.3);
-    const topK = Array.from({ length: 16 }, () => 3 + integer(random, 9));
+    const topK = Array.from({ length: 16 }, (_, row) => (row % 2) * (3 + integer(random, 9)));
     const topP = topK.map((k, row) => border(logits.slice(row * V, (row + 1) * V), 1, k, random));
     given.set('logits', Float32Array.from(logits)).set('temperature', new Float32Array(16).fill(1));
     given.set('topK', Int32Array.from(topK)).set('topP', Float32Array.from(topP)).set('minP', new Float32Array(16));

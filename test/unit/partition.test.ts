@@ -176,6 +176,42 @@ test('a constraint moves data from one dimension to the other, and a stated resu
   assert.equal(count(local, 'all_gather'), 1, 'of the result');
 });
 
+/** x times w, of which each rank has a part of the sum, where `x` is split along its columns. */
+const contraction = { contract: [[1, 0]] } as const;
+
+test('what every rank has is added to parts of a sum by one rank, where less of both is folded', async () => {
+  const program = new ProgramBuilder().program(
+    [parameter('x', [6, 9]), parameter('w', [9, 4], 'input'), parameter('c', [6, 4], 'input')],
+    (b, { x, w, c }) => ({ y: b.unary('tanh', b.slice(b.add(b.dot(x, w, contraction), c), 0, 1, 3)) }),
+  );
+  const ranks = await assertSame(state(program, { x: [[], ['tensor']] }), tensorMesh(3));
+  const folded = [...walk(ranks[0].program.main)].filter(({ name }) => name === 'all_reduce');
+  assert.deepEqual(
+    folded.map(({ results: [{ type }] }) => asTensor(type).shape),
+    [[2, 4]],
+  );
+  assert.deepEqual(
+    ranks.map(({ program: local }) => count(local, 'add')),
+    ranks.map((_, rank) => (rank === 0 ? 2 : 1)),
+    'that of the fold, and the one of rank 0',
+  );
+});
+
+test('parts of sums pass neither through a product of two of them, nor beside what is whole', async () => {
+  const program = new ProgramBuilder().program(
+    [parameter('x', [6, 9]), parameter('y', [6, 9]), parameter('w', [9, 4], 'input'), parameter('c', [6, 4], 'input')],
+    (b, { x, y, w, c }) => {
+      const sum = () => b.dot(x, w, contraction);
+      return {
+        product: b.multiply(sum(), b.dot(y, w, contraction)),
+        beside: b.concatenate([sum(), c], 0),
+      };
+    },
+  );
+  const stated = state(program, { x: [[], ['tensor']], y: [[], ['tensor']] });
+  await assertSame(stated, tensorMesh(3));
+});
+
 test('a sum of which each rank wants a part is scattered', async () => {
   const program = new ProgramBuilder().program(
     [parameter('x', [6, 9], 'input'), parameter('w', [9, 6])],

@@ -14,7 +14,7 @@ import { answerPulse, keepAlive, watchPulse } from '../../src/parallel/pulse.ts'
 import type { RankAddress } from '../../src/parallel/rank-group.ts';
 import { dialRank, listenForFronts, type RankLink } from '../../src/parallel/rank-link.ts';
 import { readQuestion } from '../../src/parallel/rank-messages.ts';
-import { serveFront } from '../../src/parallel/rank-server.ts';
+import { frontServer } from '../../src/parallel/rank-server.ts';
 import { openRemoteDevice } from '../../src/parallel/remote-device.ts';
 
 const secret = '5e'.repeat(32);
@@ -43,20 +43,21 @@ const stored = {
   bytes: memoryBytes(new Uint8Array(Float32Array.from([1, 2, 3, 4, 5, 6, 7, 8, 9]).buffer)),
 };
 
-/** A rank that serves one front, and hears its pulse. */
+/** A rank that serves fronts, and hears their pulse. */
 async function openRank(onServed: (link: RankLink) => void = () => {}) {
   const [communicator] = createHostGroup(1);
   const links: RankLink[] = [];
   let ended: Promise<void> = Promise.resolve();
+  const serve = frontServer(async () => {
+    const device = createReferenceDevice();
+    return {
+      ...{ device, communicator, digest: 'digest', weights: new Map([['w', stored]]) },
+      [Symbol.asyncDispose]: () => device[Symbol.asyncDispose](),
+    };
+  });
   const listener = await listenForFronts('127.0.0.1', secret, { purpose: 'device', epoch }, (link) => {
     onServed(link);
-    ended = serveFront(link, async () => {
-      const device = createReferenceDevice();
-      return {
-        ...{ device, communicator, digest: 'digest', weights: new Map([['w', stored]]) },
-        [Symbol.asyncDispose]: () => device[Symbol.asyncDispose](),
-      };
-    });
+    ended = serve(link);
   });
   let answers = true;
   const lost: number[] = [];
@@ -141,6 +142,20 @@ test('a device at the other end of a connection computes, keeps state and says w
   );
   await device[Symbol.asyncDispose]();
   await rank.ended();
+});
+
+test('a rank works for one front at a time, and then for the next', async () => {
+  using rank = await openRank();
+  const options = { epoch, settings, results: true, onLost: () => assert.fail() };
+  const first = await openRemoteDevice(rank.address, options);
+  await assert.rejects(
+    openRemoteDevice(rank.address, options),
+    (error) => isIngotError(error, 'InvalidArgument') && /works for another front/.test(error.message),
+  );
+  await first.allocate(tensor('f32', [4]), 'state');
+  await first[Symbol.asyncDispose]();
+  await using second = await openRemoteDevice(rank.address, options);
+  assert.equal(second.memory().state.now, 0);
 });
 
 test('a rank that is gone is lost to all that waits for it, at once', async () => {

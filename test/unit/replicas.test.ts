@@ -72,15 +72,17 @@ const turn = () => new Promise<void>((resolve) => setImmediate(resolve));
 
 interface Setting extends Partial<ReplicasOptions> {
   readonly count?: number;
+  readonly once?: string;
   /** Called for each engine that is opened: may throw. */
   onOpen?(engine: MortalEngine, replica: number, epoch: number): void;
 }
 
 /** Engines as one, and those that live now. */
-async function open({ count = 2, onOpen, ...options }: Setting = {}) {
+async function open({ count = 2, once, onOpen, ...options }: Setting = {}) {
   const living: (MortalEngine | undefined)[] = [];
   const events: (ReplicaEvent & { readonly replica: number })[] = [];
   const sources = Array.from({ length: count }, (_, replica) => ({
+    ...(once !== undefined && { once }),
     async open(epoch: number, hooks: LoadHooks) {
       await turn();
       const engine = new MortalEngine(hooks);
@@ -340,6 +342,27 @@ test('while none works requests wait, and are told where that is too long or the
   const now = performance.now();
   t.mock.method(performance, 'now', () => now + 61_000);
   await assert.rejects(textFrom(it.engine, [5], 4), (error) => isIngotError(error, 'DeviceLost'));
+});
+
+test('where none comes in the place of those that are lost, the others go on, and after the last all hear why', async () => {
+  await using it = await open({ count: 2, once: 'start it anew' });
+  const [first, second] = it.living;
+  const answer = textFrom(it.engine, [5], 4);
+  first?.die();
+  assert.equal(await answer, textOf([5], 4));
+  const last = textFrom(it.engine, [6], 50);
+  const over = (error: unknown) => isIngotError(error, 'DeviceLost') && error.hint === 'start it anew';
+  await turn();
+  second?.die();
+  await assert.rejects(last, over);
+  await assert.rejects(textFrom(it.engine, [7], 4), over);
+  assert.deepEqual(
+    it.events.map(({ kind, replica, ...event }) => [kind, replica, 'returns' in event && event.returns]),
+    [
+      ['lost', 0, false],
+      ['lost', 1, false],
+    ],
+  );
 });
 
 test('a queue that is full refuses, those that go on after a loss it does not', async () => {

@@ -41,6 +41,7 @@ import type { Memory, OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { Profiler, type Recorded } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
+import { Regions } from './regions.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
@@ -123,6 +124,7 @@ class CpuDevice implements Device {
   readonly #lock: boolean;
   readonly #codeCache: CodeCache | undefined;
   readonly #reader: WeightReader;
+  readonly #regions: Regions;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
     state: { now: 0, peak: 0 },
@@ -147,6 +149,7 @@ class CpuDevice implements Device {
     this.#lock = lock;
     this.#codeCache = codeCache;
     this.#runs = new RunQueue(team, profiler);
+    this.#regions = new Regions(system);
     this.#reader = new WeightReader(system, team, target, () => this.#runs.drain());
     this.hardware = hardware;
     // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
@@ -161,6 +164,11 @@ class CpuDevice implements Device {
   }
 
   #take(bytes: number, what: string): Memory {
+    this.#check(bytes, what);
+    return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 2 << 20 });
+  }
+
+  #check(bytes: number, what: string): void {
     const { weights, state, scratch } = this.#kinds;
     const left = this.hardware.memoryBytes - weights.now - state.now - scratch.now;
     if (bytes > Math.min(left, addressable)) {
@@ -168,7 +176,6 @@ class CpuDevice implements Device {
         device: this.name,
       });
     }
-    return this.#system.mapMemory(Math.max(64, bytes), { huge: bytes >= 2 << 20 });
   }
 
   async compile(program: Program, passes?: Pass): Promise<Executable> {
@@ -212,7 +219,9 @@ class CpuDevice implements Device {
       });
     }
     const packed = isPacked(format, shape);
-    const memory = this.#take(this.packedBytes({ format, shape }), `weight ${name}`);
+    const size = this.packedBytes({ format, shape });
+    this.#check(size, `weight ${name}`);
+    const memory = this.#regions.take(Math.max(64, size));
     try {
       if (this.#lock) this.#system.lock(memory);
       if (packed) await this.#reader.pack(weight, packedFormat(format), memory);

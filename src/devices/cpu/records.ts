@@ -62,7 +62,7 @@ export class Records implements Disposable {
 /** How long a tick of the time stamp counter takes, by the clock of JavaScript: the longer it runs, the better it knows. */
 export class TickClock {
   readonly #read: () => bigint;
-  readonly #start: { readonly ticks: bigint; readonly milliseconds: number };
+  readonly #start: Reading;
 
   /** `clock`: where in the code the function lies that puts the counter into memory. */
   constructor(code: MappedCode, clock: number, memory: Memory, offset: number) {
@@ -73,7 +73,7 @@ export class TickClock {
       call(memory.address + offset);
       return word[0];
     };
-    this.#start = { ticks: this.#read(), milliseconds: performance.now() };
+    this.#start = this.#both();
   }
 
   /** `performance.now()` when the counter stood at `ticks`. */
@@ -85,10 +85,32 @@ export class TickClock {
   secondsPerTick(): number {
     const { ticks, milliseconds } = this.#start;
     for (;;) {
-      const elapsed = performance.now() - milliseconds;
-      if (elapsed >= leastMilliseconds) return elapsed / 1000 / Number(this.#read() - ticks);
+      const now = this.#both();
+      const elapsed = now.milliseconds - milliseconds;
+      if (elapsed >= leastMilliseconds) return elapsed / 1000 / Number(now.ticks - ticks);
     }
+  }
+
+  /** Both clocks at one moment: the pair between whose readings least time went by, since any may be interrupted. */
+  #both(): Reading {
+    let best: Reading | undefined;
+    let shortest = Number.POSITIVE_INFINITY;
+    for (let i = 0; i < readings || best === undefined; i++) {
+      const before = performance.now();
+      const ticks = this.#read();
+      const took = performance.now() - before;
+      if (took >= shortest) continue;
+      shortest = took;
+      best = { ticks, milliseconds: before + took / 2 };
+    }
+    return best;
   }
 }
 
+interface Reading {
+  readonly ticks: bigint;
+  readonly milliseconds: number;
+}
+
 const leastMilliseconds = 20;
+const readings = 5;

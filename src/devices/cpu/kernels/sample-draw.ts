@@ -1,17 +1,19 @@
 /**
  * A draw from one row, as composites/sample.ts does it: logits over the temperature in descending order, exponentials, their
- * prefix sums in log2 steps, the first that reaches a random share of those kept. With top-k only what is at least the k-th
- * greatest of the maxima of chunks is sorted: it holds the k greatest and few more. Without top-k and top-p nothing is sorted, and
- * the sums are in the order of ids.
+ * prefix sums in log2 steps, the first that reaches a random share of those kept. Only candidates are sorted. With top-k that is
+ * what is at least the k-th greatest of the maxima of chunks: it holds the k greatest and few more. With top-p alone, what is at
+ * least the V-th part of what may be left out: all that is less adds up to less. Without both nothing is sorted, and the sums are
+ * in the order of ids.
  */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
 import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
+import { floatUnary } from '../emit/math.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { across, broadcast, storeFirst } from './lanes.ts';
 import { emitSort } from './radix-sort.ts';
-import { emitMaximum, forEachSixteen, LANES, maskBits } from './sample-logits.ts';
+import { emitExponentials, emitMaximum, forEachSixteen, LANES, maskBits } from './sample-logits.ts';
 import { emitUniform } from './sample-uniform.ts';
 import type { KernelWriter } from './writer.ts';
 
@@ -24,9 +26,8 @@ export interface Draw {
   /** ui32 [2]. */
   readonly seed: Register;
   readonly position: Register;
-  /** For pairs of a key and an id, `pairBytes` each; for sums, `sumBytes`, which may be the logits themselves. */
+  /** For pairs of a key and an id, `pairBytes` each. */
   readonly pairs: readonly [Register, Register];
-  readonly sums: Register;
 }
 
 /** Elements of a chunk, some thousand of them. */
@@ -34,7 +35,6 @@ const chunkOf = (length: number) => LANES * Math.ceil(length / 1024 / LANES);
 /** More than there are, so that vectors may end behind the last. */
 const padded = (length: number) => length + chunkOf(length) + LANES;
 export const pairBytes = (length: number) => 64 * Math.ceil((8 * padded(length)) / 64);
-export const sumBytes = (length: number) => 64 * Math.ceil((4 * padded(length)) / 64);
 
 export interface DrawSlots {
   readonly tail: Slot;
@@ -149,51 +149,73 @@ function emitOrderedDraw<B extends string>(
   const code = laneCode(m, 8);
   const f = new FloatCode(code, 32);
   const [first, second] = draw.pairs;
-  emitKeys(w, slots, logits, length, broadcast(code, at(draw.temperature)), second);
+  const temperature = broadcast(code, at(draw.temperature));
   const wanted = w.signed(at(draw.topK));
   w.when(wanted, 'le', 0, () => w.set(wanted, length));
   w.bound(wanted, 'min', length);
-
+  const topP = w.signed(at(draw.topP));
+  const share = broadcast(code, at(draw.topP));
+  const limit = code.zero();
   const threshold = w.value(-1);
-  const chunks = Math.ceil(length / chunkOf(length));
-  w.when(wanted, 'le', Math.min(chunks, length - 1), () => {
-    const behind = w.sum(first, 8 * chunks);
-    emitMinima(w, second, length, first);
-    emitSort(w, slots.bins, first, behind, w.value(chunks));
-    m.emit('mov', d(threshold), at(behind, -8, wanted, 8));
+  w.when(wanted, 'e', length, () => {
+    const greatest = f.div(emitMaximum(w, slots.tail, logits, length), temperature);
+    const total = emitExponentials(w, slots.tail, logits, length, greatest, temperature);
+    code.change('vmulps', 32, limit, share, code.broadcast(32, total));
+    // A tenth less, so that the rounding of sums seldom matters.
+    const least = f.mul(f.mul(f.sub(f.load(1), share), total), f.number(0.9 / length));
+    const logarithm = floatUnary('log', new FloatCode(laneCode(m, 1), 32), least);
+    if (logarithm === undefined) throw new Error('there is no logarithm');
+    w.set(threshold, code.toGeneral(32, keyOf(code, f.add(greatest, logarithm))));
   });
-  const count = emitGather(w, second, length, threshold, first);
-  emitSort(w, slots.bins, first, second, count);
-  w.bound(wanted, 'min', count);
 
-  // The pairs are at `second`; weights and their sums take the other's place.
+  // The pairs end at `second`; weights and their sums take the other's place.
   const weights = first;
   const sums = w.sum(first, 4 * padded(length));
-  emitWeights(w, second, wanted, weights);
-  const total = m.register('vec');
-  emitPrefixSums(w, weights, wanted, sums);
-  w.when(
-    wanted,
-    'e',
-    length,
-    () => m.emit('vmovss', view(total, 128), at(sums, -4, wanted, 4)),
-    () => emitTotal(w, weights, wanted, length, draw.sums, total),
-  );
+  const chunks = Math.ceil(length / chunkOf(length));
+  const count = w.gp();
+  w.loop((leave) => {
+    emitKeys(w, slots, logits, length, temperature, second);
+    w.when(wanted, 'le', Math.min(chunks, length - 1), () => {
+      const behind = w.sum(first, 8 * chunks);
+      emitMinima(w, second, length, first);
+      emitSort(w, slots.bins, first, behind, w.value(chunks));
+      m.emit('mov', d(threshold), at(behind, -8, wanted, 8));
+    });
+    w.set(count, emitGather(w, second, length, threshold, first));
+    emitSort(w, slots.bins, first, second, count);
+    w.bound(count, 'min', wanted);
+    emitWeights(w, second, count, weights);
+    emitPrefixSums(w, weights, count, sums);
+    w.when(topP, 'ge', 0x3f800000, leave);
+    w.when(wanted, 'l', length, () =>
+      code.change('vmulps', 32, limit, share, broadcast(code, at(sums, -4, wanted, 4))),
+    );
+    w.forEach(0, count, 8, (index) => {
+      const bits = maskBits(w, f.compare('GE', code.load(32, at(sums, 0, index, 4)), limit));
+      w.when(bits, 'ne', 0, () => {
+        const place = w.gp();
+        m.emit('bsf', d(place), d(bits));
+        w.change('add', place, index);
+        w.when(place, 'l', count, () => {
+          w.set(count, w.sum(place, 1));
+          leave();
+        });
+      });
+    });
+    w.when(count, 'e', wanted, leave);
+    // What the candidates lack is the rounding of their sum.
+    w.set(threshold, -1);
+  });
+  m.emit('vmovups', at(weights, 0, count, 4), code.view(code.zero(), 32));
 
-  const limit = m.register('vec');
-  m.emit('vmovss', view(limit, 128), at(draw.topP));
-  m.emit('vmulss', view(limit, 128), view(limit, 128), view(total, 128));
-  const share = code.broadcast(32, limit);
-  const all = f.compare('GE', broadcast(code, at(draw.topP)), f.number(1));
   const least = broadcast(code, at(draw.minP));
   const forEachKept: ForEachKept = (body) => {
     // The most likely token always stays.
     const always = code.load(32, constantAt(m, Int32Array.of(-1, 0, 0, 0, 0, 0, 0, 0)));
-    w.forEach(0, wanted, 8, (index) => {
+    w.forEach(0, count, 8, (index) => {
       const weight = code.load(32, at(weights, 0, index, 4));
-      const inTopP = f.either(f.compare('LT', code.load(32, at(sums, -4, index, 4)), share), all);
       const possible = f.both(f.compare('GE', weight, least), f.compare('GT', weight, f.number(0)));
-      body(f.either(f.both(inTopP, possible), always), code.load(32, at(sums, 0, index, 4)), index);
+      body(f.either(possible, always), code.load(32, at(sums, 0, index, 4)), index);
       code.change('vxorps', 32, always, always, always);
     });
   };
@@ -330,46 +352,4 @@ function emitPrefixSums<B extends string>(
     });
     w.change('add', step, step);
   });
-}
-
-/** What the last of `length` sums would be if zeros followed the `count` weights: a tree that is aligned to the end. */
-function emitTotal<B extends string>(
-  w: KernelWriter<B>,
-  weights: Register,
-  count: Register,
-  length: number,
-  tree: Register,
-  total: Register,
-): void {
-  const { m } = w;
-  w.forEach(0, count, 1, (i) => {
-    const word = w.gp();
-    m.emit('mov', d(word), at(weights, 0, i, 4));
-    m.emit('mov', at(tree, 0, i, 4), d(word));
-  });
-  // Leaves [start, end) of 2^depth are there, each at its distance from the first.
-  const depth = Math.ceil(Math.log2(length));
-  const start = w.value(2 ** depth - length);
-  const end = w.sum(start, count);
-  w.forEach(0, depth, 1, () => {
-    const nextStart = w.shift(start, 'shr', 1);
-    const nextEnd = w.shift(w.sum(end, 1), 'shr', 1);
-    w.forEach(nextStart, nextEnd, 1, (node) => {
-      const sum = laneCode(m, 4).zero();
-      for (const side of [0, 1]) {
-        const leaf = w.sum(node, node);
-        w.change('add', leaf, side);
-        w.when(leaf, 'ge', start, () =>
-          w.when(leaf, 'l', end, () => {
-            w.change('sub', leaf, start);
-            m.emit('vaddss', view(sum, 128), view(sum, 128), at(tree, 0, leaf, 4));
-          }),
-        );
-      }
-      m.emit('vmovss', at(tree, 0, w.difference(node, nextStart), 4), view(sum, 128));
-    });
-    w.set(start, nextStart);
-    w.set(end, nextEnd);
-  });
-  m.emit('vmovss', view(total, 128), at(tree));
 }

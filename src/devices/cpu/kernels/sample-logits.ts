@@ -62,20 +62,22 @@ export function emitMaximum<B extends string>(w: KernelWriter<B>, tail: Slot, ro
   );
 }
 
-/** The sum of exp(x - max), in the first lane. */
+/** The sum of exp(x - max), or of exp(x / temperature - max), in the first lane. */
 export function emitExponentials<B extends string>(
   w: KernelWriter<B>,
   tail: Slot,
   row: Register,
   length: number,
   max: Register,
+  temperature?: Register,
 ): Register {
   const code = laneCode(w.m, 8);
   const f = new FloatCode(code, 32);
   const sums = halves.map(() => code.zero());
   forEachSixteen(w, tail, row, length, (x) => {
     for (const half of halves) {
-      code.change('vaddps', 32, sums[half], sums[half], exponential(f, f.sub(x[half], max)));
+      const scaled = temperature === undefined ? x[half] : f.div(x[half], temperature);
+      code.change('vaddps', 32, sums[half], sums[half], exponential(f, f.sub(scaled, max)));
     }
   });
   return across(code, sums, (f, a, b) => f.add(a, b));

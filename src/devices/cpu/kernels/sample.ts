@@ -10,7 +10,7 @@ import { floatUnary } from '../emit/math.ts';
 import { ScalarIntegers } from '../emit/scalar-integers.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { sortBins } from './radix-sort.ts';
-import { type DrawSlots, emitDraw, pairBytes, sumBytes } from './sample-draw.ts';
+import { type DrawSlots, emitDraw, pairBytes } from './sample-draw.ts';
 import { emitExponentials, emitFirstEqual, emitMaximum, emitPenalties, tailSlot } from './sample-logits.ts';
 import { KernelWriter } from './writer.ts';
 
@@ -32,8 +32,8 @@ export const sampleBuffers = [
 type Buffer = (typeof sampleBuffers)[number];
 type Writer = KernelWriter<Buffer>;
 
-/** A row's own memory: two lists of pairs, the logits as changed by bias and penalties, which sums may overwrite. */
-export const sampleRowBytes = (vocabulary: number) => 2 * pairBytes(vocabulary) + sumBytes(vocabulary);
+/** A row's own memory: two lists of pairs, the logits as changed by bias and penalties. */
+export const sampleRowBytes = (vocabulary: number) => 2 * pairBytes(vocabulary) + 64 * Math.ceil(vocabulary / 16);
 
 export function sampleKernel(shape: SampleShape): EmittedKernel {
   const { rows, vocabulary } = shape;
@@ -50,13 +50,13 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
     const max = emitMaximum(w, slots.tail, logits, vocabulary);
     const own = w.sum(w.buffer('scratch'), w.product(row, sampleRowBytes(vocabulary)));
     const pairs = [own, w.sum(own, pairBytes(vocabulary))] as const;
-    const sums = w.sum(own, 2 * pairBytes(vocabulary));
+    const changed = w.sum(own, 2 * pairBytes(vocabulary));
     const ofRow = (name: Buffer, bytes: number) => w.sum(w.buffer(name), w.product(row, bytes));
 
     const adjusted = w.value(logits);
     const copy = () => {
-      w.set(adjusted, sums);
-      emitCopy(w, logits, sums, vocabulary);
+      w.set(adjusted, changed);
+      emitCopy(w, logits, changed, vocabulary);
     };
     emitBias(w, shape, row, adjusted, logits, copy);
     const penalties = ofRow('penalties', 12);
@@ -84,7 +84,7 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
         const one = (name: Buffer) => ofRow(name, 4);
         const drawn = emitDraw(w, slots, adjusted, vocabulary, {
           ...{ temperature, topK: one('topK'), topP: one('topP'), minP: one('minP') },
-          ...{ seed: ofRow('seed', 8), position: one('drawPosition'), pairs, sums },
+          ...{ seed: ofRow('seed', 8), position: one('drawPosition'), pairs },
         });
         w.set(id, drawn);
       },

@@ -1,0 +1,72 @@
+/**
+ * Memory for weights: one behind the other in regions of some pages of 2 MiB, so that the ends of matrices lie in such pages too.
+ * In mappings of their own an eighth of a model lies in pages of 4 KiB, and a step of one token takes 4% longer (docs/kernels.md).
+ */
+import { IngotError } from '../../base/errors.ts';
+import type { Memory, OperatingSystem } from './os/os.ts';
+
+/** Addresses only: physical memory is taken where something is written. What is larger gets a mapping of its own. */
+const regionBytes = 256 << 20;
+const lineBytes = 64;
+
+/** A mapping, until all that lies in it is disposed. */
+interface Region {
+  readonly memory: Memory;
+  used: number;
+  parts: number;
+}
+
+export class Regions {
+  readonly #system: OperatingSystem;
+  #open: Region | undefined;
+
+  constructor(system: OperatingSystem) {
+    this.#system = system;
+  }
+
+  /** Zeroed. @throws IngotError 'OutOfMemory'. */
+  take(bytes: number): Memory {
+    if (bytes > regionBytes / 2) return this.#system.mapMemory(bytes, { huge: true });
+    if (this.#open === undefined || this.#open.used + bytes > regionBytes) {
+      this.#open = { memory: this.#system.mapMemory(regionBytes, { huge: true }), used: 0, parts: 0 };
+    }
+    const region = this.#open;
+    const start = region.used;
+    region.used += lineBytes * Math.ceil(bytes / lineBytes);
+    region.parts++;
+    return this.#part(region, start, bytes);
+  }
+
+  #part(region: Region, start: number, length: number): Memory {
+    const { memory } = region;
+    let isFree = false;
+    const check = () => {
+      if (isFree) throw new IngotError('InvalidArgument', 'memory that is freed', { device: 'cpu' });
+    };
+    return {
+      address: memory.address + start,
+      length,
+      bytes(offset = 0, count = length - offset) {
+        check();
+        if (!(offset >= 0 && count >= 0 && offset + count <= length)) {
+          throw new IngotError('InvalidArgument', `bytes ${offset} to ${offset + count} of memory of ${length}`, {
+            device: 'cpu',
+          });
+        }
+        return memory.bytes(start + offset, count);
+      },
+      hold() {
+        check();
+        return memory.hold();
+      },
+      [Symbol.dispose]: () => {
+        if (isFree) return;
+        isFree = true;
+        region.parts--;
+        if (region.parts > 0) return;
+        memory[Symbol.dispose]();
+        if (this.#open === region) this.#open = undefined;
+      },
+    };
+  }
+}
