@@ -2,6 +2,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { rmSync } from 'node:fs';
+import { throwIfAborted } from '../../src/base/errors.ts';
 import { contextOf } from '../llama-work.ts';
 import { limitPeer } from './peer.ts';
 import type { SpeedRow } from './rows.ts';
@@ -26,38 +27,44 @@ export interface Place {
   readonly threads: number;
   /** Turns that count; one before them does not. */
   readonly rounds: number;
+  /** Ends both sides at once. */
+  readonly signal: AbortSignal;
 }
 
 const script = (name: string) => new URL(`./${name}.js`, import.meta.url);
 
-/** Rows of one model that are the same work with the same set: Ingot once for each, beside llama.cpp once. */
+/**
+ * Rows of one model that are the same work with the same set: Ingot once for each, beside llama.cpp once.
+ * @throws IngotError 'Aborted'.
+ */
 export async function compareSpeed(rows: readonly SpeedRow[], place: Place): Promise<readonly Comparison[]> {
-  const { path, threads, rounds } = place;
+  const { path, threads, rounds, signal } = place;
   const [{ test, set }] = rows;
   const { all, each } = contextOf(test);
   const sequences = test.kind === 'decode' ? test.sequences : 1;
   const limited = set === undefined ? undefined : limitPeer(place.peer, set);
+  const ingot = rows.map(({ numerics, kv }) => {
+    const settings: IngotSettings = {
+      ...{ path, threads, numerics, kv, sequences, contextLength: each },
+      ...(set !== undefined && { instructionSet: set }),
+    };
+    return new Contender('', script('side-ingot'), settings, signal);
+  });
+  const llama = [true, false].map((flashAttention) => {
+    const folder = limited ?? place.peer;
+    const settings: LlamaSettings = { folder, path, threads, sequences, tokens: all, flashAttention };
+    return new Contender(`flash attention ${flashAttention ? 'on' : 'off'}`, script('side-llama'), settings, signal);
+  });
+  const sides = [...ingot, ...llama];
   try {
-    const ingot = rows.map(({ numerics, kv }) => {
-      const settings: IngotSettings = {
-        ...{ path, threads, numerics, kv, sequences, contextLength: each },
-        ...(set !== undefined && { instructionSet: set }),
-      };
-      return new Contender('', script('side-ingot'), settings);
-    });
-    const llama = [true, false].map((flashAttention) => {
-      const folder = limited ?? place.peer;
-      const settings: LlamaSettings = { folder, path, threads, sequences, tokens: all, flashAttention };
-      return new Contender(`flash attention ${flashAttention ? 'on' : 'off'}`, script('side-llama'), settings);
-    });
-    const sides = [...ingot, ...llama];
     // One that loads takes time from those that work.
     for (const side of sides) await side.open();
     for (let round = 0; round <= rounds; round++) for (const side of sides) await side.turn(test, round > 0);
-    for (const side of sides) await side[Symbol.asyncDispose]();
+    throwIfAborted(signal);
     const others = llama.map((side) => side.samples());
     return ingot.map((side) => ({ ingot: side.samples(), llama: others }));
   } finally {
+    for (const side of sides) await side[Symbol.asyncDispose]();
     if (limited !== undefined) rmSync(limited, { recursive: true });
   }
 }
@@ -67,19 +74,21 @@ class Contender implements AsyncDisposable {
   readonly #setting: string;
   readonly #script: URL;
   readonly #settings: object;
+  readonly #signal: AbortSignal;
   readonly #samples: Sample[] = [];
   #side: Side | undefined;
   #failed: string | undefined;
 
-  constructor(setting: string, script: URL, settings: object) {
+  constructor(setting: string, script: URL, settings: object, signal: AbortSignal) {
     this.#setting = setting;
     this.#script = script;
     this.#settings = settings;
+    this.#signal = signal;
   }
 
   async open(): Promise<void> {
     await this.#unlessFailed(async () => {
-      this.#side = await Side.open(this.#script, this.#settings);
+      this.#side = await Side.open(this.#script, this.#settings, this.#signal);
     });
   }
 
@@ -91,6 +100,7 @@ class Contender implements AsyncDisposable {
   }
 
   async #unlessFailed(work: () => Promise<void>): Promise<void> {
+    throwIfAborted(this.#signal);
     if (this.#failed !== undefined) return;
     try {
       await work();
@@ -111,8 +121,8 @@ class Contender implements AsyncDisposable {
   }
 }
 
-/** Processes that print their first token, from their start until they do. */
-export async function compareStart({ path, peer, threads, rounds }: Place): Promise<Comparison> {
+/** Processes that print their first token, from their start until they do. @throws IngotError 'Aborted'. */
+export async function compareStart({ path, peer, threads, rounds, signal }: Place): Promise<Comparison> {
   const command = new URL('../../ingot/main.js', import.meta.url).pathname;
   const ingot = [command, 'run', path, 'Hello', '-n', '1', '--temperature', '0', '--threads', String(threads)];
   const llama = [script('first-token-llama').pathname, peer, path, String(threads)];
@@ -121,7 +131,8 @@ export async function compareStart({ path, peer, threads, rounds }: Place): Prom
   for (let round = 0; round <= rounds; round++) {
     for (const [side, args] of [ingot, llama].entries()) {
       if (failed[side] !== undefined) continue;
-      const seconds = await secondsToOutput(args);
+      const seconds = await secondsToOutput(args, signal);
+      throwIfAborted(signal);
       if (seconds === undefined) failed[side] = `${args.join(' ')} printed nothing`;
       else if (round > 0) samples[side].push({ seconds, peakBytes: 0 });
     }
@@ -133,13 +144,14 @@ export async function compareStart({ path, peer, threads, rounds }: Place): Prom
   return { ingot: of(0), llama: [of(1)] };
 }
 
-async function secondsToOutput(args: readonly string[]): Promise<number | undefined> {
+async function secondsToOutput(args: readonly string[], signal: AbortSignal): Promise<number | undefined> {
   const start = performance.now();
-  const child = spawn(process.execPath, [...args], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const child = spawn(process.execPath, [...args], { stdio: ['ignore', 'pipe', 'ignore'], signal });
   let seconds: number | undefined;
   child.stdout.on('data', () => {
     seconds ??= (performance.now() - start) / 1000;
   });
-  await once(child, 'close');
+  // What is aborted is an error to whoever waits.
+  await once(child, 'close').catch(() => {});
   return seconds;
 }

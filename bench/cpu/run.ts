@@ -64,7 +64,7 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
       for (const part of partsOf(group)) {
         throwIfAborted(signal);
         say(part.map((row) => `${row.work}, ${row.model.shape} ${row.model.type}`).join('; '));
-        const place = { path, peer, threads, rounds: options.rounds };
+        const place = { path, peer, threads, rounds: options.rounds, signal };
         for (const [row, compared] of await compareAll(part, place, system)) {
           outcomes.push({ row, compared, facts });
           say(`  ${tableLine(row, compared, machine, facts)}`);

@@ -38,12 +38,15 @@ export class Side implements AsyncDisposable {
 
   private constructor(child: ChildProcess) {
     this.#child = child;
+    // Whoever waits for an answer is told.
+    child.on('error', () => {});
     child.stderr?.on('data', (text: Buffer) => this.#errors.push(text.toString()));
   }
 
-  /** @throws Error saying why the process is not ready. */
-  static async open(script: URL, settings: object): Promise<Side> {
-    const child = fork(script, [JSON.stringify(settings)], { stdio: ['ignore', 'ignore', 'pipe', 'ipc'] });
+  /** Until `signal` is raised. @throws Error saying why the process is not ready. */
+  static async open(script: URL, settings: object, signal: AbortSignal): Promise<Side> {
+    const stdio = ['ignore', 'ignore', 'pipe', 'ipc'] as const;
+    const child = fork(script, [JSON.stringify(settings)], { stdio: [...stdio], signal, killSignal: 'SIGKILL' });
     const side = new Side(child);
     try {
       await side.#answer();

@@ -16,6 +16,20 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The same into memory that is there already, where the source can. */
   readInto?(target: Uint8Array, offset: number): Promise<void>;
+  /** Where the bytes lie one after another in a file that is open, for native code that reads it. */
+  readonly file?: FileRange;
+}
+
+/** A part of an open file. */
+export interface FileRange {
+  /** As the system numbers it. */
+  readonly descriptor: number;
+  readonly offset: number;
+  /**
+   * After bytes of the source were read, `offset` as of the source: were they what they were when it was opened?
+   * @throws IngotError 'FileChanged', 'FileAccess'.
+   */
+  check(offset: number, length: number): Promise<void>;
 }
 
 /** Fills `target` from `offset` of the source. */
@@ -35,9 +49,17 @@ export function checkRange(source: Pick<ByteSource, 'name' | 'length'>, offset: 
 
 /** A part of a source, seen as a source of its own. */
 export function sliceBytes(source: ByteSource, offset: number, length: number): ByteSource {
+  const { file } = source;
   const slice: ByteSource = {
     name: source.name,
     length,
+    ...(file && {
+      file: {
+        descriptor: file.descriptor,
+        offset: file.offset + offset,
+        check: (at, count) => file.check(offset + at, count),
+      },
+    }),
     read: async (at, count) => {
       checkRange(slice, at, count);
       return source.read(offset + at, count);

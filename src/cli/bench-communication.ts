@@ -2,6 +2,7 @@
  * What the ranks of a mesh say to each other in a bench, of which the first is in this process: the same work once more, on devices that record each
  * launch. Of rank 0; its time in exchanges is also that in which it waits for the others.
  */
+import { throwIfAborted } from '../base/errors.ts';
 import type { Device } from '../devices/device.ts';
 import type { GenerateRequest } from '../engine/engine.ts';
 import { openDeviceFor } from '../engine/load-node.ts';
@@ -27,13 +28,14 @@ export interface MeshWork {
   requests(vocabularySize: number): readonly GenerateRequest[];
 }
 
-/** By test; nothing of devices that record no exchanges. */
+/** By test; nothing of devices that record no exchanges. @throws IngotError 'Aborted'. */
 export async function measureCommunication(
   path: string,
   contextLength: number,
   { device: name, threads, mesh, groups, kv, numerics }: EngineFlags,
   sequences: number,
   tests: readonly MeshWork[],
+  signal: AbortSignal,
 ): Promise<ReadonlyMap<string, Communication>> {
   await using opened = await openForRunning(path);
   const { model, tokenizer } = opened;
@@ -50,6 +52,8 @@ export async function measureCommunication(
   for (const work of tests) {
     await carryOut(engine, device, work);
     const seconds = await carryOut(engine, device, work);
+    // What was cut short is no measurement.
+    throwIfAborted(signal);
     const { runs, kernels } = device.profile();
     const exchanges = kernels.filter(({ sentBytes }) => sentBytes !== undefined);
     if (exchanges.length === 0) continue;

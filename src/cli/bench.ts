@@ -163,7 +163,7 @@ function exchanges(path: string, options: BenchOptions, signal: AbortSignal): Re
     requests: (size) => Array.from({ length: b }, () => request(Math.max(d, 1), n + 1, size)),
   };
   const tests = [...(p > 0 ? [prefill] : []), ...(n > 0 ? [decode] : [])];
-  return measureCommunication(path, contextOf(options), options, b, tests);
+  return measureCommunication(path, contextOf(options), options, b, tests, signal);
 }
 
 function withCommunication(row: BenchRow, between: ReadonlyMap<string, Communication> | undefined): BenchRow {

@@ -41,6 +41,8 @@ function formatPlace({ path, offset, line, tensor }: ErrorPlace, message: string
   return parts.join(', ');
 }
 
+/** What is to be typed keeps its case. */
 function sentence(text: string): string {
-  return `${text[0].toUpperCase()}${text.slice(1)}${text.endsWith('.') ? '' : '.'}`;
+  const begun = text.replace(/^(?!ingot\b)[a-z]+(?=[\s,:])/, (word) => word[0].toUpperCase() + word.slice(1));
+  return `${begun}${text.endsWith('.') ? '' : '.'}`;
 }

@@ -19,7 +19,7 @@ function parseHost(text: string): Host {
 
 /** A host for each of so many ranks: as many next to each other as it has slots, or as they are more than hosts. */
 export function hostOfEachRank(hosts: readonly Host[], ranks: number): readonly string[] {
-  const slots = hosts.flatMap(({ name, slots }) => Array.from({ length: slots }, () => name));
+  const slots = hosts.flatMap(({ name, slots }) => Array.from({ length: Math.min(slots, ranks) }, () => name));
   const each = Math.ceil(ranks / slots.length);
   return slots.flatMap((name) => Array.from({ length: each }, () => name)).slice(0, ranks);
 }

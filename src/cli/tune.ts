@@ -1,6 +1,6 @@
 /** `ingot tune`: which schedule of the kernels is the quickest on this machine, remembered for the next start. */
 import type { Command } from 'commander';
-import { IngotError } from '../base/errors.ts';
+import { IngotError, throwIfAborted } from '../base/errors.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
 import { anyModel, matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
@@ -49,6 +49,8 @@ async function tune(path: string | undefined, json: boolean, signal: AbortSignal
     const onTrial = () => progress.update(Math.round(seconds - (deadline - performance.now()) / 1000), seconds);
     return tuneMachine(system, target, shapes.length === 0 ? usual : shapes, { deadline, signal, onTrial });
   })();
+  // Given up before anything was found: what is remembered stays.
+  if (tuned.gains.length === 0) throwIfAborted(signal);
   const kept = await rememberTuning(system, usableThreads(system.limits()), target, of, tuned);
   if (json) console.log(JSON.stringify({ class: of, ...tuned }, undefined, 2));
   else print(of, target.schedule, tuned);

@@ -142,6 +142,9 @@ export interface Device extends AsyncDisposable {
    */
   readonly runsAhead: 1 | 2;
 
+  /** Weights that lie in files it reads by itself: then it pays to have all of them packed at once. */
+  readonly readsFiles?: boolean;
+
   /**
    * `passes` are for the compiler to run first; a device that has kept what it made of the same program leaves them out.
    * @throws IngotError 'UnsupportedOp' naming op, element type and device, 'StateWouldCopy', before any memory is taken.

@@ -31,6 +31,11 @@ export interface DeviceOptions {
   readonly formats?: readonly string[] | undefined;
   /** What their schedule is remembered by (cpu/matrix-shapes.ts). */
   readonly modelClass?: string | undefined;
+  /**
+   * What to compile while another process tests kernels, with a device like the one that is hoped for: what it makes is kept for that
+   * one. Only where there is such a test. Its errors are nobody's: they come again.
+   */
+  readonly meanwhile?: ((device: Device) => Promise<void>) | undefined;
 }
 
 /** One row a device: why it cannot be used here (undefined if it can), and how to open it. */
@@ -57,28 +62,42 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       profile = 'nothing',
       formats,
       modelClass = anyModel,
+      meanwhile,
     }) {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
       const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
       const measured = recallMeasurements(found.system);
-      const instructionSet = set ?? (await testedSet(found.system, formats));
-      const target = chooseTarget(found.system, instructionSet);
-      const { schedule } = tunedTarget(found.system, usable, target, modelClass, (why) =>
+      const codeCache = openCodeCache();
+      const deviceFor = (instructionSet?: InstructionSet, onUnused: (why: string) => void = () => {}) => {
+        const target = chooseTarget(found.system, instructionSet);
+        const { schedule } = tunedTarget(found.system, usable, target, modelClass, onUnused);
+        return createCpuDevice(found.system, {
+          memoryBytes: memoryShare * availableMemory(),
+          lock: mlock,
+          instructionSet: target.name,
+          schedule,
+          profile,
+          threads,
+          ...(measured !== undefined && { measured }),
+          ...(codeCache !== undefined && { codeCache }),
+        });
+      };
+      let ahead: Promise<void> | undefined;
+      const compileAhead = async () => {
+        if (meanwhile === undefined || codeCache === undefined) return;
+        await using device = deviceFor();
+        await meanwhile(device);
+      };
+      const onTest = () => {
+        ahead = compileAhead().catch(() => {});
+      };
+      const instructionSet = set ?? (await testedSet(found.system, formats, onTest));
+      await ahead;
+      return deviceFor(instructionSet, (why) =>
         console.error(`ingot: what was tuned for this machine is not used: ${why} (ingot tune finds it again)`),
       );
-      const codeCache = openCodeCache();
-      return createCpuDevice(found.system, {
-        memoryBytes: memoryShare * availableMemory(),
-        lock: mlock,
-        instructionSet,
-        schedule,
-        profile,
-        threads,
-        ...(measured !== undefined && { measured }),
-        ...(codeCache !== undefined && { codeCache }),
-      });
     },
   },
   reference: {
@@ -128,8 +147,12 @@ export async function openDevice(name?: string, options: DeviceOptions = {}): Pr
  * The best instruction set whose kernels passed the self-test; what failed is said on standard error.
  * @throws IngotError 'DeviceLost' where none did.
  */
-async function testedSet(system: OperatingSystem, formats: DeviceOptions['formats']): Promise<InstructionSet> {
-  const outcome = await selfTest(system, formats === undefined ? {} : { formats });
+async function testedSet(
+  system: OperatingSystem,
+  formats: DeviceOptions['formats'],
+  onTest: () => void,
+): Promise<InstructionSet> {
+  const outcome = await selfTest(system, { onTest, ...(formats !== undefined && { formats }) });
   const set = trustedSet(outcome);
   const failures = outcome.verdicts.flatMap((verdict) => (verdict.passed ? [] : [describeVerdict(verdict)]));
   if (set === undefined) {

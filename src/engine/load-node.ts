@@ -13,8 +13,9 @@ import type { RankGroup } from '../parallel/rank-group.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
 import { openMesh } from './open-mesh-node.ts';
-import { openForRunning } from './open-model-node.ts';
+import { openTexts, openWeights } from './open-model-node.ts';
 import { openRanks, type RanksOptions } from './open-ranks-node.ts';
+import { packWeights, type Weights } from './pack-weights.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
 
@@ -58,7 +59,7 @@ interface OpenDeviceOptions
 export function openDeviceFor(
   model: Model,
   name?: string,
-  { mesh, ranks, path, onProgram, onLost, ...options }: OpenDeviceOptions = {},
+  { mesh, ranks, path, onProgram, onLost, meanwhile, ...options }: OpenDeviceOptions = {},
 ): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
@@ -70,7 +71,7 @@ export function openDeviceFor(
     return openRanks(parsed ?? alone, ranks, name, { ...options, ...of, model, path, onProgram, onLost });
   }
   if (parsed !== undefined) return openMesh(parsed, name, { ...options, ...of, onProgram });
-  return openDevice(name, { ...options, spareCore: bytes < smallBytes, ...of });
+  return openDevice(name, { ...options, meanwhile, spareCore: bytes < smallBytes, ...of });
 }
 
 /** An engine with all that it stands on, which is closed with it. */
@@ -87,22 +88,35 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
   };
   try {
-    const source = await openForRunning(path);
+    const source = await openWeights(path);
     opened.push(source);
-    const { model, tokenizer, templates } = source;
+    const { model } = source;
     const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
+    const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
+    let texts: ReturnType<typeof openTexts> | undefined;
+    const readTexts = () => {
+      texts ??= openTexts(source);
+      return texts;
+    };
     const device = await openDeviceFor(model, deviceName, {
       ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
       ...(ranks !== undefined && { ranks }),
+      async meanwhile(device) {
+        const { tokenizer, templates } = await readTexts();
+        await LocalEngine.compileAhead(device, model, tokenizer, { ...options, ...slots, ...templates });
+      },
     });
     opened.push(device);
+    const early = packEarly(device, model, hooks);
+    if (early !== undefined) opened.push(early);
+    const { tokenizer, templates } = await readTexts();
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
     if (trace !== undefined) opened.push({ [Symbol.asyncDispose]: async () => trace[Symbol.dispose]() });
     const onStep = trace === undefined ? {} : { onStep: trace.write };
-    const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
-    const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...templates };
+    const weights = early === undefined ? {} : { weights: early.weights };
+    const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...templates, ...weights };
     const engine = await LocalEngine.load(device, model, tokenizer, given);
     opened.push(engine);
     return { engine, [Symbol.asyncDispose]: close };
@@ -110,4 +124,26 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     await close();
     throw error;
   }
+}
+
+/**
+ * Begins to pack where the device does so by itself, while JavaScript reads the vocabulary and compiles: but not where memory is so
+ * scarce that what else is needed may not fit, which is known when the program is compiled.
+ */
+function packEarly(device: Device, model: Model, { signal, ...hooks }: LoadHooks) {
+  const bytes = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
+  if (!device.readsFiles || 2 * bytes > device.hardware.memoryBytes) return undefined;
+  const end = new AbortController();
+  const stop = signal === undefined ? end.signal : AbortSignal.any([signal, end.signal]);
+  const weights = packWeights(device, model, { ...hooks, signal: stop });
+  // Whoever waits for them hears of it.
+  weights.catch(() => {});
+  return {
+    weights,
+    async [Symbol.asyncDispose]() {
+      end.abort();
+      const packed = await weights.catch((): Weights => new Map());
+      for (const buffer of packed.values()) buffer[Symbol.dispose]();
+    },
+  };
 }

@@ -19,6 +19,7 @@ import type {
   ScoreOptions,
   TokenText,
 } from './engine.ts';
+import type { Weights } from './pack-weights.ts';
 import { type ChatTemplates, chooseContext, encodePrompt, fitting } from './prompt.ts';
 import { openTask } from './request.ts';
 import { Runner } from './runner.ts';
@@ -35,6 +36,8 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTempla
   readonly onPass?: (pass: string, program: Program) => void;
   /** Sees each step when it is done. */
   readonly onStep?: (record: StepRecord) => void;
+  /** Packed already, or soon; they are the caller's, and stay longer than the engine. Without them it packs its own. */
+  readonly weights?: Promise<Weights>;
   /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
   readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
 }
@@ -133,23 +136,11 @@ export class LocalEngine implements Engine {
     tokenizer: Tokenizer,
     options: LocalEngineOptions = {},
   ): Promise<LocalEngine> {
-    if (tokenizer.vocabularySize > model.vocabularySize) {
-      throw new IngotError(
-        'TokenizerMismatch',
-        `the tokenizer has ${tokenizer.vocabularySize} tokens, the model only ${model.vocabularySize}`,
-        { hint: 'Use the tokenizer that came with this model.' },
-      );
-    }
-    const { kv = 'f32', contextLength: wanted, sequences = 1, pace = defaultPace, onStep, ...other } = options;
-    const { queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY, ...others } = other;
-    const { chatTemplate, toolTemplate, cacheTokens, slots: openSlots, ...rest } = others;
-    const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
+    const { pace = defaultPace, queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY } = options;
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
-    const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
-    // What layers with a window have let go cannot come back from outside of the pools.
-    const keepsAll = openSlots !== undefined;
-    const limits = stepLimits(model, { contextLength, sequences, cacheTokens, keepsAll });
-    const runner = await Runner.load(device, model, { limits, kv, ...rest });
+    const { templates, contextLength, ...given } = plan(model, tokenizer, options);
+    const { slots: openSlots, onStep, kv } = { ...options, ...given };
+    const runner = await Runner.load(device, model, given);
     let slots: BlockSlots | undefined;
     try {
       slots = await openSlots?.(runner.pools.blockBytes);
@@ -161,6 +152,16 @@ export class LocalEngine implements Engine {
       ...{ contextLength, templates, runner, slots, kv, queue, queueSeconds, pace },
       ...(onStep && { onStep }),
     });
+  }
+
+  /** Compiles what `load` with the same options would, for a device that keeps what it made; reads no weight. */
+  static async compileAhead(
+    device: Device,
+    model: Model,
+    tokenizer: Tokenizer,
+    options: LocalEngineOptions = {},
+  ): Promise<void> {
+    await Runner.compileAhead(device, model, plan(model, tokenizer, options));
   }
 
   async *generate(request: GenerateRequest): AsyncGenerator<GenerateEvent, void, undefined> {
@@ -308,4 +309,29 @@ export class LocalEngine implements Engine {
     await this.#slots?.[Symbol.asyncDispose]();
     await this.#runner[Symbol.asyncDispose]();
   }
+}
+
+/** What follows from options before anything is loaded: what the runner gets, and what else they say of contexts. */
+function plan(model: Model, tokenizer: Tokenizer, options: LocalEngineOptions) {
+  if (tokenizer.vocabularySize > model.vocabularySize) {
+    throw new IngotError(
+      'TokenizerMismatch',
+      `the tokenizer has ${tokenizer.vocabularySize} tokens, the model only ${model.vocabularySize}`,
+      { hint: 'Use the tokenizer that came with this model.' },
+    );
+  }
+  const { kv = 'f32', contextLength: wanted, sequences = 1, chatTemplate, toolTemplate, cacheTokens, slots } = options;
+  const { numerics, signal, onProgress, onPass, weights } = options;
+  const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
+  const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
+  // What layers with a window have let go cannot come back from outside of the pools.
+  const limits = stepLimits(model, { contextLength, sequences, cacheTokens, keepsAll: slots !== undefined });
+  return {
+    ...{ templates, contextLength, limits, kv },
+    ...(numerics && { numerics }),
+    ...(signal && { signal }),
+    ...(onProgress && { onProgress }),
+    ...(onPass && { onPass }),
+    ...(weights && { weights }),
+  };
 }

@@ -9,24 +9,50 @@ import { loadTokenizer } from '../tokenizer/load.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { ChatTemplates } from './prompt.ts';
 
-export interface OpenedModel extends AsyncDisposable {
+/** A model whose vocabulary has not been looked at. */
+export interface OpenedWeights extends AsyncDisposable {
+  readonly checkpoint: Checkpoint;
   readonly model: Model;
+}
+
+/** What makes tokens of texts and conversations. */
+interface TextParts {
   readonly tokenizer: Tokenizer;
   readonly templates: ChatTemplates;
 }
 
+export interface OpenedModel extends AsyncDisposable, TextParts {
+  readonly model: Model;
+}
+
 /** @throws IngotError: whatever the file, its architecture or its vocabulary do wrong. */
 export async function openForRunning(path: string): Promise<OpenedModel> {
+  const opened = await openWeights(path);
+  try {
+    const parts = await openTexts(opened);
+    return { model: opened.model, ...parts, [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose]() };
+  } catch (error) {
+    await opened[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+/** @throws IngotError: whatever the file or its architecture do wrong. */
+export async function openWeights(path: string): Promise<OpenedWeights> {
   const checkpoint = await openCheckpoint(path);
   try {
     const model = openModel(checkpoint);
-    const tokenizer = await openTokenizer(checkpoint, model.vocabularySize);
-    const templates = await findChatTemplates(checkpoint);
-    return { model, tokenizer, templates, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
+    return { checkpoint, model, [Symbol.asyncDispose]: () => checkpoint[Symbol.asyncDispose]() };
   } catch (error) {
     await checkpoint[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+/** @throws IngotError: whatever the vocabulary does wrong. */
+export async function openTexts({ checkpoint, model }: OpenedWeights): Promise<TextParts> {
+  const tokenizer = await openTokenizer(checkpoint, model.vocabularySize);
+  return { tokenizer, templates: await findChatTemplates(checkpoint) };
 }
 
 async function findChatTemplates({ kind, metadata, companions }: Checkpoint): Promise<ChatTemplates> {

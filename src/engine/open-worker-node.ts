@@ -39,7 +39,11 @@ export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSe
       else worker.unref();
     },
     onLost(report) {
-      worker.once('error', report);
+      worker.once('error', (error) => {
+        // It exits after that, which is no news.
+        ended = true;
+        report(error);
+      });
       worker.once('exit', (code) => {
         if (!ended) report(`exit code ${code}`);
       });

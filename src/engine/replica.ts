@@ -202,11 +202,16 @@ export class Replica implements AsyncDisposable {
   async #pause(milliseconds: number, other?: Promise<void>): Promise<void> {
     const { signal } = this.#closing;
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, milliseconds);
+      const end = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', end);
+        resolve();
+      };
+      const timer = setTimeout(end, milliseconds);
       timer.unref?.();
-      signal.addEventListener('abort', () => resolve(), { once: true });
-      if (signal.aborted) resolve();
-      void other?.then(resolve);
+      signal.addEventListener('abort', end);
+      if (signal.aborted) end();
+      void other?.then(end);
     });
   }
 

@@ -2,8 +2,7 @@
  * Runs planned steps: fills the step descriptor, submits once, waits. The only part of the engine that touches the
  * device; it owns the weights, the pools and the compiled programs.
  */
-import { type ByteSource, readInto } from '../base/bytes.ts';
-import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
+import { IngotError, type StopSignal } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
 import { type StepLimits, windowInput } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
@@ -14,18 +13,18 @@ import type { DotNumerics } from '../numerics/dot.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
 import type { EngineNumerics } from './engine.ts';
 import { memoryNeed, refuseTooLarge } from './memory-need.ts';
+import { type PackOptions, packWeights, type Weights } from './pack-weights.ts';
 import { type Pool, Pools } from './pools.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { CachedSequence, StepEntry } from './sequence.ts';
 
-export interface RunnerOptions {
+export interface RunnerOptions extends PackOptions {
   readonly limits: StepLimits;
   readonly kv: KvFormat;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
-  readonly signal?: AbortSignal;
-  /** Called as weights are packed, in bytes of the file. */
-  readonly onProgress?: (done: number, total: number) => void;
+  /** Packed already, or soon; they are the caller's, and stay longer than this. */
+  readonly weights?: Promise<Weights>;
   /** Sees each program that is compiled, before the first pass and after each. */
   readonly onPass?: (pass: string, program: Program) => void;
 }
@@ -58,7 +57,9 @@ export class Runner implements AsyncDisposable {
   readonly #kv: KvFormat;
   readonly #numerics: EngineNumerics;
   readonly #onPass: RunnerOptions['onPass'];
-  readonly #weights = new Map<string, DeviceBuffer>();
+  #weights: Weights = new Map();
+  /** Those of them that go with this. */
+  #owned: Weights = new Map();
   readonly #state = new Map<string, DeviceBuffer>();
   readonly #bound = new Map<string, Bound>();
   #pools: Pools | undefined;
@@ -84,52 +85,22 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  async #load({ signal, onProgress }: RunnerOptions): Promise<void> {
-    const first: Results = this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
+  /** Compiles what `load` would, for a device that keeps what it made. */
+  static async compileAhead(device: Device, model: Model, options: RunnerOptions): Promise<void> {
+    const runner = new Runner(device, model, options);
+    using _ = await runner.#compile(runner.#first, 'i8');
+  }
+
+  get #first(): Results {
+    return this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
+  }
+
+  async #load({ weights: given, ...options }: RunnerOptions): Promise<void> {
+    const first = this.#first;
     const executable = await this.#compile(first, 'i8');
     refuseTooLarge(this.#device, memoryNeed(this.#device, this.#model, executable), this.limits);
-    const total = [...this.#model.weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);
-    let done = 0;
-    const watched = (bytes: ByteSource): ByteSource => {
-      const read = async <T>(length: number, work: Promise<T>): Promise<T> => {
-        const result = await work;
-        done += length;
-        onProgress?.(done, total);
-        return result;
-      };
-      return {
-        name: bytes.name,
-        length: bytes.length,
-        read: async (offset, length) => {
-          throwIfAborted(signal);
-          return read(length, bytes.read(offset, length));
-        },
-        readInto: async (target, offset) => {
-          throwIfAborted(signal);
-          return read(target.length, readInto(bytes, target, offset));
-        },
-      };
-    };
-    // Each takes the next weight that is left, so that one is read while another is finished.
-    const left = this.#model.weights.entries();
-    let failed = false;
-    const packLeft = async () => {
-      for (const [name, stored] of left) {
-        if (failed) return;
-        try {
-          this.#weights.set(
-            name,
-            await this.#device.pack({ ...stored, parameter: name, bytes: watched(stored.bytes) }),
-          );
-        } catch (error) {
-          failed = true;
-          throw error;
-        }
-      }
-    };
-    for (const outcome of await Promise.allSettled([packLeft(), packLeft()])) {
-      if (outcome.status === 'rejected') throw outcome.reason;
-    }
+    if (given === undefined) this.#owned = await packWeights(this.#device, this.#model, options);
+    this.#weights = (await given) ?? this.#owned;
     for (const { name, type, role } of executable.program.parameters) {
       if (role === 'state') this.#state.set(name, await this.#device.allocate(type, 'state'));
     }
@@ -338,9 +309,9 @@ export class Runner implements AsyncDisposable {
       bound[Symbol.dispose]();
       bound.executable[Symbol.dispose]();
     }
-    for (const buffer of [...this.#weights.values(), ...this.#state.values()]) buffer[Symbol.dispose]();
+    for (const buffer of [...this.#owned.values(), ...this.#state.values()]) buffer[Symbol.dispose]();
     this.#bound.clear();
-    this.#weights.clear();
+    this.#weights = this.#owned = new Map();
     this.#state.clear();
   }
 }

@@ -59,6 +59,11 @@ function fileSource(path: string, handle: FileHandle, opened: Identity): FileSou
       return bytes;
     },
     readInto,
+    file: {
+      descriptor: handle.fd,
+      offset: 0,
+      check: (offset) => checkUnchanged(absolute, opened, path, offset),
+    },
     [Symbol.asyncDispose]: () => handle.close(),
   };
   return source;

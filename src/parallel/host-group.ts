@@ -11,8 +11,11 @@ export interface GroupOptions {
   readonly patienceMilliseconds?: number;
 }
 
-/** What a peer may take to answer, unless somebody says otherwise. */
-export const defaultPatience = 1500;
+/**
+ * What a peer may take to answer, unless somebody says otherwise: what is late is only that. Who is lost is found out sooner, by its
+ * pulse (pulse.ts); ranks of one process are lost together.
+ */
+export const defaultPatience = 30_000;
 
 interface Waiter {
   take(bytes: Uint8Array): void;

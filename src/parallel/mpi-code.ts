@@ -47,7 +47,9 @@ export function assembleMpiEnds(architecture: Architecture) {
     a.emit('ja', refused);
     a.emit('mov', r10, rdi);
     a.emit('sub', rsp, 24);
+    // The seventh argument lies on the stack, by AAPCS64 in x6, which rax is there (arm64/context.ts).
     a.emit('mov', ptr(rsp), r9);
+    a.emit('mov', rax, r9);
     a.emit('mov', rdi, rcx);
     a.emit('mov', rcx, rsi);
     a.emit('mov', rsi, r8);

@@ -1,7 +1,7 @@
 /** Ranks that are started from outside of them, by the launcher of an MPI library: a job that may die without whoever started it. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { IngotError } from '../base/errors.ts';
+import { IngotError, throwIfAborted } from '../base/errors.ts';
 import { mpiLibraries } from './mpi-abi.ts';
 import type { RankAddress } from './rank-group.ts';
 
@@ -82,6 +82,7 @@ async function findLauncher(): Promise<Launcher> {
 /** @throws IngotError 'FileNotFound' where there is no launcher, 'RankLost' with what it has said if the ranks do not come. */
 export async function startJob({ ranks, hosts, command, signal }: JobOptions): Promise<Job> {
   const launcher = await findLauncher();
+  throwIfAborted(signal);
   const where = hosts.length === 0 ? [] : launcher.hosts(hosts);
   // A group of its own: Ctrl-C is for whoever started it, which ends it in its own time.
   const child = spawn('mpirun', [...launcher.options, ...where, '-n', String(ranks), ...command], {

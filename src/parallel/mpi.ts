@@ -140,16 +140,19 @@ function openLibrary(environment: Readonly<Record<string, string | undefined>>):
   setVariable(Buffer.from('UCX_MEM_EVENTS\0'), Buffer.from('no\0'), 0);
   const ours = mpiLibraries.filter(({ launched }) => environment[launched.size] !== undefined);
   const candidates = ours.length > 0 ? ours : mpiLibraries;
+  let cause: unknown;
   for (const abi of candidates) {
     for (const file of abi.files) {
       try {
         return { library: foreign.load(file), abi };
-      } catch {
-        // not there: the next one may be
+      } catch (error) {
+        // not there, or not to be loaded: the next one may be
+        cause = error;
       }
     }
   }
   throw new IngotError('FileNotFound', `there is no ${candidates.map(({ name }) => name).join(' or ')} here`, {
     hint: `Install it: ${candidates.map(({ install }) => install).join(', or ')}`,
+    cause,
   });
 }

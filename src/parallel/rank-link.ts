@@ -65,7 +65,12 @@ export class RankLink {
   listen(onFrame: (frame: Frame) => void, onClose: (reason: Error | undefined) => void): void {
     this.#onClose = onClose;
     this.#onFrame = onFrame;
-    for (const frame of this.#early.splice(0)) onFrame(frame);
+    // Whoever takes one frame alone leaves those behind it to the next.
+    while (this.#onFrame === onFrame) {
+      const frame = this.#early.shift();
+      if (frame === undefined) break;
+      onFrame(frame);
+    }
     if (this.#closed) onClose(this.#failure);
   }
 
@@ -184,7 +189,8 @@ export async function dialRank(rank: Dialled, port: number, greeting: Greeting):
     try {
       return await dial(host, port, rank.secret, greeting);
     } catch (error) {
-      if (error instanceof IngotError && error.code !== 'RankLost') throw error;
+      // Somebody else may have the same address, like that of a bridge: what is no rank says nothing of the others.
+      if (error instanceof IngotError && error.code !== 'RankLost' && error.code !== 'ParseError') throw error;
       last = error;
     }
   }

@@ -23,8 +23,6 @@ export interface WorldOptions {
 /** Ranks may be started one after another, on hosts that are slow to read Ingot itself. */
 const joinMilliseconds = 60_000;
 const leaveMilliseconds = 10_000;
-/** In a step. Who is lost is found out sooner: by the pulse of each rank. What is late is only that. */
-const patienceMilliseconds = 30_000;
 
 /** What two processes have in common that reach each other by the loopback interface. */
 export function hostIdentity(): string {
@@ -72,7 +70,7 @@ export class RankWorld {
     environment: Readonly<Record<string, string | undefined>>,
     { epoch, groupSize = Number.POSITIVE_INFINITY, facts, front }: WorldOptions,
   ): Promise<RankWorld> {
-    const mpi = joinMpi(system, environment, { epoch, patienceMilliseconds });
+    const mpi = joinMpi(system, environment, { epoch });
     const deadline = performance.now() + joinMilliseconds;
     await agree(system, mpi.communicator, facts, deadline);
     const own = hostIdentity();

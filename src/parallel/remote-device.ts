@@ -325,16 +325,15 @@ class Calls {
   }
 
   #end(why: Error): void {
-    this.#over = why;
-    this.drop();
-    for (const { reject } of this.#pending.values()) reject(why);
+    this.#over ??= why;
+    this.#pulse?.[Symbol.dispose]();
+    this.#link.drop();
+    for (const { reject } of this.#pending.values()) reject(this.#over);
     this.#pending.clear();
   }
 
   drop(): void {
-    this.#over ??= new IngotError('InvalidArgument', 'the device was disposed');
-    this.#pulse?.[Symbol.dispose]();
-    this.#link.drop();
+    this.#end(new IngotError('InvalidArgument', 'the device was disposed'));
   }
 
   async close(): Promise<void> {

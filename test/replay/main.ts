@@ -27,8 +27,8 @@ async function replay({ write, listings, base }: ReplayOptions): Promise<void> {
   if (listings !== undefined) return writeListings(listings);
   const folder = mkdtempSync(join(tmpdir(), 'ingot-replay-'));
   const tree = join(folder, 'tree');
-  git('worktree', 'add', '--detach', tree, git('merge-base', 'HEAD', base));
   try {
+    git('worktree', 'add', '--detach', tree, git('merge-base', 'HEAD', base));
     symlinkSync(repositoryPath('node_modules'), join(tree, 'node_modules'));
     execFileSync(process.execPath, [join(root, 'node_modules/typescript/bin/tsc')], { cwd: tree, stdio: 'inherit' });
     const main = join(tree, 'dist/test/replay/main.js');
@@ -40,8 +40,9 @@ async function replay({ write, listings, base }: ReplayOptions): Promise<void> {
     });
     if (shown.status === 0) console.log('No kernel is another.');
   } finally {
-    git('worktree', 'remove', '--force', tree);
     rmSync(folder, { recursive: true });
+    // What a folder that is gone leaves.
+    git('worktree', 'prune');
   }
   const changed = differences(readLines(), await captureLines());
   if (changed.length > 0) console.log(`\nNot accepted yet (npm run replay -- --write):\n${changed.join('\n')}`);

@@ -86,15 +86,23 @@ test('moments are those at which the server wrote, and tokens those that it coun
     response.end('data: [DONE]\n\n');
   });
   assert.equal(await firstModel(base, undefined, never), 'scripted');
-  const sentAt = performance.now();
-  const reply = await ask(target(base), question, never);
-  assert.deepEqual([reply.promptTokens, reply.cachedTokens, reply.outputTokens, reply.error], [7, 2, 5, undefined]);
-  const late = [(reply.firstAt ?? 0) - wrote[0], reply.endAt - wrote[2]];
-  assert.ok(
-    late.every((one) => one >= 0 && one < 60),
-    `late by ${late} ms`,
-  );
-  assert.ok((reply.firstAt ?? 0) - sentAt >= 79);
+  const tries: number[][] = [];
+  const isNear = (late: readonly number[]) => late.every((one) => one < 35);
+  // Where the machine is busy whoever reads is late by himself.
+  while (tries.length < 10 && !tries.some(isNear)) {
+    wrote.length = 0;
+    const sentAt = performance.now();
+    const reply = await ask(target(base), question, never);
+    assert.deepEqual([reply.promptTokens, reply.cachedTokens, reply.outputTokens, reply.error], [7, 2, 5, undefined]);
+    const late = [(reply.firstAt ?? 0) - wrote[0], reply.endAt - wrote[2]];
+    assert.ok(
+      late.every((one) => one >= 0),
+      `${late} ms`,
+    );
+    assert.ok((reply.firstAt ?? 0) - sentAt >= 79);
+    tries.push(late);
+  }
+  assert.ok(tries.some(isNear), `late by ${tries.join('; ')} ms`);
 });
 
 test('the role of a chat is no text, reasoning is; servers that do not count are counted for', async () => {
@@ -115,19 +123,25 @@ test('the role of a chat is no text, reasoning is; servers that do not count are
 });
 
 test('an open loop keeps to its times however slow answers are, and counts from them', async () => {
-  const came: number[] = [];
+  const [came, answered]: number[][] = [[], []];
   let busy = Promise.resolve();
   // One request at a time, 150 ms each: the fifth of five that come every 10 ms waits for four.
   const base = await scripted(async (_, response) => {
     came.push(performance.now());
     begin(response);
-    busy = busy.then(() => sleep(150)).then(() => void response.end(`${text('x')}${usage(1, 1)}data: [DONE]\n\n`));
+    busy = busy
+      .then(() => sleep(150))
+      .then(() => {
+        answered.push(performance.now());
+        response.end(`${text('x')}${usage(1, 1)}data: [DONE]\n\n`);
+      });
     await busy;
   });
   const plan = Array.from({ length: 5 }, (_, i) => ({ at: i * 0.01, prompt: [], outputTokens: 1 }));
   const send = () => ask(target(base), question, never);
   const samples = await runLoad(plan, send, { signal: never });
-  assert.ok(came[4] - came[0] < 140, `the fifth came ${came[4] - came[0]} ms after the first`);
+  // The first is answered after 150 ms, or later where the machine is busy.
+  assert.ok(came[4] < answered[0], `the fifth came ${came[4] - answered[0]} ms after the first answer`);
   assert.deepEqual(
     samples.map(({ arrival }) => arrival),
     [0, 0.01, 0.02, 0.03, 0.04],

@@ -136,6 +136,8 @@ test('--mesh divides the model among ranks: the same text, and programs that --d
     const { code, err } = await ingot([...args, '--mesh', mesh]);
     assert.notEqual(code, 0);
     assert.match(err, /ingot: /, mesh);
+    // What is to be typed keeps its case.
+    if (mesh === 'data=2') assert.match(err, /^tensor=2 divides/m);
   }
 });
 

@@ -8,8 +8,7 @@ import { digests, everyCollective, inputOf, programOf, runRank, sum } from '../u
 const [how = 'all', tokens = '1'] = process.argv.slice(2);
 const found = findSystem();
 if (!found.usable) throw new Error(found.reason);
-// Where nobody is lost, others may be late: the machine may have much else to do.
-const world = joinMpi(found.system, process.env, how === 'all' ? { patienceMilliseconds: 20_000 } : {});
+const world = joinMpi(found.system, process.env, how === 'all' ? {} : { patienceMilliseconds: 1500 });
 const { communicator, library } = world;
 const { rank, size } = communicator;
 

@@ -29,7 +29,7 @@ interface Line {
   readonly expected?: readonly number[];
 }
 
-/** The lines of all ranks; launchers that do not end within 30 s are killed. */
+/** The lines of all ranks; launchers that do not end within two minutes are killed. */
 function launch(
   { command, options, environment }: Launcher,
   ranks: number,
@@ -46,7 +46,7 @@ function launch(
         text += part;
       });
     }
-    const timer = setTimeout(() => child.kill('SIGKILL'), 30_000);
+    const timer = setTimeout(() => child.kill('SIGKILL'), 120_000);
     child.on('error', reject);
     child.on('close', () => {
       clearTimeout(timer);

@@ -6,6 +6,7 @@ import { get } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { repositoryPath } from '../fixtures.ts';
 import { post, readMetrics, type Server, startServer } from './serve-harness.ts';
 
@@ -171,9 +172,15 @@ test('the end: a deadline for what runs, a second signal for the impatient, and 
 
   const impatient = await startServer({ folder }, ...long);
   const running = post(impatient.url, '/v1/completions', { ...asked, stream: false }).catch(() => 'cut off');
-  await new Promise((resolve) => setTimeout(resolve, 300));
+  while ((await readMetrics(impatient.url))('ingot_requests_running') !== 1) await sleep(5);
   impatient.child.kill('SIGINT');
-  await new Promise((resolve) => setTimeout(resolve, 100));
+  // It has taken the first signal when it takes no more requests.
+  const isReady = () =>
+    fetch(`${impatient.url}/ready`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  while (await isReady()) await sleep(5);
   impatient.child.kill('SIGINT');
   assert.equal((await impatient.ended).code, 130);
   assert.equal(await running, 'cut off');

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
+import { translate } from '../../src/devices/cpu/arm64/translate.ts';
 import { Assembler, relocate } from '../../src/devices/cpu/asm/assembler.ts';
 import {
   absolute,
@@ -379,4 +380,19 @@ test('a label is bound once, by its own assembler, before the code is made', () 
   refused(() => new Assembler().emit('jmp', label), /another assembler/);
   refused(() => new Assembler().emit('lea', rax, rip(label)), /another assembler/);
   refused(() => asm.align(3), /power of two/);
+});
+
+test('what another architecture has is no instruction here, and nothing without its extension there', () => {
+  const a = new Assembler();
+  a.emitForeign('smmla', ymm(0), ymm(1), ymm(2));
+  a.emit('ret');
+  const code = a.assemble();
+  assert.deepEqual([...code.bytes], [0x0f, 0x0b, 0xc3]);
+  assert.match(code.listing(), /0f 0b .* smmla ymm0, ymm1, ymm2/);
+  const there = (i8mm: boolean) => translate(a, { extensions: { dotprod: true, i8mm } }).listing();
+  assert.match(there(true), /smmla v0\.4s, v1\.16b, v2\.16b/);
+  assert.throws(
+    () => there(false),
+    (error) => isIngotError(error, 'UnsupportedOp'),
+  );
 });

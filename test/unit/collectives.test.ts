@@ -124,16 +124,18 @@ for (const kind of kinds) {
     const alone = programOf(1, (b, x) => ({ twice: b.add(x, x) }));
     const ends = kind.group(3, { patienceMilliseconds: 150 });
     const inputs = new Map([['x', inputOf(2)(0)]]);
+    let ready = 0;
     await Promise.all(
       ends.slice(0, 2).map(async (end) => {
         await using device = kind.create();
         using executable = await device.compile(program);
         using bound = await device.bind(executable, new Map(), new Map(), end);
+        for (ready++; ready < 2; ) await new Promise(setImmediate);
         const start = performance.now();
         const lost = (error: unknown) => isIngotError(error, 'RankLost') && /rank 2/.test(error.message);
         await assert.rejects(device.wait(device.submit(bound, inputs, { T: 2 }), forever), lost);
         const took = performance.now() - start;
-        assert.ok(took > 100 && took < 2000, `${took} ms`);
+        assert.ok(took > 100, `${took} ms`);
         using other = await device.compile(alone);
         using single = await device.bind(other, new Map(), new Map());
         const results = await device.wait(device.submit(single, inputs, { T: 2 }), forever);
@@ -208,9 +210,9 @@ test('ranks that run different programs lose each other', { skip: noCpu }, async
 test('ranks agree, or say which of them differs in what, before anything runs', { skip: noCpu }, async () => {
   const system = findSystem();
   if (!system.usable) return;
-  const meet = (facts: readonly Record<string, string>[], size = facts.length) => {
+  const meet = (facts: readonly Record<string, string>[], size = facts.length, milliseconds = 60_000) => {
     const ends = localGroup(size);
-    const soon = performance.now() + 500;
+    const soon = performance.now() + milliseconds;
     return Promise.allSettled(facts.map((own, rank) => agree(system.system, ends[rank], own, soon)));
   };
   const same = { version: '1', program: 'abc', mesh: 'tensor=3' };
@@ -222,7 +224,7 @@ test('ranks agree, or say which of them differs in what, before anything runs', 
   const [first, second] = await meet([same, { ...same, program: 'abd' }]);
   refused(first, 'InvalidArgument', /rank 1 differs from rank 0 in its program: abd, not abc/);
   refused(second, 'InvalidArgument', /rank 0 differs from rank 1 in its program: abc, not abd/);
-  const [alone] = await meet([same], 2);
+  const [alone] = await meet([same], 2, 100);
   refused(alone, 'RankLost', /rank 1 does not say/);
 });
 
@@ -231,7 +233,7 @@ test('ranks on JavaScript threads of their own have the bits of ranks on one', {
   assert.ok(cpu !== undefined);
   const expected = await run(cpu, 2, everyCollective(2), inputOf(3), { T: 3 });
   const theirs = await Promise.all(
-    localGroup(2, { patienceMilliseconds: 20_000 }).map(async (end) => {
+    localGroup(2).map(async (end) => {
       const worker = new Worker(new URL('collective-worker.js', import.meta.url), { workerData: end });
       const [message] = await once(worker, 'message');
       await once(worker, 'exit');

@@ -259,6 +259,7 @@ check('moves of vectors', 'any', [
     one('vpbroadcastd', ymm(0), xmm(1)),
     one('vpbroadcastq', ymm(0), xmm(1)),
     one('vpbroadcastd', ymm(1), memory(32)),
+    one('vbroadcasti128', ymm(0), memory(128)),
   ],
   ...(
     ['vpmovsxbd', 'vpmovzxbd', 'vpmovsxbw', 'vpmovzxbw', 'vpmovsxwd', 'vpmovzxwd', 'vpmovsxdq', 'vpmovzxdq'] as const

@@ -104,14 +104,15 @@ export function check(c: Case, machine: Machine, next: () => number): void {
 }
 
 /**
- * The sets whose code is tested. That of `i8mm` is that of `dotprod`, which for numerics other than `i8` is that of `neon`. And that is
+ * The sets whose code is tested. That of `dotprod` and `i8mm` is that of `neon` for numerics other than `i8`. And that is
  * translated from AVX2's, instruction by instruction, each of which has its own test, so that some formats do.
  */
 export function testedSets(what: string): readonly InstructionSet[] {
   const isTested: Partial<Record<InstructionSet, boolean>> = {
     neon: /^(q4_0|q4_K|f16) /.test(what),
-    dotprod: what.includes('i8 numerics'),
-    i8mm: false,
+    // What differs between the two is one loop, the same for all formats.
+    dotprod: /^(q8_0|q4_0|q4_K|nvfp4) in i8 numerics/.test(what),
+    i8mm: what.includes('i8 numerics'),
   };
   return (Object.keys(targets) as InstructionSet[]).filter((set) => isTested[set] ?? true);
 }

@@ -56,7 +56,7 @@ test('self-test: every kernel passes, and the next start knows', { skip }, async
   const first = await selfTest(system(), { again: true });
   assert.deepEqual(first.verdicts.map(describeVerdict), [`code for ${trustedSet(first)} passed its self-test`]);
   assert.equal(first.remembered, true);
-  const second = await selfTest(system(), { program: join(folder, 'absent.js') });
+  const second = await selfTest(system(), { program: join(folder, 'absent.js'), onTest: assert.fail });
   assert.deepEqual(second, first);
 });
 
@@ -91,7 +91,10 @@ test('self-test: an instruction that the processor refuses names its kernel, and
 if (set === 'avx512') { say({ kind: 'begin', kernel: 'evil kernel' }); native([0x0f, 0x0b]); }
 say({ kind: 'passed', count: 1 });`,
   );
-  const outcome = await selfTest(withAvx512(), { program, again: true, formats: ['q8_0'] });
+  let begun = 0;
+  const onTest = () => void begun++;
+  const outcome = await selfTest(withAvx512(), { program, again: true, formats: ['q8_0'], onTest });
+  assert.equal(begun, 1, 'of two sets that are tried the first is told of');
   assert.deepEqual(outcome.verdicts, [
     { set: 'avx512', passed: false, kernel: 'evil kernel', problem: 'SIGILL ended it' },
     { set: 'avx2', passed: true, areas: ['common', 'q8_0'] },

@@ -164,11 +164,19 @@ test('idle threads take no processor time', { skip }, async () => {
   using memory = system().mapMemory(4);
   using list = team.list([launch(nothing, memory)]);
   team.wait(team.submit(list), minute());
-  await sleep(20);
-  const before = process.cpuUsage();
-  await sleep(500);
-  const { user, system: kernel } = process.cpuUsage(before);
-  assert.ok(user + kernel < 50_000, `${user + kernel} microseconds`);
+  const used: number[] = [];
+  // What V8 does in the background may fall into some of the times.
+  while (used.length < 20 && !used.some((microseconds) => microseconds < 20_000)) {
+    await sleep(200);
+    const before = process.cpuUsage();
+    await sleep(200);
+    const { user, system: kernel } = process.cpuUsage(before);
+    used.push(user + kernel);
+  }
+  assert.ok(
+    used.some((microseconds) => microseconds < 20_000),
+    `${used} microseconds`,
+  );
 });
 
 test('two teams work at once', { skip }, () => {
@@ -244,7 +252,7 @@ test('wrong launches are refused', { skip }, () => {
 });
 
 test('while a worker waits for its team, the main thread goes on', { skip }, async () => {
-  const worker = new Worker(new URL('./cpu-team-worker.js', import.meta.url), { workerData: 400 });
+  const worker = new Worker(new URL('./cpu-team-worker.js', import.meta.url), { workerData: 1000 });
   const messages: unknown[] = [];
   let ticks = 0;
   let longest = 0;
@@ -263,8 +271,8 @@ test('while a worker waits for its team, the main thread goes on', { skip }, asy
   clearInterval(timer);
   assert.deepEqual(messages, ['waits', ['timeout', true]]);
   assert.ok(ticks > 20, `${ticks} ticks`);
-  // A blocked main thread would be away for the 400 ms; the machine's other work may take some.
-  assert.ok(longest < 200, `a gap of ${longest} ms`);
+  // A blocked main thread would be away for the whole second; the machine's other work may take some.
+  assert.ok(longest < 700, `a gap of ${longest} ms`);
 });
 
 test('a worker that is ended while its team works leaves the process alive', { skip }, async () => {

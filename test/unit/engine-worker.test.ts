@@ -248,9 +248,14 @@ test('a thread of Node that throws or exits is such a worker', async () => {
     ['throw new Error("it threw")', /it threw/],
     ['process.exit(3)', /exit code 3/],
   ] as const) {
-    const port = workerPort(new Worker(code, { eval: true }));
-    await assert.rejects(connectEngine(port, { path: 'none' }), (error) => {
+    const worker = new Worker(code, { eval: true });
+    const exit = new Promise((resolve) => worker.once('exit', resolve));
+    const losses: string[] = [];
+    const onLost = ({ message }: IngotError) => losses.push(message);
+    await assert.rejects(connectEngine(workerPort(worker), { path: 'none' }, { onLost }), (error) => {
       return isIngotError(error, 'DeviceLost') && says.test(error.message);
     });
+    await exit;
+    assert.equal(losses.length, 1, losses.join());
   }
 });

@@ -98,7 +98,7 @@ async function fuzz(
       }
       count.refused++;
     }
-    assert.ok(performance.now() - start < 500, `case ${i} took too long`);
+    assert.ok(performance.now() - start < 10_000, `case ${i} took too long`);
   }
   return count;
 }

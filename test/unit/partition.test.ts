@@ -110,6 +110,23 @@ test('two sums that stand side by side are one meeting', async () => {
   assert.equal(count(local, 'all_reduce'), 1);
 });
 
+test('what was passed on as parts is not summed once more with what becomes of it', async () => {
+  const program = new ProgramBuilder().program(
+    [parameter('x', [4, 12]), parameter('a', [12, 5], 'input'), parameter('c', [12, 3], 'input')],
+    (b, { x, a, c }) => {
+      const left = b.unary('negate', b.dot(x, a, { contract: [[1, 0]] }));
+      const right = b.dot(x, c, { contract: [[1, 0]] });
+      return { y: b.concatenate([b.unary('tanh', left), b.unary('tanh', right)], 1) };
+    },
+  );
+  const [{ program: local }] = await assertSame(state(program, { x: [[], ['tensor']] }), tensorMesh(3));
+  const sums = [...walk(local.main)].filter(({ name }) => name === 'all_reduce');
+  assert.deepEqual(
+    sums.map(({ operands }) => operands.length),
+    [2],
+  );
+});
+
 const open: DimSharding = { axes: [], open: true };
 
 /** The program with shardings of parameters: the axes of each dimension, undefined for an open one. */

@@ -47,7 +47,10 @@ export class Mover {
   operands(op: Op, chosen: readonly Chosen[], scope: Scope, passed: readonly number[] = []): readonly Value[] {
     return op.operands.map((value, i) => {
       const local = scope.get(value);
-      if (passed.includes(i)) return local.value;
+      if (passed.includes(i)) {
+        scope.passOn(local);
+        return local.value;
+      }
       return this.move(
         scope,
         local,

@@ -18,10 +18,13 @@ export class Scope {
   readonly #parent: Scope | undefined;
   readonly #locals = new Map<Value, Local>();
   readonly #moved = new Map<Value, Map<string, Value>>();
+  /** Parts whose only use has taken them as they are, of all regions. */
+  readonly #passed: Set<Value>;
 
   constructor(b: Builder, parent?: Scope) {
     this.b = b;
     this.#parent = parent;
+    this.#passed = parent === undefined ? new Set() : parent.#passed;
   }
 
   get(value: Value): Local {
@@ -34,11 +37,17 @@ export class Scope {
     this.#locals.set(value, local);
   }
 
-  /** Parts of this region that nobody has folded yet, but `local`. */
+  /** Parts of this region that nobody has folded or passed on yet, but `local`. */
   waiting(local: Local): readonly Local[] {
     return [...this.#locals.values()].filter(
-      (other) => other.layout.partial !== undefined && other.value !== local.value && !this.#moved.has(other.value),
+      ({ value, layout }) =>
+        layout.partial !== undefined && value !== local.value && !this.#moved.has(value) && !this.#passed.has(value),
     );
+  }
+
+  /** Parts are parts of something else from now on. */
+  passOn({ value }: Local): void {
+    this.#passed.add(value);
   }
 
   /** `local` in another layout, made here if nobody has. */

@@ -117,6 +117,7 @@ class CpuDevice implements Device {
   readonly name = 'cpu';
   readonly hardware: Hardware;
   readonly runsAhead: 1 | 2;
+  readonly readsFiles: boolean;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
@@ -150,6 +151,7 @@ class CpuDevice implements Device {
     this.#codeCache = codeCache;
     this.#runs = new RunQueue(team, profiler);
     this.#regions = new Regions(system);
+    this.readsFiles = system.read !== undefined;
     this.#reader = new WeightReader(system, team, target, () => this.#runs.drain());
     this.hardware = hardware;
     // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
@@ -222,15 +224,16 @@ class CpuDevice implements Device {
     const size = this.packedBytes({ format, shape });
     this.#check(size, `weight ${name}`);
     const memory = this.#regions.take(Math.max(64, size));
+    const buffer = new CpuBuffer(this, tensor('f32', shape), 'weights', memory, packed ? format : undefined);
     try {
       if (this.#lock) this.#system.lock(memory);
       if (packed) await this.#reader.pack(weight, packedFormat(format), memory);
       else await this.#reader.decode(weight, memory);
     } catch (error) {
-      memory[Symbol.dispose]();
+      buffer[Symbol.dispose]();
       throw error;
     }
-    return new CpuBuffer(this, tensor('f32', shape), 'weights', memory, packed ? format : undefined);
+    return buffer;
   }
 
   async allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer> {

@@ -1,6 +1,7 @@
 /**
- * Weights from their source into panels: slices of rows are read side by side into a few buffers, and the team packs each
- * as it comes. Nothing is held twice: beside the panels there are the buffers.
+ * Weights from their source into panels. Those that lie in files as they are the team reads itself (read-files.ts). Of others
+ * slices of rows are read side by side into a few buffers, and the team packs each as it comes. Nothing is held twice: beside the
+ * panels there are the buffers.
  */
 import { readInto, sliceBytes } from '../../base/bytes.ts';
 import { IngotError } from '../../base/errors.ts';
@@ -10,6 +11,7 @@ import { packRowsKernel } from './kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes, panelRows } from './kernels/packing.ts';
 import { kernelCode } from './machine-code.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
+import { FileReader } from './read-files.ts';
 import type { Target } from './target.ts';
 import type { LaunchList, Team } from './team.ts';
 
@@ -33,6 +35,7 @@ export class WeightReader implements Disposable {
   readonly #team: Team;
   readonly #target: Target;
   readonly #finishRuns: () => void;
+  readonly #files: FileReader;
   readonly #packers = new Map<string, Packer>();
   readonly #made: Buffer[] = [];
   readonly #free: Buffer[] = [];
@@ -43,7 +46,11 @@ export class WeightReader implements Disposable {
     this.#system = system;
     this.#team = team;
     this.#target = target;
-    this.#finishRuns = finishRuns;
+    this.#files = new FileReader(system, team, target);
+    this.#finishRuns = () => {
+      finishRuns();
+      this.#files.settle();
+    };
   }
 
   /** Several at once share the buffers. Whatever fails, nothing writes to `out` any more when it has failed. */
@@ -67,6 +74,9 @@ export class WeightReader implements Disposable {
     out: Memory,
     start: number,
   ): Promise<void> {
+    if (bytes.file !== undefined && this.#files.takes(format, columns)) {
+      return this.#files.pack(bytes.file, [rows, columns], format, out, start);
+    }
     const { blockSize, blockBytes } = blockFormat(format);
     const rowBytes = (columns / blockSize) * blockBytes;
     await this.#slices(bytes, rowBytes, rows, (_, memory, row, count) => {
@@ -104,6 +114,7 @@ export class WeightReader implements Disposable {
 
   [Symbol.dispose](): void {
     this.rest();
+    this.#files[Symbol.dispose]();
     for (const packer of this.#packers.values()) packer[Symbol.dispose]();
     this.#packers.clear();
   }

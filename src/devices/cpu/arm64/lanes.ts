@@ -257,6 +257,12 @@ const signedDotProducts: Half = (t, to, [sum = 0, a = 0, b = 0]) => {
   t.emit('add', v(to, '4s'), v(to, '4s'), v(low, '4s'));
 };
 
+/** to += the product of two rows of 8 s8 and two columns of them. */
+const matrixProducts: Half = (t, to, [sum = 0, a = 0, b = 0]) => {
+  if (sum !== to || !t.extensions.i8mm) throw unsupported('products of matrices');
+  t.emit('smmla', v(to, '4s'), v(a, '16b'), v(b, '16b'));
+};
+
 /** Bytes of the first by the low four bits of the second; 0 where that has its sign bit. */
 const shuffled: Half = (t, to, [x = 0, by = 0]) => {
   const index = t.vector();
@@ -380,6 +386,7 @@ const WHOLE: Readonly<Record<string, LaneRow>> = {
   vpmaddwd: { write: wordProducts },
   '{vex} vpdpbusd': { updates: true, write: dotProducts },
   vpdpbssd: { updates: true, write: signedDotProducts },
+  smmla: { updates: true, write: matrixProducts },
 };
 
 export const LANES: Readonly<Record<string, LaneRow>> = { ...WHOLE, ...scalars() };

@@ -46,7 +46,7 @@ function usageOf(items: readonly Item[]): Omit<Usage, 'homed'> & { readonly byUs
   const wide = new Set<number>();
   const uses = new Map<number, number>();
   for (const item of items) {
-    if (item.kind !== 'instruction') continue;
+    if (item.kind !== 'instruction' && item.kind !== 'foreign') continue;
     for (const operand of item.operands) {
       if (typeof operand !== 'object') continue;
       const vec =
@@ -101,6 +101,11 @@ function write(t: Context, items: readonly Item[], keeps: boolean): void {
       case 'data':
         t.a.place(t.label(item.label), item.bytes, item.align);
         return;
+      case 'foreign':
+        t.instruction(() => {
+          writeVector(t, item.mnemonic, item.operands);
+        });
+        return;
       case 'instruction':
       case 'jump': {
         const { form, operands } = chosen(item);
@@ -130,6 +135,8 @@ function writeOne(
     return writeVector(t, mnemonic, operands) || writeInteger(t, { mnemonic, operands, flagsUsed: false });
   const [first] = operands;
   const changed = typeof first === 'object' && first.kind === 'gp' ? first.id : undefined;
+  // Where a row does not say what flags are then, whoever looks at them is refused.
+  if (SETS_FLAGS.test(mnemonic)) t.flags = undefined;
   const done = writeInteger(t, { mnemonic, operands, flagsUsed: SETS_FLAGS.test(mnemonic) && used() });
   // A move of a constant has said what its register holds; everything else that writes one makes it unknown.
   if (changed !== undefined && !(/^mov(abs)?$/.test(mnemonic) && typeof operands[1] !== 'object'))

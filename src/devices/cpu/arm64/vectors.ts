@@ -77,6 +77,14 @@ const broadcast =
     t.clearUpper(own);
   };
 
+/** 128 bits of memory in both halves. */
+const broadcastHalf: Row = (t, [to, from]) => {
+  const [first = 0, second = 0] = t.halves(vector(to), true);
+  if (!isMem(from)) throw unsupported('a broadcast of this kind');
+  t.emit('ldr', v(first, 'q'), t.place(from, 16));
+  t.copy(second, first);
+};
+
 const STEPS: readonly (readonly [8 | 16 | 32, Shape, Shape, Shape])[] = [
   [8, '8b', '16b', '8h'],
   [16, '4h', '8h', '4s'],
@@ -430,6 +438,7 @@ const ROWS: Readonly<Record<string, Row>> = {
   vpbroadcastw: broadcast(16),
   vpbroadcastd: broadcast(32),
   vpbroadcastq: broadcast(64),
+  ...{ vbroadcastf128: broadcastHalf, vbroadcasti128: broadcastHalf },
   ...Object.fromEntries(
     (
       [

@@ -5,23 +5,16 @@
 import { IngotError } from '../../../base/errors.ts';
 import { type Encoded, encode } from './encode.ts';
 import type { Form } from './forms.ts';
+import { instructionLine, type ListingLine, listingText, padding, placedLines } from './listing.ts';
 import { findForm, formsOf } from './match.ts';
-import type { Label, Operand } from './operands.ts';
-import { formatInstruction } from './print.ts';
+import type { Label, Operand, Vec } from './operands.ts';
+import { formatInstruction, operandText } from './print.ts';
 import type { Mnemonic } from './tables.ts';
 
 /** Eight bytes at `offset` of the code take the address of a symbol. */
 export interface CodeRelocation {
   readonly offset: number;
   readonly name: string;
-}
-
-/** One line of a listing: the text of an instruction, a label or a comment, and the bytes it became. */
-export interface ListingLine {
-  readonly kind: 'instruction' | 'label' | 'comment' | 'padding' | 'data';
-  readonly offset: number;
-  readonly bytes: Uint8Array;
-  readonly text: string;
 }
 
 /** Assembled code; constants follow the instructions. Runs at any address that is a multiple of `alignment`. */
@@ -50,10 +43,19 @@ interface Jump {
   readonly target: Label;
   isNear: boolean;
 }
+/** An instruction that another architecture has and x86-64 lacks, where it is UD2: code with it is for a target that has it. */
+interface Foreign {
+  readonly kind: 'foreign';
+  readonly mnemonic: ForeignMnemonic;
+  readonly operands: readonly Vec[];
+}
+/** Products of matrices of arm64: of each 128 bits, to[i][j] += the sum of products of 8 bytes i of the first and j of the second. */
+type ForeignMnemonic = 'smmla';
 /** What is assembled, in order. `entry`: a function begins here, which is called by the convention of the system. */
 export type Item =
   | Instruction
   | Jump
+  | Foreign
   | { readonly kind: 'label'; readonly label: Label; readonly entry?: true }
   | { readonly kind: 'align'; readonly to: number }
   | { readonly kind: 'comment'; readonly text: string }
@@ -72,7 +74,7 @@ const NOPS: readonly (readonly number[])[] = [
   [0x66, 0x0f, 0x1f, 0x84, 0x00, 0x00, 0x00, 0x00, 0x00],
 ];
 
-const padding = (offset: number, to: number) => (to - (offset % to)) % to;
+const UD2 = [0x0f, 0x0b];
 
 export class Assembler {
   readonly #items: Item[] = [];
@@ -133,6 +135,11 @@ export class Assembler {
     } else {
       this.#items.push(item);
     }
+  }
+
+  /** Appends an instruction that x86-64 lacks. */
+  emitForeign(mnemonic: ForeignMnemonic, ...operands: readonly Vec[]): void {
+    this.#items.push({ kind: 'foreign', mnemonic, operands });
   }
 
   /** Continues at the next multiple of `to`, a power of two, after no-operations. */
@@ -228,6 +235,9 @@ class AssembledCode implements Code {
         case 'jump':
           offset += chosen(item).encoded.bytes.length;
           break;
+        case 'foreign':
+          offset += UD2.length;
+          break;
         case 'label':
           this.#labels[item.label.id] = offset;
           break;
@@ -276,6 +286,8 @@ class AssembledCode implements Code {
         }
       } else if (item.kind === 'data') {
         this.bytes.set(item.bytes, start);
+      } else if (item.kind === 'foreign') {
+        this.bytes.set(UD2, start);
       } else if (item.kind === 'instruction' || item.kind === 'jump') {
         const { bytes, fix, relocation } = chosen(item).encoded;
         this.bytes.set(bytes, start);
@@ -293,39 +305,24 @@ class AssembledCode implements Code {
   lines(): ListingLine[] {
     return this.#items.flatMap((item, index): ListingLine[] => {
       const offset = this.#starts[index];
-      const line = (kind: ListingLine['kind'], length: number, text: string): ListingLine[] => [
-        { kind, offset, bytes: this.bytes.subarray(offset, offset + length), text },
-      ];
       switch (item.kind) {
         case 'instruction':
         case 'jump': {
           const { form, operands, encoded } = chosen(item);
-          return line('instruction', encoded.bytes.length, formatInstruction(form, operands));
+          return [instructionLine(formatInstruction(form, operands), offset, this.bytes, encoded.bytes.length)];
         }
-        case 'label':
-          return line('label', 0, `${item.label.name}:`);
-        case 'comment':
-          return line('comment', 0, `# ${item.text}`);
-        case 'data':
-          return line('data', item.bytes.length, `${item.label.name}: ${item.bytes.length} bytes`);
-        case 'align': {
-          const length = padding(offset, item.to);
-          return length === 0 ? [] : line('padding', length, `nop (to a multiple of ${item.to})`);
+        case 'foreign': {
+          const text = `${item.mnemonic} ${item.operands.map((each) => operandText(each)).join(', ')}`;
+          return [instructionLine(text, offset, this.bytes, UD2.length)];
         }
         default:
-          return item satisfies never;
+          return placedLines(item, offset, this.bytes);
       }
     });
   }
 
   listing(): string {
-    return this.lines()
-      .map(({ kind, offset, bytes, text }) => {
-        if (kind === 'label' || kind === 'comment') return text;
-        const hex = Array.from(bytes.subarray(0, 16), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
-        return `${offset.toString(16).padStart(6)}  ${hex.padEnd(32)} ${text}`;
-      })
-      .join('\n');
+    return listingText(this.lines(), 16, 32);
   }
 }
 

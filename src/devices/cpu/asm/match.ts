@@ -2,32 +2,13 @@
  * Which form of a mnemonic fits given operands: the first in the order of the tables whose every slot takes its operand.
  */
 import { IngotError } from '../../../base/errors.ts';
+import { formTable } from './form-table.ts';
 import { type Form, formText, readRow, type Slot } from './forms.ts';
 import type { GpBits, K, Mem, Operand, VecBits } from './operands.ts';
 import { operandText } from './print.ts';
 import { type Mnemonic, ROWS } from './tables.ts';
 
-const rows = new Map<string, string[]>();
-for (const row of ROWS) {
-  const mnemonic = row.slice(0, row.indexOf('|')).trim();
-  const known = rows.get(mnemonic);
-  if (known === undefined) rows.set(mnemonic, [row]);
-  else known.push(row);
-}
-const read = new Map<string, readonly Form[]>();
-
-/** Every form of a mnemonic; the rows are read when first asked for. */
-export function formsOf(mnemonic: string): readonly Form[] {
-  let forms = read.get(mnemonic);
-  if (forms === undefined) {
-    forms = (rows.get(mnemonic) ?? []).flatMap(readRow);
-    read.set(mnemonic, forms);
-  }
-  return forms;
-}
-
-/** Every mnemonic of the tables. */
-export const mnemonics = (): Iterable<string> => rows.keys();
+export const { formsOf, mnemonics } = formTable(ROWS, readRow);
 
 const within = (value: bigint, low: bigint, high: bigint) => value >= low && value <= high;
 

@@ -11,6 +11,7 @@ import type { PackedFormat } from './packing.ts';
 import { type BlockedProduct, type Product, panelVectors, type UnpackedProduct } from './product.ts';
 import { tileBf16Product } from './tile-bf16-products.ts';
 import { tileIntegerProduct } from './tile-integer-products.ts';
+import { type Dots, unpackedDots } from './unpacked-dots.ts';
 import { unpackedIntegerProduct } from './unpacked-integers.ts';
 import { wideIntegerProduct } from './vnni-products.ts';
 
@@ -31,6 +32,14 @@ const narrowProducts: ProductsOf = (format, schedule) => ({
   unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
 });
 
+/** Of signed bytes. */
+const dotProducts =
+  (dots: Dots): ProductsOf =>
+  (format, schedule) => ({
+    direct: integerProduct(format, true),
+    unpacked: blocked(unpackedDots(format, schedule, dots), schedule.decodedIntegers, schedule),
+  });
+
 const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
   avx2: narrowProducts,
   avx512: (format) => ({ direct: wideIntegerProduct(format, false) }),
@@ -40,8 +49,8 @@ const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
     unpacked: blocked(tileIntegerProduct(format), schedule.decodedIntegers, schedule),
   }),
   neon: narrowProducts,
-  dotprod: (format) => ({ direct: integerProduct(format, true) }),
-  i8mm: (format) => ({ direct: integerProduct(format, true) }),
+  dotprod: dotProducts('sdot'),
+  i8mm: dotProducts('smmla'),
 };
 
 /** `decoded`: k at a time. */

@@ -13,18 +13,32 @@ import type { Schedule } from '../schedule.ts';
 import { emitStart, WORDS_OF_ONE } from './integer-products.ts';
 import { blockOf, codingOf, type IntegerFormat, type Levels, levelsOf } from './levels.ts';
 import { emitPrefetch } from './prefetch.ts';
-import { constantOf, halves, panelVectors, type TokenGroup, type UnpackedProduct } from './product.ts';
+import { constantOf, halves, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
 import { chainsOf, quadsOf32 } from './quads.ts';
 import { records, smallRecords } from './quantize-activations.ts';
 import { type Decoded, decodeD, decodedOf, decodeLevels, decodeTile, highNibbles, levelAt } from './unpacked-levels.ts';
+
+/** How levels are multiplied with activations; everything around that is the same. */
+export interface Multiplication {
+  readonly constants: UnpackedProduct['constants'];
+  /** Levels of 32 k to memory. */
+  decode(tile: Tile): void;
+  /** The sums i32 of a block of a tile of 32 k to `wordsOf`. */
+  block(group: TokenGroup, part: number): void;
+  /** Adds 32 k of a block of 256 to its sums. */
+  sub(group: TokenGroup): void;
+  /** Whether those are in `wordsOf`, not at `sumAt`; and bits by which they are too large. */
+  readonly inRegisters: boolean;
+  readonly shift: number;
+}
 
 const large = records[256];
 const vectors = panelVectors[256];
 
 /** Words, or sums, of up to 4 tokens in registers 0 to 7. */
-const wordsOf = (token: number, half: number) => ymm(2 * token + half);
-const levelOf = (half: number) => ymm(8 + half);
-const X = ymm(10);
+export const wordsOf = (token: number, half: number) => ymm(2 * token + half);
+export const levelOf = (half: number) => ymm(8 + half);
+export const X = ymm(10);
 const productOf = (half: number) => ymm(11 + half);
 const [P, Q] = [ymm(13), ymm(14)];
 /** Words of one, where a format has no sub-scales. */
@@ -95,7 +109,7 @@ function addSigned({ a, tokens, decoded, x, rowBytes }: TokenGroup, quads: reado
   }
 }
 
-function forEachWords(tokens: number, emit: (words: Vec, sum: Mem, half: number) => void): void {
+export function forEachWords(tokens: number, emit: (words: Vec, sum: Mem, half: number) => void): void {
   for (let token = 0; token < tokens; token++) {
     for (const half of halves) emit(wordsOf(token, half), sumAt(token, half), half);
   }
@@ -109,12 +123,11 @@ function scaled(a: Assembler, sum: Vec, scale: Mem, dx: Vec, value: Vec): void {
 }
 
 /** Where the record of a block of a tile of 32 k is, and what of a record lies before its activations. */
-function placeOf(format: Levels, part: number) {
+export function placeOf(format: Levels, part: number) {
   const record = smallRecords(blockOf(format));
   return { ...record, at: record.bytes * part, gap: (record.bytes - 16) * part };
 }
 
-/** The sums i32 of a block of a tile of 32 k to `wordsOf`. */
 function multiplyBlock(group: TokenGroup, { format, kind }: Decoded, part: number): void {
   const { a, tokens } = group;
   if (kind === 'nibbles') {
@@ -174,7 +187,6 @@ function accumulate(
   }
 }
 
-/** Adds 32 k of a block of 256 to its sums. */
 function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Decoded): void {
   const { a, tokens, decoded } = group;
   const { sub, scales } = format;
@@ -196,17 +208,20 @@ function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Deco
 }
 
 /** Adds the sums of a block of 256 to the accumulators; `decoded` and `x` are 256 k further than its beginning. */
-function finishBlock({ a, tokens, decoded, x, rowBytes, sums }: TokenGroup, { format, kind, tile }: Decoded): void {
+function finishBlock(
+  { a, tokens, decoded, x, rowBytes, sums }: TokenGroup,
+  { format, tile }: Decoded,
+  { inRegisters, shift }: Multiplication,
+): void {
   const { sub, minima } = format;
-  const { shift } = codingOf(format);
   for (let token = 0; token < tokens; token++) {
     const record = (at: number) => ptr(x, rowBytes * token + at - 8 * large.step);
     const acc = (half: number) => ptr(sums, 64 * token + 32 * half);
     a.emit('vbroadcastss', X, record(large.d));
     for (const half of halves) {
-      const sum = kind === 'values' ? wordsOf(token, half) : levelOf(half);
-      if (kind === 'codes') a.emit('vmovdqa', sum, sumAt(token, half));
-      if (kind === 'codes' && shift > 0) a.emit('vpsrad', sum, sum, shift);
+      const sum = inRegisters ? wordsOf(token, half) : levelOf(half);
+      if (!inRegisters) a.emit('vmovdqa', sum, sumAt(token, half));
+      if (shift > 0) a.emit('vpsrad', sum, sum, shift);
       scaled(a, sum, ptr(decoded, tile.d + 32 * half), X, productOf(half));
       a.emit('vaddps', productOf(half), productOf(half), acc(half));
     }
@@ -242,7 +257,7 @@ const common = {
   ownBytes: sumBytes,
 } as const;
 
-function ofBlocksOf32(decoded: Decoded, schedule: Schedule): UnpackedProduct {
+function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication): UnpackedProduct {
   const { format, layout, bytes } = decoded;
   const xBytes = layout.d.length * smallRecords(blockOf(format)).bytes;
   return {
@@ -250,11 +265,11 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule): UnpackedProduct {
     step: 32,
     stepBytes: bytes,
     xStepBytes: xBytes,
-    constants: [WORDS_OF_ONE],
+    constants: how.constants,
     emitDecode(tileOf) {
       const tile = tileOf(0);
       emitPrefetch(tile.a, schedule, tile.weight, layout.bytes);
-      decodeLevels(tile, decoded);
+      how.decode(tile);
       for (const [part, at] of layout.d.entries()) {
         decodeD(tile, format.d, at, (half) => tile.x(0, decoded.scales + 64 * part + half));
       }
@@ -265,7 +280,7 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule): UnpackedProduct {
       a.align(32);
       const next = a.here();
       for (const part of layout.d.keys()) {
-        multiplyBlock(group, decoded, part);
+        how.block(group, part);
         accumulate(group, decoded, part);
       }
       a.emit('add', at, bytes);
@@ -276,26 +291,26 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule): UnpackedProduct {
   };
 }
 
-function ofBlocksOf256(decoded: Decoded, schedule: Schedule): UnpackedProduct {
-  const { format, layout, kind, bytes } = decoded;
+function ofBlocksOf256(decoded: Decoded, schedule: Schedule, how: Multiplication): UnpackedProduct {
+  const { layout, bytes } = decoded;
   return {
     ...common,
     step: 256,
     stepBytes: 8 * bytes + decoded.tile.bytes,
     xStepBytes: large.bytes,
-    constants: format.scales === undefined ? [WORDS_OF_ONE] : [],
+    constants: how.constants,
     emitDecode(tileOf) {
       const tile = tileOf(0);
       decodeTile(tile, decoded);
       tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1, pass: [0, 1] }, () => {
         emitPrefetch(tile.a, schedule, tile.weight, layout.step);
-        decodeLevels(tile, decoded);
+        how.decode(tile);
       });
     },
     emitMultiply(group) {
       const { a, tokens, count, decoded: at, x } = group;
       const nextBlock = a.here();
-      if (kind === 'values') {
+      if (how.inRegisters) {
         forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
       } else {
         a.emit('vpxor', X, X, X);
@@ -304,12 +319,12 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule): UnpackedProduct {
       a.emit('mov', r8, 8);
       a.align(32);
       const next = a.here();
-      multiplySub(group, decoded);
+      how.sub(group);
       a.emit('add', at, bytes);
       a.emit('add', x, large.step);
       a.emit('dec', r8);
       a.emit('jnz', next);
-      finishBlock(group, decoded);
+      finishBlock(group, decoded, how);
       a.emit('add', at, decoded.tile.bytes);
       a.emit('add', x, large.bytes - 8 * large.step);
       a.emit('dec', count);
@@ -318,7 +333,20 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule): UnpackedProduct {
   };
 }
 
+/** The walk over steps of levels that are decoded and multiplied so. */
+export function unpackedProduct(decoded: Decoded, schedule: Schedule, how: Multiplication): UnpackedProduct {
+  return decoded.format.size === 32 ? ofBlocksOf32(decoded, schedule, how) : ofBlocksOf256(decoded, schedule, how);
+}
+
 export function unpackedIntegerProduct(name: IntegerFormat, schedule: Schedule): UnpackedProduct {
   const decoded = decodedOf(levelsOf(name));
-  return decoded.format.size === 32 ? ofBlocksOf32(decoded, schedule) : ofBlocksOf256(decoded, schedule);
+  const { format, kind } = decoded;
+  return unpackedProduct(decoded, schedule, {
+    constants: format.size === 32 || format.scales === undefined ? [WORDS_OF_ONE] : [],
+    decode: (tile) => decodeLevels(tile, decoded),
+    block: (group, part) => multiplyBlock(group, decoded, part),
+    sub: (group) => multiplySub(group, decoded),
+    inRegisters: kind === 'values',
+    shift: kind === 'codes' ? codingOf(format).shift : 0,
+  });
 }

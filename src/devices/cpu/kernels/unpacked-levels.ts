@@ -1,5 +1,5 @@
 /**
- * Panels as the integer products for many tokens with AVX2 multiply them (unpacked-integers.ts): bytes of quads, and what they
+ * Panels as the integer products for many tokens with AVX2 and arm64 multiply them (unpacked-integers.ts, unpacked-dots.ts): bytes of quads, and what they
  * are scaled with, of 32 k after another.
  */
 import type { Assembler } from '../asm/assembler.ts';
@@ -33,10 +33,14 @@ export interface Decoded {
 export const levelAt = (quad: number, half: number) => 64 * quad + 32 * half;
 export const highNibbles = 512;
 
+/** As VPMADDUBSW multiplies them best. */
 export function decodedOf(format: Levels): Decoded {
-  const { size, sub, scales, minima } = format;
   const isSigned = wordSumsOf(format).kind === 'signed';
-  const kind = !isSigned ? 'codes' : size === 32 ? 'nibbles' : 'values';
+  return decodedAs(format, !isSigned ? 'codes' : format.size === 32 ? 'nibbles' : 'values');
+}
+
+export function decodedAs(format: Levels, kind: Kind): Decoded {
+  const { size, sub, scales, minima } = format;
   const levelBytes = kind === 'nibbles' ? 1024 : 512;
   // f32 of a tile of 32; i16 twice of each sub-block.
   const scaleBytes = size === 32 ? 64 * layoutOf(format).d.length : scales === undefined ? 0 : sub === 16 ? 128 : 64;

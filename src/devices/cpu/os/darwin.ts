@@ -14,7 +14,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { OperatingSystem } from './os.ts';
-import { mapStubs, type WaitingCode } from './stubs.ts';
+import { mapStubs, type SystemCode } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE = 0x2;
@@ -107,7 +107,7 @@ export function openDarwin(foreign: Foreign): OperatingSystem {
 }
 
 /** int __ulock_wait(u32 operation, void *address, u64 value, u32 microseconds), int __ulock_wake(u32 operation, void *address, u64). */
-function ulockCode(wait: number, wake: number, yieldTo: number): WaitingCode {
+function ulockCode(wait: number, wake: number, yieldTo: number): SystemCode {
   const call = (a: Assembler, address: number) => {
     a.emit('sub', rsp, 8);
     a.emit('mov', rax, BigInt(address));

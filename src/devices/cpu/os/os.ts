@@ -118,6 +118,11 @@ export interface OperatingSystem {
   readonly futex: Futex;
   /** Address of `void yield()`: lets another thread have the core, if one wants it. */
   readonly yield: number;
+  /**
+   * Address of `i64 read(descriptor, address, bytes, offset)`: reads of a file from an offset; bytes that were read, 0 behind the
+   * end, or the system's error number below zero. Absent where machine code has none.
+   */
+  readonly read?: number;
   /** A word of 64 bits at an address of native memory. */
   load(address: number): number;
   /** The same for JavaScript; blocks the calling thread. `microseconds` up to 2^32 - 1. */

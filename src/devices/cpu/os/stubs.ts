@@ -3,25 +3,27 @@
  * code calls too.
  */
 import { Assembler } from '../asm/assembler.ts';
-import { eax, ebx, ecx, edi, edx, esi, ptr, r8, r10, rax, rbx, rdi, rdx, rsp } from '../asm/operands.ts';
+import { eax, ebx, ecx, edi, edx, esi, ptr, r8, r10, rax, rbx, rcx, rdi, rdx, rsp } from '../asm/operands.ts';
 import type { CpuidSource } from './cpuid.ts';
 import { mapCode, mapMemory, type Pages } from './mapping.ts';
 import type { Futex, NativeFunction } from './os.ts';
 
 /**
- * Bodies of `void wait(address, u32 expected, u32 microseconds)`, `void wake(address)` and `void yield()` for one system, with
- * their `ret`.
+ * Bodies of `void wait(address, u32 expected, u32 microseconds)`, `void wake(address)`, `void yield()` and, where there is one,
+ * `i64 read(descriptor, address, bytes, offset)` for one system, with their `ret`.
  */
-export interface WaitingCode {
+export interface SystemCode {
   wait(a: Assembler): void;
   wake(a: Assembler): void;
   yield(a: Assembler): void;
+  read?(a: Assembler): void;
 }
 
 /** What every architecture has. */
 export interface Stubs {
   readonly futex: Futex;
   readonly yield: number;
+  readonly read?: number;
   /** A word of 64 bits at an address. */
   readonly load: NativeFunction;
   readonly wait: NativeFunction;
@@ -29,7 +31,7 @@ export interface Stubs {
 }
 
 /** Lives as long as the process: other code keeps the addresses. */
-export function mapStubs(pages: Pages, waiting: WaitingCode): Stubs & { readonly cpuid: CpuidSource } {
+export function mapStubs(pages: Pages, calls: SystemCode): Stubs & { readonly cpuid: CpuidSource } {
   const a = new Assembler();
   const cpuidAt = a.here('cpuid');
   a.emit('push', rbx);
@@ -46,14 +48,17 @@ export function mapStubs(pages: Pages, waiting: WaitingCode): Stubs & { readonly
   a.emit('ret');
   a.align(16);
   const waitAt = a.here('wait');
-  waiting.wait(a);
+  calls.wait(a);
   a.align(16);
   const wakeAt = a.here('wake');
-  waiting.wake(a);
+  calls.wake(a);
 
   a.align(16);
   const yieldAt = a.here('yield');
-  waiting.yield(a);
+  calls.yield(a);
+  a.align(16);
+  const readAt = a.here('read');
+  calls.read?.(a);
   a.align(16);
   const loadAt = a.here('load');
   a.emit('mov', rax, ptr(rdi));
@@ -78,19 +83,21 @@ export function mapStubs(pages: Pages, waiting: WaitingCode): Stubs & { readonly
     },
     futex: { wait: code.address + waitOffset, wake: code.address + wakeOffset },
     yield: code.address + assembled.offsetOf(yieldAt),
+    ...(calls.read && { read: code.address + assembled.offsetOf(readAt) }),
     load: code.callable(assembled.offsetOf(loadAt), { takes: ['address'], returns: 'i64' }),
     wait: code.callable(waitOffset, { takes: ['address', 'u32', 'u32'], returns: 'void' }),
     wake: code.callable(wakeOffset, { takes: ['address'], returns: 'void' }),
   };
 }
 
+const SYS_PREAD64 = 17;
 const SYS_FUTEX = 202;
 const SYS_SCHED_YIELD = 24;
 const FUTEX_WAIT_PRIVATE = 128;
 const FUTEX_WAKE_PRIVATE = 129;
 
-/** futex(2) and sched_yield(2), by the instruction that the C library would use. */
-export const linuxWaiting: WaitingCode = {
+/** futex(2), sched_yield(2) and pread(2), by the instruction that the C library would use. */
+export const linuxCalls: SystemCode = {
   wait(a) {
     a.emit('sub', rsp, 24); // a struct timespec
     a.emit('mov', eax, edx);
@@ -117,6 +124,12 @@ export const linuxWaiting: WaitingCode = {
   },
   yield(a) {
     a.emit('mov', eax, SYS_SCHED_YIELD);
+    a.emit('syscall');
+    a.emit('ret');
+  },
+  read(a) {
+    a.emit('mov', r10, rcx);
+    a.emit('mov', eax, SYS_PREAD64);
     a.emit('syscall');
     a.emit('ret');
   },

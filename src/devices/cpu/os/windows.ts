@@ -12,7 +12,7 @@ import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { OperatingSystem } from './os.ts';
-import { mapStubs, type WaitingCode } from './stubs.ts';
+import { mapStubs, type SystemCode } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0x01, 'read-write': 0x04, 'read-execute': 0x20 };
 const MEM_RESERVE_COMMIT = 0x3000;
@@ -155,7 +155,7 @@ function bridgeCode(target: number): Uint8Array {
 }
 
 /** BOOL WaitOnAddress(address, address of expected, bytes, milliseconds), void WakeByAddressAll(address). */
-function waitOnAddressCode(wait: number, wake: number, yieldTo: number): WaitingCode {
+function waitOnAddressCode(wait: number, wake: number, yieldTo: number): SystemCode {
   const frame = 56; // home space of 32 bytes, the expected value, and what keeps rsp at a multiple of 16
   return {
     wait(a) {

@@ -32,6 +32,8 @@ export interface SelfTestOptions {
   readonly again?: boolean;
   /** What runs in the other process. */
   readonly program?: string;
+  /** Called when the first of them begins. */
+  readonly onTest?: () => void;
   /** How long one kernel may take. */
   readonly kernelMilliseconds?: number;
 }
@@ -52,7 +54,9 @@ export async function selfTest(system: OperatingSystem, options: SelfTestOptions
     const passed = verdict?.passed ? verdict.areas : [];
     const untested = verdict?.passed === false ? [] : areas.filter((area) => !passed.includes(area));
     if (untested.length > 0) {
-      const attempt = await tryKernels(name, untested, options);
+      const trying = tryKernels(name, untested, options);
+      if (!isNew) options.onTest?.();
+      const attempt = await trying;
       verdict = attempt.verdict.passed ? { ...attempt.verdict, areas: [...passed, ...untested] } : attempt.verdict;
       conclusive &&= attempt.conclusive;
       isNew = true;

@@ -3,7 +3,8 @@
  * nothing depends on how far a label is but whether it can be reached at all.
  */
 import { IngotError } from '../../../../base/errors.ts';
-import type { Code, ListingLine } from '../assembler.ts';
+import type { Code } from '../assembler.ts';
+import { instructionLine, type ListingLine, listingText, padding, placedLines } from '../listing.ts';
 import type { Label } from '../operands.ts';
 import { type Encoded, encode, instructionText, type Mnemonic } from './forms.ts';
 import type { Operand } from './operands.ts';
@@ -17,7 +18,6 @@ type Item =
 
 const NOP = 0xd503201f;
 const REACH = { rel26: 25, rel19: 18, rel14: 13, rel21: 20 } as const;
-const padding = (offset: number, to: number) => (to - (offset % to)) % to;
 
 export class Arm64Assembler {
   readonly #items: Item[] = [];
@@ -129,15 +129,9 @@ export class Arm64Assembler {
       alignment,
       relocations: [],
       offsetOf: ({ id, name }) => offsetOf(id, name),
-      lines: () => items.flatMap((item, index) => lineOf(item, starts[index] as number, bytes)),
+      lines: () => items.flatMap((item, index) => linesOf(item, starts[index] as number, bytes)),
       listing() {
-        return this.lines()
-          .map(({ kind, offset, bytes, text }) => {
-            if (kind === 'label' || kind === 'comment') return text;
-            const hex = Array.from(bytes.subarray(0, 4), (byte) => byte.toString(16).padStart(2, '0')).join(' ');
-            return `${offset.toString(16).padStart(6)}  ${hex.padEnd(12)} ${text}`;
-          })
-          .join('\n');
+        return listingText(this.lines(), 4, 12);
       },
     };
   }
@@ -166,24 +160,7 @@ function fixed({ word, fix }: Encoded, start: number, offsetOf: (id: number) => 
   }
 }
 
-function lineOf(item: Item, offset: number, all: Uint8Array): ListingLine[] {
-  const line = (kind: ListingLine['kind'], length: number, text: string): ListingLine[] => [
-    { kind, offset, bytes: all.subarray(offset, offset + length), text },
-  ];
-  switch (item.kind) {
-    case 'instruction':
-      return line('instruction', 4, item.text());
-    case 'label':
-      return line('label', 0, `${item.label.name}:`);
-    case 'comment':
-      return line('comment', 0, `# ${item.text}`);
-    case 'data':
-      return line('data', item.bytes.length, `${item.label.name}: ${item.bytes.length} bytes`);
-    case 'align': {
-      const length = padding(offset, item.to);
-      return length === 0 ? [] : line('padding', length, `nop (to a multiple of ${item.to})`);
-    }
-    default:
-      return item satisfies never;
-  }
+function linesOf(item: Item, offset: number, code: Uint8Array): ListingLine[] {
+  if (item.kind === 'instruction') return [instructionLine(item.text(), offset, code, 4)];
+  return placedLines(item, offset, code);
 }

@@ -17,6 +17,7 @@
  * is 32 bits, eeeee: the element as DUP has it.
  */
 import { IngotError } from '../../../../base/errors.ts';
+import { formTable } from '../form-table.ts';
 import { elementBits, isWhole, type Operand, operandText, type Place, type Shape } from './operands.ts';
 import { INTEGER } from './table-integer.ts';
 import { VECTOR } from './table-vector.ts';
@@ -54,25 +55,7 @@ function readRow(row: string): readonly Form[] {
   });
 }
 
-const rows = new Map<string, string[]>();
-for (const row of ROWS) {
-  const mnemonic = row.slice(0, row.indexOf(' |'));
-  rows.set(mnemonic, [...(rows.get(mnemonic) ?? []), row]);
-}
-const read = new Map<string, readonly Form[]>();
-
-/** Every form of a mnemonic; the rows are read when first asked for. */
-export function formsOf(mnemonic: string): readonly Form[] {
-  let forms = read.get(mnemonic);
-  if (forms === undefined) {
-    forms = (rows.get(mnemonic) ?? []).flatMap(readRow);
-    read.set(mnemonic, forms);
-  }
-  return forms;
-}
-
-/** Every mnemonic of the tables. */
-export const mnemonics = (): Iterable<string> => rows.keys();
+export const { formsOf, mnemonics } = formTable(ROWS, readRow);
 
 /** A place in the code that an instruction names by its distance: in words, or for ADR in bytes. */
 export interface Fix {
