@@ -71,7 +71,7 @@ const i = axis('i', 'vector', COUNT);
 const elementwise = (name: string, buffers: Buffer[], value: Expression): Kernel => {
   const out = f32('out', 'write');
   const body: Statement[] = [{ kind: 'for', axis: i, body: [store(out, of(i), value)] }];
-  return { name, buffers: [...buffers, out], dims: [], body };
+  return { name, buffers: [...buffers, out], privates: [], dims: [], body };
 };
 const [a, b] = [f32('a', 'read'), f32('b', 'read')];
 const x = load(a, of(i));
@@ -93,6 +93,9 @@ for (const op of ['add', 'maximum'] as const) {
     { kind: 'reduce', op, axes: [column], body: [], value, init: zero, into: sum },
     store(sums, of(row), { kind: 'local', type: 'f32', local: sum }),
   ];
-  measure({ name: `row ${op}`, buffers: [a, sums], dims: [], body: [{ kind: 'for', axis: row, body }] }, COUNT * 4);
+  measure(
+    { name: `row ${op}`, buffers: [a, sums], privates: [], dims: [], body: [{ kind: 'for', axis: row, body }] },
+    COUNT * 4,
+  );
 }
 for (const memory of memories) memory[Symbol.dispose]();

@@ -28,6 +28,8 @@ const chosen = process.argv[4] ?? '';
 
 const [rows, columns] = [8192, 4096];
 const matrix = tensor('f32', [rows, columns]);
+const halves = tensor('bf16', [rows, columns]);
+const bytes = tensor('i8', [rows, columns]);
 const row = tensor('f32', [columns]);
 const column = tensor('f32', [rows]);
 
@@ -66,7 +68,7 @@ const cases: readonly Case[] = [
   {
     name: 'convert to bf16',
     inputs: [matrix],
-    output: tensor('bf16', [rows, columns]),
+    output: halves,
     limit: 'copy',
     build: (b, x) => b.convert(x, 'bf16'),
   },
@@ -74,6 +76,20 @@ const cases: readonly Case[] = [
     name: 'transpose',
     inputs: [matrix],
     output: tensor('f32', [columns, rows]),
+    limit: 'copy',
+    build: (b, x) => b.transpose(x, [1, 0]),
+  },
+  {
+    name: 'transpose of bf16',
+    inputs: [halves],
+    output: tensor('bf16', [columns, rows]),
+    limit: 'copy',
+    build: (b, x) => b.transpose(x, [1, 0]),
+  },
+  {
+    name: 'transpose of i8',
+    inputs: [bytes],
+    output: tensor('i8', [columns, rows]),
     limit: 'copy',
     build: (b, x) => b.transpose(x, [1, 0]),
   },
@@ -150,13 +166,13 @@ async function programRun(
   };
 }
 
-const bytes = bytesOf(matrix);
+const length = bytesOf(matrix);
 using team = createTeam(system, { threads });
-const arrays = Array.from({ length: 3 }, () => system.mapMemory(bytes, { huge: true, prefault: true }));
+const arrays = Array.from({ length: 3 }, () => system.mapMemory(length, { huge: true, prefault: true }));
 using block = system.mapMemory(64);
 await using device = createCpuDevice(system, { threads, profile: 'sums' });
 const states = new Map<TensorType, DeviceBuffer[]>();
-for (const type of [matrix, matrix, row]) {
+for (const type of [matrix, matrix, row, halves, bytes]) {
   const buffer = await device.allocate(type, 'state');
   device.write(buffer, new Float32Array(bytesOf(type) / 4).fill(0.7));
   states.set(type, [...(states.get(type) ?? []), buffer]);
@@ -170,7 +186,7 @@ interface Turn {
   best: number;
 }
 const turns: Turn[] = Object.entries(limitRuns(team, arrays, block)).map(([name, run]) => {
-  return { name, moved: limits[name as Limit].arrays * bytes, run, best: 0 };
+  return { name, moved: limits[name as Limit].arrays * length, run, best: 0 };
 });
 for (const one of cases.filter(({ name }) => name.includes(chosen))) {
   const moved = [...one.inputs, one.output].reduce((sum, type) => sum + bytesOf(type), 0);

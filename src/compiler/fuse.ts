@@ -55,12 +55,6 @@ interface Rows {
 const ROW_ELEMENTS = 65536;
 const ENOUGH_ROWS = 16;
 
-/** Each loop over a row computes anew what the ones before it have computed: not these, which take longer than memory. */
-const costly: ReadonlySet<Op['name']> = new Set([
-  ...(['atan2', 'cbrt', 'cosine', 'exponential', 'exponential_minus_one', 'log', 'log_plus_one', 'logistic'] as const),
-  ...(['power', 'remainder', 'rsqrt', 'sine', 'tan', 'tanh'] as const),
-]);
-
 type Joined = Pick<Draft, 'kind' | 'shape' | 'rows'>;
 
 /** A group that grows. */
@@ -177,7 +171,7 @@ class Fusion {
         }
         if (maker.kind === 'reduce') {
           const same = sameShape(made, own.shape) ? op.name !== 'reshape' : continues(op, made);
-          return same && maker.rows !== undefined && isOf(maker.rows, own.shape) && isCheap(maker, maker.rows)
+          return same && maker.rows !== undefined && isOf(maker.rows, own.shape)
             ? { kind: 'reduce', shape: own.shape, rows: maker.rows }
             : undefined;
         }
@@ -200,7 +194,7 @@ class Fusion {
         const { rows } = own;
         if (maker.kind !== 'reduce' || rows === undefined || maker.rows === undefined) return undefined;
         const same = sameShape(rows.shape, maker.rows.shape) && sameShape(rows.kept, maker.rows.kept);
-        return same && isOf(rows, made) && isCheap(maker, rows) ? own : undefined;
+        return same && isOf(rows, made) ? own : undefined;
       }
       case 'data':
       case 'single':
@@ -292,10 +286,6 @@ function rowsOf(op: Op): Rows | undefined {
 
 /** Whether a shape is that of rows, or has an element a row. */
 const isOf = (rows: Rows, shape: readonly Dim[]) => sameShape(rows.shape, shape) || sameShape(rows.kept, shape);
-
-/** Whether what a group computes along its rows may be computed once more. */
-const isCheap = ({ ops }: Draft, rows: Rows) =>
-  !ops.some((op) => costly.has(op.name) && sameShape(shapeOf(op.results[0]), rows.shape));
 
 function shapeOf(value: Value | undefined): readonly Dim[] {
   return value?.type.kind === 'tensor' ? value.type.shape : [];

@@ -137,9 +137,15 @@ export const store = (b: Buffer, at: Expression, value: Expression, where?: Expr
 });
 export const loop = (a: Axis, ...body: Statement[]): Statement => ({ kind: 'for', axis: a, body });
 export const define = (l: Local, value: Expression): Statement => ({ kind: 'let', local: l, value });
-export const kernel = (buffers: readonly Buffer[], body: readonly Statement[], dims: Kernel['dims'] = []): Kernel => ({
+export const kernel = (
+  buffers: readonly Buffer[],
+  body: readonly Statement[],
+  dims: Kernel['dims'] = [],
+  privates: readonly Buffer[] = [],
+): Kernel => ({
   name: 'test',
   buffers,
+  privates,
   dims,
   body,
 });

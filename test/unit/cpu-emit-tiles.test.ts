@@ -1,4 +1,4 @@
-/** Loops in tiles and folds in strips: the values of the evaluator of the language, whatever the extents, types and threads. */
+/** Loops in tiles, moves by registers and folds in strips: the values of the evaluator of the language, whatever the extents, types and threads. */
 import assert from 'node:assert/strict';
 import { evaluatorOf } from '../../src/compiler/kernel/evaluate.ts';
 import type { Expression, Kernel, ScalarElement, Statement } from '../../src/compiler/kernel/language.ts';
@@ -60,7 +60,7 @@ function check(k: Kernel, machine: Machine, threads: readonly number[], streamed
   }
 }
 
-const isTiled = (k: Kernel, machine: Machine) => emitKernel(k, machine.target).listing().includes('vunpcklpd');
+const isTiled = (k: Kernel, machine: Machine) => emitKernel(k, machine.target).listing().includes('vpunpckl');
 
 /** out[b, i, j] = in[b, j, i], of `batch` matrices. */
 function transpose(element: ScalarElement, batch: number, rows: number, columns: number): Kernel {
@@ -114,6 +114,25 @@ testEmitted('what is computed with a transposed operand is tiled, what updates i
   const slow = kernel([x, y], [loop(i, loop(j, store(y, straight, divided)))]);
   assert.ok(!isTiled(slow, machine));
   check(slow, machine, [2]);
+});
+
+testEmitted('neighbours of one and two bytes are moved as they lie in memory', (machine) => {
+  for (const [t, element] of (['i8', 'bf16', 'ui16', 'i1', 'ui4'] satisfies ScalarElement[]).entries()) {
+    for (const [s, columns] of [5, 32, 64, 131, 300].entries()) {
+      if (machine.emulated && (s + t) % 3 > 0) continue;
+      const [rows, step, first] = [3, 320, 32 * (s % 2) + (s % 3)];
+      const [a, o] = [buffer('a', element, rows * columns), buffer('o', element, rows * step + first, 'write')];
+      const [r, c] = [axis('r', 'parallel', rows), axis('c', 'vector', columns)];
+      const from = plus(times(of(r), index(columns)), of(c));
+      const to = plus(plus(times(of(r), index(step)), of(c)), index(first));
+      const v = local('v', element);
+      const k = kernel([a, o], [loop(r, loop(c, define(v, load(a, from)), store(o, to, get(v))))]);
+      check(k, machine, [2, 1]);
+      check(k, machine, [1], 1);
+      const flat = axis('c', 'vector', rows * columns);
+      check(kernel([a, o], [loop(flat, store(o, of(flat), load(a, of(flat))))]), machine, [3, 1], 1);
+    }
+  }
 });
 
 testEmitted('folds of columns in strips', (machine) => {

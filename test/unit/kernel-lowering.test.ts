@@ -14,7 +14,7 @@ import { printExpression, printKernel } from '../../src/compiler/kernel/print.ts
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter, Value } from '../../src/ir/program.ts';
-import { tensor } from '../../src/ir/types.ts';
+import { asTensor, tensor } from '../../src/ir/types.ts';
 import { sumLanes } from '../../src/numerics/math.ts';
 
 const T = { sym: 'T', max: 4 } as const;
@@ -26,6 +26,13 @@ const parameters = [
   { name: 'slots', type: tensor('i32', [T]), role: 'input' },
 ] as const satisfies readonly Parameter[];
 type Values = Readonly<Record<(typeof parameters)[number]['name'], Value>>;
+
+/** Over the last of two dimensions. */
+function softmax(b: Builder, x: Value): Value {
+  const over = (value: Value) => b.broadcast(value, asTensor(x.type).shape, [0]);
+  const e = b.exponential(b.subtract(x, over(b.reduce('maximum', x, Number.NEGATIVE_INFINITY, [1]))));
+  return b.divide(e, over(b.reduce('add', e, 0, [1])));
+}
 
 function kernelsOf(body: (b: Builder, v: Values) => Readonly<Record<string, Value>>, aliases = {}): string[] {
   const program = new ProgramBuilder().program(parameters, body, aliases);
@@ -58,18 +65,40 @@ const cases: readonly [string, string[], string][] = [
   read in0: f32[32]
   read in1: f32[8]
   parallel i0 < T
-    let sum6: f32 = add from 0:f32 over r3 < 8
-      let v4: f32 = in0[((i0 * 8) + r3)]
-      let v5: f32 = (v4 * v4)
-      of v5
-    let v7: f32 = (sum6 / 8:f32)
+    let sum5: f32 = add from 0:f32 over r2 < 8
+      let v3: f32 = in0[((i0 * 8) + r2)]
+      let v4: f32 = (v3 * v3)
+      of v4
+    let v7: f32 = (sum5 / 8:f32)
     let v8: f32 = (v7 + 0.5:f32)
     let v9: f32 = rsqrt(v8)
     vector i1 < 8
-      let v2: f32 = in0[((i0 * 8) + i1)]
-      let v10: f32 = (v2 * v9)
+      let v6: f32 = in0[((i0 * 8) + i1)]
+      let v10: f32 = (v6 * v9)
       let v11: f32 = in1[i1]
       let v12: f32 = (v10 * v11)
+      out0[((i0 * 8) + i1)] = v12`,
+  ],
+  [
+    'a row of what takes long to compute is kept',
+    kernelsOf((b, { x }) => ({ out: softmax(b, x) })),
+    `kernel reduce_subtract_exponential_reduce_divide (T)
+  write out0: f32[32]
+  read in0: f32[32]
+  private row10: f32[8]
+  parallel i0 < T
+    let sum4: f32 = maximum from -Infinity:f32 over r2 < 8
+      let v3: f32 = in0[((i0 * 8) + r2)]
+      of v3
+    let sum9: f32 = add from 0:f32 over r5 < 8
+      let v6: f32 = in0[((i0 * 8) + r5)]
+      let v7: f32 = (v6 - sum4)
+      let v8: f32 = exponential(v7)
+      row10[r5] = v8
+      of v8
+    vector i1 < 8
+      let v11: f32 = row10[i1]
+      let v12: f32 = (v11 / sum9)
       out0[((i0 * 8) + i1)] = v12`,
   ],
   [
@@ -199,7 +228,7 @@ function address(array: Float32Array): Address {
 }
 
 function kernel(body: readonly Statement[]): Kernel {
-  return { name: 'k', buffers: [input, output], dims: [], body };
+  return { name: 'k', buffers: [input, output], privates: [], dims: [], body };
 }
 
 test('a float sum has the order of sumLanes', () => {

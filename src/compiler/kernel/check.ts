@@ -77,7 +77,9 @@ class Checker {
   }
 
   #touch(buffer: Kernel['buffers'][number], reads: boolean): void {
-    if (!this.#kernel.buffers.includes(buffer)) this.#fail(`${buffer.name} is not of this kernel`);
+    const { buffers, privates } = this.#kernel;
+    if (!(buffer.access === 'private' ? privates : buffers).includes(buffer))
+      this.#fail(`${buffer.name} is not of this kernel`);
     if (buffer.access === (reads ? 'write' : 'read')) this.#fail(`${buffer.name} is for ${buffer.access} only`);
   }
 

@@ -180,8 +180,8 @@ class KernelText {
   }
 
   evaluator(): Evaluator {
-    const { buffers, body } = this.#kernel;
-    const at = buffers.map((buffer) => this.#name(buffer));
+    const { buffers, privates, body } = this.#kernel;
+    const at = [...buffers, ...privates].map((buffer) => this.#name(buffer));
     const text = this.#statements(body);
     const helpers = this.#helpers.map((_, i) => `h${i}`);
     const make = new Function(
@@ -195,7 +195,10 @@ class KernelText {
         const { bytes, offset } = memory[i];
         return new views[element](bytes.buffer, bytes.byteOffset + offset, elements);
       });
-      run(dims, ...arrays);
+      const own = privates.map(({ element, elements }) => {
+        return new views[element](new ArrayBuffer(elements * elementBytes(element)), 0, elements);
+      });
+      run(dims, ...arrays, ...own);
     };
   }
 

@@ -43,7 +43,7 @@ class Counter {
     let bytes = 0;
     for (const named of [this.#loads, this.#stores]) {
       for (const [{ element, elements, access }, count] of named) {
-        if (access !== 'scratch') bytes += Math.min(count, elements) * elementBytes(element);
+        if (access !== 'scratch' && access !== 'private') bytes += Math.min(count, elements) * elementBytes(element);
       }
     }
     const byType = [...this.#operations].toSorted(([, a], [, b]) => b - a);

@@ -29,6 +29,8 @@ export interface Kernel {
   readonly name: string;
   /** In the order in which a launch names memory for them. */
   readonly buffers: readonly Buffer[];
+  /** Of access 'private': no launch names memory for them. */
+  readonly privates: readonly Buffer[];
   /** Symbolic dimensions whose values a launch passes as scalars. */
   readonly dims: readonly DimSymbol[];
   /**
@@ -41,14 +43,14 @@ export interface Kernel {
 
 /**
  * `write`: is not read; elements that the kernel does not write keep their content. `scratch`: memory of the launch, undefined at
- * its start and end, written before it is read.
+ * its start and end, written before it is read. `private`: the same of one turn of the loops that threads share.
  */
 export interface Buffer {
   readonly name: string;
   readonly element: ScalarElement;
   /** At the bounds of symbolic dimensions; nothing outside is touched. i1 and 4-bit elements take a byte each. */
   readonly elements: number;
-  readonly access: 'read' | 'write' | 'update' | 'scratch';
+  readonly access: 'read' | 'write' | 'update' | 'scratch' | 'private';
 }
 
 /** A name for a value, or (where a `set` writes it) a variable. Compared by identity. */

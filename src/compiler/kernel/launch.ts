@@ -88,7 +88,7 @@ export function buildKernel(
   });
   // A fold may run over more than its operands and results have: the number of tokens.
   const dims = [...new Set([...symbolsOf([...inputs, ...outputs]), ...writer.symbols])].sort();
-  return { kernel: { name, buffers, dims, body: scope.statements }, args, scratchBytes };
+  return { kernel: { name, buffers, privates: writer.privates, dims, body: scope.statements }, args, scratchBytes };
 }
 
 /** The words in which elements of a type are moved. */

@@ -174,7 +174,8 @@ class GroupLowering {
     const size = (value: Value) => maxElements(asTensor(value.type));
     const folded = wanted.find(({ owner }) => owner.kind === 'op' && owner.name === 'reduce');
     const largest = wanted.reduce((best, value) => (size(value) >= size(best) ? value : best));
-    const afterFolds = this.#isAfterFold(largest);
+    const folds = this.#foldsFor(largest);
+    const afterFolds = folds.some(({ results: [fold] }) => !sameShape(shapeOf(fold), shapeOf(largest)));
     const main = afterFolds ? largest : (folded ?? largest);
     const shape = shapeOf(main);
     const [op] = this.#group.ops;
@@ -182,6 +183,10 @@ class GroupLowering {
     const left: Value[] = [];
     const launch = this.#kernel(wanted, { moved, afterFolds }, (outs, { scope, straight }) => {
       loopNest(scope, shape, straight, (inner, index) => {
+        // First, so that what they compute of a row can be kept for the loops after them.
+        if (afterFolds) {
+          for (const { results } of folds) inner.value(results[0], index.slice(0, shapeOf(results[0]).length));
+        }
         const order = [main, ...wanted.toReversed().filter((value) => value !== main)];
         const stores = order.flatMap((value) => {
           const own = value === main ? index : this.#indexOf(value, shape, index);
@@ -199,15 +204,16 @@ class GroupLowering {
     return [...this.#elements(wanted.filter((value) => !left.includes(value))), ...this.#elements(left)];
   }
 
-  /** Whether the value is computed with what the group has reduced to fewer elements: a number for each of its rows. */
-  #isAfterFold(value: Value): boolean {
+  /** What the group reduces for a value. */
+  #foldsFor(value: Value): readonly OpOf<'reduce'>[] {
     const needed = new Set<Value>([value]);
+    const folds: OpOf<'reduce'>[] = [];
     for (const op of this.#group.ops.toReversed()) {
       if (!op.results.some((result) => needed.has(result))) continue;
-      if (op.name === 'reduce' && !sameShape(shapeOf(op.results[0]), shapeOf(value))) return true;
+      if (op.name === 'reduce') folds.unshift(op);
       for (const operand of op.operands) needed.add(operand);
     }
-    return false;
+    return folds;
   }
 
   /** A reshape of an input that lies in the input's memory. */

@@ -3,7 +3,7 @@ import type { Buffer, Expression, Kernel, Statement } from './language.ts';
 
 export function printKernel(kernel: Kernel): string {
   const dims = kernel.dims.length === 0 ? '' : ` (${kernel.dims.join(', ')})`;
-  const buffers = kernel.buffers.map((buffer) => `  ${printBuffer(buffer)}`);
+  const buffers = [...kernel.buffers, ...kernel.privates].map((buffer) => `  ${printBuffer(buffer)}`);
   return [`kernel ${kernel.name}${dims}`, ...buffers, ...kernel.body.flatMap((s) => printStatement(s, '  '))].join(
     '\n',
   );

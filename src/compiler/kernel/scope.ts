@@ -3,11 +3,12 @@
  * element by element; each is computed once, in the outermost loop in which all that it depends on is there.
  */
 import type { Op, Program, Region, Value } from '../../ir/program.ts';
-import { asTensor, type Dim, type DimSymbol } from '../../ir/types.ts';
-import { type ElementType, elementTypes } from '../../numerics/element-types.ts';
+import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
+import { type ElementType, elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { numbersPerElement } from '../../numerics/host-array.ts';
 import { constant, localValue, mapOperands, operandsOf } from './expressions.ts';
 import { addIndex, axisIndex, dimIndex, indexConstant, keyOf, linearIndex, scaleIndex } from './index-arithmetic.ts';
+import { costly, KEPT_BYTES, rowBetween } from './kept-rows.ts';
 import type { Axis, Buffer, Expression, Local, ScalarElement, ScalarType, Statement } from './language.ts';
 
 /** One element: its number, or real and imaginary part. */
@@ -38,6 +39,7 @@ export class Writer {
   readonly homes = new Map<Axis | Local, Scope>();
   /** Of the dimensions that loops run over. */
   readonly symbols = new Set<DimSymbol>();
+  readonly #rows = new Map<Value, Buffer>();
   #names = 0;
 
   constructor(program: Program, elementOf: ElementOf) {
@@ -61,6 +63,23 @@ export class Writer {
     if (!this.#uses.has(value)) this.#uses.set(value, use);
   }
 
+  get privates(): readonly Buffer[] {
+    return [...this.#rows.values()];
+  }
+  /** Private memory in which rows of a value are kept. */
+  rowOf(value: Value): Buffer | undefined {
+    return this.#rows.get(value);
+  }
+  /** Such memory for so many elements; undefined where that is too much. */
+  addRow(value: Value, elements: number): Buffer | undefined {
+    const element = partElement(asTensor(value.type).element);
+    const row: Buffer = { name: this.name('row'), element, elements, access: 'private' };
+    const bytes = [row, ...this.privates].reduce((sum, one) => sum + one.elements * elementBytes(one.element), 0);
+    if (bytes > KEPT_BYTES) return undefined;
+    this.#rows.set(value, row);
+    return row;
+  }
+
   name(prefix: string): string {
     return `${prefix}${this.#names++}`;
   }
@@ -81,6 +100,8 @@ export class Scope {
   readonly #known = new Map<Value, Map<string, Parts>>();
   /** Values of a region that is computed here: not to be known further out, where it may be computed again. */
   readonly #own: ReadonlySet<Value>;
+  /** All of its turns come before whatever is written from now on. */
+  #ended = false;
 
   constructor(writer: Writer, parent?: Scope, statements: Statement[] = [], own: ReadonlySet<Value> = new Set()) {
     this.writer = writer;
@@ -103,7 +124,7 @@ export class Scope {
       const known = scope.#known.get(value)?.get(key);
       if (known !== undefined) return known;
     }
-    const parts = this.bind(this.#compute(value, index));
+    const parts = this.bind(this.#kept(value, index) ?? this.#compute(value, index));
     this.know(value, index, parts);
     return parts;
   }
@@ -121,6 +142,46 @@ export class Scope {
     }
     const known = home.#known.get(value) ?? new Map<string, Parts>();
     home.#known.set(value, known.set(index.map(keyOf).join(), parts));
+  }
+
+  /** What an earlier loop over the same row has computed, where computing it again would take long. */
+  #kept(value: Value, index: Index): Parts | undefined {
+    const first = this.writer.firstUse(value);
+    const { owner } = value;
+    if (first === undefined || owner.kind !== 'op' || !costly.has(owner.name)) return undefined;
+    if (!first.scope.hasEndedBefore(this)) return undefined;
+    const { element, shape } = asTensor(value.type);
+    const ended = (axis: Axis) => this.writer.homes.get(axis)?.hasEndedBefore(this) ?? false;
+    const dims = rowBetween(first.index, index, shape, ended);
+    if (dims === undefined) return undefined;
+    const extents = dims.map((d) => shape[d]);
+    const at = (where: Index) =>
+      linearIndex(
+        dims.map((d) => where[d]),
+        extents,
+      );
+    const numbers = numbersPerElement(element);
+    let row = this.writer.rowOf(value);
+    if (row === undefined) {
+      row = this.writer.addRow(
+        value,
+        extents.reduce<number>((n, dim) => n * maxDim(dim), numbers),
+      );
+      if (row === undefined) return undefined;
+      first.scope.store(row, at(first.index), first.scope.value(value, first.index));
+    }
+    return this.load(row, at(index), numbers);
+  }
+
+  /** Whether the loop that this is in is not one around a place, and all of its turns come before. */
+  hasEndedBefore(place: Scope): boolean {
+    const around = new Set<Scope>();
+    for (let scope: Scope | undefined = place; scope !== undefined; scope = scope.#parent) around.add(scope);
+    if (around.has(this)) return false;
+    for (let scope: Scope | undefined = this; scope !== undefined && !around.has(scope); scope = scope.#parent) {
+      if (!scope.#ended) return false;
+    }
+    return true;
   }
 
   #compute(value: Value, index: Index): Parts {
@@ -282,6 +343,7 @@ export class Scope {
     this.writer.homes.set(axis, inner);
     inner.#changing(variables, () => body(inner, axisIndex(axis)));
     this.statements.push({ kind: 'for', axis, body: inner.statements });
+    inner.#ended = true;
   }
 
   /** Nested loops over a shape, the last dimension the innermost. */
@@ -343,6 +405,7 @@ export class Scope {
     const folded = value(inner, index);
     const into = this.#local(init.type, 'sum');
     this.statements.push({ kind: 'reduce', op, axes, body: inner.statements, value: folded, init, into });
+    inner.#ended = true;
     return localValue(into);
   }
 

@@ -85,6 +85,17 @@ export class FloatCode {
     return sum;
   }
 
+  /** The same with the square of x: two coefficients at a time, which makes the chain half as long. */
+  pairedPolynomial(x: Register, square: Register, coefficients: readonly number[]): Register {
+    const at = (i: number) => coefficients[i] as number;
+    const pair = (i: number) => this.fma(this.load(at(i + 1)), x, this.number(at(i)));
+    const last = coefficients.length - 1;
+    let i = last % 2 === 0 ? last - 2 : last - 1;
+    let sum = last % 2 === 0 ? this.fmaBy(pair(i), square, this.number(at(last))) : pair(i);
+    for (i -= 2; i >= 0; i -= 2) sum = this.fma(sum, square, pair(i));
+    return sum;
+  }
+
   and(a: Register, b: LaneOperand): Register {
     return this.code.op(`vand${this.#p}`, this.lane, a, b);
   }

@@ -18,7 +18,8 @@ export interface Linear {
 
 const identities = new WeakMap<object, number>();
 let nextIdentity = 0;
-function identity(thing: Axis | Local | Buffer): number {
+/** A number for each axis, local and buffer that was ever asked for. */
+export function identity(thing: Axis | Local | Buffer): number {
   let id = identities.get(thing);
   if (id === undefined) {
     id = nextIdentity++;
@@ -69,19 +70,32 @@ function addLinear(a: Linear, b: Linear, factor = 1): Linear {
 const ofConstant = (constant: number): Linear => ({ constant, terms: [] });
 const scaled = (a: Linear, factor: number) => addLinear(ofConstant(0), a, factor);
 
+/** A turn of a loop beyond the one that its counter says. */
+export interface Ahead {
+  readonly axis: Axis;
+  readonly turns: number;
+}
+
 /** `known`: what a local stands for, where that is an index form itself. */
-export function linearOf(e: Expression, known: (local: Local) => Linear | undefined): Linear {
-  const one = (): Linear => ({ constant: 0, terms: [{ key: keyOf(e), expression: e, coefficient: 1 }] });
+export function linearOf(e: Expression, known: (local: Local) => Linear | undefined, ahead?: Ahead): Linear {
+  const one = (constant = 0): Linear => ({ constant, terms: [{ key: keyOf(e), expression: e, coefficient: 1 }] });
+  const inner = (x: Expression) => linearOf(x, known, ahead);
   if (e.kind === 'constant') return ofConstant(Number(e.value));
+  if (e.kind === 'axis') return one(e.axis === ahead?.axis ? ahead.turns : 0);
   if (e.kind === 'local') return known(e.local) ?? one();
   if (e.kind !== 'binary') return one();
-  if (e.op === 'add') return addLinear(linearOf(e.a, known), linearOf(e.b, known));
-  if (e.op === 'subtract') return addLinear(linearOf(e.a, known), linearOf(e.b, known), -1);
+  if (e.op === 'add') return addLinear(inner(e.a), inner(e.b));
+  if (e.op === 'subtract') return addLinear(inner(e.a), inner(e.b), -1);
   if (e.op !== 'multiply') return one();
-  const [a, b] = [linearOf(e.a, known), linearOf(e.b, known)];
+  const [a, b] = [inner(e.a), inner(e.b)];
   if (a.terms.length === 0) return scaled(b, a.constant);
   if (b.terms.length === 0) return scaled(a, b.constant);
   return one();
+}
+
+/** Elements by which it moves with the axis. */
+export function strideOf({ terms }: Linear, axis: Axis | undefined): number {
+  return terms.find(({ expression: e }) => e.kind === 'axis' && e.axis === axis)?.coefficient ?? 0;
 }
 
 /** The terms of `a` for which `choose` holds, without the constant. */

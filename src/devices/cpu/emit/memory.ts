@@ -53,7 +53,7 @@ export function storeScalar(code: LaneCode, element: ScalarElement, value: Regis
 }
 
 /** What puts neighbours into lanes, one a lane. */
-export function loadingOf(element: ScalarElement): Mnemonic {
+function loadingOf(element: ScalarElement): Mnemonic {
   const signed = integerType(element)?.signed ?? false;
   switch (elementBytes(element)) {
     case 8:
@@ -110,7 +110,7 @@ function pointer(code: LaneCode, address: Address): Address {
 }
 
 /** Of elements as they lie in memory: i1 as a mask, and 4-bit integers without the high half of their byte. */
-export function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Register {
+function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Register {
   const integer = integerType(element);
   if (integer?.bits === 1) return code.compareIntegers('GT', 32, true, x, code.zero());
   return integer?.bits === 4 ? new LaneIntegers(code).wrap(x, integer) : x;

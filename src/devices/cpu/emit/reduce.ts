@@ -3,6 +3,7 @@
  * i mod 16. Where the turns follow one axis, lanes of vectors are those lanes; elsewhere 16 slots of the stack frame are.
  */
 import type { Axis, Reduce, ScalarType } from '../../../compiler/kernel/language.ts';
+import { isChain } from './chains.ts';
 import { type FloatName, fromCompute } from './convert.ts';
 import { FloatCode } from './float-code.ts';
 import type { LaneCode, LaneCount } from './lane-code.ts';
@@ -159,12 +160,12 @@ function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
     if (!code.fits(lane)) throw new TooWide();
     parts = Array.from({ length: LANES / lanes }, () => code.zero());
     writer.turns(level, axis, LANES, end, () => {
-      for (const part of parts) {
-        step(writer, axis, lanes, s, (value) => {
-          values.assign(type, part, values.fold('add', type, part, value));
-        });
-        writer.advance(level, axis, lanes);
-      }
+      writer.vectors(axis, lanes, parts.length, isChain([s]), (i) => {
+        writer.list(s.body);
+        const part = parts[i] as Register;
+        values.assign(type, part, values.fold('add', type, part, values.value(s.value)));
+      });
+      writer.advance(level, axis, LANES);
     });
   });
   const exact = typeof end === 'number' && end % LANES === 0;

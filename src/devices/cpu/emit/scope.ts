@@ -5,9 +5,9 @@
  */
 import type { Axis, Buffer, Expression, Kernel, Local } from '../../../compiler/kernel/language.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
-import { type Linear, linearKey, linearOf, type Term, termsOf } from './index-form.ts';
+import { type Ahead, identity, type Linear, linearKey, linearOf, type Term, termsOf } from './index-form.ts';
 import type { LaneCount } from './lane-code.ts';
-import { type Address, at, type Item, type Machine, q, type Register } from './machine.ts';
+import { type Address, at, type Item, type Machine, q, type Register, type Slot } from './machine.ts';
 import type { ScalarIntegers } from './scalar-integers.ts';
 
 /** A loop that is being written; level 0 is the function itself. */
@@ -42,10 +42,12 @@ export class Scope {
   readonly machine: Machine;
   readonly #integers: ScalarIntegers;
   readonly #buffers: ReadonlyMap<Buffer, number>;
+  readonly #privates: ReadonlyMap<Buffer, Slot>;
   readonly #dims: ReadonlyMap<string, number>;
   readonly #locals = new Map<Local, Binding>();
   readonly args: Register;
   #level: Level;
+  #ahead: Ahead | undefined;
   /** The value of an expression of type index that is no sum, in a general register. */
   evaluate: (e: Expression) => Register = () => this.args;
 
@@ -53,6 +55,9 @@ export class Scope {
     this.machine = machine;
     this.#integers = integers;
     this.#buffers = new Map(kernel.buffers.map((buffer, index) => [buffer, index]));
+    this.#privates = new Map(
+      kernel.privates.map((buffer) => [buffer, { bytes: buffer.elements * elementBytes(buffer.element), align: 64 }]),
+    );
     this.#dims = new Map(kernel.dims.map((sym, index) => [sym, kernel.buffers.length + index]));
     this.args = machine.register('gp');
     this.#level = {
@@ -105,10 +110,22 @@ export class Scope {
   }
 
   linear(e: Expression): Linear {
-    return linearOf(e, (local) => {
+    const known = (local: Local) => {
       const binding = this.binding(local);
       return binding.kind === 'linear' ? binding.linear : undefined;
-    });
+    };
+    return linearOf(e, known, this.#ahead);
+  }
+
+  /** Writes code for a later turn. */
+  ahead<T>(ahead: Ahead, write: () => T): T {
+    const before = this.#ahead;
+    this.#ahead = ahead;
+    try {
+      return write();
+    } finally {
+      this.#ahead = before;
+    }
   }
 
   /** The level at which an expression can be computed the farthest out. Loads stay where they are. */
@@ -251,9 +268,8 @@ export class Scope {
 
   #pointer(buffer: Buffer, size: number, offset: Linear): Register {
     const depth = this.#linearDepth(offset);
-    const number = this.#buffers.get(buffer) as number;
-    return this.at(depth, `p${number}:${linearKey(offset)}`, () => {
-      if (offset.terms.length === 0) return this.argument(number);
+    return this.at(depth, `p${identity(buffer)}:${linearKey(offset)}`, () => {
+      if (offset.terms.length === 0) return this.#start(buffer);
       const below = (one: Term) => this.depthOf(one.expression) < depth;
       let pointer: Register = this.#pointer(buffer, size, termsOf(offset, below));
       for (const one of offset.terms) {
@@ -261,6 +277,14 @@ export class Scope {
       }
       return pointer;
     });
+  }
+
+  #start(buffer: Buffer): Register {
+    const slot = this.#privates.get(buffer);
+    if (slot === undefined) return this.argument(this.#buffers.get(buffer) as number);
+    const result = this.machine.register('gp');
+    this.machine.emit('lea', q(result), { kind: 'address', slot, scale: 1, disp: 0, bits: 0 });
+    return result;
   }
 
   /** A register that is `step` times the counter of the innermost loop. */

@@ -6,9 +6,11 @@ import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
 import type { Schedule } from '../schedule.ts';
+import { isChain, writeChains } from './chains.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
 import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from './memory.ts';
+import { isAlong, moveOf, moveRegisters } from './moves.ts';
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
 import type { Streams } from './streaming.ts';
@@ -243,24 +245,52 @@ export class Statements {
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
     const folding = foldingOf(axis, body);
     if (folding !== undefined) foldInStrips(this, axis, start, end, folding);
-    else this.inLanes(axis, start, end, () => this.list(body));
+    else this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), isChain(body));
   }
 
-  /** As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are active, or one at a time. */
-  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void): void {
+  /** Moves what it can; the first turn that is left. */
+  #moved(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): Bound {
+    const { machine, scope } = this;
+    const move = moveOf(body);
+    if (move === undefined || ![move.load, move.store].every(({ index }) => isAlong(axis, index))) return start;
+    const { buffer, index } = move.load;
+    const source = () => scope.address(buffer, scope.linear(index));
+    return moveRegisters(this, axis, start, end, machine.vectorBits, move, source);
+  }
+
+  /**
+   * As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are
+   * active, or one at a time.
+   */
+  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, chain = false): void {
     const level = this.open(axis, start);
-    const loop = (lanes: LaneCount) =>
-      this.turns(level, axis, lanes, end, () => {
-        this.values.along(lanes === 1 ? undefined : axis, lanes, write);
-        this.advance(level, axis, lanes);
+    const loop = (lanes: LaneCount, vectors = 1) =>
+      this.turns(level, axis, lanes * vectors, end, () => {
+        this.vectors(axis, lanes, vectors, chain, write);
+        this.advance(level, axis, lanes * vectors);
       });
-    const lanes = this.widest(level, loop);
+    const lanes = this.widest(level, (lanes) => {
+      if (chain && lanes > 1) loop(lanes, 2);
+      loop(lanes);
+    });
     const extent = this.scope.linear(axis.extent);
     if (lanes === 1 || (extent.terms.length === 0 && extent.constant % lanes === 0)) return;
     const masked = this.rest(level, axis, end, (count) =>
       this.values.along(axis, lanes, write, lanesBelow(this.machine, lanes, count)),
     );
     if (!masked) loop(1);
+  }
+
+  /** The bodies of so many vectors, one behind the other, or side by side where they are chains. */
+  vectors(axis: Axis, lanes: LaneCount, count: number, chain: boolean, write: (vector: number) => void): void {
+    const { machine, scope, values } = this;
+    const bodies = Array.from({ length: count }, (_, i) => () => {
+      scope.ahead({ axis, turns: i * lanes }, () =>
+        values.along(lanes === 1 ? undefined : axis, lanes, () => write(i)),
+      );
+    });
+    if (chain) writeChains(machine, scope, bodies);
+    else for (const body of bodies) body();
   }
 
   /** What whole vectors have left of a loop, `count` turns, by one body. False, and nothing written, where that cannot be. */

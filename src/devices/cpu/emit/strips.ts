@@ -14,7 +14,7 @@ import type {
   Statement,
 } from '../../../compiler/kernel/language.ts';
 import { expressionsOf } from '../../../compiler/kernel/walk-kernel.ts';
-import { type Linear, linearOf } from './index-form.ts';
+import { type Linear, linearOf, strideOf } from './index-form.ts';
 import { type Address, at, d, q, type Register, type Slot, sizedAt, view } from './machine.ts';
 import { isFloat, laneBitsOf } from './memory.ts';
 import { LANES, nest, treeOf } from './reduce.ts';
@@ -50,9 +50,6 @@ export function foldingOf(axis: Axis, body: readonly Statement[]): Folding | und
 }
 
 const linear = (e: Expression) => linearOf(e, () => undefined);
-
-const strideOf = ({ terms }: Linear, axis: Axis | undefined): number =>
-  terms.find(({ expression: e }) => e.kind === 'axis' && e.axis === axis)?.coefficient ?? 0;
 
 /** Where the next turn of the fold will read a strip: no prefetch of the processor foresees that it leaves this one. */
 function nextLoads(axis: Axis, fold: Reduce): { readonly buffer: Buffer; readonly index: Linear }[] {

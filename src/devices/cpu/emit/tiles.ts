@@ -4,12 +4,13 @@
  * registers into the stack frame, and the body takes it from there. Lines of the cache are read and written whole, and once,
  * whatever lies between rows.
  */
-import type { Axis, Expression, ScalarElement, Statement } from '../../../compiler/kernel/language.ts';
+import type { Axis, Expression, Statement } from '../../../compiler/kernel/language.ts';
 import { expressionsOf } from '../../../compiler/kernel/walk-kernel.ts';
-import { type Linear, linearOf } from './index-form.ts';
-import type { LaneBits } from './lane-code.ts';
-import { type Address, at, q, type Register, type Slot, sizedAt, view } from './machine.ts';
-import { laneBitsOf, loadingOf, valuesOfBytes } from './memory.ts';
+import { elementBytes } from '../../../numerics/element-types.ts';
+import { linearOf, strideOf } from './index-form.ts';
+import { type Address, at, type Machine, q, type Register, type Slot, sizedAt, view } from './machine.ts';
+import { loadLanes } from './memory.ts';
+import { isAlong, moveOf, moveRegisters } from './moves.ts';
 import type { Statements } from './statements.ts';
 import { transposed } from './transposed.ts';
 import { TooWide } from './values.ts';
@@ -51,8 +52,8 @@ export function tilingOf(axes: readonly Axis[], inner: readonly Statement[], mos
     if (e.kind !== 'load') continue;
     if (e.buffer.access !== 'read') return undefined;
     const index = linearOf(e.index, () => undefined);
-    const step = strideAlong(index, lanes);
-    const side = axes.find((axis) => strideAlong(index, axis) === 1);
+    const step = strideOf(index, lanes);
+    const side = axes.find((axis) => strideOf(index, axis) === 1);
     const plain = index.terms.every(({ expression: { kind } }) => kind === 'axis' || kind === 'dim');
     if (step === 0 || step === 1 || side === undefined || !plain || (read ?? side) !== side) continue;
     read = side;
@@ -78,9 +79,6 @@ function sideOf(axis: Axis, most: number): Side | undefined {
   return { axis, extent, turns, tiles: Math.ceil(extent / turns), counter };
 }
 
-const strideAlong = ({ terms }: Linear, axis: Axis): number =>
-  terms.find(({ expression: e }) => e.kind === 'axis' && e.axis === axis)?.coefficient ?? 0;
-
 /** Where a tile begins and ends along one of its sides. */
 interface Span {
   readonly axis: Axis;
@@ -103,7 +101,7 @@ export function writeTile(writer: Statements, tiling: Tiling): void {
   });
   const [lanes, read] = spans as [Span, Span];
   const tiles = tiling.loads.map((load) => {
-    const slot: Slot = { bytes: (lanes.turns * read.turns * laneBitsOf(load.type)) / 8, align: 64 };
+    const slot: Slot = { bytes: lanes.turns * read.turns * elementBytes(load.type), align: 64 };
     packTile(writer, load, slot, lanes, read);
     return { load, slot };
   });
@@ -116,18 +114,23 @@ export function writeTile(writer: Statements, tiling: Tiling): void {
     m.emit('sub', q(first), q(read.start));
     m.emit('imul', q(first), q(first), lanes.turns);
     m.emit('sub', q(first), q(lanes.start));
-    const packed = new Map(
+    const sources = new Map(
       tiles.map(({ load, slot }) => {
-        const lane = laneBitsOf(load.type);
+        const bytes = elementBytes(load.type) as 1 | 2 | 4 | 8;
         const pointer = m.register('gp');
-        m.emit('lea', q(pointer), inSlot(slot, first, lane));
-        const element = () => {
-          const from = at(pointer, 0, scope.counter(lanes.axis), (lane / 8) as 4 | 8);
-          return valuesOfBytes(values.code, load.type, values.code.load(lane, from));
-        };
-        return [load, element];
+        m.emit('lea', q(pointer), inSlot(slot, first, bytes));
+        return [load, () => at(pointer, 0, scope.counter(lanes.axis), bytes)];
       }),
     );
+    const move = moveOf(tiling.body);
+    const source = move && isAlong(lanes.axis, move.store.index) ? sources.get(move.load) : undefined;
+    if (move !== undefined && source !== undefined) {
+      const bits = (lanes.turns * elementBytes(move.load.type)) % 32 === 0 ? 256 : 128;
+      moveRegisters(writer, lanes.axis, lanes.start, lanes.end, bits, move, source);
+      writer.advance(row, read.axis, 1);
+      return;
+    }
+    const packed = new Map([...sources].map(([load, from]) => [load, () => loadLanes(values.code, load.type, from())]));
     const level = writer.open(lanes.axis, lanes.start);
     writer.widest(level, (count) => {
       if (count === 1) throw new TooWide();
@@ -140,19 +143,18 @@ export function writeTile(writer: Statements, tiling: Tiling): void {
   });
 }
 
-const inSlot = (slot: Slot, index: Register, lane: LaneBits): Address => ({
-  ...{ kind: 'address', slot, index, scale: (lane / 8) as 4 | 8, disp: 0, bits: 0 },
+const inSlot = (slot: Slot, index: Register, scale: Address['scale']): Address => ({
+  ...{ kind: 'address', slot, index, scale, disp: 0, bits: 0 },
 });
 
-/** Squares of as many elements each way as a register of 256 bits has lanes: from rows along `read` to rows along `lanes`. */
+/** Squares of as many elements each way as a register of 256 bits holds, 16 of bytes: from rows along `read` to rows along `lanes`. */
 function packTile(writer: Statements, load: Load, slot: Slot, lanes: Span, read: Span): void {
   const { machine: m, scope } = writer;
-  const lane = laneBitsOf(load.type);
-  const rowBytes = (lanes.turns * lane) / 8;
-  const side = 256 / lane;
-  const half = side / 2;
+  const bytes = elementBytes(load.type) as 1 | 2 | 4 | 8;
+  const rowBytes = lanes.turns * bytes;
+  const side = Math.min(UNIT, 32 / bytes);
   const index = scope.linear(load.index);
-  const step = strideAlong(index, lanes.axis);
+  const step = strideOf(index, lanes.axis);
   const element = (row: number, column: number) =>
     scope.address(load.buffer, { ...index, constant: index.constant + row * step + column });
   const rows = writer.open(lanes.axis, lanes.start);
@@ -160,19 +162,14 @@ function packTile(writer: Statements, load: Load, slot: Slot, lanes: Span, read:
     const to = m.register('gp');
     m.emit('mov', q(to), q(scope.counter(lanes.axis)));
     m.emit('sub', q(to), q(lanes.start));
-    m.emit('lea', q(to), inSlot(slot, to, lane));
+    m.emit('lea', q(to), inSlot(slot, to, bytes));
     const columns = writer.open(read.axis, read.start);
     writer.turns(columns, read.axis, side, read.end, () => {
       // Of the tile after this one, whose rows no prefetch of the processor foresees.
       for (let i = 0; i < side; i++) m.emit('prefetcht0', sizedAt(element(i, read.turns), 8));
-      for (const first of [0, half]) {
-        const quads = Array.from({ length: half }, (_, i) =>
-          halves(writer, load.type, element(i, first), element(i + half, first)),
-        );
-        transposed(m, quads).forEach((column, i) => {
-          m.emit('vmovups', at(to, (first + i) * rowBytes), view(column, 256));
-        });
-      }
+      const place = (column: number) => at(to, column * rowBytes);
+      if (bytes === 1) transposeBytes(m, element, place);
+      else transposeWords(m, bytes, element, place);
       m.emit('add', q(to), side * rowBytes);
       writer.advance(columns, read.axis, side);
     });
@@ -180,15 +177,36 @@ function packTile(writer: Statements, load: Load, slot: Slot, lanes: Span, read:
   });
 }
 
-/** 128 bits of lanes from each of two places. */
-function halves({ machine: m }: Statements, type: ScalarElement, low: Address, high: Address): Register {
-  const load = loadingOf(type);
-  const part = (from: Address) => {
-    const x = m.register('vec');
-    m.emit(load, view(x, 128), from);
-    return view(x, 128);
-  };
-  const x = part(low);
-  m.emit('vinsertf128', view(x.register, 256), view(x.register, 256), load === 'vmovups' ? high : part(high), 1);
-  return x.register;
+type ElementAt = (row: number, column: number) => Address;
+
+/** 128 bits from each of two places. */
+function halves(m: Machine, low: Address, high: Address): Register {
+  const x = m.register('vec');
+  m.emit('vmovups', view(x, 128), low);
+  m.emit('vinsertf128', view(x, 256), view(x, 256), high, 1);
+  return x;
+}
+
+/** Half of the rows in each half of a register. */
+function transposeWords(m: Machine, bytes: 2 | 4 | 8, element: ElementAt, place: (column: number) => Address): void {
+  const half = 16 / bytes;
+  for (const first of [0, half]) {
+    const rows = Array.from({ length: half }, (_, i) => halves(m, element(i, first), element(i + half, first)));
+    transposed(m, rows, (8 * bytes) as 16 | 32 | 64).forEach((column, i) => {
+      m.emit('vmovups', place(first + i), view(column, 256));
+    });
+  }
+}
+
+/** Half of the columns in each half of a register. */
+function transposeBytes(m: Machine, element: ElementAt, place: (column: number) => Address): void {
+  const rows = Array.from({ length: 8 }, (_, i) => {
+    const pair = halves(m, element(2 * i, 0), element(2 * i + 1, 0));
+    m.emit('vpermq', view(pair, 256), view(pair, 256), 0b11_01_10_00);
+    return pair;
+  });
+  transposed(m, rows, 8).forEach((column, i) => {
+    m.emit('vmovups', place(i), view(column, 128));
+    m.emit('vextractf128', place(i + 8), view(column, 256), 1);
+  });
 }

@@ -49,7 +49,7 @@ export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSo
         return quad === undefined ? code.join(four.load(32, low), high) : code.join(quad(low), quad(high));
       });
       let to = 32 * i;
-      for (const column of transposed(m, rows).slice(0, words)) {
+      for (const column of transposed(m, rows, 32).slice(0, words)) {
         for (const value of values[i](column)) {
           m.emit('vmovups', at(target, to), view(value, 256));
           to += 4 * TILE;

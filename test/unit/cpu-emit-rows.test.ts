@@ -1,0 +1,70 @@
+/** Programs that go along rows more than once, and keep what takes long: as machine code and as the evaluator of the language runs them. */
+import assert from 'node:assert/strict';
+import { planProgram } from '../../src/compiler/kernel/plan.ts';
+import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
+import type { Value } from '../../src/ir/program.ts';
+import { asTensor, type Dim, tensor } from '../../src/ir/types.ts';
+import type { ElementType } from '../../src/numerics/element-types.ts';
+import { createPlanDevice } from '../conformance/plan-device.ts';
+import { execute } from './compiler-harness.ts';
+import { checkedOn } from './cpu-emit-checked.ts';
+import { testEmitted } from './cpu-emit-harness.ts';
+
+const T = { sym: 'T', max: 5 } as const;
+
+/** Over all dimensions but the first. */
+class Rows {
+  readonly b: Builder;
+  readonly x: Value;
+  constructor(b: Builder, x: Value) {
+    this.b = b;
+    this.x = x;
+  }
+  #reduce(op: 'add' | 'maximum', x: Value): Value {
+    const { shape } = asTensor(x.type);
+    const initial = op === 'add' ? 0 : Number.NEGATIVE_INFINITY;
+    const dimensions = shape.map((_, d) => d).slice(1);
+    return this.b.broadcast(this.b.reduce(op, x, initial, dimensions), shape, [0]);
+  }
+  greatest = (x: Value) => this.#reduce('maximum', x);
+  sum = (x: Value) => this.#reduce('add', x);
+}
+
+const programs: Readonly<Record<string, (rows: Rows) => Readonly<Record<string, Value>>>> = {
+  softmax({ b, x, greatest, sum }) {
+    const e = b.exponential(b.subtract(x, greatest(x)));
+    return { out: b.divide(e, sum(e)) };
+  },
+  'softmax, and what it is made of'({ b, x, greatest, sum }) {
+    const e = b.exponential(b.subtract(x, greatest(x)));
+    return { e, out: b.divide(e, sum(e)) };
+  },
+  'two functions, used in three loops'({ b, x, sum }) {
+    const [t, l] = [b.unary('tanh', x), b.unary('logistic', x)];
+    const first = b.multiply(t, sum(b.multiply(t, l)));
+    return { out: b.add(first, b.subtract(l, sum(b.multiply(first, l)))) };
+  },
+};
+
+testEmitted('rows of what takes long to compute are kept', async (machine) => {
+  const shapes: readonly (readonly Dim[])[] = [
+    [T, 1],
+    [T, 7],
+    [T, 33],
+    [T, 64],
+    [T, 3, 21],
+    [17, 130],
+  ];
+  for (const [name, build] of Object.entries(programs)) {
+    for (const element of ['f32', 'bf16', 'f64'] satisfies ElementType[]) {
+      for (const shape of shapes) {
+        const x = { name: 'x', type: tensor(element, shape), role: 'input' } as const;
+        const program = new ProgramBuilder().program([x], (b, v) => build(new Rows(b, v.x)));
+        const steps = planProgram(program).main.steps.flatMap((step) => (step.kind === 'launch' ? [step.kernel] : []));
+        assert.equal(steps.length, 1, `${name} is one kernel`);
+        assert.equal(steps[0]?.privates.length, shape[1] === 1 ? 0 : name.startsWith('two') ? 2 : 1, name);
+        await execute(program, 3, { T: 4 }, {}, createPlanDevice(checkedOn(machine, 4)));
+      }
+    }
+  }
+});
