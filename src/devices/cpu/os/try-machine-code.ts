@@ -19,7 +19,7 @@ export function tryMachineCode(): MachineCodeTrial {
   const program = fileURLToPath(new URL('./machine-code-trial.js', import.meta.url));
   const { status, signal, stdout, error } = spawnSync(process.execPath, [program], {
     encoding: 'utf8',
-    timeout: 10_000,
+    timeout: 30_000,
   });
   if (status === 0) return JSON.parse(stdout);
   const why = error?.message ?? (signal === null ? `it ended with code ${status}` : `${signal} ended it`);
