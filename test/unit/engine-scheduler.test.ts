@@ -1,150 +1,16 @@
-/** Blocks and steps, over whatever may happen: nothing is lost, shared by mistake or starved, and the pace is kept. */
+/** Steps, over whatever may happen: nobody is starved, nothing is lost, and the pace is kept. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { isIngotError } from '../../src/base/errors.ts';
-import { between, seededRandom } from '../../src/cli/load/random.ts';
 import type { WindowLimits } from '../../src/composites/step.ts';
 import { BlockManager, type Fetch } from '../../src/engine/blocks.ts';
 import { type PlannedStep, planStep, type Rules } from '../../src/engine/scheduler.ts';
 import { emptyState, enqueue, remove, restart } from '../../src/engine/scheduler-state.ts';
 import type { Sequence, StepEntry } from '../../src/engine/sequence.ts';
-import { StepCost, type StepLoad } from '../../src/engine/step-cost.ts';
+import type { StepLoad } from '../../src/engine/step-cost.ts';
 
 const seed = 20261127;
 const blockSize = 4;
-
-test('blocks are never lost and never shared by mistake, whatever grows, is published and ends', () => {
-  const action = fc.record({
-    table: fc.nat(3),
-    kind: fc.constantFrom('grow', 'publish', 'release', 'begin', 'advance'),
-    tokens: fc.nat(60),
-    owner: fc.constantFrom('a', 'b'),
-  });
-  const window = fc.integer({ min: 1, max: 20 }).chain((length) =>
-    fc.record({
-      window: fc.constant(length),
-      blockCount: fc.integer({ min: 6, max: 16 }),
-      blocksPerSequence: fc.constant(16),
-    }),
-  );
-  const windowLists = fc.uniqueArray(window, { maxLength: 2, selector: ({ window }) => window });
-  fc.assert(
-    fc.property(fc.array(action, { maxLength: 80 }), windowLists, (actions, windows) => {
-      const manager = new BlockManager({ blockCount: 16, blockSize, windows });
-      // Texts that are alike for a while.
-      const texts = [0, 1, 2, 3].map((i) => Array.from({ length: 64 }, (_, k) => (k < 12 ? k : k * 10 + i)));
-      const tables = texts.map((): number[] => []);
-      const owners = texts.map(() => 'a');
-      for (const { table: i, kind, tokens, owner } of actions) {
-        const table = tables[i] as number[];
-        const before = [...table];
-        switch (kind) {
-          case 'begin': {
-            manager.release(table);
-            owners[i] = owner;
-            const reused = manager.reuse(table, texts[i] as number[], tokens, owner);
-            assert.ok(reused <= tokens && reused === table.length * blockSize);
-            break;
-          }
-          case 'grow': {
-            const possible = manager.fits(table, tokens);
-            try {
-              manager.grow(table, tokens);
-              assert.ok(possible && table.length * blockSize >= tokens);
-            } catch (error) {
-              assert.ok(isIngotError(error, 'OutOfMemory') && !possible);
-              assert.deepEqual(table, before);
-            }
-            break;
-          }
-          case 'publish':
-            manager.publish(
-              table,
-              texts[i] as number[],
-              Math.min(tokens, table.length * blockSize),
-              owners[i] as string,
-            );
-            break;
-          case 'advance':
-            manager.advance(table, tokens);
-            break;
-          case 'release':
-            manager.release(table);
-        }
-        manager.checkIntegrity(tables);
-      }
-      for (const table of tables) manager.release(table);
-      manager.checkIntegrity([]);
-      assert.equal(manager.freeBlocks, 16);
-    }),
-    { seed, numRuns: 500 },
-  );
-});
-
-test('whole blocks are found by what they hold, by their owner alone, until their memory is needed', () => {
-  const manager = new BlockManager({ blockCount: 4, blockSize });
-  const text = Array.from({ length: 16 }, (_, i) => i);
-  const table: number[] = [];
-  manager.grow(table, 11);
-  manager.publish(table, text, 11, 'a');
-  const [first, second] = table;
-  const find = (tokens: readonly number[], most: number, owner: string) => {
-    const found: number[] = [];
-    manager.reuse(found, tokens, most, owner);
-    const blocks = [...found];
-    manager.release(found);
-    return blocks;
-  };
-  assert.deepEqual(find(text, 16, 'a'), [first, second]);
-  assert.deepEqual(find(text, 7, 'a'), [first], 'at most so many tokens');
-  assert.deepEqual(find([...text.slice(0, 4), 99, ...text.slice(5)], 16, 'a'), [first], 'another text');
-  assert.deepEqual(find([99, ...text.slice(1)], 16, 'a'), []);
-  assert.deepEqual(find(text, 16, 'b'), [], 'another owner');
-  manager.release(table);
-  assert.equal(manager.freeBlocks, 4);
-  assert.deepEqual(find(text, 16, 'a'), [first, second], 'after its end');
-  const other: number[] = [];
-  manager.grow(other, 12);
-  assert.deepEqual(find(text, 16, 'a'), [first], 'the later block goes first');
-  manager.grow(other, 16);
-  assert.deepEqual(find(text, 16, 'a'), []);
-  manager.release(other);
-  manager.checkIntegrity([]);
-});
-
-test('a text that began before its owner was forgotten is found when it is computed', () => {
-  const manager = new BlockManager({ blockCount: 2, blockSize });
-  const [first, second] = [
-    [1, 2, 3, 4, 5],
-    [6, 7, 8, 9, 10],
-  ];
-  const waiting: number[] = [];
-  assert.equal(manager.reuse(waiting, second, 4, 'a'), 0);
-  const done: number[] = [];
-  manager.grow(done, 4);
-  manager.publish(done, first, 4, 'a');
-  manager.release(done);
-  const other: number[] = [];
-  manager.grow(other, 8);
-  manager.release(other);
-  manager.grow(waiting, 4);
-  manager.publish(waiting, second, 4, 'a');
-  manager.release(waiting);
-  const again: number[] = [];
-  assert.equal(manager.reuse(again, second, 4, 'a'), 4);
-  manager.release(again);
-  manager.checkIntegrity([]);
-});
-
-test('an integrity check finds what is lost and what is shared', () => {
-  const manager = new BlockManager({ blockCount: 4, blockSize: 4 });
-  const table: number[] = [];
-  manager.grow(table, 8);
-  assert.throws(() => manager.checkIntegrity([]), /0 users, not 1/);
-  assert.throws(() => manager.checkIntegrity([table, table]), /2 users, not 1/);
-  assert.throws(() => manager.release([3]), /released twice/);
-});
 
 const newSequence = (id: number, tokens: readonly number[], of: Partial<Sequence> = {}): Sequence => ({
   id,
@@ -652,56 +518,4 @@ test('layers with a window keep what is seen; a beginning is found while they ha
   manager.release(table);
   assert.equal(known(16), 16);
   manager.checkIntegrity([]);
-});
-
-const stepFacts = {
-  ...{ weightBytes: 1e9, layerElements: 1.6e9, headElements: 0.4e9, kvBytesPerToken: 1e5 },
-  ...{ readBytesPerSecond: 1e10, operationsPerSecond: 1e11 },
-};
-
-test('predictions follow what steps take, few tokens and many apart, and the nearest where none was seen', () => {
-  const predictor = new StepCost(stepFacts);
-  const few = { tokens: 1, rows: 1, contextTokens: 100 };
-  const many = { tokens: 100, rows: 1, contextTokens: 5000 };
-  assert.ok(predictor.predict(many) > predictor.predict(few));
-  predictor.observe(few, 50_000);
-  assert.ok(Math.abs(predictor.predict(few) - 50_000) < 1, 'the first step says how wrong the figures are');
-  for (let i = 0; i < 100; i++) {
-    predictor.observe(few, 80_000);
-    predictor.observe(many, 900_000);
-  }
-  assert.ok(Math.abs(predictor.predict(few) / 80_000 - 1) < 0.01);
-  assert.ok(Math.abs(predictor.predict(many) / 900_000 - 1) < 0.01);
-  // Two tokens are bound by reading as one is; 60 are near to 100.
-  const some = predictor.predict({ tokens: 2, rows: 2, contextTokens: 100 });
-  assert.ok(Math.abs(some / 80_000 - 1) < 0.05, `${some}`);
-  const more = predictor.predict({ tokens: 60, rows: 1, contextTokens: 5000 });
-  assert.ok(more > 500_000 && more < 900_000, `${more}`);
-});
-
-test('prompts, streams and long contexts are told apart, on machines that the figures do not fit', () => {
-  // Microseconds of a step, of each of its tokens, of those that are sampled, and of a token of context.
-  const machines = [
-    { step: 36_000, token: 9_400, head: 2_400, context: 2 },
-    { step: 5_000, token: 2_000, head: 500, context: 0.5 },
-    { step: 60_000, token: 20_000, head: 5_000, context: 20 },
-    { step: 10_000, token: 3_000, head: 500, context: 5 },
-  ];
-  for (const machine of machines) {
-    const draw = seededRandom(seed);
-    const predictor = new StepCost(stepFacts);
-    const off: number[] = [];
-    for (let i = 0; i < 600; i++) {
-      const streams = between(draw, { low: 1, high: 16 });
-      const tokens = streams + (draw() < 0.5 ? 0 : between(draw, { low: 1, high: 40 }));
-      const load = { tokens, rows: streams, contextTokens: tokens * between(draw, { low: 10, high: 3000 }) };
-      const took =
-        machine.step + machine.token * tokens + machine.head * streams + machine.context * load.contextTokens;
-      off.push(Math.abs(predictor.predict(load) / took - 1));
-      predictor.observe(load, took);
-    }
-    const late = off.slice(200).sort((a, b) => a - b);
-    assert.ok(late[200] < 0.06, `half of the predictions are off by ${late[200]} or more`);
-    assert.ok(late[380] < 0.25, `a twentieth of them by ${late[380]} or more`);
-  }
 });

@@ -1,0 +1,59 @@
+/** Predicted times of steps follow those that were taken. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { between, seededRandom } from '../../src/cli/load/random.ts';
+import { StepCost } from '../../src/engine/step-cost.ts';
+
+const seed = 20261127;
+
+const stepFacts = {
+  ...{ weightBytes: 1e9, layerElements: 1.6e9, headElements: 0.4e9, kvBytesPerToken: 1e5 },
+  ...{ readBytesPerSecond: 1e10, operationsPerSecond: 1e11 },
+};
+
+test('predictions follow what steps take, few tokens and many apart, and the nearest where none was seen', () => {
+  const predictor = new StepCost(stepFacts);
+  const few = { tokens: 1, rows: 1, contextTokens: 100 };
+  const many = { tokens: 100, rows: 1, contextTokens: 5000 };
+  assert.ok(predictor.predict(many) > predictor.predict(few));
+  predictor.observe(few, 50_000);
+  assert.ok(Math.abs(predictor.predict(few) - 50_000) < 1, 'the first step says how wrong the figures are');
+  for (let i = 0; i < 100; i++) {
+    predictor.observe(few, 80_000);
+    predictor.observe(many, 900_000);
+  }
+  assert.ok(Math.abs(predictor.predict(few) / 80_000 - 1) < 0.01);
+  assert.ok(Math.abs(predictor.predict(many) / 900_000 - 1) < 0.01);
+  // Two tokens are bound by reading as one is; 60 are near to 100.
+  const some = predictor.predict({ tokens: 2, rows: 2, contextTokens: 100 });
+  assert.ok(Math.abs(some / 80_000 - 1) < 0.05, `${some}`);
+  const more = predictor.predict({ tokens: 60, rows: 1, contextTokens: 5000 });
+  assert.ok(more > 500_000 && more < 900_000, `${more}`);
+});
+
+test('prompts, streams and long contexts are told apart, on machines that the figures do not fit', () => {
+  // Microseconds of a step, of each of its tokens, of those that are sampled, and of a token of context.
+  const machines = [
+    { step: 36_000, token: 9_400, head: 2_400, context: 2 },
+    { step: 5_000, token: 2_000, head: 500, context: 0.5 },
+    { step: 60_000, token: 20_000, head: 5_000, context: 20 },
+    { step: 10_000, token: 3_000, head: 500, context: 5 },
+  ];
+  for (const machine of machines) {
+    const draw = seededRandom(seed);
+    const predictor = new StepCost(stepFacts);
+    const off: number[] = [];
+    for (let i = 0; i < 600; i++) {
+      const streams = between(draw, { low: 1, high: 16 });
+      const tokens = streams + (draw() < 0.5 ? 0 : between(draw, { low: 1, high: 40 }));
+      const load = { tokens, rows: streams, contextTokens: tokens * between(draw, { low: 10, high: 3000 }) };
+      const took =
+        machine.step + machine.token * tokens + machine.head * streams + machine.context * load.contextTokens;
+      off.push(Math.abs(predictor.predict(load) / took - 1));
+      predictor.observe(load, took);
+    }
+    const late = off.slice(200).sort((a, b) => a - b);
+    assert.ok(late[200] < 0.06, `half of the predictions are off by ${late[200]} or more`);
+    assert.ok(late[380] < 0.25, `a twentieth of them by ${late[380]} or more`);
+  }
+});
