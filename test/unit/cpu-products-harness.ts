@@ -112,7 +112,8 @@ export function testedSets(what: string): readonly InstructionSet[] {
     neon: /^(q4_0|q4_K|f16) /.test(what),
     // What differs between the two is one loop, the same for all formats.
     dotprod: /^(q8_0|q4_0|q4_K|nvfp4) in i8 numerics/.test(what),
-    i8mm: what.includes('i8 numerics'),
+    // With and without minima, blocks of 16, signs apart, codebooks, powers of three.
+    i8mm: /^(q8_0|q4_0|q4_1|q2_K|q6_K|iq2_xs|iq4_nl|nvfp4|tq1_0|more) .*in i8 numerics/.test(what),
   };
   return (Object.keys(targets) as InstructionSet[]).filter((set) => isTested[set] ?? true);
 }
