@@ -28,6 +28,9 @@ export interface StepFacts {
 /** How much the latest step counts. */
 const weight = 0.2;
 
+/** A step that was quick by chance leaves a factor at least this much of it: from 0 none would come back. */
+const leastKept = 0.5;
+
 /** What a prediction is made of: this factor times so many microseconds. */
 interface Part {
   readonly factor: Factor;
@@ -66,7 +69,7 @@ export class StepCost {
     const norm = parts.reduce((sum, { microseconds }) => sum + microseconds ** 2, 0);
     for (const [i, { factor, microseconds }] of parts.entries()) {
       const rate = Math.max(weight, 1 / ++factor.seen);
-      factor.value = Math.max(0, values[i] + (rate * missed * microseconds) / norm);
+      factor.value = Math.max(leastKept * values[i], values[i] + (rate * missed * microseconds) / norm);
     }
   }
 

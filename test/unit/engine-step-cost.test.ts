@@ -57,3 +57,27 @@ test('prompts, streams and long contexts are told apart, on machines that the fi
     assert.ok(late[380] < 0.25, `a twentieth of them by ${late[380]} or more`);
   }
 });
+
+test('whatever steps take, every prediction is a time, and steps that are regular again are predicted again', () => {
+  for (let run = 0; run < 50; run++) {
+    const draw = seededRandom(seed + run);
+    const predictor = new StepCost(stepFacts);
+    const load = () => {
+      const tokens = between(draw, { low: 1, high: 500 });
+      return {
+        tokens,
+        rows: between(draw, { low: 0, high: tokens }),
+        contextTokens: between(draw, { low: 1, high: 1e5 }),
+      };
+    };
+    for (let i = 0; i < 100; i++) {
+      // From a microsecond to a minute: as on a machine that stops at times.
+      predictor.observe(load(), 10 ** (8 * draw()));
+      const predicted = predictor.predict(load());
+      assert.ok(predicted > 0 && Number.isFinite(predicted), `${predicted} microseconds`);
+    }
+    const usual = { tokens: 1, rows: 1, contextTokens: 100 };
+    for (let i = 0; i < 200; i++) predictor.observe(usual, 50_000);
+    assert.ok(Math.abs(predictor.predict(usual) / 50_000 - 1) < 0.01);
+  }
+});
