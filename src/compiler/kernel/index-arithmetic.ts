@@ -4,6 +4,7 @@
  * dimension, a value from memory, or a quotient or remainder by a constant that nothing could simplify.
  */
 import { type Dim, maxDim } from '../../ir/types.ts';
+import { keyOf } from './expression-key.ts';
 import type { Axis, Binary, Expression } from './language.ts';
 
 interface Term {
@@ -13,49 +14,6 @@ interface Term {
 interface Sum {
   readonly terms: ReadonlyMap<string, Term>;
   readonly constant: number;
-}
-
-const identities = new WeakMap<object, number>();
-let identityCount = 0;
-
-function identity(thing: object): number {
-  let id = identities.get(thing);
-  if (id === undefined) {
-    id = identityCount++;
-    identities.set(thing, id);
-  }
-  return id;
-}
-
-/** Equal for expressions that are equal. */
-export function keyOf(e: Expression): string {
-  switch (e.kind) {
-    case 'constant':
-      return `${Object.is(e.value, -0) ? '-0' : e.value}${e.type}`;
-    case 'axis':
-      return `a${identity(e.axis)}`;
-    case 'dim':
-      return e.sym;
-    case 'local':
-      return `l${identity(e.local)}`;
-    case 'load':
-      return `b${identity(e.buffer)}[${keyOf(e.index)}]`;
-    case 'binary':
-      return `${e.op}(${keyOf(e.a)},${keyOf(e.b)})`;
-    case 'unary':
-      return `${e.op}(${keyOf(e.x)})`;
-    case 'compare':
-      return `${e.op}(${keyOf(e.a)},${keyOf(e.b)})`;
-    case 'is_finite':
-      return `is_finite(${keyOf(e.x)})`;
-    case 'select':
-      return `select(${keyOf(e.condition)},${keyOf(e.a)},${keyOf(e.b)})`;
-    case 'convert':
-    case 'bitcast':
-      return `${e.kind}<${e.type}>(${keyOf(e.x)})`;
-    default:
-      return e satisfies never;
-  }
 }
 
 export function indexConstant(value: number): Expression {

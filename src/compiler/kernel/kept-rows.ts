@@ -5,7 +5,8 @@
  */
 import type { Op } from '../../ir/program.ts';
 import { type Dim, maxDim } from '../../ir/types.ts';
-import { constantIndex, keyOf } from './index-arithmetic.ts';
+import { keyOf } from './expression-key.ts';
+import { constantIndex } from './index-arithmetic.ts';
 import type { Axis, Expression } from './language.ts';
 
 /** All that a kernel keeps: some of a second-level cache, and of a stack. */

@@ -2,8 +2,9 @@
  * Two loops directly around each other become one where every index moves with both as one counter would: rows that lie
  * one after another are one line. Nothing is divided: where an index would need it, the loops stay.
  */
+import { keyOf } from './expression-key.ts';
 import { mapOperands } from './expressions.ts';
-import { axisIndex, constantIndex, keyOf, multiplyIndex, substitute } from './index-arithmetic.ts';
+import { axisIndex, constantIndex, multiplyIndex, substitute } from './index-arithmetic.ts';
 import type { Axis, Expression, Kernel, Statement } from './language.ts';
 
 export function mergeLoops(kernel: Kernel): Kernel {

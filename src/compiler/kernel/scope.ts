@@ -6,8 +6,9 @@ import type { Op, Program, Region, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, type DimSymbol, maxDim } from '../../ir/types.ts';
 import { type ElementType, elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { numbersPerElement } from '../../numerics/host-array.ts';
+import { keyOf } from './expression-key.ts';
 import { constant, localValue, mapOperands, operandsOf } from './expressions.ts';
-import { addIndex, axisIndex, dimIndex, indexConstant, keyOf, linearIndex, scaleIndex } from './index-arithmetic.ts';
+import { addIndex, axisIndex, dimIndex, indexConstant, linearIndex, scaleIndex } from './index-arithmetic.ts';
 import { costly, KEPT_BYTES, rowBetween } from './kept-rows.ts';
 import type { Axis, Buffer, Expression, Local, ScalarElement, ScalarType, Statement } from './language.ts';
 

@@ -1,8 +1,9 @@
 /**
  * Index expressions as sums of terms with constant coefficients: what moves with a loop becomes its counter in an address,
- * what does not is computed before the loop. Terms are compared by a key that names axes, locals and buffers by identity.
+ * what does not is computed before the loop. Terms are compared by their keys.
  */
-import type { Axis, Buffer, Expression, Local } from '../../../compiler/kernel/language.ts';
+import { keyOf } from '../../../compiler/kernel/expression-key.ts';
+import type { Axis, Expression, Local } from '../../../compiler/kernel/language.ts';
 
 export interface Term {
   readonly key: string;
@@ -14,47 +15,6 @@ export interface Term {
 export interface Linear {
   readonly constant: number;
   readonly terms: readonly Term[];
-}
-
-const identities = new WeakMap<object, number>();
-let nextIdentity = 0;
-/** A number for each axis, local and buffer that was ever asked for. */
-export function identity(thing: Axis | Local | Buffer): number {
-  let id = identities.get(thing);
-  if (id === undefined) {
-    id = nextIdentity++;
-    identities.set(thing, id);
-  }
-  return id;
-}
-
-/** Equal for expressions that compute the same at the same place. */
-export function keyOf(e: Expression): string {
-  switch (e.kind) {
-    case 'constant':
-      return `${Object.is(e.value, -0) ? '-0' : e.value}:${e.type}`;
-    case 'axis':
-      return `a${identity(e.axis)}`;
-    case 'dim':
-      return e.sym;
-    case 'local':
-      return `l${identity(e.local)}`;
-    case 'load':
-      return `b${identity(e.buffer)}[${keyOf(e.index)}]`;
-    case 'unary':
-      return `${e.op}<${e.type}>(${keyOf(e.x)})`;
-    case 'is_finite':
-    case 'convert':
-    case 'bitcast':
-      return `${e.kind}<${e.type},${e.x.type}>(${keyOf(e.x)})`;
-    case 'binary':
-    case 'compare':
-      return `${e.op}<${e.type},${e.a.type}>(${keyOf(e.a)},${keyOf(e.b)})`;
-    case 'select':
-      return `select(${keyOf(e.condition)},${keyOf(e.a)},${keyOf(e.b)})`;
-    default:
-      return e satisfies never;
-  }
 }
 
 function addLinear(a: Linear, b: Linear, factor = 1): Linear {

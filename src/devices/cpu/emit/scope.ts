@@ -3,9 +3,10 @@
  * that do not change inside a loop, which are written once before it. Addresses are a pointer computed as far out as
  * possible, plus the counter of the innermost loop.
  */
+import { identity } from '../../../compiler/kernel/expression-key.ts';
 import type { Axis, Buffer, Expression, Kernel, Local } from '../../../compiler/kernel/language.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
-import { type Ahead, identity, type Linear, linearKey, linearOf, type Term, termsOf } from './index-form.ts';
+import { type Ahead, type Linear, linearKey, linearOf, type Term, termsOf } from './index-form.ts';
 import type { LaneCount } from './lane-code.ts';
 import { type Address, at, type Item, type Machine, q, type Register, type Slot } from './machine.ts';
 import type { ScalarIntegers } from './scalar-integers.ts';

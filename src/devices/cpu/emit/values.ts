@@ -3,12 +3,13 @@
  * once, in the scalar form, and spread. What does not change in a loop is computed before it.
  */
 import { IngotError } from '../../../base/errors.ts';
+import { keyOf } from '../../../compiler/kernel/expression-key.ts';
 import type { Axis, Binary, Expression, ScalarElement, ScalarType, Unary } from '../../../compiler/kernel/language.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { computeBits, convertLanes, convertScalar, fromCompute, isFloatName, toCompute } from './convert.ts';
 import { FloatCode } from './float-code.ts';
 import type { Linear } from './index-form.ts';
-import { keyOf } from './index-form.ts';
+
 import type { LaneCode, LaneCount } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';
 import { d, k, type Machine, q, type Register, view } from './machine.ts';
