@@ -14,7 +14,7 @@ const FUTEX_WAIT_PRIVATE = 128;
 const FUTEX_WAKE_PRIVATE = 129;
 
 /**
- * Lives as long as the process: other code keeps the addresses. Until its `synchronize` is set, mapped code is visible because Linux
+ * Lives as long as the thread: other code keeps the addresses. Until its `synchronize` is set, mapped code is visible because Linux
  * cleans the caches for a page when it first becomes executable.
  */
 export function mapArm64Stubs(pages: Pages): Stubs {
