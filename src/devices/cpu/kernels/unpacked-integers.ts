@@ -251,6 +251,12 @@ const common = {
   ownBytes: sumBytes,
 } as const;
 
+/** Asks for some of the weights that are decoded next, while these are multiplied. */
+function emitAhead({ a, ahead }: TokenGroup, { prefetch }: Schedule, bytes: number): void {
+  emitPrefetch(a, { prefetch, prefetchBytes: 0 }, (at) => ptr(ahead, at), bytes);
+  a.emit('add', ahead, bytes);
+}
+
 function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication): UnpackedProduct {
   const { format, layout, bytes } = decoded;
   const xBytes = layout.d.length * smallRecords(blockOf(format)).bytes;
@@ -262,7 +268,6 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication)
     constants: how.constants,
     emitDecode(tileOf) {
       const tile = tileOf(0);
-      emitPrefetch(tile.a, schedule, tile.weight, layout.bytes);
       how.decode(tile);
       for (const [part, at] of layout.d.entries()) {
         decodeD(tile, format.d, at, (half) => tile.x(0, decoded.scales + 64 * part + half));
@@ -273,6 +278,7 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication)
       const { a, count, decoded: at, x } = group;
       a.align(32);
       const next = a.here();
+      emitAhead(group, schedule, layout.bytes);
       for (const part of layout.d.keys()) {
         how.block(group, part);
         accumulate(group, decoded, part);
@@ -296,8 +302,7 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule, how: Multiplication
     emitDecode(tileOf) {
       const tile = tileOf(0);
       decodeTile(tile, decoded);
-      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1, pass: [0, 1] }, () => {
-        emitPrefetch(tile.a, schedule, tile.weight, layout.step);
+      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1 }, () => {
         how.decode(tile);
       });
     },
@@ -313,6 +318,7 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule, how: Multiplication
       a.emit('mov', r8, 8);
       a.align(32);
       const next = a.here();
+      emitAhead(group, schedule, layout.bytes / 8);
       how.sub(group);
       a.emit('add', at, bytes);
       a.emit('add', x, large.step);
