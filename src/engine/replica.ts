@@ -48,13 +48,7 @@ export class Session {
   readonly #waiting = new Set<(why: IngotError) => void>();
   readonly #onLoss: (session: Session) => void;
 
-  constructor(
-    engine: Engine,
-    epoch: number,
-    status: EngineStatus,
-    took: number,
-    onLoss: (session: Session) => void,
-  ) {
+  constructor(engine: Engine, epoch: number, status: EngineStatus, took: number, onLoss: (session: Session) => void) {
     this.took = took;
     this.engine = engine;
     this.epoch = epoch;
