@@ -1,6 +1,6 @@
 /** The command line as a person meets it: real processes, the bundled model, wrong flags, broken files, Ctrl-C, a closed pipe. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -66,6 +66,12 @@ test('run streams text to standard output and ends with one line of figures on s
     lines[0],
     /TTFT [\d.]+ [mu]?s \| TBOT [\d.]+ [mu]?s \| [\d.]+ tokens\/s \| peak memory [\d.]+ MiB \| seed 7$/,
   );
+});
+
+test("options of Node's own, as for its heap, are taken", () => {
+  const words = ['--max-old-space-size=512', main, 'run', '-n', '1'];
+  const { status, stderr } = spawnSync(process.execPath, words, { cwd: folder, encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
 });
 
 test('the same seed gives the same text, another seed another', async () => {
