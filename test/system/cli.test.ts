@@ -16,6 +16,9 @@ const device = noCpu === undefined ? 'cpu' : 'reference';
 const folder = mkdtempSync(join(tmpdir(), 'ingot-cli-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
+/** What a test makes Ingot remember is not for whoever runs the test. */
+const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
+
 interface Ended {
   readonly code: number | null;
   readonly signal: NodeJS.Signals | null;
@@ -32,8 +35,6 @@ function ingot(
   onStart?: (child: Child) => void,
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    // What a test makes Ingot remember is not for whoever runs the test.
-    const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     let err = '';
@@ -70,7 +71,7 @@ test('run streams text to standard output and ends with one line of figures on s
 
 test("options of Node's own, as for its heap, are taken", () => {
   const words = ['--max-old-space-size=512', main, 'run', '-n', '1'];
-  const { status, stderr } = spawnSync(process.execPath, words, { cwd: folder, encoding: 'utf8' });
+  const { status, stderr } = spawnSync(process.execPath, words, { cwd: folder, env, encoding: 'utf8' });
   assert.equal(status, 0, stderr);
 });
 
