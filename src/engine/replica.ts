@@ -45,7 +45,7 @@ export class Session {
   status: EngineStatus;
   /** Why it is over. */
   loss: IngotError | undefined;
-  readonly #waiting = new Set<(why: IngotError) => void>();
+  readonly #waiting = new Set<Waiting>();
   readonly #onLoss: (session: Session) => void;
 
   constructor(engine: Engine, epoch: number, status: EngineStatus, took: number, onLoss: (session: Session) => void) {
@@ -59,23 +59,15 @@ export class Session {
 
   /** What the engine answers. @throws `loss` once it is lost, and what the engine throws. */
   async ask<T>(question: () => Promise<T>): Promise<T> {
-    if (this.loss !== undefined) throw this.loss;
-    const answer = question();
-    let onLoss: (why: IngotError) => void = () => {};
-    const lost = new Promise<never>((_, reject) => {
-      onLoss = reject;
-    });
-    this.#waiting.add(onLoss);
-    try {
-      return await Promise.race([answer, lost]);
-    } catch (error) {
-      if (isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) this.lose(error);
-      throw error;
-    } finally {
-      this.#waiting.delete(onLoss);
-      // Nobody hears what comes later.
-      answer.catch(() => {});
-    }
+    using waiting = this.wait();
+    return await waiting.for(question);
+  }
+
+  /** For whoever asks again and again. */
+  wait(): Waiting {
+    const waiting: Waiting = new Waiting(this, () => this.#waiting.delete(waiting));
+    this.#waiting.add(waiting);
+    return waiting;
   }
 
   /** The engine is gone. */
@@ -83,7 +75,36 @@ export class Session {
     if (this.loss !== undefined) return;
     this.loss = why;
     this.#onLoss(this);
-    for (const tell of this.#waiting) tell(why);
+    for (const waiting of this.#waiting) waiting.tell(why);
+  }
+}
+
+/** Somebody who waits for one answer of a session after another. */
+class Waiting implements Disposable {
+  readonly #session: Session;
+  readonly #leave: () => void;
+  /** That the session is lost. */
+  tell: (why: IngotError) => void = () => {};
+
+  constructor(session: Session, leave: () => void) {
+    this.#session = session;
+    this.#leave = leave;
+  }
+
+  /** @throws as `Session.ask`. What the engine says after a loss nobody hears. */
+  for<T>(question: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#session.loss !== undefined) throw this.#session.loss;
+      this.tell = reject;
+      question().then(resolve, (error) => {
+        if (isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) this.#session.lose(error);
+        reject(error);
+      });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#leave();
   }
 }
 

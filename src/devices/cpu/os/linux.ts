@@ -80,8 +80,9 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       madvise(address, length, MADV_DONTNEED);
     },
     unmap(address, length) {
-      munmap(address, length);
+      // First: a thread may be ended between the two, and then the addresses may be another's.
       given(address);
+      munmap(address, length);
     },
     adviseHuge: (address, length) => void madvise(address, length, MADV_HUGEPAGE),
     prefault(address, length) {
@@ -137,8 +138,8 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       taken.thread(thread, argument);
       return {
         join() {
-          joinThread(thread, 0);
           given(thread);
+          joinThread(thread, 0);
         },
       };
     },
