@@ -44,32 +44,37 @@ interface Interval {
 }
 
 type Flat = Exclude<Item, { kind: 'block' }>;
+/** First and last position of a loop, and the loop around it. */
+interface Loop {
+  readonly start: number;
+  end: number;
+  readonly outer: Loop | undefined;
+  readonly weight: number;
+}
 interface Straight {
   readonly items: readonly Flat[];
-  /** First and last position of each loop, inner ones first. */
-  readonly loops: readonly (readonly [number, number])[];
-  /** Loops around each item. */
-  readonly depth: readonly number[];
+  /** The innermost loop around each item. */
+  readonly loops: readonly (Loop | undefined)[];
 }
 
 function straighten(items: readonly Item[]): Straight {
   const flat: Flat[] = [];
-  const loops: [number, number][] = [];
-  const depths: number[] = [];
-  const walk = (list: readonly Item[], depth: number) => {
+  const loops: (Loop | undefined)[] = [];
+  const walk = (list: readonly Item[], around: Loop | undefined) => {
     for (const item of list) {
       if (item.kind !== 'block') {
         flat.push(item);
-        depths.push(depth);
-        continue;
-      }
-      const start = flat.length;
-      walk(item.items, item.loop ? depth + 1 : depth);
-      if (item.loop) loops.push([start, flat.length - 1]);
+        loops.push(around);
+      } else if (item.loop) {
+        const weight = Math.min(10 * (around?.weight ?? 1), 1e6);
+        const loop: Loop = { start: flat.length, end: flat.length, outer: around, weight };
+        walk(item.items, loop);
+        loop.end = flat.length - 1;
+      } else walk(item.items, around);
     }
   };
-  walk(items, 0);
-  return { items: flat, loops, depth: depths };
+  walk(items, undefined);
+  return { items: flat, loops };
 }
 
 interface Touch {
@@ -119,7 +124,7 @@ function isIndex({ operands }: Instruction, register: Register): boolean {
 }
 
 /** Reads happen at even positions, writes at odd ones, so that a result may take the register of an operand that ends. */
-function intervalsOf({ items, loops, depth }: Straight, pool: readonly number[]): Interval[] {
+function intervalsOf({ items, loops }: Straight, pool: readonly number[]): Interval[] {
   const someHigh = pool.some((id) => id >= 16);
   const intervals = new Map<number, Interval>();
   items.forEach((item, index) => {
@@ -138,14 +143,14 @@ function intervalsOf({ items, loops, depth }: Straight, pool: readonly number[])
         intervals.set(register.id, interval);
       }
       interval.end = Math.max(interval.end, last);
-      interval.weight += 10 ** Math.min(depth[index] as number, 6);
+      interval.weight += loops[index]?.weight ?? 1;
       if (someHigh && register.file === 'vec') interval.low ||= low || isIndex(item, register);
     }
   });
   // What comes into a loop and is used there lives until its last turn ends.
-  for (const [start, end] of loops) {
-    for (const interval of intervals.values()) {
-      if (interval.start < 2 * start && interval.end >= 2 * start) interval.end = Math.max(interval.end, 2 * end + 1);
+  for (const interval of intervals.values()) {
+    for (let loop = loops[interval.end >> 1]; loop !== undefined; loop = loop.outer) {
+      if (interval.start < 2 * loop.start) interval.end = Math.max(interval.end, 2 * loop.end + 1);
     }
   }
   return [...intervals.values()].sort((one, two) => one.start - two.start);
