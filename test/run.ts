@@ -42,22 +42,36 @@ interface Count {
 /** Minutes after which a file hangs. */
 const patience = 10;
 
+/** Of each file by itself, which the counts at the end are for. */
+const summary = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.]+$/;
+
+/** A run of its own, so that all that fails in it is its own, also what helpers define and what ends the process. */
+async function runFile(path: string): Promise<Count> {
+  const found: Count = { passed: 0, failed: 0, skipped: 0 };
+  const began = performance.now();
+  const stream = run({ files: [path], timeout: patience * 60_000 });
+  stream.on('test:pass', ({ details, skip }) => {
+    if (details.type !== 'suite') found[skip !== undefined && skip !== false ? 'skipped' : 'passed']++;
+  });
+  stream.on('test:fail', ({ details }) => {
+    if (details.type !== 'suite') found.failed++;
+  });
+  let text = '';
+  const shown = stream.filter(({ type, data }) => type !== 'test:diagnostic' || !summary.test(data.message));
+  for await (const part of shown.compose(new spec())) text += part;
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  process.stdout.write(`${relative(folder, path)}: ${seconds} s\n${text}\n`);
+  return found;
+}
+
 /** Counts the tests of each file. */
 async function runFiles(paths: readonly string[], concurrency: number): Promise<ReadonlyMap<string, Count>> {
-  const counts = new Map(paths.map((path): [string, Count] => [path, { passed: 0, failed: 0, skipped: 0 }]));
-  const stream = run({ files: [...paths], concurrency, timeout: patience * 60_000 });
-  const count = (
-    kind: keyof Count,
-    { details, file }: { readonly details: { type?: string }; readonly file?: string },
-  ) => {
-    const found = counts.get(file ?? '');
-    if (details.type !== 'suite' && found !== undefined) found[kind]++;
+  const counts = new Map<string, Count>();
+  const queue = [...paths];
+  const work = async () => {
+    for (let path = queue.shift(); path !== undefined; path = queue.shift()) counts.set(path, await runFile(path));
   };
-  stream.on('test:pass', (event) => {
-    count(event.skip !== undefined && event.skip !== false ? 'skipped' : 'passed', event);
-  });
-  stream.on('test:fail', (event) => count('failed', event));
-  for await (const text of stream.compose(new spec())) process.stdout.write(text);
+  await Promise.all(Array.from({ length: concurrency }, work));
   return counts;
 }
 

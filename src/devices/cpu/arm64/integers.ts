@@ -1,8 +1,8 @@
 /** General registers and branches of x86-64 as arm64 instructions: a row a mnemonic, or a family of them. */
 import type { Mnemonic } from '../asm/arm64/forms.ts';
 import { asr, type General, general, lsl, lsr, place, sp, v, when, x } from '../asm/arm64/operands.ts';
-import type { Gp, Mem, Operand } from '../asm/operands.ts';
-import { type Context, conditionOf, type Flags, HOMES, unsupported } from './context.ts';
+import { type Gp, isGp, isMem, type Mem, type Operand } from '../asm/operands.ts';
+import { type Context, conditionOf, type Flags, unsupported } from './context.ts';
 
 export interface Source {
   readonly mnemonic: string;
@@ -11,8 +11,6 @@ export interface Source {
   readonly flagsUsed: boolean;
 }
 
-const isGp = (operand: Operand | undefined): operand is Gp => typeof operand === 'object' && operand.kind === 'gp';
-const isMem = (operand: Operand | undefined): operand is Mem => typeof operand === 'object' && operand.kind === 'mem';
 const isNumber = (operand: Operand | undefined): operand is number | bigint =>
   typeof operand === 'number' || typeof operand === 'bigint';
 
@@ -501,31 +499,3 @@ export function writeInteger(t: Context, source: Source): boolean {
   own(t, operands, source);
   return true;
 }
-
-/** The stack of a function that begins: its return address, as x86-64 has it there, above it what a caller wants to have kept. */
-export function enter(t: Context, homes: number, keeps: boolean): void {
-  const bytes = frameBytes(homes, keeps);
-  t.emit('sub', sp, sp, bytes);
-  t.move(x(16), sp);
-  t.emit('str', x(30), place(x(16)));
-  if (keeps) for (let i = 0; i < 4; i++) t.emit('stp', v(8 + 2 * i, 'd'), v(9 + 2 * i, 'd'), place(x(16), 8 + 16 * i));
-  if (homes > 0) {
-    t.emit('str', HOMES, place(x(16), bytes - 8));
-    t.emit('add', HOMES, x(16), bytes - 16 - 32 * homes);
-  }
-  t.stackAligned = false;
-}
-
-export function leave(t: Context, homes: number, keeps: boolean): void {
-  const bytes = frameBytes(homes, keeps);
-  t.move(x(16), sp);
-  t.emit('ldr', x(30), place(x(16)));
-  if (keeps) for (let i = 0; i < 4; i++) t.emit('ldp', v(8 + 2 * i, 'd'), v(9 + 2 * i, 'd'), place(x(16), 8 + 16 * i));
-  if (homes > 0) t.emit('ldr', HOMES, place(x(16), bytes - 8));
-  t.emit('add', sp, sp, bytes);
-  t.move(x(0), x(6));
-  t.emit('ret');
-}
-
-/** A multiple of 16 and 8 more, so that the stack is aligned where code for x86-64 believes it to be. */
-const frameBytes = (homes: number, keeps: boolean) => 8 + (keeps ? 64 : 0) + (homes > 0 ? 16 + 32 * homes : 0);

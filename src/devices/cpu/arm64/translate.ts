@@ -1,6 +1,6 @@
 /**
  * Code for x86-64 as code for arm64. Kernels, the team and exchanges are written once, in instructions of x86-64 up to AVX2 over its
- * registers; each of those has a row in integers.ts, lanes.ts or vectors.ts, which says what does the same on arm64, to the last
+ * registers; each of those has a row in integers.ts, lanes.ts, vectors.ts or conversions.ts, which says what does the same on arm64, to the last
  * bit. What arm64 does better is a row that looks at what the processor has (`Extensions`), or instructions that a kernel asks for by
  * a name that x86-64 has too, like VPDPBUSD for USDOT.
  */
@@ -8,7 +8,8 @@ import { IngotError } from '../../../base/errors.ts';
 import { type Assembler, type Code, chosen, type Item } from '../asm/assembler.ts';
 import { formatInstruction } from '../asm/print.ts';
 import { Context, type Extensions, isKept, NoRegister, type Usage } from './context.ts';
-import { enter, leave, writeInteger } from './integers.ts';
+import { enter, leave } from './frame.ts';
+import { writeInteger } from './integers.ts';
 import { writeVector } from './vectors.ts';
 
 export interface TranslationOptions {

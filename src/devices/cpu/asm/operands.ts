@@ -77,6 +77,13 @@ export interface Rounding {
 
 export type Operand = Gp | Vec | K | Tmm | Mem | Label | ExternalSymbol | Rounding | number | bigint;
 
+export const isGp = (operand: Operand | undefined): operand is Gp =>
+  typeof operand === 'object' && operand.kind === 'gp';
+export const isVec = (operand: Operand | undefined): operand is Vec =>
+  typeof operand === 'object' && operand.kind === 'vec';
+export const isMem = (operand: Operand | undefined): operand is Mem =>
+  typeof operand === 'object' && operand.kind === 'mem';
+
 function file<T>(count: number, make: (id: number) => T): readonly T[] {
   return Array.from({ length: count }, (_, id) => make(id));
 }

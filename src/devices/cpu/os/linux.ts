@@ -1,7 +1,8 @@
 /** Linux on x86-64 and arm64, glibc or musl. Numbers and flags are those of the kernel's headers, the same for both where not said. */
 import { readFileSync } from 'node:fs';
 import { IngotError } from '../../../base/errors.ts';
-import { arm64Features, mapArm64Stubs } from './arm64.ts';
+import { arm64Features } from './arm64-features.ts';
+import { linuxArm64Calls, mapArm64Stubs } from './arm64-stubs.ts';
 import { controlGroupLimits } from './cgroup.ts';
 import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
@@ -99,7 +100,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     }
     const getAuxiliary = libc.function('getauxval', ['i64'], 'i64');
     return {
-      stubs: mapArm64Stubs(pages),
+      stubs: mapArm64Stubs(pages, linuxArm64Calls),
       features: () => arm64Features(getAuxiliary(AT_HWCAP), getAuxiliary(AT_HWCAP2), readText('/proc/cpuinfo') ?? ''),
     };
   }

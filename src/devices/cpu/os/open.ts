@@ -2,18 +2,17 @@
 import { openDarwin } from './darwin.ts';
 import { type Foreign, openForeign } from './foreign.ts';
 import { openLinux } from './linux.ts';
-import type { OperatingSystem } from './os.ts';
+import type { Architecture, OperatingSystem } from './os.ts';
 import { openWindows } from './windows.ts';
 
 export type FoundSystem =
   | { readonly usable: true; readonly system: OperatingSystem }
   | { readonly usable: false; readonly reason: string };
 
-const systems: Readonly<Record<string, (foreign: Foreign) => OperatingSystem>> = {
-  'linux x64': (foreign) => openLinux(foreign, 'x64'),
-  'linux arm64': (foreign) => openLinux(foreign, 'arm64'),
-  'darwin x64': openDarwin,
-  'win32 x64': openWindows,
+const systems: Partial<Record<NodeJS.Platform, (foreign: Foreign, architecture: Architecture) => OperatingSystem>> = {
+  linux: openLinux,
+  darwin: openDarwin,
+  win32: openWindows,
 };
 
 let found: FoundSystem | undefined;
@@ -26,8 +25,10 @@ export function findSystem(): FoundSystem {
 
 function open(): FoundSystem {
   const platform = `${process.platform} ${process.arch}`;
-  const openSystem = systems[platform];
-  if (openSystem === undefined) return { usable: false, reason: `no machine code is made for ${platform} yet` };
+  const openSystem = systems[process.platform];
+  const architecture = process.arch;
+  if (openSystem === undefined || (architecture !== 'x64' && architecture !== 'arm64'))
+    return { usable: false, reason: `no machine code is made for ${platform} yet` };
   let foreign: Foreign;
   try {
     foreign = openForeign();
@@ -35,7 +36,7 @@ function open(): FoundSystem {
     return { usable: false, reason: `the package koffi is not installed for ${platform} (${firstLine(error)})` };
   }
   try {
-    return { usable: true, system: openSystem(foreign) };
+    return { usable: true, system: openSystem(foreign, architecture) };
   } catch (error) {
     return { usable: false, reason: firstLine(error) };
   }

@@ -1,28 +1,41 @@
 /**
- * Windows on x86-64. Written from Microsoft's documents of VirtualAlloc, VirtualProtect, CreateThread, WaitOnAddress and of the
- * x64 calling convention. NOT RUN YET: nobody has tried this file on Windows.
+ * Windows on x86-64 and arm64. Written from Microsoft's documents of VirtualAlloc, VirtualProtect, CreateThread, WaitOnAddress,
+ * IsProcessorFeaturePresent and of the x64 and ARM64 calling conventions. NOT RUN YET: nobody has tried this file on Windows; its code
+ * for arm64 was run in an emulator, with other functions in the place of the system's.
  *
- * Code follows the System V convention (os.ts), so what the system or koffi calls is a bridge before it.
+ * On x86-64 code follows the System V convention (os.ts), so what the system or koffi calls is a bridge before it. On arm64 the
+ * conventions agree: x18, which is the system's, is named by no code.
  */
-import { availableParallelism } from 'node:os';
+import { availableParallelism, cpus } from 'node:os';
 import { IngotError } from '../../../base/errors.ts';
+import { place, sp, w, x } from '../asm/arm64/operands.ts';
 import { Assembler } from '../asm/assembler.ts';
 import { eax, ecx, edx, esi, ptr, r8, r8d, r9, r9d, rax, rcx, rdi, rdx, rsi, rsp, xmm } from '../asm/operands.ts';
+import { type Arm64SystemCode, loadTarget, mapArm64Stubs, tailCall } from './arm64-stubs.ts';
 import { decodeFeatures } from './cpuid.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
-import type { OperatingSystem } from './os.ts';
-import { mapStubs, type SystemCode } from './stubs.ts';
+import type { Architecture, CpuFeatures, OperatingSystem } from './os.ts';
+import { mapStubs, type Stubs, type SystemCode } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0x01, 'read-write': 0x04, 'read-execute': 0x20 };
 const MEM_RESERVE_COMMIT = 0x3000;
 const MEM_RELEASE = 0x8000;
-const STACK_SIZE_PARAM_IS_A_RESERVATION = 0x10000;
 const INFINITE = 0xffffffff;
 const pageBytes = 4096;
+/** All of it at once: code does not touch a big frame page after page, as this system's stacks grow. */
 const stackBytes = 8 * 2 ** 20;
 
-export function openWindows(foreign: Foreign): OperatingSystem {
+/** IsProcessorFeaturePresent's numbers (winnt.h), by the names that Linux has for them. */
+const FEATURES: readonly (readonly [number: number, names: readonly string[]])[] = [
+  [34, ['atomics']],
+  [43, ['asimddp']],
+  [66, ['i8mm']],
+  [67, ['fphp', 'asimdhp']],
+  [68, ['bf16']],
+];
+
+export function openWindows(foreign: Foreign, architecture: Architecture): OperatingSystem {
   const kernel = foreign.load('kernel32.dll');
   const synchronization = foreign.load('api-ms-win-core-synch-l1-2-0.dll');
   const virtualAlloc = kernel.function('VirtualAlloc', ['address', 'i64', 'u32', 'u32'], 'address');
@@ -41,6 +54,7 @@ export function openWindows(foreign: Foreign): OperatingSystem {
   const waitForObject = kernel.function('WaitForSingleObject', ['address', 'u32'], 'u32');
   const closeHandle = kernel.function('CloseHandle', ['address'], 'i32');
   const lastError = kernel.function('GetLastError', [], 'u32');
+  const hasFeature = kernel.function('IsProcessorFeaturePresent', ['u32'], 'i32');
 
   function refused(what: string): IngotError {
     return new IngotError('OutOfMemory', `Windows refuses ${what} (error ${lastError()})`, { device: 'cpu' });
@@ -69,6 +83,7 @@ export function openWindows(foreign: Foreign): OperatingSystem {
     prefault() {}, // committed pages come at first use
     view: foreign.view,
     callable(address, signature) {
+      if (architecture === 'arm64') return foreign.callable(address, signature);
       if (signature.takes.some((type) => type === 'f32' || type === 'f64') || signature.takes.length > 6) {
         throw new IngotError('InvalidArgument', 'the bridge of Windows takes up to six integers', { device: 'cpu' });
       }
@@ -79,6 +94,7 @@ export function openWindows(foreign: Foreign): OperatingSystem {
   const bridges = new Map<number, number>();
   /** Address of a function of Windows' convention that calls the one at `target`. One page each; there are a handful. */
   function bridge(target: number): number {
+    if (architecture === 'arm64') return target;
     let address = bridges.get(target);
     if (address === undefined) {
       address = mapCode(pages, bridgeCode(target)).address;
@@ -86,23 +102,33 @@ export function openWindows(foreign: Foreign): OperatingSystem {
     }
     return address;
   }
-  const stubs = mapStubs(
-    pages,
-    waitOnAddressCode(
-      synchronization.address('WaitOnAddress'),
-      synchronization.address('WakeByAddressAll'),
-      kernel.address('SwitchToThread'),
-    ),
-  );
+  const { stubs, features } = processor();
+  function processor(): { readonly stubs: Stubs; features(): CpuFeatures } {
+    const wait = synchronization.address('WaitOnAddress');
+    const wake = synchronization.address('WakeByAddressAll');
+    const yieldTo = kernel.address('SwitchToThread');
+    if (architecture === 'x64') {
+      const stubs = mapStubs(pages, waitOnAddressCode(wait, wake, yieldTo));
+      return { stubs, features: () => decodeFeatures(stubs.cpuid) };
+    }
+    return {
+      stubs: mapArm64Stubs(pages, waitOnAddressArm64Code(wait, wake, yieldTo)),
+      features: () => ({
+        model: cpus()[0]?.model ?? 'arm64 processor',
+        names: new Set(['fp', 'asimd', ...FEATURES.flatMap(([number, names]) => (hasFeature(number) ? names : []))]),
+        withheld: [],
+      }),
+    };
+  }
 
   return {
     name: 'windows',
-    architecture: 'x64',
+    architecture,
     pageBytes,
     mapMemory: (bytes, options) => mapMemory(pages, bytes, options),
     mapCode: (bytes) => mapCode(pages, bytes),
     startThread(entry, argument, cores) {
-      const thread = createThread(0, stackBytes, bridge(entry), argument, STACK_SIZE_PARAM_IS_A_RESERVATION, 0);
+      const thread = createThread(0, stackBytes, bridge(entry), argument, 0, 0);
       if (thread === 0) throw refused('a thread');
       // A mask reaches the 64 cores of one group, of which a number holds 53.
       const mask = (cores ?? []).filter((core) => core < 53).reduce((sum, core) => sum + 2 ** core, 0);
@@ -122,8 +148,8 @@ export function openWindows(foreign: Foreign): OperatingSystem {
     lock(memory) {
       if (virtualLock(memory.address, memory.length) === 0) throw refused(`to lock ${memory.length} bytes in memory`);
     },
-    requestTiles: () => true, // Windows 11 enables tiles for every process; cpuFeatures says whether there are any
-    cpuFeatures: () => decodeFeatures(stubs.cpuid),
+    requestTiles: () => architecture === 'x64', // Windows 11 enables tiles for every process; cpuFeatures says whether there are any
+    cpuFeatures: features,
     limits: () => ({ cores: Array.from({ length: availableParallelism() }, (_, core) => core), hugePages: false }),
   };
 }
@@ -190,5 +216,27 @@ function waitOnAddressCode(wait: number, wake: number, yieldTo: number): SystemC
       a.emit('add', rsp, frame);
       a.emit('ret');
     },
+  };
+}
+
+/** The same. */
+export function waitOnAddressArm64Code(wait: number, wake: number, yieldTo: number): Arm64SystemCode {
+  const [link, expected] = [0, 8];
+  return {
+    wait(a) {
+      a.emit('sub', sp, sp, 16);
+      a.emit('str', x(30), place(sp, link));
+      a.emit('str', w(1), place(sp, expected));
+      a.emit('movz', w(3), 1000);
+      a.emit('udiv', w(3), w(2), w(3));
+      a.emit('movz', x(2), 4);
+      a.emit('add', x(1), sp, expected);
+      a.emit('blr', loadTarget(a, wait));
+      a.emit('ldr', x(30), place(sp, link));
+      a.emit('add', sp, sp, 16);
+      a.emit('ret');
+    },
+    wake: (a) => tailCall(a, wake),
+    yield: (a) => tailCall(a, yieldTo),
   };
 }
