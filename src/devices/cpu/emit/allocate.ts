@@ -83,22 +83,27 @@ interface Touch {
   readonly writes: boolean;
 }
 
-function touches({ operands, role }: Instruction): Touch[] {
-  const found: Touch[] = [];
-  operands.forEach((operand, index) => {
-    if (typeof operand !== 'object') return;
+/** Tells of each virtual register that an instruction names. */
+function eachTouch(
+  { operands, role }: Instruction,
+  tell: (register: Register, reads: boolean, writes: boolean) => void,
+) {
+  const read = (register: Register | undefined) => {
+    if (register !== undefined && register.id >= 0) tell(register, true, false);
+  };
+  for (const [index, operand] of operands.entries()) {
+    if (typeof operand !== 'object') continue;
     if (operand.kind === 'view') {
       const first = index === 0;
       const writes = (first && role !== 'read') || (role === 'gather' && index === operands.length - 1);
-      found.push({ register: operand.register, reads: !(first && role === 'write'), writes });
-      if (operand.mask !== undefined) found.push({ register: operand.mask, reads: true, writes: false });
+      if (operand.register.id >= 0) tell(operand.register, !(first && role === 'write'), writes);
+      read(operand.mask);
     } else if (operand.kind === 'address') {
-      for (const register of [operand.base, operand.index, operand.mask]) {
-        if (register !== undefined) found.push({ register, reads: true, writes: false });
-      }
+      read(operand.base);
+      read(operand.index);
+      read(operand.mask);
     }
-  });
-  return found.filter(({ register }) => register.id >= 0);
+  }
 }
 
 const vexOnly = new Map<string, boolean>();
@@ -130,7 +135,7 @@ function intervalsOf({ items, loops }: Straight, pool: readonly number[]): Inter
   items.forEach((item, index) => {
     if (item.kind !== 'instruction') return;
     const low = someHigh && isVexOnly(item);
-    for (const { register, reads, writes } of touches(item)) {
+    eachTouch(item, (register, reads, writes) => {
       const first = 2 * index + (reads ? 0 : 1);
       const last = 2 * index + (writes ? 1 : 0);
       let interval = intervals.get(register.id);
@@ -145,7 +150,7 @@ function intervalsOf({ items, loops }: Straight, pool: readonly number[]): Inter
       interval.end = Math.max(interval.end, last);
       interval.weight += loops[index]?.weight ?? 1;
       if (someHigh && register.file === 'vec') interval.low ||= low || isIndex(item, register);
-    }
+    });
   });
   // What comes into a loop and is used there lives until its last turn ends.
   for (const interval of intervals.values()) {
@@ -348,7 +353,12 @@ export function assembleAllocated({ vectorBits, items, places, offsets }: Alloca
   const spills = [...places.values()].some((place) => typeof place !== 'number');
   for (const item of items) {
     if (item.kind === 'instruction') {
-      const spilled = spills ? touches(item).filter(({ register }) => typeof placeOf(register) !== 'number') : [];
+      const spilled: Touch[] = [];
+      if (spills) {
+        eachTouch(item, (register, reads, writes) => {
+          if (typeof placeOf(register) !== 'number') spilled.push({ register, reads, writes });
+        });
+      }
       if (spilled.length === 0) write(item);
       else writeSpilled(item, spilled);
     } else if (item.kind === 'bind') assembler.bind(item.label);
