@@ -148,7 +148,7 @@ test("SentencePiece's own file, and the merges that are made of it, become the s
 function tokenizerJson(bytes: Uint8Array): TokenizerSource {
   const { vocabulary, scores } = readSentencePieceFile(bytes);
   const ids = new Map(Array.from(vocabulary.texts, (text, id) => [text, id]));
-  const normal = [...ids].filter(([, id]) => vocabulary.kinds[id] === 'normal');
+  const normal = [...ids].filter(([, id]) => vocabulary.kinds.at(id) === 'normal');
   const merges = normal
     .sort(([, a], [, b]) => (scores[b] ?? 0) - (scores[a] ?? 0))
     .flatMap(([text]) => Array.from({ length: text.length - 1 }, (_, i) => [text.slice(0, i + 1), text.slice(i + 1)]))

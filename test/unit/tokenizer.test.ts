@@ -53,7 +53,7 @@ describe('merging', () => {
     const list = new MergeList();
     fc.assert(
       fc.property(fc.array(pair, { maxLength: 20 }), fc.array(symbol, { maxLength: 60 }), (rows, symbols) => {
-        const pairs = new PairTable(rows.length);
+        const pairs = new PairTable();
         for (const [left, right, rank, result] of rows)
           if (left >= 0 && right >= 0) pairs.add(left, right, rank, result);
         assert.deepEqual(merged(list, symbols, pairs), naive(symbols, pairs));
