@@ -16,7 +16,7 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The same into memory that is there already, where the source can. */
   readInto?(target: Uint8Array, offset: number): Promise<void>;
-  /** Where the bytes lie one after another in a file that is open, for native code that reads it. */
+  /** Where the bytes lie in a file that is open, for native code that reads it. */
   readonly file?: FileRange;
 }
 
@@ -25,6 +25,8 @@ export interface FileRange {
   /** As the system numbers it. */
   readonly descriptor: number;
   readonly offset: number;
+  /** From the beginning of a row of the source to that of the next one in the file; all bytes lie one after another if absent. */
+  readonly stride?: number;
   /**
    * After bytes of the source were read, `offset` as of the source: were they what they were when it was opened?
    * @throws IngotError 'FileChanged', 'FileAccess'.
@@ -53,13 +55,15 @@ export function sliceBytes(source: ByteSource, offset: number, length: number): 
   const slice: ByteSource = {
     name: source.name,
     length,
-    ...(file && {
-      file: {
-        descriptor: file.descriptor,
-        offset: file.offset + offset,
-        check: (at, count) => file.check(offset + at, count),
-      },
-    }),
+    // Where rows lie apart a part of them may be no rows.
+    ...(file?.stride === undefined &&
+      file && {
+        file: {
+          descriptor: file.descriptor,
+          offset: file.offset + offset,
+          check: (at, count) => file.check(offset + at, count),
+        },
+      }),
     read: async (at, count) => {
       checkRange(slice, at, count);
       return source.read(offset + at, count);

@@ -1,5 +1,5 @@
 /** Parts of a stored tensor as a tensor of its own, read from where they lie: what one rank of several holds of a weight. */
-import { type ByteSource, checkRange, readInto, sliceBytes } from '../base/bytes.ts';
+import { type ByteSource, checkRange, type FileRange, readInto, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
 import type { StoredTensor } from './checkpoint.ts';
@@ -53,6 +53,7 @@ export function sliceTensor(stored: StoredTensor, ranges: readonly (readonly Ran
 class Runs implements ByteSource {
   readonly name: string;
   readonly length: number;
+  readonly file?: FileRange;
   readonly #source: ByteSource;
   readonly #outer: readonly (readonly Range[])[];
   readonly #sizes: readonly number[];
@@ -75,6 +76,25 @@ class Runs implements ByteSource {
     this.#rowBytes = rowBytes;
     this.#ownRowBytes = sizeOf(runs);
     this.length = outer.reduce((rows, ranges) => rows * sizeOf(ranges), this.#ownRowBytes);
+    const file = source.file === undefined ? undefined : this.#inFile(source.file);
+    if (file !== undefined) this.file = file;
+  }
+
+  /** Of one run of every row, of rows that follow one another. */
+  #inFile(file: FileRange): FileRange | undefined {
+    const { offset, stride, check } = file;
+    const [run, ...others] = this.#runs;
+    const whole = this.#outer.slice(1).every((ranges, d) => sizeOf(ranges) === this.#sizes[d + 1]);
+    if (stride !== undefined || others.length > 0 || !whole || (this.#outer.at(0)?.length ?? 1) > 1) return undefined;
+    const first = this.#row(0) * this.#rowBytes + run.start;
+    const place = (own: number) => Math.floor(own / this.#ownRowBytes) * this.#rowBytes + (own % this.#ownRowBytes);
+    return {
+      descriptor: file.descriptor,
+      offset: offset + first,
+      stride: this.#rowBytes,
+      // With what lies between; counted as what is taken.
+      check: (at, count) => check(first + place(at), Math.min(count, place(at + count - 1) + 1 - place(at))),
+    };
   }
 
   async read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -11,6 +11,7 @@ import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
 import { targets } from '../../src/devices/cpu/target.ts';
 import { createTeam } from '../../src/devices/cpu/team.ts';
 import { openFile } from '../../src/formats/file-node.ts';
+import { sliceTensor } from '../../src/formats/slice-tensor.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { system } from './machine.ts';
@@ -58,6 +59,36 @@ for (const format of packedFormats) {
     });
   });
 }
+
+test('read: columns of a matrix and of a stack of them, and a part of a panel, as JavaScript cuts them', {
+  skip: lacks,
+}, async () => {
+  const [stack, rows, columns] = [2, 1013, 2048];
+  const weight = pattern((stack * rows * columns * 34) / 32);
+  await withFile(weight, async (bytes, _, reader) => {
+    const all = { name: 'w', format: 'q8_0', shape: [stack * rows, columns] };
+    const half = [undefined, [{ start: 1024, limit: columns }]];
+    const matrix = { ...all, shape: [rows, columns], bytes: sliceBytes(bytes, 0, bytes.length / stack) };
+    for (const [part, ranges, before] of [
+      [{ ...all, bytes }, half, 0],
+      [{ ...all, bytes }, [[{ start: 5, limit: 405 }], [{ start: 32, limit: 96 }]], 5],
+      [matrix, half, 0],
+    ] as const) {
+      const cut = sliceTensor(part, ranges);
+      using out = system().mapMemory(packedBytes('q8_0', cut.shape));
+      await reader.pack(cut, 'q8_0', out);
+      const inMemory = await sliceTensor({ ...part, bytes: memoryBytes(weight) }, ranges).bytes.read(
+        0,
+        cut.bytes.length,
+      );
+      assert.equal(
+        Buffer.compare(out.bytes(), packed('q8_0', inMemory, [cut.shape[0], cut.shape[1]])),
+        0,
+        `from row ${before}`,
+      );
+    }
+  });
+});
 
 test('read: many at once, stacks of matrices, and others that JavaScript reads between them', {
   skip: lacks,

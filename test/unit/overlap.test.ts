@@ -162,9 +162,9 @@ test('drawn programs keep the order of exchanges, one under way at a time, and e
       );
       assert.deepEqual(actual, expected);
     }),
-    { numRuns: 25, seed: 5 },
+    { numRuns: 12, seed: 5 },
   );
-  assert.ok(divided > 4, `${divided} programs`);
+  assert.ok(divided > 2, `${divided} programs`);
 });
 
 for (const threads of [1, 2]) {

@@ -5,8 +5,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileRange } from '../../base/bytes.ts';
 import { IngotError } from '../../base/errors.ts';
-import { blockFormat } from '../../numerics/quant/formats.ts';
-import { packRowsKernel } from './kernels/pack-rows.ts';
+import { bytesOfRow, packRowsKernel } from './kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes, panelRows } from './kernels/packing.ts';
 import { canReadRows, failureOf, readRowsKernel } from './kernels/read-rows.ts';
 import { kernelCode } from './machine-code.ts';
@@ -29,6 +28,8 @@ const [argumentWords, failureWord] = [8, 7];
 interface Piece {
   readonly code: Codes;
   readonly file: FileRange;
+  /** In the file. */
+  readonly from: number;
   /** Of the source. */
   readonly at: number;
   readonly bytes: number;
@@ -68,8 +69,8 @@ export class FileReader implements Disposable {
   }
 
   /** Whether `pack` takes rows of `columns` values. */
-  takes(format: PackedFormat, columns: number): boolean {
-    return this.#system.read !== undefined && canReadRows(format, columns);
+  takes({ stride }: FileRange, format: PackedFormat, columns: number): boolean {
+    return this.#system.read !== undefined && canReadRows(stride ?? bytesOfRow(format, columns));
   }
 
   /**
@@ -83,17 +84,18 @@ export class FileReader implements Disposable {
     out: Memory,
     start: number,
   ): Promise<void> {
-    const { blockSize, blockBytes } = blockFormat(format);
-    const rowBytes = (columns / blockSize) * blockBytes;
-    const step = Math.max(1, Math.floor(launchBytes / rowBytes / panelRows)) * panelRows;
-    const code = this.#codesOf(format, columns);
+    const rowBytes = bytesOfRow(format, columns);
+    const { stride = rowBytes } = file;
+    const step = Math.max(1, Math.floor(launchBytes / stride / panelRows)) * panelRows;
+    const code = this.#codesOf(format, columns, stride);
     const outcomes: Promise<void>[] = [];
     for (let row = 0; row < rows; row += step) {
       const count = Math.min(step, rows - row);
       const outcome = new Promise<void>((end) => {
         const panels = out.address + start + packedBytes(format, [row, columns]);
         const bytes = count * rowBytes;
-        this.#waiting.push({ code, file, at: row * rowBytes, bytes, rows: count, out, panels, end });
+        const from = file.offset + row * stride;
+        this.#waiting.push({ code, file, from, at: row * rowBytes, bytes, rows: count, out, panels, end });
       });
       outcomes.push(outcome);
     }
@@ -140,10 +142,10 @@ export class FileReader implements Disposable {
     if (pieces.length === 0) return;
     const memory = this.#system.mapMemory(8 * argumentWords * pieces.length);
     const words = new BigInt64Array(memory.bytes().buffer as ArrayBuffer);
-    const launches = pieces.map(({ code, file, at, rows, panels }, i): KernelLaunch => {
+    const launches = pieces.map(({ code, file, from, rows, panels }, i): KernelLaunch => {
       const first = i * argumentWords;
       const failure = memory.address + 8 * (first + failureWord);
-      const argument = [this.#system.read ?? 0, code.pack.address, file.descriptor, file.offset + at, panels, failure];
+      const argument = [this.#system.read ?? 0, code.pack.address, file.descriptor, from, panels, failure];
       words.set([...argument, rows].map(BigInt), first);
       return { kind: 'kernel', code: code.read, offset: 0, argument: { memory, offset: 8 * first } };
     });
@@ -170,21 +172,21 @@ export class FileReader implements Disposable {
   }
 
   /** `result`: what `read` returned last. */
-  async #judge({ file, at, bytes }: Piece, whole: boolean, result: number): Promise<void> {
+  async #judge({ file, from, at, bytes }: Piece, whole: boolean, result: number): Promise<void> {
     if (!whole)
       throw this.#failure?.error ?? new IngotError('DeviceFault', 'packing a weight was stopped', { device: 'cpu' });
     await file.check(at, bytes);
     if (result > 0) return;
     const how = result === 0 ? 'it ended early' : `error ${-result}`;
-    throw new IngotError('FileAccess', `the system could not read a weight (${how})`, { offset: file.offset + at });
+    throw new IngotError('FileAccess', `the system could not read a weight (${how})`, { offset: from });
   }
 
-  #codesOf(format: PackedFormat, columns: number): Codes {
-    const key = `${format} ${columns}`;
+  #codesOf(format: PackedFormat, columns: number, stride: number): Codes {
+    const key = `${format} ${columns} ${stride}`;
     let codes = this.#codes.get(key);
     if (codes === undefined) {
       const [read, pack] = [readRowsKernel, packRowsKernel].map((kernel) =>
-        this.#system.mapCode(kernelCode(kernel(format, columns), this.#target).bytes),
+        this.#system.mapCode(kernelCode(kernel(format, columns, stride), this.#target).bytes),
       ) as [MappedCode, MappedCode];
       codes = { read, pack };
       this.#codes.set(key, codes);

@@ -58,7 +58,7 @@ export class WeightReader implements Disposable {
     const [rows = 0, columns = 0] = shape.slice(-2);
     const count = shape.length === 3 ? shape[0] : 1;
     // Whole panels follow one another as if all were one matrix.
-    if (rows % panelRows === 0) return this.#packMatrix(bytes, [count * rows, columns], format, out, 0);
+    if (count === 1 || rows % panelRows === 0) return this.#packMatrix(bytes, [count * rows, columns], format, out, 0);
     const length = bytes.length / count;
     for (let i = 0; i < count; i++) {
       const start = packedBytes(format, [i, rows, columns]);
@@ -74,7 +74,7 @@ export class WeightReader implements Disposable {
     out: Memory,
     start: number,
   ): Promise<void> {
-    if (bytes.file !== undefined && this.#files.takes(format, columns)) {
+    if (bytes.file !== undefined && this.#files.takes(bytes.file, format, columns)) {
       return this.#files.pack(bytes.file, [rows, columns], format, out, start);
     }
     const { blockSize, blockBytes } = blockFormat(format);

@@ -38,10 +38,12 @@ import { type PackedFormat, panelBytes, panelRows, tileSize } from './packing.ts
 /** Rows of a run: the argument after the buffers. */
 const rows = { sym: 'T', max: 2 ** 31 - 1 } as const;
 
-/** `void pack(source, panels, rows)`: rows of K values. Lanes of a last panel that they do not fill stay as they are. */
-export function packRowsKernel(format: PackedFormat, K: number): EmittedKernel {
-  const { blockSize, blockBytes } = blockFormat(format);
-  const rowBytes = (K / blockSize) * blockBytes;
+/**
+ * `void pack(source, panels, rows)`: rows of K values, of which one begins `stride` bytes behind the other. Lanes of a last panel that they do not fill
+ * stay as they are.
+ */
+export function packRowsKernel(format: PackedFormat, K: number, stride = bytesOfRow(format, K)): EmittedKernel {
+  const rowBytes = bytesOfRow(format, K);
   return buildKernel(
     { name: `pack_${format}_${K}`, buffers: ['source', 'panels'], tokens: rows, stackBytes: 0 },
     ({ a, loadTokens }) => {
@@ -50,7 +52,7 @@ export function packRowsKernel(format: PackedFormat, K: number): EmittedKernel {
       a.emit('shr', rax, Math.log2(panelRows));
     },
     ({ a, unit, address, loadTokens }) => {
-      a.emit('imul', r9, unit, panelRows * rowBytes);
+      a.emit('imul', r9, unit, panelRows * stride);
       a.emit('add', r9, address('source'));
       a.emit('imul', r13, unit, panelBytes(format, K));
       a.emit('add', r13, address('panels'));
@@ -79,11 +81,17 @@ export function packRowsKernel(format: PackedFormat, K: number): EmittedKernel {
         a.emit('jne', block);
       }
       if (rowBytes % from !== 0) tail?.(a);
+      if (stride !== rowBytes) a.emit('add', r9, stride - rowBytes);
       a.emit('inc', r12);
       a.emit('cmp', r12, r8);
       a.emit('jb', lane);
     },
   );
+}
+
+export function bytesOfRow(format: PackedFormat, K: number): number {
+  const { blockSize, blockBytes } = blockFormat(format);
+  return (K / blockSize) * blockBytes;
 }
 
 const source = (at = 0): Mem => ptr(r9, at);

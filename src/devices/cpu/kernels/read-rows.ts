@@ -2,10 +2,10 @@
  * Rows of a file straight to panels: each thread reads some into memory on its stack, which stays in its own cache, and has them
  * packed from there by the kernel of pack-rows.ts.
  */
-import { blockFormat } from '../../../numerics/quant/formats.ts';
 import { edx, esi, type Mem, ptr, r9, r12, r13, r14, rax, rbp, rcx, rdi, rdx, rsi, rsp } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { buildKernel } from './frame.ts';
+import { bytesOfRow } from './pack-rows.ts';
 import { type PackedFormat, panelBytes, panelRows } from './packing.ts';
 
 /** Half of what a core of a current processor has in its second cache. */
@@ -22,13 +22,9 @@ const rows = { sym: 'T', max: 2 ** 31 - 1 } as const;
  */
 const words = ['read', 'pack', 'descriptor', 'offset', 'panels', 'failure'] as const;
 
-const bytesOfRow = (format: PackedFormat, K: number) => {
-  const { blockSize, blockBytes } = blockFormat(format);
-  return (K / blockSize) * blockBytes;
-};
-
-export function canReadRows(format: PackedFormat, K: number): boolean {
-  return panelRows * bytesOfRow(format, K) <= longestSlice;
+/** `stride`: bytes from a row to the next one. */
+export function canReadRows(stride: number): boolean {
+  return panelRows * stride <= longestSlice;
 }
 
 /** What `readRowsKernel` leaves behind a read that failed, as what was returned. */
@@ -37,12 +33,12 @@ export const failureOf = (word: bigint) => Number(word + 1n);
 /** Of `read`: a signal came. */
 const EINTR = 4;
 
-/** `void read(words, rows)`: lanes of a last panel that the rows do not fill stay as they are. */
-export function readRowsKernel(format: PackedFormat, K: number): EmittedKernel {
-  const rowBytes = bytesOfRow(format, K);
-  const panels = Math.max(1, Math.floor(sliceBytes / (panelRows * rowBytes)));
+/** `void read(words, rows)`: lanes of a last panel that the rows do not fill stay as they are. What lies between rows is read with them. */
+export function readRowsKernel(format: PackedFormat, K: number, stride: number): EmittedKernel {
+  const between = stride - bytesOfRow(format, K);
+  const panels = Math.max(1, Math.floor(sliceBytes / (panelRows * stride)));
   const sliceRows = panels * panelRows;
-  const bufferBytes = Math.ceil((sliceRows * rowBytes) / 64) * 64;
+  const bufferBytes = Math.ceil((sliceRows * stride) / 64) * 64;
   // Behind the buffer: what the packing kernel gets, and how many of its units are taken.
   const local = (i: number): Mem => ptr(rsp, bufferBytes + 8 * i);
   return buildKernel(
@@ -73,8 +69,9 @@ export function readRowsKernel(format: PackedFormat, K: number): EmittedKernel {
       a.emit('xor', esi, esi);
       a.emit('mov', local(3), rsi);
       // Bytes that are left, where they are in the file, where they go.
-      a.emit('imul', r13, r12, rowBytes);
-      a.emit('imul', r14, unit, sliceRows * rowBytes);
+      a.emit('imul', r13, r12, stride);
+      if (between > 0) a.emit('sub', r13, between);
+      a.emit('imul', r14, unit, sliceRows * stride);
       a.emit('add', r14, address('offset'));
       a.emit('mov', r12, rsp);
       const [failed, next] = [a.label('failed'), a.label('next')];
