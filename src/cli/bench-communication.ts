@@ -66,7 +66,8 @@ export async function measureCommunication(
       seconds_per_token: spent / tokens,
       share: spent / seconds,
       sent_bytes_per_token: sum((each) => each.sentBytes ?? 0) / tokens,
-      exchanges_per_step: sum((each) => each.calls) / runs,
+      // The second half of one sends nothing.
+      exchanges_per_step: sum((each) => (each.sentBytes === 0 ? 0 : each.calls)) / runs,
     });
   }
   return measured;

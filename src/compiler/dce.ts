@@ -37,7 +37,7 @@ export function dropUncalled(program: Program): Program {
 }
 
 /** Whether an op does more than give results. */
-function effects(program: Program): (op: Op) => boolean {
+export function effects(program: Program): (op: Op) => boolean {
   const known = new Map<Region, boolean>();
   const inside = (region: Region): boolean => {
     let found = known.get(region);

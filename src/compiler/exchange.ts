@@ -7,7 +7,7 @@
  */
 import { IngotError } from '../base/errors.ts';
 import { type Attribute, isListAttribute } from '../ir/attributes.ts';
-import type { Builder } from '../ir/build.ts';
+import { type Builder, createOp } from '../ir/build.ts';
 import { plainFold } from '../ir/plain-fold.ts';
 import { type Collective, isCollective, processGrid, processGroups } from '../ir/process-groups.ts';
 import type { Op, OpOf, Program, Region, Value } from '../ir/program.ts';
@@ -52,6 +52,7 @@ export interface Transfers {
 
 const nothing: Transfers = { channel: 0, sends: [], receives: [], copies: [], zeros: [], numbers: [], counts: [] };
 const exchangeTarget = 'ingot.exchange';
+const finishTarget = 'ingot.finish';
 /** Of processes on one machine, by order of magnitude; a network is slower in both, and in about the same proportion. */
 const link: Link = { bytesPerSecond: 1e10, latencySeconds: 5e-6 };
 
@@ -112,6 +113,33 @@ export function exchangeOf({ attributes: { call_target_name, extra } }: OpOf<'cu
   const list = (value: Attribute | undefined) => (value !== undefined && isListAttribute(value) ? value : []);
   const groups = list(extra.groups).map((group) => list(group).map(Number));
   return { kind: extra.kind, channel: Number(extra.channel ?? 0), groups } as Exchange;
+}
+
+/** Whether a call exchanges messages that may be under way while something else is done. */
+export function isDivisible(op: OpOf<'custom_call'>): boolean {
+  const kind = exchangeOf(op)?.kind;
+  return kind === 'gather' || kind === 'swap' || kind === 'move';
+}
+
+/** The first half of an exchange: its results are there when `finishExchange` has had them, and its operands stay until then. */
+export function startOf(op: OpOf<'custom_call'>): Op {
+  const extra = { ...op.attributes.extra, starts: true };
+  const types = op.results.map(({ type }) => type);
+  return createOp('custom_call', op.operands, { ...op.attributes, extra }, { types }) as Op;
+}
+
+export function isStart({ attributes: { extra } }: OpOf<'custom_call'>): boolean {
+  return extra.starts === true;
+}
+
+export function finishExchange(b: Builder, started: readonly Value[], operands: readonly Value[]): readonly Value[] {
+  const attributes = { call_target_name: finishTarget, has_side_effect: true, extra: {} };
+  return b.op('custom_call', [...started, ...operands], attributes, { types: started.map(({ type }) => type) });
+}
+
+/** Whether a call is the second half: its results are its first operands, in the same memory. */
+export function isFinish({ attributes: { call_target_name } }: OpOf<'custom_call'>): boolean {
+  return call_target_name === finishTarget;
 }
 
 function exchange(b: Builder, what: Exchange, operands: readonly Value[], types: readonly Type[]): readonly Value[] {

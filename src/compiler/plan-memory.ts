@@ -8,6 +8,7 @@ import type { Func, Op, Program, Region, Value } from '../ir/program.ts';
 import { maxBytes, type Type } from '../ir/types.ts';
 import { callee, reachable, reads } from '../ir/walk.ts';
 import { align, type Lifetime, packArena } from './arena.ts';
+import { isFinish } from './exchange.ts';
 import { type InPlace, planState } from './state.ts';
 
 /** `parameter`, `result`: memory that the caller gives for it. */
@@ -192,6 +193,9 @@ function trace(func: Func, buffers: Buffers, inPlace: InPlace, groups: Grouping)
           const apart = inPlace.has(value) || buffers.get(op.operands[i])?.given !== undefined;
           if (!apart) buffers.merge(op.operands[i], value);
         });
+        break;
+      case 'custom_call':
+        if (isFinish(op)) for (const [i, value] of op.results.entries()) buffers.merge(op.operands[i], value);
         break;
       default:
     }

@@ -3,10 +3,31 @@
  * waits. Nothing of that is loaded here.
  */
 import { Worker } from 'node:worker_threads';
+import { createEstate, hasThreads } from '../devices/cpu/os/estate.ts';
 import { connectEngine, type WorkerPort } from './client.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
+
+/** A worker for one engine. What it has left of memory and threads when it ends is given back, however it ends. */
+export function startWorker(): Worker {
+  const estate = createEstate();
+  const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
+    name: 'ingot engine',
+    workerData: estate,
+    // What a worker makes is soon garbage; each of its two halves costs so much memory.
+    resourceLimits: { maxYoungGenerationSizeMb: 6 },
+    // Said of the program on the command line (node --eval), and wrong for a file.
+    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+  });
+  // Who closes its device leaves no thread, and a thread is what all needs that is worth to be freed.
+  worker.once('exit', async () => {
+    if (!hasThreads(estate)) return;
+    const { freeOrphans } = await import('../devices/cpu/orphans.ts');
+    await freeOrphans(estate);
+  });
+  return worker;
+}
 
 /**
  * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
@@ -17,13 +38,7 @@ export async function openWorker(
   path: string,
   { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
 ): Promise<Engine> {
-  const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
-    name: 'ingot engine',
-    // What a worker makes is soon garbage; each of its two halves costs so much memory.
-    resourceLimits: { maxYoungGenerationSizeMb: 6 },
-    // Said of the program on the command line (node --eval), and wrong for a file.
-    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
-  });
+  const worker = startWorker();
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
 }

@@ -30,8 +30,6 @@ export type ReplicaEvent =
 /** Milliseconds before the second try to open it, which double with each, up to the most. */
 const firstPause = 100;
 const longestPause = 30_000;
-/** Milliseconds after which an engine counts as one that works. */
-const proven = 30_000;
 /** Milliseconds that a lost engine has to give its memory back before the next is opened. */
 const patience = 5000;
 
@@ -41,14 +39,17 @@ export class Session {
   readonly epoch: number;
   readonly known: KnownPrefixes;
   readonly begin = performance.now();
+  /** Milliseconds that it took to come: of opening it, and of waiting before that. */
+  readonly took: number;
   /** What it said last of itself. */
   status: EngineStatus;
   /** Why it is over. */
   loss: IngotError | undefined;
-  readonly #waiting = new Set<(why: IngotError) => void>();
+  readonly #waiting = new Set<Waiting>();
   readonly #onLoss: (session: Session) => void;
 
-  constructor(engine: Engine, epoch: number, status: EngineStatus, onLoss: (session: Session) => void) {
+  constructor(engine: Engine, epoch: number, status: EngineStatus, took: number, onLoss: (session: Session) => void) {
+    this.took = took;
     this.engine = engine;
     this.epoch = epoch;
     this.status = status;
@@ -58,23 +59,15 @@ export class Session {
 
   /** What the engine answers. @throws `loss` once it is lost, and what the engine throws. */
   async ask<T>(question: () => Promise<T>): Promise<T> {
-    if (this.loss !== undefined) throw this.loss;
-    const answer = question();
-    let onLoss: (why: IngotError) => void = () => {};
-    const lost = new Promise<never>((_, reject) => {
-      onLoss = reject;
-    });
-    this.#waiting.add(onLoss);
-    try {
-      return await Promise.race([answer, lost]);
-    } catch (error) {
-      if (isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) this.lose(error);
-      throw error;
-    } finally {
-      this.#waiting.delete(onLoss);
-      // Nobody hears what comes later.
-      answer.catch(() => {});
-    }
+    using waiting = this.wait();
+    return await waiting.for(question);
+  }
+
+  /** For whoever asks again and again. */
+  wait(): Waiting {
+    const waiting: Waiting = new Waiting(this, () => this.#waiting.delete(waiting));
+    this.#waiting.add(waiting);
+    return waiting;
   }
 
   /** The engine is gone. */
@@ -82,7 +75,36 @@ export class Session {
     if (this.loss !== undefined) return;
     this.loss = why;
     this.#onLoss(this);
-    for (const tell of this.#waiting) tell(why);
+    for (const waiting of this.#waiting) waiting.tell(why);
+  }
+}
+
+/** Somebody who waits for one answer of a session after another. */
+class Waiting implements Disposable {
+  readonly #session: Session;
+  readonly #leave: () => void;
+  /** That the session is lost. */
+  tell: (why: IngotError) => void = () => {};
+
+  constructor(session: Session, leave: () => void) {
+    this.#session = session;
+    this.#leave = leave;
+  }
+
+  /** @throws as `Session.ask`. What the engine says after a loss nobody hears. */
+  for<T>(question: () => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      if (this.#session.loss !== undefined) throw this.#session.loss;
+      this.tell = reject;
+      question().then(resolve, (error) => {
+        if (isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) this.#session.lose(error);
+        reject(error);
+      });
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#leave();
   }
 }
 
@@ -125,7 +147,11 @@ export class Replica implements AsyncDisposable {
 
   /** @throws IngotError as loading does. */
   open(hooks: OpenHooks = {}): Promise<Session> {
-    const opened = this.#open(hooks);
+    return this.#openSince(performance.now(), hooks);
+  }
+
+  #openSince(asked: number, hooks: OpenHooks): Promise<Session> {
+    const opened = this.#open(asked, hooks);
     this.#opening = opened.then(
       () => {},
       () => {},
@@ -133,7 +159,7 @@ export class Replica implements AsyncDisposable {
     return opened;
   }
 
-  async #open({ signal, ...hooks }: OpenHooks): Promise<Session> {
+  async #open(asked: number, { signal, ...hooks }: OpenHooks): Promise<Session> {
     const epoch = ++this.#epoch;
     let loss: IngotError | undefined;
     let session: Session | undefined;
@@ -148,7 +174,7 @@ export class Replica implements AsyncDisposable {
       if (loss !== undefined) throw loss;
       this.#checkSame(engine);
       if (this.#closing.signal.aborted) throw new IngotError('Aborted', 'the engine is closed');
-      session = new Session(engine, epoch, status, (lost) => this.#lose(lost));
+      session = new Session(engine, epoch, status, performance.now() - asked, (lost) => this.#lose(lost));
       this.#session = session;
       return session;
     } catch (error) {
@@ -169,7 +195,8 @@ export class Replica implements AsyncDisposable {
     if (this.#session !== session) return;
     this.#session = undefined;
     if (this.#closing.signal.aborted || session.loss === undefined) return;
-    if (performance.now() - session.begin > proven) this.#failures = 0;
+    // At most half of the time goes into coming back.
+    if (performance.now() - session.begin > session.took) this.#failures = 0;
     const { epoch, loss, status: last } = session;
     const { once: hint } = this.#source;
     if (hint !== undefined) this.#over = new IngotError(loss.code, loss.message, { hint, cause: loss });
@@ -183,12 +210,13 @@ export class Replica implements AsyncDisposable {
     const gone = closed(lost);
     await this.#pause(patience, gone);
     while (!this.#closing.signal.aborted) {
+      const asked = performance.now();
       const pause = this.#failures === 0 ? 0 : firstPause * 2 ** (this.#failures - 1);
       this.#failures++;
       await this.#pause(Math.min(pause, longestPause));
       if (this.#closing.signal.aborted) break;
       try {
-        const { epoch } = await this.open();
+        const { epoch } = await this.#openSince(asked, {});
         this.#report({ kind: 'restored', epoch, seconds: (performance.now() - begin) / 1000 });
         return;
       } catch (error) {

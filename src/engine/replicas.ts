@@ -132,10 +132,11 @@ class Replicas implements Engine {
         return;
       }
       const { session } = place;
+      using answers = session.wait();
       const events = session.engine.generate({ ...request, begun });
       try {
         for (;;) {
-          const { done, value: event } = await session.ask(() => events.next());
+          const { done, value: event } = await answers.for(() => events.next());
           if (done) return;
           said += event.text;
           if (event.kind === 'end') {

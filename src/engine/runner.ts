@@ -268,40 +268,44 @@ export class Runner implements AsyncDisposable {
     rows: readonly { readonly s: number; readonly last: number }[],
     sampling: readonly SamplingParameters[],
   ): ReadonlyMap<string, ArrayBufferView> {
-    const of = rows.map(({ s }) => sampling[s]);
+    const R = rows.length;
     const { maxBias } = this.limits;
-    const biasRow = new Int32Array(maxBias).fill(-1);
-    const biasToken = new Int32Array(maxBias);
-    const biasValue = new Float32Array(maxBias);
+    const inputs = {
+      temperature: new Float32Array(R),
+      topK: new Int32Array(R),
+      topP: new Float32Array(R),
+      minP: new Float32Array(R),
+      seed: new Uint32Array(2 * R),
+      drawPosition: new Int32Array(R),
+      countRow: new Int32Array(R),
+      penalties: new Float32Array(3 * R),
+      biasRow: new Int32Array(maxBias).fill(-1),
+      biasToken: new Int32Array(maxBias),
+      biasValue: new Float32Array(maxBias),
+    };
     let bias = 0;
-    of.forEach(({ logitBias }, row) => {
+    for (let row = 0; row < R; row++) {
+      const { s, last } = rows[row];
+      const { temperature, topK, topP, minP, seed, logitBias, repetitionPenalty, frequencyPenalty, presencePenalty } =
+        sampling[s];
+      inputs.temperature[row] = temperature;
+      inputs.topK[row] = topK;
+      inputs.topP[row] = topP;
+      inputs.minP[row] = minP;
+      inputs.seed[2 * row] = Number(seed & 0xffffffffn);
+      inputs.seed[2 * row + 1] = Number(seed >> 32n);
+      inputs.drawPosition[row] = last + 1;
+      inputs.countRow[row] = entries[s].sequence.row ?? 0;
+      inputs.penalties[3 * row] = repetitionPenalty;
+      inputs.penalties[3 * row + 1] = frequencyPenalty;
+      inputs.penalties[3 * row + 2] = presencePenalty;
       for (const [token, value] of logitBias) {
-        biasRow[bias] = row;
-        biasToken[bias] = token;
-        biasValue[bias++] = value;
+        inputs.biasRow[bias] = row;
+        inputs.biasToken[bias] = token;
+        inputs.biasValue[bias++] = value;
       }
-    });
-    return new Map<string, ArrayBufferView>(
-      Object.entries({
-        temperature: Float32Array.from(of, ({ temperature }) => temperature),
-        topK: Int32Array.from(of, ({ topK }) => topK),
-        topP: Float32Array.from(of, ({ topP }) => topP),
-        minP: Float32Array.from(of, ({ minP }) => minP),
-        seed: Uint32Array.from(of.flatMap(({ seed }) => [Number(seed & 0xffffffffn), Number(seed >> 32n)])),
-        drawPosition: Int32Array.from(rows, ({ last }) => last + 1),
-        countRow: Int32Array.from(rows, ({ s }) => entries[s].sequence.row ?? 0),
-        penalties: Float32Array.from(
-          of.flatMap(({ repetitionPenalty, frequencyPenalty, presencePenalty }) => [
-            repetitionPenalty,
-            frequencyPenalty,
-            presencePenalty,
-          ]),
-        ),
-        biasRow,
-        biasToken,
-        biasValue,
-      }),
-    );
+    }
+    return new Map<string, ArrayBufferView>(Object.entries(inputs));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

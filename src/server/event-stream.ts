@@ -18,21 +18,25 @@ export function eventStream(
   { onStopped, onEnd, patience }: StreamHooks,
 ): ReadableStream<Uint8Array> {
   const encoder = new TextEncoder();
-  let timer: ReturnType<typeof setTimeout> | undefined;
+  /** Whether it is the reader that is waited for. */
+  let isRead = true;
+  const timer = setTimeout(() => !isRead && onStopped(), 1000 * patience);
+  const end = () => {
+    clearTimeout(timer);
+    onEnd();
+  };
   return new ReadableStream<Uint8Array>({
     async pull(controller) {
-      clearTimeout(timer);
+      isRead = true;
       const { done, value } = await texts.next();
       if (done) {
         controller.close();
-        return onEnd();
+        return end();
       }
       controller.enqueue(encoder.encode(`data: ${value}\n\n`));
-      timer = setTimeout(onStopped, 1000 * patience);
+      isRead = false;
+      timer.refresh();
     },
-    cancel() {
-      clearTimeout(timer);
-      onEnd();
-    },
+    cancel: end,
   });
 }

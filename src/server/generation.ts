@@ -90,6 +90,11 @@ async function* allChoices(
   signal: AbortSignal,
 ): AsyncGenerator<ChoiceEvent, void, undefined> {
   const streams = requestsOf(request, wanted, asker).map((one) => engine.generate({ ...one, signal }));
+  // As most are, for which nothing need be put in order.
+  if (streams.length === 1) {
+    for await (const event of streams[0]) yield { choice: 0, event };
+    return;
+  }
   const next = (choice: number) => streams[choice].next().then((result) => ({ choice, result }));
   const pending = new Map(streams.map((_, choice) => [choice, next(choice)]));
   try {

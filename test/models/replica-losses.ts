@@ -4,11 +4,11 @@
  */
 import assert from 'node:assert/strict';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Worker } from 'node:worker_threads';
+import type { Worker } from 'node:worker_threads';
 import { pino } from 'pino';
 import { connectEngine } from '../../src/engine/client.ts';
 import type { EngineSettings } from '../../src/engine/load-node.ts';
-import { workerPort } from '../../src/engine/open-worker-node.ts';
+import { startWorker, workerPort } from '../../src/engine/open-worker-node.ts';
 import { openReplicas } from '../../src/engine/replicas.ts';
 import { createApp } from '../../src/server/app.ts';
 import { Models } from '../../src/server/models.ts';
@@ -43,7 +43,7 @@ export async function loseReplicas(times: number, device: string, maxTokens = 32
   const workers: Worker[] = [];
   const sources = Array.from({ length: replicas }, (_, i) => ({
     open(_epoch: number, hooks: Parameters<typeof connectEngine>[2]) {
-      workers[i] = new Worker(repositoryPath('dist', 'src', 'engine', 'worker-node.js'));
+      workers[i] = startWorker();
       const settings = { path, device, threads: 1, sequences: 8, contextLength: 512 };
       return connectEngine<EngineSettings>(workerPort(workers[i]), settings, hooks);
     },

@@ -50,7 +50,19 @@ export function everyCollective(size: number): Program {
     const options = { regions: [add], types };
     const all = { ...alike, split_dimension: 1, concat_dimension: 1, split_count: size };
     const pairs = Array.from({ length: size }, (_, i) => [i, (i + 1) % size] as const);
+    // What no exchange needs is computed while one is under way.
+    const turned = b.dot(
+      x,
+      b.constant(
+        tensor('f32', [4, 4]),
+        Float32Array.from({ length: 16 }, (_, i) => i - 7.5),
+      ),
+      {
+        contract: [[1, 0]],
+      },
+    );
     return {
+      turned,
       sum: sum(b, x, size),
       gathered,
       scattered: b.op('reduce_scatter', [wide], { ...groups, scatter_dimension: 1 }, options)[0],

@@ -98,6 +98,6 @@ export function accessAt(address: number): string | undefined {
 }
 
 /** A number of /proc/self/status. */
-export function processStatus(name: 'VmRSS' | 'VmLck' | 'Threads'): number {
+export function processStatus(name: 'VmRSS' | 'VmLck' | 'VmSize' | 'Threads'): number {
   return Number(new RegExp(`^${name}:\\s+(\\d+)`, 'm').exec(readFileSync('/proc/self/status', 'utf8'))?.[1]);
 }

@@ -9,7 +9,7 @@ import type { Func, Literal, Op, OpOf, Program, Region, Value } from '../../ir/p
 import { asTensor, maxBytes, type TensorType, type Type } from '../../ir/types.ts';
 import { callee, reachable, reads, walk } from '../../ir/walk.ts';
 import { align } from '../arena.ts';
-import { type Exchange, exchangeOf } from '../exchange.ts';
+import { type Exchange, exchangeOf, isFinish, isStart } from '../exchange.ts';
 import { fuse, type Group } from '../fuse.ts';
 import { type Frame, type Place, planMemory } from '../plan-memory.ts';
 import { unsupported } from './element-row.ts';
@@ -44,14 +44,17 @@ export type Step =
     }
   /** Composites that the device runs whole, with what is fused to them; memory by value. */
   | { readonly kind: 'composite'; readonly group: OpGroup; readonly memory: ReadonlyMap<Value, Memory> }
-  /** With other processes: memory of operands, then of results; `types` are theirs. */
+  /** With other processes: memory of operands, then of results; `types` are theirs. If it `starts` only, a `finish` follows. */
   | {
       readonly kind: 'exchange';
       readonly exchange: Exchange;
+      readonly starts: boolean;
       readonly types: readonly TensorType[];
       readonly operands: readonly Memory[];
       readonly results: readonly Memory[];
     }
+  /** The second half of the exchange that was started last. */
+  | { readonly kind: 'finish' }
   /** `choice`: an i1 of `if` (1 is branch 0), an i32 of `case` (anything outside is the last branch). */
   | {
       readonly kind: 'branch';
@@ -287,12 +290,14 @@ class Planner {
       case 'after_all':
         return [];
       case 'custom_call': {
+        if (isFinish(op)) return [{ kind: 'finish' }];
         const exchange = exchangeOf(op);
         if (exchange === undefined) throw unsupported(op, `target ${op.attributes.call_target_name}`);
         return [
           {
             kind: 'exchange',
             exchange,
+            starts: isStart(op),
             types: [...op.operands, ...op.results].map(({ type }) => asTensor(type)),
             operands: op.operands.map((value) => this.#place(value)),
             results: op.results.map((value) => this.#place(value)),

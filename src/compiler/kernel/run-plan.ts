@@ -91,6 +91,7 @@ export class PlanRun {
         return;
       }
       case 'exchange':
+      case 'finish':
         throw unsupported({ name: 'custom_call' }, 'an exchange with other processes');
       case 'composite':
         throw unsupported({ name: 'composite' }, 'a composite that is not inlined');

@@ -195,6 +195,8 @@ function memoryOf(step: Step) {
       return [...step.memory.values()];
     case 'exchange':
       return [...step.operands, ...step.results];
+    case 'finish':
+      return [];
     case 'branch':
       return [step.choice];
     case 'while':

@@ -1,12 +1,15 @@
 /**
- * The kernel of exchanges with other processes: thread 0 of a team posts all messages of a table, copies what stays here, and
- * polls until every message is through. Meanwhile the other threads wait at the barrier. It polls with PAUSE, after 50 us it
+ * The kernels of exchanges with other processes: thread 0 of a team posts all messages of a table, copies what stays here, and
+ * polls until every message is through. Meanwhile the other threads wait at the barrier. An exchange of two halves is posted by the one and
+ * polled for by the other; between them the team computes. From the first half the other threads go on to the next launch: until one of them is
+ * through with its part of that, thread 0 polls, and then takes what is left of it. It polls with PAUSE, after 50 us it
  * lets others have the core between polls, and it never polls for longer than the patience of the transport: then, or when
  * a peer is known to be lost, it takes its messages back, says whom it waited for, and stops the list.
  */
-import { Assembler, type Code } from './asm/assembler.ts';
+import { Assembler } from './asm/assembler.ts';
 import {
   eax,
+  edx,
   esi,
   type Gp,
   ptr,
@@ -52,8 +55,12 @@ export const fill = { to: 0, from: 8, length: 16, bytes: 32 } as const;
 /** What a lost word holds where a peer was given up: `lostPeer` of its rank, and of -1. */
 export const lostPeer = (rank: number) => rank + 2;
 
-/** `void exchange(table, u32 thread, u32 threads)`. `yieldTo`: address of what lets another thread have the core. */
-export function assembleExchange(yieldTo: number, architecture: Architecture): Code {
+/** What a kernel does, on the stack: both halves, or one of them. */
+const halves = { whole: 0, start: 1, finish: 2 } as const;
+const stack = { half: 0, threads: 8, bytes: 24 } as const;
+
+/** Kernels `void (table, u32 thread, u32 threads)`, by their offsets. `yieldTo`: address of what lets another thread have the core. */
+export function assembleExchange(yieldTo: number, architecture: Architecture) {
   const a = new Assembler();
   const word = (base: Gp, at: number) => sized(ptr(base, at), 64);
   const kept = [rbx, rbp, r12, r13, r14, r15];
@@ -63,6 +70,10 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
   const given = a.label('given_up');
   const stop = a.label('stop');
   const takeBack = a.label('take_back');
+  const close = a.label('close');
+  const enter = a.label('enter');
+  const poll = a.label('poll');
+  const half = sized(ptr(rsp, stack.half), 32);
 
   const eachMessage = (body: (next: ReturnType<typeof a.label>) => void) => {
     const [done, next] = [a.label(), a.label()];
@@ -79,12 +90,25 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
     a.bind(done);
   };
 
+  const kernel = (name: keyof typeof halves) => {
+    const at = a.entry(name);
+    a.emit('mov', eax, halves[name]);
+    a.emit('jmp', enter);
+    return at;
+  };
+  const [whole, start, finish] = [kernel('whole'), kernel('start'), kernel('finish')];
+  a.bind(enter);
   a.emit('test', esi, esi);
   a.emit('jnz', others);
   for (const register of kept) a.emit('push', register);
-  a.emit('sub', rsp, 8);
+  a.emit('sub', rsp, stack.bytes);
+  a.emit('mov', half, eax);
+  a.emit('mov', sized(ptr(rsp, stack.threads), 32), edx);
   a.emit('mov', rbx, rdi);
   a.emit('mov', rbp, word(rbx, head.control));
+  a.emit('xor', r14, r14);
+  a.emit('cmp', eax, halves.finish);
+  a.emit('je', poll);
   a.emit('mov', rax, word(rbx, head.lost));
   a.emit('cmp', word(rax, 0), 0);
   a.emit('jne', stop);
@@ -132,16 +156,16 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
   a.emit('dec', r13);
   a.emit('jmp', nextFill);
   a.bind(filled);
+  a.emit('mov', eax, half);
+  a.emit('mov', sized(ptr(rbp, control.underWay), 32), eax);
 
   const now = () => {
     a.emit('rdtsc');
     a.emit('shl', rdx, 32);
     a.emit('or', rax, rdx);
   };
-  a.comment('poll');
-  now();
-  a.emit('mov', r14, rax);
-  const poll = a.here('poll');
+  const [patient, politely, early] = [a.label(), a.label(), a.label()];
+  a.bind(poll);
   a.emit('xor', r15, r15);
   eachMessage((next) => {
     const through = a.label();
@@ -159,7 +183,9 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
     a.emit('mov', word(r12, message.open), 0);
   });
   a.emit('test', r15, r15);
-  a.emit('jz', leave);
+  a.emit('jz', close);
+  a.emit('cmp', half, halves.start);
+  a.emit('je', early);
   // Lists up to this one are to be stopped.
   a.emit('mov', rax, word(rbp, control.done));
   a.emit('cmp', word(rbp, control.abortThrough), rax);
@@ -167,9 +193,16 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
   a.emit('mov', rax, word(rbx, head.lost));
   a.emit('cmp', word(rax, 0), 0);
   a.emit('jne', stop);
-  now();
-  a.emit('sub', rax, r14);
-  const [patient, politely] = [a.label(), a.label()];
+  const sinceBegin = () => {
+    const known = a.label();
+    now();
+    a.emit('test', r14, r14);
+    a.emit('jnz', known);
+    a.emit('mov', r14, rax);
+    a.bind(known);
+    a.emit('sub', rax, r14);
+  };
+  sinceBegin();
   a.emit('cmp', rax, word(rbx, head.patience));
   a.emit('jbe', patient);
   eachMessage((next) => {
@@ -187,6 +220,14 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
   a.emit('call', rax);
   a.emit('jmp', poll);
 
+  a.bind(early);
+  a.emit('cmp', sized(ptr(rsp, stack.threads), 32), 1);
+  a.emit('je', leave);
+  a.emit('cmp', sized(ptr(rbp, control.arrived), 32), 0);
+  a.emit('jne', leave);
+  sinceBegin();
+  a.emit('jmp', patient);
+
   a.comment('the peer of the message at r12 is given up');
   a.bind(given);
   a.emit('mov', rax, word(r12, message.peer));
@@ -197,8 +238,7 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
   a.emit('mov', rax, word(rbp, control.submitted));
   a.emit('mov', word(rbp, control.abortThrough), rax);
   a.bind(takeBack);
-  // At the end of a list nobody looks at what is to be stopped.
-  a.emit('mov', sized(ptr(rbp, control.stop), 32), 1);
+  a.emit('mov', sized(ptr(rbp, control.givenUp), 32), 1);
   eachMessage((next) => {
     a.emit('cmp', word(r12, message.open), 0);
     a.emit('je', next);
@@ -207,10 +247,16 @@ export function assembleExchange(yieldTo: number, architecture: Architecture): C
     a.emit('lea', rsi, ptr(r12, message.request));
     a.emit('call', word(rbx, head.cancel));
   });
+  a.emit('mov', half, halves.finish);
+  a.bind(close);
+  a.emit('cmp', half, halves.start);
+  a.emit('je', leave);
+  a.emit('mov', sized(ptr(rbp, control.underWay), 32), 0);
   a.bind(leave);
-  a.emit('add', rsp, 8);
+  a.emit('add', rsp, stack.bytes);
   for (const register of kept.toReversed()) a.emit('pop', register);
   a.bind(others);
   a.emit('ret');
-  return sharedCode(a, architecture);
+  const code = sharedCode(a, architecture);
+  return { code, whole: code.offsetOf(whole), start: code.offsetOf(start), finish: code.offsetOf(finish) };
 }

@@ -40,18 +40,28 @@ export function lostRank(system: OperatingSystem, { rank, transport }: Membershi
 type ExchangeEntry = Extract<Entry, { kind: 'exchange' }>;
 
 /** What a process does in an exchange, for the profile: the bytes that it moves, and of these those that go to others. */
-export function exchangeFacts({ exchange, operands, results }: ExchangeEntry, { rank, grid }: Membership): LaunchFacts {
+export function exchangeFacts(
+  { exchange, starts, operands, results }: ExchangeEntry,
+  { rank, grid }: Membership,
+): LaunchFacts {
   const { sends, receives, counts } = transfersOf(exchange, rank, grid.partitions, results.length);
   const moved = counts.length > 0 ? results : [...operands, ...results];
   const sent = sends.map(({ index }) => operands[index]);
   const bytesOf = (regions: readonly Region[], { dims }: RunFacts) =>
     regions.reduce((sum, { bytes, rows }) => sum + (rows === undefined ? bytes : bytes * (dims[rows] ?? 0)), 0);
   return {
-    kernel: `exchange (${exchange.kind})`,
+    kernel: `exchange (${exchange.kind}${starts ? ', start' : ''})`,
     cost: (run): Cost => ({ bytes: bytesOf(moved, run), operations: 0, element: 'i8' }),
     ...(sends.length + receives.length > 0 && { sent: (run: RunFacts) => bytesOf(sent, run) }),
   };
 }
+
+/** The second half of an exchange, whose bytes are those of the first. */
+export const finishFacts: LaunchFacts = {
+  kernel: 'exchange (finish)',
+  cost: () => ({ bytes: 0, operations: 0, element: 'i8' }),
+  sent: () => 0,
+};
 
 /** A word of the tables that holds the bytes of so many rows, or, as if they had one each, their number. */
 interface RowWord {

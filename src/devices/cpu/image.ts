@@ -23,13 +23,16 @@ export interface Region {
 }
 
 export type Entry =
-  /** With other processes; a place for each of its operands and results. */
+  /** With other processes; a place for each of its operands and results. If it `starts` only, a `finish` follows. */
   | {
       readonly kind: 'exchange';
       readonly exchange: Exchange;
+      readonly starts: boolean;
       readonly operands: readonly Region[];
       readonly results: readonly Region[];
     }
+  /** The second half of the exchange that is entry `of`. */
+  | { readonly kind: 'finish'; readonly of: number }
   | { readonly kind: 'kernel'; readonly kernel: KernelCode; readonly args: readonly Argument[] }
   /** Goes on at entry `to`: always, if the byte at `test` is 0, or unless the i32 there is `equals`. */
   | { readonly kind: 'jump'; to: number; readonly test?: { readonly at: Spot; readonly equals?: number } };

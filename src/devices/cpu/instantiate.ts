@@ -3,7 +3,7 @@
  * into those before each submission.
  */
 import type { DimSymbol } from '../../ir/types.ts';
-import { ExchangeTables, exchangeFacts, type Membership } from './exchange-tables.ts';
+import { ExchangeTables, exchangeFacts, finishFacts, type Membership } from './exchange-tables.ts';
 import type { Layout, Spot } from './image.ts';
 import type { CostOf } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
@@ -67,10 +67,13 @@ export function instantiate(
       if (test.equals === undefined) return { kind: 'jumpIfZero', to, word };
       return { kind: 'jumpUnlessEqual', to, word, value: test.equals };
     }
-    if (entry.kind === 'exchange') {
+    if (entry.kind === 'exchange' || entry.kind === 'finish') {
       if (exchanges === undefined) throw new Error('an exchange without a table');
-      const argument = { memory: exchanges.memory, offset: exchanges.offset(entry) };
-      return { kind: 'kernel', code: team.exchange, offset: 0, argument };
+      const { code, whole, start, finish } = team.exchange;
+      const table = exchanges.offset(entry.kind === 'finish' ? entries[entry.of] : entry);
+      const argument = { memory: exchanges.memory, offset: table };
+      if (entry.kind === 'finish') return { kind: 'kernel', code, offset: finish, argument };
+      return { kind: 'kernel', code, offset: entry.starts ? start : whole, argument, passing: entry.starts };
     }
     const argument = { memory: block, offset: 8 * at };
     for (const arg of entry.args) {
@@ -89,6 +92,7 @@ export function instantiate(
   const facts = entries.map((entry, i) => {
     const cost = costs[i];
     if (entry.kind === 'exchange') return exchangeFacts(entry, membership);
+    if (entry.kind === 'finish') return finishFacts;
     return entry.kind === 'kernel' && cost !== undefined ? { kernel: entry.kernel.name, cost } : undefined;
   });
   const recording = profiler.records ? profiler.recording(list, facts) : undefined;

@@ -72,6 +72,8 @@ class Flattener {
   readonly #scratch: Spot;
   /** What lies in scratch as far as that is known: what composites have prepared of values of this call. */
   #prepared: readonly Prepared[] = [];
+  /** The entry that has started the latest exchange. */
+  #started = 0;
 
   constructor(plan: Plan, code: PlanCode, scratch: Spot) {
     this.#plan = plan;
@@ -139,17 +141,23 @@ class Flattener {
         return;
       }
       case 'exchange': {
-        const { exchange, types, operands, results } = step;
+        const { exchange, starts, types, operands, results } = step;
         const regions = [...operands, ...results].map((place, i) => regionOf(spotOf(place), types[i]));
+        if (starts) this.#started = this.entries.length;
         this.entries.push({
           kind: 'exchange',
           exchange,
+          starts,
           operands: regions.slice(0, operands.length),
           results: regions.slice(operands.length),
         });
         this.costs.push(undefined);
         return;
       }
+      case 'finish':
+        this.entries.push({ kind: 'finish', of: this.#started });
+        this.costs.push(undefined);
+        return;
       case 'call': {
         const at = (places: readonly (Place | undefined)[]): Given => {
           const spots = places.map((place) => (place === undefined ? undefined : spotOf(place)));

@@ -3,6 +3,7 @@ import { IngotError } from '../../base/errors.ts';
 import { lowerCollectives } from '../../compiler/exchange.ts';
 import { inlineComposites } from '../../compiler/inline.ts';
 import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
+import { overlapExchanges } from '../../compiler/overlap.ts';
 import { simplify } from '../../compiler/simplify.ts';
 import type { Program } from '../../ir/program.ts';
 import { hasKernel, isKernelName } from './composites/table.ts';
@@ -20,5 +21,5 @@ export function planForCpu(program: Program): { readonly lowered: Program; reado
   const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
   const packed = packedValues(lowered);
   checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
-  return { lowered, plan: planProgram(lowered, isKernelName) };
+  return { lowered, plan: planProgram(overlapExchanges(lowered), isKernelName) };
 }

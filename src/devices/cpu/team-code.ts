@@ -47,7 +47,8 @@ export const ringSlots = 16;
 export const slot = { bytes: 64, first: 0, end: 8, stopped: 16, records: 24, recordStride: 32 } as const;
 
 /**
- * Bytes of an entry of a launch list: addresses of the kernel and its arguments. Small numbers in place of a kernel's
+ * Bytes of an entry of a launch list: addresses of the kernel and its arguments, and a value that is not 0 where threads go on without
+ * meeting behind it. Small numbers in place of a kernel's
  * address are jumps to the entry at `target`: `jumps`, with the word to look at for the argument, and for `unlessEqual` the
  * value to compare with.
  */
@@ -81,10 +82,15 @@ export const control = {
   waiters: 136,
   /** Threads that have arrived at the barrier. */
   arrived: 256,
-  /** Barriers passed, threads that sleep at one, and whether the list ends here. */
+  /**
+   * Barriers passed, threads that sleep at one, and whether the list ends here. Thread 0 writes the others: whether an exchange is under way,
+   * during which no list is left, and whether one was given up.
+   */
   phase: 384,
   sleepers: 388,
   stop: 392,
+  underWay: 396,
+  givenUp: 400,
   /** How much of the work of the kernel that runs has been taken; 0 when it begins (emit/abi.ts). */
   taken: 448,
   /** Lists up to this one are to be stopped. */
@@ -273,7 +279,9 @@ export function assembleTeam(threads: number, futex: Futex, architecture: Archit
     a.emit('lea', rcx, ptr(rbx, control.taken));
     a.emit('call', rax);
     if (recorded) recordKernel();
-    a.emit('add', r12, entry.bytes);
+    a.emit('cmp', sized(ptr(r12, entry.value), 32), 0);
+    a.emit('lea', r12, ptr(r12, entry.bytes));
+    a.emit('jne', nextEntry);
     a.emit('cmp', r12, r13);
     // The end of the list is a barrier.
     a.emit('je', finish);
@@ -304,6 +312,8 @@ export function assembleTeam(threads: number, futex: Futex, architecture: Archit
       a.emit('xor', eax, eax);
       a.emit('cmp', long(control.abortThrough), rbp);
       a.emit('seta', al);
+      a.emit('cmp', eax, word(control.underWay));
+      a.emit('seta', al);
       a.emit('mov', word(control.stop), eax);
     });
     if (recorded) recordBarrier();
@@ -331,9 +341,12 @@ export function assembleTeam(threads: number, futex: Futex, architecture: Archit
   a.emit('mov', sized(ptr(r14, threadBlock.at), 64), 0);
   barrier(() => {
     loadSlot();
+    // Nobody has looked since the last launch.
     a.emit('mov', ecx, word(control.stop));
+    a.emit('or', ecx, word(control.givenUp));
     a.emit('mov', ofSlot(slot.stopped), ecx);
     a.emit('mov', word(control.stop), 0);
+    a.emit('mov', word(control.givenUp), 0);
     a.emit('lea', rsi, ptr(rbp, 1));
     a.emit('xchg', long(control.done), rsi);
     wakeIfAny(control.waiters, control.done);

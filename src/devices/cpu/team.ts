@@ -23,7 +23,7 @@ export interface Word {
 /** What the team does, in order. */
 export type Launch = KernelLaunch | Jump;
 
-/** One call of a kernel by every thread of the team. All return from it before any begins the next. */
+/** One call of a kernel by every thread of the team. All return from it before any begins the next, unless it is `passing`. */
 export interface KernelLaunch {
   readonly kind: 'kernel';
   readonly code: MappedCode;
@@ -31,6 +31,8 @@ export interface KernelLaunch {
   readonly offset: number;
   /** What the kernel gets the address of. */
   readonly argument: Word;
+  /** Threads go on from it to the next launch without meeting. There is one. */
+  readonly passing?: boolean;
 }
 
 /** Goes on at launch `to` of the list (its length = the end): always, if a byte is 0, or unless an i32 is `value`. */
@@ -52,12 +54,19 @@ export type TeamTicket = number;
 /** `stopped`: the list was left at one of its barriers, because of `abort` or an earlier deadline. `timeout`: this deadline. */
 export type Outcome = 'done' | 'stopped' | 'timeout';
 
+export interface ExchangeKernels {
+  readonly code: MappedCode;
+  readonly whole: number;
+  readonly start: number;
+  readonly finish: number;
+}
+
 export interface Team extends Disposable {
   readonly threads: number;
   /** Address of the control block (team-code.ts). */
   readonly control: number;
-  /** The kernel that meets other processes (exchange-code.ts). */
-  readonly exchange: MappedCode;
+  /** What meets other processes: the offsets of three kernels (exchange-code.ts). */
+  readonly exchange: ExchangeKernels;
   /** Ticks of the time stamp counter in some time. */
   ticks(milliseconds: number): number;
   /**
@@ -114,7 +123,7 @@ class NativeTeam implements Team {
   readonly #holds: Disposable[];
   readonly #clockAt: number;
   #clock: TickClock | undefined;
-  #exchange: MappedCode | undefined;
+  #exchange: ExchangeKernels | undefined;
   #submitted = 0;
   #state: 'open' | 'disposed' | 'lost' = 'open';
 
@@ -180,10 +189,11 @@ class NativeTeam implements Team {
     return this.#memory.address;
   }
 
-  get exchange(): MappedCode {
+  get exchange(): ExchangeKernels {
     if (this.#exchange === undefined) {
-      this.#exchange = this.#system.mapCode(assembleExchange(this.#system.yield, this.#system.architecture).bytes);
-      this.#holds.push(this.#exchange.hold());
+      const { code, ...offsets } = assembleExchange(this.#system.yield, this.#system.architecture);
+      this.#exchange = { code: this.#system.mapCode(code.bytes), ...offsets };
+      this.#holds.push(this.#exchange.code.hold());
     }
     return this.#exchange;
   }
@@ -225,7 +235,7 @@ class NativeTeam implements Team {
     this.#state = 'disposed';
     for (const hold of this.#holds) hold[Symbol.dispose]();
     this.#code[Symbol.dispose]();
-    this.#exchange?.[Symbol.dispose]();
+    this.#exchange?.code[Symbol.dispose]();
     this.#memory[Symbol.dispose]();
   }
 
@@ -335,6 +345,7 @@ class NativeList implements LaunchList {
         case 'kernel':
           write('code', BigInt(launch.code.address + launch.offset));
           write('argument', addressOf(launch.argument));
+          write('value', launch.passing ? 1n : 0n);
           return;
         case 'jump':
           write('code', BigInt(jumps.always));
@@ -410,6 +421,7 @@ function checkLaunch(launch: Launch, index: number, count: number): void {
   if (!inside(offset, code.length))
     throw invalid(`launch ${index}: a kernel at ${offset} of ${code.length} bytes of code`);
   checkWord(launch.argument);
+  if (launch.passing && index === count - 1) throw invalid(`launch ${index}: nothing is behind it to pass on to`);
 }
 
 /**

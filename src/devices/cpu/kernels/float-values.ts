@@ -140,7 +140,6 @@ function dequantized(format: Levels, vectors: PanelVectors): Values {
   const steps: Omit<Steps, 'x'> = {
     weight: layoutOf(format).step,
     lagging: scales === undefined ? 1 : (16 * 32) / sub,
-    pass: [0, 1],
   };
   return {
     constants: hasTable(format, vectors) ? [floatTable(format)] : [],

@@ -96,7 +96,7 @@ export function integerProduct(name: IntegerFormat, dots = false): Product {
             a.emit('vpxor', sumOf(token, half), sumOf(token, half), sumOf(token, half));
         }
         const lagging = scales === undefined ? 1 : (16 * 32) / sub;
-        tile.repeat(8, { weight: layout.step, x: large.step, lagging, pass: [0, 1] }, () => {
+        tile.repeat(8, { weight: layout.step, x: large.step, lagging }, () => {
           for (const half of halves) addQuads(tile, half, chains);
         });
         for (const half of halves) finish(tile, half, 0);

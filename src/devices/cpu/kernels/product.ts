@@ -46,8 +46,6 @@ export interface Steps {
   readonly weight: number;
   readonly x: number;
   readonly lagging: number;
-  /** Which of how many loops over the tile this is. */
-  readonly pass: readonly [pass: number, passes: number];
 }
 
 export interface Product {
@@ -105,7 +103,7 @@ export interface BlockedProduct extends UnpackedProduct {
   readonly chunk: number;
 }
 
-/** May use every vector register but those of constants, and rdi and r8 besides its own. */
+/** May use every vector register but those of constants, and r8 besides its own. */
 export interface TokenGroup {
   readonly a: Assembler;
   readonly tokens: number;
@@ -113,6 +111,8 @@ export interface TokenGroup {
   readonly count: Gp;
   readonly decoded: Gp;
   readonly x: Gp;
+  /** Where the weights lie that are decoded next, step by step; may be changed. */
+  readonly ahead: Gp;
   /** Bytes from a token's activations to the next one's. */
   readonly rowBytes: number;
   /** Accumulators of the first token of the group: f32[16], a token after the other; `panelBytes` from one panel to the next. */
@@ -134,11 +134,12 @@ export interface TilePlace {
   xAt(token: number): number;
   /** Accumulators of other panels that come first. */
   readonly first?: number;
-  /** At the start of each round of a loop. */
+  /** At the start of each round of a loop, and behind a loop that has moved on by so many bytes of weights. */
   emitNext?(steps: Steps): void;
+  emitLast?(bytes: number): void;
 }
 
-export function tileAt(a: Assembler, { tokens, size, weightAt, xAt, first = 0, emitNext }: TilePlace): Tile {
+export function tileAt(a: Assembler, { tokens, size, weightAt, xAt, first = 0, emitNext, emitLast }: TilePlace): Tile {
   return {
     a,
     tokens,
@@ -163,6 +164,7 @@ export function tileAt(a: Assembler, { tokens, size, weightAt, xAt, first = 0, e
       a.emit('jne', next);
       a.emit('mov', rax, rdi);
       a.emit('sub', rcx, count * steps.x);
+      emitLast?.(count * steps.weight);
     },
   };
 }

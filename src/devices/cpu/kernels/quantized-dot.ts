@@ -301,9 +301,10 @@ export function dotKernel<B extends string>(
           weightAt: index * bytes + panelAt(number),
           first: number,
           xAt: (token) => token * tokenBytes + index * xTileBytes,
-          emitNext: ({ weight, pass }) => {
-            if (isLarge) emitPrefetch(a, ahead, (at) => ptr(rax, at + panelAt(number)), weight, pass);
-          },
+          ...(isLarge && {
+            emitNext: ({ weight }) => emitPrefetch(a, ahead, (at) => ptr(rax, at), weight),
+            emitLast: (looped) => emitPrefetch(a, ahead, (at) => ptr(rax, looped + at), bytes - looped),
+          }),
         }),
       );
 

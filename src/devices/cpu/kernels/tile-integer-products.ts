@@ -270,7 +270,7 @@ function blocksOf256(format: Levels): UnpackedProduct {
       const factor = zmm(0);
       const lagging = scales === undefined ? 1 : (16 * 32) / sub;
       if (scales === undefined) a.emit('vmovaps', factor, ONES);
-      tile.repeat(8, { weight: layout.step, x: 512, lagging, pass: [0, 1] }, () => {
+      tile.repeat(8, { weight: layout.step, x: 512, lagging }, () => {
         emitValues(format, tile, (quad, value) => {
           if (scales !== undefined && (4 * quad) % Math.min(sub, 32) === 0) {
             loadScales(tile, factor, extend, tile.lagging(layout.scales + 4 * quad));

@@ -58,6 +58,8 @@ export function emitUnpackedDot(a: Assembler, product: BlockedProduct, { format,
     a.comment(`${group} tokens`);
     emitCount();
     a.emit('mov', r11, r8);
+    a.emit('imul', rdi, r8, packedStep);
+    a.emit('add', rdi, r12);
     a.emit('lea', rax, ptr(rsp, decodedAt(product)));
     a.emit('mov', rcx, rdx);
     product.emitMultiply({
@@ -66,6 +68,7 @@ export function emitUnpackedDot(a: Assembler, product: BlockedProduct, { format,
       count: r11,
       decoded: rax,
       x: rcx,
+      ahead: rdi,
       rowBytes,
       sums: r10,
       panelBytes: panelSums(product),

@@ -1,8 +1,7 @@
 /**
  * The `i8` dot numerics for many tokens with AVX2: some k of a panel are decoded once into memory that stays in the first
  * cache, as bytes and as what they are scaled with, and multiplied there with all tokens of a unit, four at a time. Which
- * integers are exact, and why, is said at `WordSums` of levels.ts. Signed values of blocks of 32 with 8 bits are multiplied
- * as two nibbles: value + 128 = 16 * high + low, where the high one has an offset of 8.
+ * integers are exact, and why, is said at `WordSums` of levels.ts.
  *
  * What limits it, for 16 rows, 32 k and a token of q4_0: 16 VPMADDUBSW, which two of four vector ports take, 16 VPADDW and
  * 10 operations for the scales, which together fill all four for 10.5 cycles. Zen 3 takes 12.5 for these alone.
@@ -14,9 +13,9 @@ import { emitStart, WORDS_OF_ONE } from './integer-products.ts';
 import { blockOf, codingOf, type IntegerFormat, type Levels, levelsOf } from './levels.ts';
 import { emitPrefetch } from './prefetch.ts';
 import { constantOf, halves, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
-import { chainsOf, quadsOf32 } from './quads.ts';
+import { chainsOf } from './quads.ts';
 import { records, smallRecords } from './quantize-activations.ts';
-import { type Decoded, decodeD, decodedOf, decodeLevels, decodeTile, highNibbles, levelAt } from './unpacked-levels.ts';
+import { type Decoded, decodeD, decodedOf, decodeLevels, decodeTile, levelAt } from './unpacked-levels.ts';
 
 /** How levels are multiplied with activations; everything around that is the same. */
 export interface Multiplication {
@@ -83,8 +82,12 @@ function multiplyQuads(
   }
 }
 
-/** sums in registers += |value| times activations with the sign of the value, times sc. */
-function addSigned({ a, tokens, decoded, x, rowBytes }: TokenGroup, quads: readonly number[], scales: number): void {
+/** sums in registers += |value| times activations with the sign of the value, times what scales them. */
+function addSigned(
+  { a, tokens, decoded, x, rowBytes }: TokenGroup,
+  quads: readonly number[],
+  factor: (half: number) => Vec | Mem,
+): void {
   const magnitude = (i: number, half: number) => ymm(8 + 2 * i + half);
   const activations = (i: number) => ymm(12 + i);
   const products = [ymm(14), ymm(15)] as const;
@@ -103,7 +106,7 @@ function addSigned({ a, tokens, decoded, x, rowBytes }: TokenGroup, quads: reado
       }
       const [sum, words] = [wordsOf(token, half), products[0]];
       if (quads.length === 2) a.emit('vpaddw', words, words, products[1]);
-      a.emit('vpmaddwd', words, words, ptr(decoded, scales + 32 * half));
+      a.emit('vpmaddwd', words, words, factor(half));
       a.emit('vpaddd', sum, sum, words);
     }
   }
@@ -130,18 +133,9 @@ export function placeOf(format: Levels, part: number) {
 
 function multiplyBlock(group: TokenGroup, { format, kind }: Decoded, part: number): void {
   const { a, tokens } = group;
-  if (kind === 'nibbles') {
-    multiplyQuads(group, highNibbles, quadsOf32, { at: records[32].sums, size: 32, offset: 8 });
-    forEachWords(tokens, (words, sum) => {
-      a.emit('vpmaddwd', words, words, ONES);
-      a.emit('vpslld', words, words, 4);
-      a.emit('vmovdqa', sum, words);
-    });
-    multiplyQuads(group, 0, quadsOf32);
-    forEachWords(tokens, (words, sum) => {
-      a.emit('vpmaddwd', words, words, ONES);
-      a.emit('vpaddd', words, words, sum);
-    });
+  if (kind === 'values') {
+    forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
+    for (const chain of chainsOf(format)) addSigned(group, chain, () => ONES);
     return;
   }
   const { offset } = codingOf(format);
@@ -195,7 +189,7 @@ function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Deco
     const part = (chain[0] as number) >> 2;
     const at = scalesAt + (sub === 16 ? 64 * part : 0);
     if (kind === 'values') {
-      addSigned(group, chain, at);
+      addSigned(group, chain, (half) => ptr(decoded, at + 32 * half));
       continue;
     }
     multiplyQuads(group, 0, chain, offset > 0 ? { at: large.sums + 4 * part, size: 256, offset } : undefined);
@@ -257,6 +251,12 @@ const common = {
   ownBytes: sumBytes,
 } as const;
 
+/** Asks for some of the weights that are decoded next, while these are multiplied. */
+function emitAhead({ a, ahead }: TokenGroup, { prefetch }: Schedule, bytes: number): void {
+  emitPrefetch(a, { prefetch, prefetchBytes: 0 }, (at) => ptr(ahead, at), bytes);
+  a.emit('add', ahead, bytes);
+}
+
 function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication): UnpackedProduct {
   const { format, layout, bytes } = decoded;
   const xBytes = layout.d.length * smallRecords(blockOf(format)).bytes;
@@ -268,7 +268,6 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication)
     constants: how.constants,
     emitDecode(tileOf) {
       const tile = tileOf(0);
-      emitPrefetch(tile.a, schedule, tile.weight, layout.bytes);
       how.decode(tile);
       for (const [part, at] of layout.d.entries()) {
         decodeD(tile, format.d, at, (half) => tile.x(0, decoded.scales + 64 * part + half));
@@ -279,6 +278,7 @@ function ofBlocksOf32(decoded: Decoded, schedule: Schedule, how: Multiplication)
       const { a, count, decoded: at, x } = group;
       a.align(32);
       const next = a.here();
+      emitAhead(group, schedule, layout.bytes);
       for (const part of layout.d.keys()) {
         how.block(group, part);
         accumulate(group, decoded, part);
@@ -302,8 +302,7 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule, how: Multiplication
     emitDecode(tileOf) {
       const tile = tileOf(0);
       decodeTile(tile, decoded);
-      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1, pass: [0, 1] }, () => {
-        emitPrefetch(tile.a, schedule, tile.weight, layout.step);
+      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1 }, () => {
         how.decode(tile);
       });
     },
@@ -319,6 +318,7 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule, how: Multiplication
       a.emit('mov', r8, 8);
       a.align(32);
       const next = a.here();
+      emitAhead(group, schedule, layout.bytes / 8);
       how.sub(group);
       a.emit('add', at, bytes);
       a.emit('add', x, large.step);

@@ -15,9 +15,9 @@ const [X, T] = [ymm(10), ymm(11)];
 /** For VPSHUFB, while a tile is decoded. */
 const WORDS = ymm(12);
 
-export type Kind = 'codes' | 'values' | 'nibbles';
+export type Kind = 'codes' | 'values';
 
-/** Decoded 32 k: bytes of quads for both halves (nibbles: low, then high), then scales; a tile of 256 k has more behind all of them. */
+/** Decoded 32 k: bytes of quads for both halves, then scales; a tile of 256 k has more behind all of them. */
 export interface Decoded {
   readonly format: Levels;
   readonly layout: Layout;
@@ -31,17 +31,16 @@ export interface Decoded {
 }
 
 export const levelAt = (quad: number, half: number) => 64 * quad + 32 * half;
-export const highNibbles = 512;
 
 /** As VPMADDUBSW multiplies them best. */
 export function decodedOf(format: Levels): Decoded {
   const isSigned = wordSumsOf(format).kind === 'signed';
-  return decodedAs(format, !isSigned ? 'codes' : format.size === 32 ? 'nibbles' : 'values');
+  return decodedAs(format, isSigned ? 'values' : 'codes');
 }
 
 export function decodedAs(format: Levels, kind: Kind): Decoded {
   const { size, sub, scales, minima } = format;
-  const levelBytes = kind === 'nibbles' ? 1024 : 512;
+  const levelBytes = 512;
   // f32 of a tile of 32; i16 twice of each sub-block.
   const scaleBytes = size === 32 ? 64 * layoutOf(format).d.length : scales === undefined ? 0 : sub === 16 ? 128 : 64;
   const minimum = levelBytes + scaleBytes;
@@ -63,8 +62,7 @@ export function decodeLevels({ a, weight, x }: Tile, { format, kind }: Decoded):
   const patterns = quadConstants(format, as);
   const constants = patterns.map((_, i) => ymm(8 + i));
   for (const [i, pattern] of patterns.entries()) a.emit('vmovdqa', constants[i] as Vec, repeated(a, pattern));
-  const [level, low, nibble] = [ymm(0), ymm(4), ymm(12)];
-  if (kind === 'nibbles') a.emit('vmovdqa', nibble, repeated(a, [15]));
+  const level = ymm(0);
   const registers = { planes: [ymm(1), ymm(2)], temporary: ymm(3), constants, level: () => level };
   const quads = format.planes[0] === 4 ? pairedQuads : quadsOf32;
   for (const half of halves) {
@@ -75,18 +73,7 @@ export function decodeLevels({ a, weight, x }: Tile, { format, kind }: Decoded):
       quads,
       (at) => weight(at + 32 * half),
       registers,
-      (quad) => {
-        const to = x(0, levelAt(quad, half));
-        if (kind !== 'nibbles') {
-          a.emit('vmovdqa', to, level);
-          return;
-        }
-        a.emit('vpand', low, nibble, level);
-        a.emit('vmovdqa', to, low);
-        a.emit('vpsrlw', level, level, 4);
-        a.emit('vpand', level, level, nibble);
-        a.emit('vmovdqa', x(0, highNibbles + levelAt(quad, half)), level);
-      },
+      (quad) => a.emit('vmovdqa', x(0, levelAt(quad, half)), level),
     );
   }
 }

@@ -99,7 +99,7 @@ export function wideIntegerProduct(name: IntegerFormat, hasVnni: boolean): Produ
       }
       for (const token of tokensOf(tile)) clear(tile, sumOf(token));
       const lagging = scales === undefined ? 1 : (16 * 32) / sub;
-      tile.repeat(8, { weight: layout.step, x: large.step, lagging, pass: [0, 1] }, () => {
+      tile.repeat(8, { weight: layout.step, x: large.step, lagging }, () => {
         for (const [index, quads] of subs.entries()) addSub(tile, quads, tile.lagging(layout.scales + 16 * index));
       });
       if (offset > 0 && !isSigned) subtractOffset(tile);

@@ -12,7 +12,7 @@ export interface Arm64SystemCode {
 }
 
 /**
- * Lives as long as the process: other code keeps the addresses. Where the system has no call that makes new code visible, one of
+ * Lives as long as the thread: other code keeps the addresses. Where the system has no call that makes new code visible, one of
  * these functions does it for all later code; they are visible themselves, because Linux cleans the caches for a page when it first
  * becomes executable.
  */

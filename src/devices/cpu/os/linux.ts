@@ -5,6 +5,7 @@ import { arm64Features } from './arm64-features.ts';
 import { linuxArm64Calls, mapArm64Stubs } from './arm64-stubs.ts';
 import { controlGroupLimits } from './cgroup.ts';
 import { decodeFeatures } from './cpuid.ts';
+import { given, taken } from './estate.ts';
 import type { Foreign } from './foreign.ts';
 import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { Architecture, CpuFeatures, Limits, OperatingSystem } from './os.ts';
@@ -50,6 +51,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
   const setStackSize = libc.function('pthread_attr_setstacksize', ['bytes', 'i64'], 'i32');
   const createThread = libc.function('pthread_create', ['bytes', 'bytes', 'address', 'address'], 'i32');
   const joinThread = libc.function('pthread_join', ['address', 'address'], 'i32');
+  const tryJoinThread = libc.function('pthread_tryjoin_np', ['address', 'address'], 'i32');
   const pinThread = libc.function('pthread_setaffinity_np', ['address', 'i64', 'bytes'], 'i32');
 
   function refused(what: string, hint?: string): IngotError {
@@ -62,6 +64,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     map(length) {
       const address = mmap(0, length, PROTECTION['read-write'], MAP_PRIVATE_ANONYMOUS, -1, 0);
       if (address === -1) throw refused(`memory of ${length} bytes`);
+      taken.mapping(address, length);
       return address;
     },
     protect(address, length, access) {
@@ -76,7 +79,11 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       munlock(address, length);
       madvise(address, length, MADV_DONTNEED);
     },
-    unmap: (address, length) => void munmap(address, length),
+    unmap(address, length) {
+      // First: a thread may be ended between the two, and then the addresses may be another's.
+      given(address);
+      munmap(address, length);
+    },
     adviseHuge: (address, length) => void madvise(address, length, MADV_HUGEPAGE),
     prefault(address, length) {
       if (madvise(address, length, MADV_POPULATE_WRITE) === 0) return;
@@ -128,7 +135,13 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
         // Not checked: what the process may use can shrink at any time.
         pinThread(thread, mask.length, mask);
       }
-      return { join: () => void joinThread(thread, 0) };
+      taken.thread(thread, argument);
+      return {
+        join() {
+          given(thread);
+          joinThread(thread, 0);
+        },
+      };
     },
     futex: stubs.futex,
     yield: stubs.yield,
@@ -140,6 +153,10 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       if (mlock(memory.address, memory.length) !== 0) {
         throw refused(`to lock ${memory.length} bytes in memory`, 'Raise the limit of locked memory (ulimit -l).');
       }
+    },
+    orphans: {
+      ended: (handle) => tryJoinThread(handle, 0) === 0,
+      unmap: (address, length) => void munmap(address, length),
     },
     requestTiles: () =>
       architecture === 'x64' && syscall(SYS_ARCH_PRCTL, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA, 0) === 0,

@@ -39,6 +39,7 @@ class Mapping {
     this.#pages = pages;
     this.length = length;
     this.address = pages.map(length);
+    mapped.add(this);
   }
 
   get owned(): boolean {
@@ -73,31 +74,29 @@ class Mapping {
 
   viewCollected(): void {
     this.#views--;
-    if (onlyViewed.has(this) && this.#views === 0) this.unmap();
+    if (this.#views === 0) this.#release();
   }
 
   #release(): void {
-    if (this.#owned || this.#holds > 0) return;
-    if (this.#views === 0) {
-      this.unmap();
-    } else {
-      this.#pages.discard(this.address, this.length);
-      onlyViewed.add(this);
-    }
+    if (this.#owned || this.#holds > 0 || !mapped.has(this)) return;
+    if (this.#views === 0) this.unmap();
+    else this.#pages.discard(this.address, this.length);
   }
 
   unmap(): void {
-    onlyViewed.delete(this);
-    this.#pages.unmap(this.address, this.length);
+    if (mapped.delete(this)) this.#pages.unmap(this.address, this.length);
   }
 }
 
-/** Mappings of this thread that nothing keeps but views, which are not collected yet. */
-const onlyViewed = new Set<Mapping>();
+/** Of this thread. */
+const mapped = new Set<Mapping>();
 
-/** Unmaps what only views keep. For a thread that ends: it collects nothing any more, and must not look at a view again. */
-export function unmapViewed(): void {
-  for (const mapping of onlyViewed) mapping.unmap();
+/**
+ * Unmaps what is left: what only views keep, and what lives as long as its thread. For a thread that ends: it collects nothing any
+ * more, and must not look at a view or call machine code again.
+ */
+export function unmapAll(): void {
+  for (const mapping of [...mapped]) mapping.unmap();
 }
 
 const collectedViews = new FinalizationRegistry<Mapping>((mapping) => mapping.viewCollected());

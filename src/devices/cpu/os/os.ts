@@ -130,6 +130,12 @@ export interface OperatingSystem {
   wake(address: number): void;
   /** Keeps memory from being swapped out. @throws IngotError 'OutOfMemory' where the user's limit is lower. */
   lock(memory: Memory): void;
+  /** What another JavaScript thread has left behind (estate.ts); absent where that is not written down. */
+  readonly orphans?: {
+    /** Whether a native thread has ended, which then is forgotten. */
+    ended(handle: number): boolean;
+    unmap(address: number, length: number): void;
+  };
   /** Asks for the AMX tile registers, for this process and its later threads. False where there are none to get. */
   requestTiles(): boolean;
   cpuFeatures(): CpuFeatures;

@@ -30,7 +30,7 @@ export interface Stubs {
   readonly wake: NativeFunction;
 }
 
-/** Lives as long as the process: other code keeps the addresses. */
+/** Lives as long as the thread: other code keeps the addresses. */
 export function mapStubs(pages: Pages, calls: SystemCode): Stubs & { readonly cpuid: CpuidSource } {
   const a = new Assembler();
   const cpuidAt = a.here('cpuid');

@@ -1,0 +1,211 @@
+/** Exchanges in two halves: what is computed between them, that order and bits stay, and that runs end there too. */
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import * as fc from 'fast-check';
+import { isIngotError } from '../../src/base/errors.ts';
+import { exchangeOf, isFinish, isStart, lowerCollectives } from '../../src/compiler/exchange.ts';
+import { overlapExchanges } from '../../src/compiler/overlap.ts';
+import { createCpuDevice } from '../../src/devices/cpu/device.ts';
+import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import type { Device } from '../../src/devices/device.ts';
+import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
+import type { Program, Region, Value } from '../../src/ir/program.ts';
+import { tensor } from '../../src/ir/types.ts';
+import { verify } from '../../src/ir/verify.ts';
+import { createHostGroup } from '../../src/parallel/host-group.ts';
+import { devices, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
+import { floats, forever, sum } from './collective-program.ts';
+
+const square = tensor('f32', [4, 4]);
+const skip = noCpu ?? false;
+
+function programOf(size: number, body: (b: Builder, x: Value, s: Value) => Readonly<Record<string, Value>>): Program {
+  const built = new ProgramBuilder().program(
+    [
+      { name: 'x', type: square, role: 'input' },
+      { name: 's', type: square, role: 'state' },
+    ],
+    (b, { x, s }) => body(b, x, s),
+    { s: 's' },
+  );
+  const program = { ...built, processes: { replicas: 1, partitions: size } };
+  verify(program);
+  return program;
+}
+
+const dot = (b: Builder, x: Value, y: Value) => b.dot(x, y, { contract: [[1, 0]] });
+
+/** Ops of a region by what they are for an exchange. */
+function orderOf(region: Region): readonly string[] {
+  return region.body.map((op) => {
+    if (op.name !== 'custom_call') return op.name;
+    if (isFinish(op)) return 'finish';
+    return isStart(op) ? 'start' : (exchangeOf(op)?.kind ?? op.name);
+  });
+}
+
+function overlapped(program: Program): Program {
+  const made = overlapExchanges(lowerCollectives(program));
+  verify(made);
+  return made;
+}
+
+test('work of before and after stands between the halves, with what it makes and what it alone needs', () => {
+  const { main } = overlapped(
+    programOf(2, (b, x, s) => {
+      const early = b.negate(dot(b, b.unary('abs', x), x));
+      const total = sum(b, b.unary('floor', x), 2);
+      const late = dot(b, s, x);
+      const waits = dot(b, total, x);
+      return { early, late, waits, s: b.add(s, waits) };
+    }),
+  );
+  assert.deepEqual(orderOf(main), [
+    ...['floor', 'start', 'abs', 'dot_general', 'negate', 'dot_general', 'finish'],
+    ...['add', 'dot_general', 'add'],
+  ]);
+});
+
+test('nothing moves across an update of state, another exchange, or where there is no work', () => {
+  const { main } = overlapped(
+    programOf(2, (b, x, s) => {
+      const total = sum(b, x, 2);
+      const updated = b.add(s, total);
+      const again = sum(b, b.unary('floor', x), 2);
+      return { again: b.unary('abs', again), late: dot(b, x, x), s: updated };
+    }),
+  );
+  // The update stands after its reader, before the second exchange.
+  assert.deepEqual(
+    orderOf(main).filter((name) => !/reshape|constant/.test(name)),
+    [...['move', 'add', 'add', 'floor', 'start', 'dot_general', 'finish', 'add', 'abs']],
+  );
+});
+
+test('the body of a loop has halves of its own', () => {
+  const { main } = overlapped(
+    programOf(2, (b, x, s) => {
+      const [, y] = b.while(
+        [b.scalar('i32', 0), x],
+        (inner, i) => inner.compare('LT', i, inner.scalar('i32', 3)),
+        (inner, i, y) => [inner.add(i, inner.scalar('i32', 1)), inner.multiply(sum(inner, y, 2), dot(inner, y, y))],
+      );
+      return { y, s: b.add(s, x) };
+    }),
+  );
+  const loop = main.body.find(({ name }) => name === 'while');
+  const order = orderOf(loop?.regions[1] ?? main);
+  const [start, finish] = [order.indexOf('start'), order.indexOf('finish')];
+  assert.ok(start >= 0 && order.slice(start, finish).includes('dot_general'), order.join(' '));
+});
+
+/** Sums, products and updates of the state in an order that a list of numbers says. */
+function drawn(decisions: readonly number[], size: number): Program {
+  return programOf(size, (b, x, s) => {
+    const values = [x, b.negate(x)];
+    let state = s;
+    decisions.forEach((decision, i) => {
+      const [one, other] = [values[(decision >> 3) % values.length], values[(decision >> 7) % values.length]];
+      const kind = decision % 8;
+      if (kind < 3) values.push(b.clamp(b.full('f32', [4, 4], -9), dot(b, one, other), b.full('f32', [4, 4], 9)));
+      else if (kind < 5) values.push(sum(b, one, size));
+      else if (kind === 5) values.push(dot(b, state, one));
+      else if (kind === 6) values.push(b.subtract(one, other));
+      else state = b.add(state, b.multiply(one, b.full('f32', [4, 4], i)));
+    });
+    return { last: values[values.length - 1], total: values.reduce((a, v) => b.add(a, v)), s: state };
+  });
+}
+
+const inputOf = (rank: number) => Float32Array.from({ length: 16 }, (_, i) => ((i * 7 + rank * 5) % 11) - 5);
+
+async function runOn(device: Device, program: Program, end: Parameters<Device['bind']>[3], rank: number) {
+  using executable = await device.compile(program);
+  using state = await device.allocate(square, 'state');
+  device.write(state, inputOf(rank + 3));
+  using bound = await device.bind(executable, new Map(), new Map([['s', state]]), end);
+  const results = await device.wait(device.submit(bound, new Map([['x', inputOf(rank)]]), {}), forever);
+  return [...[...results.values()].map(floats), floats(await device.read(state))];
+}
+
+test('drawn programs keep the order of exchanges, one under way at a time, and every bit', { skip }, async () => {
+  const decisions = fc.array(fc.nat(0xffff), { minLength: 4, maxLength: 30 });
+  let divided = 0;
+  await fc.assert(
+    fc.asyncProperty(decisions, fc.constantFrom(2, 3), async (list, size) => {
+      const program = drawn(list, size);
+      const order = orderOf(overlapped(program).main);
+      let open = false;
+      for (const what of order) {
+        if (what === 'start') assert.ok(!open);
+        if (what === 'gather' || what === 'move') assert.ok(!open);
+        if (what === 'finish') assert.ok(open);
+        if (what === 'start' || what === 'finish') open = what === 'start';
+      }
+      assert.ok(!open);
+      const exchanges = (names: readonly string[]) =>
+        names.filter((name) => /start|gather|move|swap/.test(name)).length;
+      assert.equal(exchanges(order), exchanges(orderOf(lowerCollectives(program).main)));
+      if (order.includes('start')) divided++;
+      const [host, local] = [createHostGroup(size), localGroup(size)];
+      const expected = await Promise.all(
+        host.map(async (end, rank) => {
+          await using device = devices.reference();
+          return await runOn(device, program, end, rank);
+        }),
+      );
+      const actual = await Promise.all(
+        local.map(async (end, rank) => {
+          await using device = openCpu(1 + (rank % 2));
+          return await runOn(device, program, end, rank);
+        }),
+      );
+      assert.deepEqual(actual, expected);
+    }),
+    { numRuns: 25, seed: 5 },
+  );
+  assert.ok(divided > 4, `${divided} programs`);
+});
+
+for (const threads of [1, 2]) {
+  test(`${threads} threads compute while a rank does not come, and the run ends all the same`, { skip }, async () => {
+    const found = findSystem();
+    assert.ok(found.usable);
+    const program = programOf(2, (b, x, s) => ({ beside: dot(b, x, s), s: b.add(s, sum(b, x, 2)) }));
+    await using device = createCpuDevice(found.system, { threads, profile: 'sums' });
+    using executable = await device.compile(program);
+    using state = await device.allocate(square, 'state');
+    const states = new Map([['s', state]]);
+    const inputs = new Map([['x', inputOf(0)]]);
+    const [end] = localGroup(2, { patienceMilliseconds: 60_000 });
+    using late = await device.bind(executable, new Map(), states, end);
+    const run = device.wait(device.submit(late, inputs, {}), performance.now() + 60);
+    await assert.rejects(run, (error) => isIngotError(error, 'DeadlineExceeded'));
+    const calls = new Map(device.profile().kernels.map((each) => [each.kernel.replace(/ \[.*/, ''), each.calls]));
+    assert.equal(calls.get('exchange (move, start)'), 1);
+    assert.ok(
+      [...calls.keys()].some((name) => /dot/.test(name)),
+      [...calls.keys()].join(),
+    );
+    assert.ok(![...calls.keys()].some((name) => /add/.test(name)), 'what waits for the other is not computed');
+    // Who does not come at all is lost; the device goes on.
+    const [lone] = localGroup(2, { patienceMilliseconds: 60 });
+    using lost = await device.bind(executable, new Map(), states, lone);
+    const given = device.wait(device.submit(lost, inputs, {}), forever);
+    await assert.rejects(given, (error) => isIngotError(error, 'RankLost'));
+    const ends = localGroup(2);
+    const both = await Promise.all(
+      ends.map(async (each, rank) => {
+        await using other = openCpu(1);
+        return await runOn(other, program, each, rank);
+      }),
+    );
+    const one = inputOf(0).map((v, i) => v + inputOf(1)[i]);
+    both.forEach(([, updated], rank) => {
+      assert.deepEqual(
+        updated,
+        inputOf(rank + 3).map((v, i) => v + one[i]),
+      );
+    });
+  });
+}
