@@ -1,7 +1,7 @@
 /** Bodies in the place of calls: of composites that a device has no kernel for, or of every function. */
-import type { OpOf, Program } from '../ir/program.ts';
+import type { Func, OpOf, Program } from '../ir/program.ts';
 import { rewriteProgram } from '../ir/rewrite.ts';
-import { callee } from '../ir/walk.ts';
+import { callee, walk } from '../ir/walk.ts';
 import { dropUncalled } from './dce.ts';
 
 /** Composites become what their decompositions say, except those that a device keeps. */
@@ -11,6 +11,24 @@ export function inlineComposites(program: Program, keep: (composite: OpOf<'compo
 
 export function inlineCalls(program: Program): Program {
   return inline(program, (composite) => composite === undefined);
+}
+
+/**
+ * The program without what the composites in it mean, for a device that has kernels for all of them: passes over it would take longer than
+ * those over the program. No kernel may write state.
+ */
+export function dropDecompositions(program: Program): Program {
+  const called = new Set<Func>();
+  const visit = (func: Func) => {
+    if (called.has(func)) return;
+    called.add(func);
+    for (const op of walk(func)) {
+      const found = op.name === 'call' ? callee(program, op) : undefined;
+      if (found !== undefined) visit(found);
+    }
+  };
+  visit(program.main);
+  return { ...program, functions: new Map([...program.functions].filter(([, func]) => called.has(func))) };
 }
 
 /** `wanted` gets the composite, undefined for a call. */

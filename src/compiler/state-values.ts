@@ -42,12 +42,10 @@ export function stateValues(program: Program): ReadonlySet<Value> {
           break;
         case 'call':
         case 'composite': {
-          const func = callee(program, op);
-          if (func === undefined) break;
-          op.operands.forEach((operand, i) => {
-            spread(operand, func.parameters[i]);
+          callee(program, op)?.parameters.forEach((parameter, i) => {
+            spread(op.operands[i], parameter);
           });
-          // Any of its results may be what it was given: callees are visited later.
+          // Any of its results may be what it was given: callees are visited later, if they are there.
           if (op.operands.some((operand) => found.has(operand))) for (const result of op.results) found.add(result);
           break;
         }

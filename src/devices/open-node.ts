@@ -3,14 +3,14 @@ import { cpus, freemem } from 'node:os';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import { cacheFolder } from './cpu/cache-folder.ts';
 import { openCodeCache } from './cpu/code-cache.ts';
-import { chooseTarget, createCpuDevice, whyNot } from './cpu/device.ts';
+import { chooseTarget, createCpuDevice } from './cpu/device.ts';
 import { anyModel } from './cpu/matrix-shapes.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
 import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
-import type { InstructionSet } from './cpu/target.ts';
+import { type InstructionSet, whyNot } from './cpu/target.ts';
 import { tunedTarget } from './cpu/tunings.ts';
 import type { Device } from './device.ts';
 
@@ -27,8 +27,8 @@ export interface DeviceOptions {
   readonly memoryShare?: number | undefined;
   /** What the CPU device keeps of kernels, for `profile`; nothing if absent. */
   readonly profile?: Recorded | undefined;
-  /** Formats of the weights that it will be given; any if absent. */
-  readonly formats?: readonly string[] | undefined;
+  /** Of the CPU device: which kernels will run (cpu/self-test/areas.ts); any if absent. */
+  readonly areas?: readonly string[] | undefined;
   /** What their schedule is remembered by (cpu/matrix-shapes.ts). */
   readonly modelClass?: string | undefined;
   /**
@@ -60,7 +60,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       mlock = false,
       memoryShare = 1,
       profile = 'nothing',
-      formats,
+      areas,
       modelClass = anyModel,
       meanwhile,
     }) {
@@ -93,7 +93,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const onTest = () => {
         ahead = compileAhead().catch(() => {});
       };
-      const instructionSet = set ?? (await testedSet(found.system, formats, onTest));
+      const instructionSet = set ?? (await testedSet(found.system, areas, onTest));
       await ahead;
       return deviceFor(instructionSet, (why) =>
         console.error(`ingot: what was tuned for this machine is not used: ${why} (ingot tune finds it again)`),
@@ -149,10 +149,10 @@ export async function openDevice(name?: string, options: DeviceOptions = {}): Pr
  */
 async function testedSet(
   system: OperatingSystem,
-  formats: DeviceOptions['formats'],
+  areas: DeviceOptions['areas'],
   onTest: () => void,
 ): Promise<InstructionSet> {
-  const outcome = await selfTest(system, { onTest, ...(formats !== undefined && { formats }) });
+  const outcome = await selfTest(system, { onTest, ...(areas !== undefined && { areas }) });
   const set = trustedSet(outcome);
   const failures = outcome.verdicts.flatMap((verdict) => (verdict.passed ? [] : [describeVerdict(verdict)]));
   if (set === undefined) {

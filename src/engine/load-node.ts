@@ -2,6 +2,7 @@
 import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
+import { modelAreas } from '../devices/cpu/self-test/areas.ts';
 import type { InstructionSet } from '../devices/cpu/target.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
@@ -51,7 +52,7 @@ const smallBytes = 32 << 20;
 interface OpenDeviceOptions
   extends DeviceOptions,
     Pick<EngineSettings, 'mesh' | 'ranks'>,
-    Partial<Pick<EngineSettings, 'path'>>,
+    Partial<Pick<EngineSettings, 'path' | 'numerics'>>,
     Pick<MeshOptions, 'onProgram'>,
     Pick<RanksOptions, 'onLost'> {}
 
@@ -59,12 +60,12 @@ interface OpenDeviceOptions
 export function openDeviceFor(
   model: Model,
   name?: string,
-  { mesh, ranks, path, onProgram, onLost, meanwhile, ...options }: OpenDeviceOptions = {},
+  { mesh, ranks, path, numerics, onProgram, onLost, meanwhile, ...options }: OpenDeviceOptions = {},
 ): Promise<Device> {
   const weights = [...model.weights.values()];
   const bytes = weights.reduce((sum, weight) => sum + weight.bytes.length, 0);
-  const formats = [...new Set(weights.map(({ format }) => format))];
-  const of = { formats, modelClass: modelClass(matrixShapes(weights)) };
+  const areas = modelAreas(weights, numerics === 'fast');
+  const of = { areas, modelClass: modelClass(matrixShapes(weights)) };
   const parsed = mesh === undefined ? undefined : parseMesh(mesh);
   if (ranks !== undefined && path !== undefined) {
     const alone = parseMesh('tensor=1');
@@ -103,6 +104,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
       ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
       ...(ranks !== undefined && { ranks }),
+      ...(options.numerics !== undefined && { numerics: options.numerics }),
       async meanwhile(device) {
         const { tokenizer, templates } = await readTexts();
         await LocalEngine.compileAhead(device, model, tokenizer, { ...options, ...slots, ...templates });

@@ -1,5 +1,6 @@
 /** What the worker thread of a rank runs: the device, for one front after another. The main thread answers meanwhile that the rank is alive. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { modelAreas } from '../devices/cpu/self-test/areas.ts';
 import { openDevice } from '../devices/open-node.ts';
 import { findModel } from '../hub/find-model.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
@@ -17,9 +18,10 @@ async function open({ model: path, device: name, threads, mlock }: RankSettings)
   const source = await openForRunning(await findModel(path));
   try {
     const { model } = source;
-    const formats = [...new Set([...model.weights.values()].map(({ format }) => format))];
+    // Programs come later, in any numerics.
+    const areas = modelAreas(model.weights.values(), true);
     const digest = await modelDigest(model);
-    const device = await openDevice(name, { threads, mlock, formats });
+    const device = await openDevice(name, { threads, mlock, areas });
     return {
       ...{ device, communicator, digest, weights: model.weights },
       async [Symbol.asyncDispose]() {

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import type { OperatingSystem } from '../../src/devices/cpu/os/os.ts';
+import { allAreas, modelAreas } from '../../src/devices/cpu/self-test/areas.ts';
 import { type ProgramTest, programTest } from '../../src/devices/cpu/self-test/program-test.ts';
 import { describeVerdict, selfTest, trustedSet } from '../../src/devices/cpu/self-test/self-test.ts';
 import { selfTests } from '../../src/devices/cpu/self-test/table.ts';
@@ -60,19 +61,39 @@ test('self-test: every kernel passes, and the next start knows', { skip }, async
   assert.deepEqual(second, first);
 });
 
-test('self-test: kernels of a format are tried when it is first met, and only those', { skip }, async () => {
+test('self-test: kernels of an area are tried when it is first needed, and only those', { skip }, async () => {
   const program = double('echo', 'say({ kind: "wrong", kernel: process.argv.slice(3).join(" "), problem: "asked" });');
   const passes = double('passes', 'await runTests("avx2", [fine]);');
+  const areasOf = (formats: readonly string[]) =>
+    modelAreas(
+      formats.map((format) => ({ format, shape: [1, 1] })),
+      false,
+    );
   const tested = async (formats: readonly string[], by: string) => {
-    const [verdict] = (await selfTest(withAvx2(), { program: by, formats })).verdicts;
+    const [verdict] = (await selfTest(withAvx2(), { program: by, areas: areasOf(formats) })).verdicts;
     return verdict?.passed ? verdict.areas : verdict?.kernel.split(' ')[0];
   };
-  assert.deepEqual((await selfTest(withAvx2(), { program: passes, formats: ['q8_0'], again: true })).verdicts, [
+  assert.deepEqual((await selfTest(withAvx2(), { program: passes, areas: areasOf(['q8_0']), again: true })).verdicts, [
     { set: 'avx2', passed: true, areas: ['common', 'q8_0'] },
   ]);
   assert.deepEqual(await tested(['q8_0', 'of no kernel'], program), ['common', 'q8_0']);
   assert.deepEqual(await tested(['q4_0', 'q8_0', 'q4_K'], passes), ['common', 'q8_0', 'q4_0', 'q4_K']);
   assert.deepEqual(await tested(['q8_0', 'q6_K'], program), 'q6_K');
+  const all = (await selfTest(withAvx2(), { program: passes, again: true })).verdicts[0];
+  assert.ok(all?.passed && allAreas.every((area) => all.areas.includes(area)));
+});
+
+test('self-test: areas have all tests between them, and those of a model what it computes', () => {
+  const names = (areas: readonly string[]) => [...selfTests(areas)].map(({ name }) => name);
+  const all = [...selfTests()];
+  assert.deepEqual(new Set(all.map(({ area }) => area)), new Set(allAreas));
+  const common = all.filter(({ area }) => area === 'common').map(({ name }) => name);
+  assert.deepEqual(names(['common']), common);
+  const experts = { format: 'q4_0', shape: [4, 64, 64] };
+  const added = (bf16: boolean) => names(modelAreas([experts], bf16)).filter((name) => name.includes('q4_0'));
+  assert.deepEqual(added(false), ['quantized_dot q4_0 i8', 'routed_dot q4_0 i8', 'quantized_take q4_0']);
+  assert.deepEqual(added(true).slice(0, 2), ['quantized_dot q4_0 i8', 'quantized_dot q4_0 bf16']);
+  assert.deepEqual(names(['f32']), ['quantized_dot f32 f32', 'quantized_take f32']);
 });
 
 test('self-test: rows have names of their own, and the known answer is that of the reference device', async () => {
@@ -93,7 +114,7 @@ say({ kind: 'passed', count: 1 });`,
   );
   let begun = 0;
   const onTest = () => void begun++;
-  const outcome = await selfTest(withAvx512(), { program, again: true, formats: ['q8_0'], onTest });
+  const outcome = await selfTest(withAvx512(), { program, again: true, areas: ['common', 'q8_0'], onTest });
   assert.equal(begun, 1, 'of two sets that are tried the first is told of');
   assert.deepEqual(outcome.verdicts, [
     { set: 'avx512', passed: false, kernel: 'evil kernel', problem: 'SIGILL ended it' },
@@ -162,7 +183,7 @@ test('self-test: a folder that cannot be written only means that the next start 
   process.env.XDG_CACHE_HOME = join(folder, 'passes.mjs');
   const { verdicts, remembered } = await selfTest(withAvx2(), {
     program: double('passes', 'await runTests("avx2", [fine]);'),
-    formats: [],
+    areas: ['common'],
   });
   process.env.XDG_CACHE_HOME = folder;
   assert.deepEqual([verdicts, remembered], [[{ set: 'avx2', passed: true, areas: ['common'] }], false]);

@@ -1,7 +1,7 @@
 /** From a program to what the CPU device runs: products over packed weights, everything else as kernels of the loop language. */
 import { IngotError } from '../../base/errors.ts';
 import { lowerCollectives } from '../../compiler/exchange.ts';
-import { inlineComposites } from '../../compiler/inline.ts';
+import { dropDecompositions, inlineComposites } from '../../compiler/inline.ts';
 import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { overlapExchanges } from '../../compiler/overlap.ts';
 import { simplify } from '../../compiler/simplify.ts';
@@ -18,7 +18,7 @@ export function planForCpu(program: Program): { readonly lowered: Program; reado
   }
   const raised = raiseProducts(lowerCollectives(program));
   const stored = packedValues(raised);
-  const lowered = simplify(inlineComposites(raised, (op) => hasKernel(op, stored)));
+  const lowered = simplify(dropDecompositions(inlineComposites(raised, (op) => hasKernel(op, stored))));
   const packed = packedValues(lowered);
   checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
   return { lowered, plan: planProgram(overlapExchanges(lowered), isKernelName) };

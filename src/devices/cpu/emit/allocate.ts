@@ -44,32 +44,37 @@ interface Interval {
 }
 
 type Flat = Exclude<Item, { kind: 'block' }>;
+/** First and last position of a loop, and the loop around it. */
+interface Loop {
+  readonly start: number;
+  end: number;
+  readonly outer: Loop | undefined;
+  readonly weight: number;
+}
 interface Straight {
   readonly items: readonly Flat[];
-  /** First and last position of each loop, inner ones first. */
-  readonly loops: readonly (readonly [number, number])[];
-  /** Loops around each item. */
-  readonly depth: readonly number[];
+  /** The innermost loop around each item. */
+  readonly loops: readonly (Loop | undefined)[];
 }
 
 function straighten(items: readonly Item[]): Straight {
   const flat: Flat[] = [];
-  const loops: [number, number][] = [];
-  const depths: number[] = [];
-  const walk = (list: readonly Item[], depth: number) => {
+  const loops: (Loop | undefined)[] = [];
+  const walk = (list: readonly Item[], around: Loop | undefined) => {
     for (const item of list) {
       if (item.kind !== 'block') {
         flat.push(item);
-        depths.push(depth);
-        continue;
-      }
-      const start = flat.length;
-      walk(item.items, item.loop ? depth + 1 : depth);
-      if (item.loop) loops.push([start, flat.length - 1]);
+        loops.push(around);
+      } else if (item.loop) {
+        const weight = Math.min(10 * (around?.weight ?? 1), 1e6);
+        const loop: Loop = { start: flat.length, end: flat.length, outer: around, weight };
+        walk(item.items, loop);
+        loop.end = flat.length - 1;
+      } else walk(item.items, around);
     }
   };
-  walk(items, 0);
-  return { items: flat, loops, depth: depths };
+  walk(items, undefined);
+  return { items: flat, loops };
 }
 
 interface Touch {
@@ -78,22 +83,27 @@ interface Touch {
   readonly writes: boolean;
 }
 
-function touches({ operands, role }: Instruction): Touch[] {
-  const found: Touch[] = [];
-  operands.forEach((operand, index) => {
-    if (typeof operand !== 'object') return;
+/** Tells of each virtual register that an instruction names. */
+function eachTouch(
+  { operands, role }: Instruction,
+  tell: (register: Register, reads: boolean, writes: boolean) => void,
+) {
+  const read = (register: Register | undefined) => {
+    if (register !== undefined && register.id >= 0) tell(register, true, false);
+  };
+  for (const [index, operand] of operands.entries()) {
+    if (typeof operand !== 'object') continue;
     if (operand.kind === 'view') {
       const first = index === 0;
       const writes = (first && role !== 'read') || (role === 'gather' && index === operands.length - 1);
-      found.push({ register: operand.register, reads: !(first && role === 'write'), writes });
-      if (operand.mask !== undefined) found.push({ register: operand.mask, reads: true, writes: false });
+      if (operand.register.id >= 0) tell(operand.register, !(first && role === 'write'), writes);
+      read(operand.mask);
     } else if (operand.kind === 'address') {
-      for (const register of [operand.base, operand.index, operand.mask]) {
-        if (register !== undefined) found.push({ register, reads: true, writes: false });
-      }
+      read(operand.base);
+      read(operand.index);
+      read(operand.mask);
     }
-  });
-  return found.filter(({ register }) => register.id >= 0);
+  }
 }
 
 const vexOnly = new Map<string, boolean>();
@@ -119,13 +129,13 @@ function isIndex({ operands }: Instruction, register: Register): boolean {
 }
 
 /** Reads happen at even positions, writes at odd ones, so that a result may take the register of an operand that ends. */
-function intervalsOf({ items, loops, depth }: Straight, pool: readonly number[]): Interval[] {
+function intervalsOf({ items, loops }: Straight, pool: readonly number[]): Interval[] {
   const someHigh = pool.some((id) => id >= 16);
   const intervals = new Map<number, Interval>();
   items.forEach((item, index) => {
     if (item.kind !== 'instruction') return;
     const low = someHigh && isVexOnly(item);
-    for (const { register, reads, writes } of touches(item)) {
+    eachTouch(item, (register, reads, writes) => {
       const first = 2 * index + (reads ? 0 : 1);
       const last = 2 * index + (writes ? 1 : 0);
       let interval = intervals.get(register.id);
@@ -138,14 +148,14 @@ function intervalsOf({ items, loops, depth }: Straight, pool: readonly number[])
         intervals.set(register.id, interval);
       }
       interval.end = Math.max(interval.end, last);
-      interval.weight += 10 ** Math.min(depth[index] as number, 6);
+      interval.weight += loops[index]?.weight ?? 1;
       if (someHigh && register.file === 'vec') interval.low ||= low || isIndex(item, register);
-    }
+    });
   });
   // What comes into a loop and is used there lives until its last turn ends.
-  for (const [start, end] of loops) {
-    for (const interval of intervals.values()) {
-      if (interval.start < 2 * start && interval.end >= 2 * start) interval.end = Math.max(interval.end, 2 * end + 1);
+  for (const interval of intervals.values()) {
+    for (let loop = loops[interval.end >> 1]; loop !== undefined; loop = loop.outer) {
+      if (interval.start < 2 * loop.start) interval.end = Math.max(interval.end, 2 * loop.end + 1);
     }
   }
   return [...intervals.values()].sort((one, two) => one.start - two.start);
@@ -343,7 +353,12 @@ export function assembleAllocated({ vectorBits, items, places, offsets }: Alloca
   const spills = [...places.values()].some((place) => typeof place !== 'number');
   for (const item of items) {
     if (item.kind === 'instruction') {
-      const spilled = spills ? touches(item).filter(({ register }) => typeof placeOf(register) !== 'number') : [];
+      const spilled: Touch[] = [];
+      if (spills) {
+        eachTouch(item, (register, reads, writes) => {
+          if (typeof placeOf(register) !== 'number') spilled.push({ register, reads, writes });
+        });
+      }
       if (spilled.length === 0) write(item);
       else writeSpilled(item, spilled);
     } else if (item.kind === 'bind') assembler.bind(item.label);

@@ -9,13 +9,12 @@ import { asTensor, type DimValues, resolveShape, staticShape } from '../../../ir
 import { type ElementType, elementBytes, elementClass } from '../../../numerics/element-types.ts';
 import { decodeElements } from '../../../numerics/host-array.ts';
 import type { Device } from '../../device.ts';
-
-export const commonArea = 'common';
+import { commonArea } from './areas.ts';
 
 export interface SelfTest {
   /** Names the kernel to a user: 'quantized_dot q4_0 i8'. */
   readonly name: string;
-  /** The weight format whose kernels it tries; those that no format needs alone are tried at every first start. */
+  /** Which kernels it tries (areas.ts). */
   readonly area: string;
   /** What is wrong; undefined if nothing is. */
   run(device: Device): Promise<string | undefined>;

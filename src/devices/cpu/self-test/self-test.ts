@@ -1,16 +1,15 @@
 /**
  * Whether code made here can be trusted: before their first run on a processor, kernels are tried in a process of their own, for the
- * best instruction set that it has; those of weight formats when the format is first met. A kernel that crashes or is wrong is
+ * best instruction set that it has; those of an area (areas.ts) when it is first needed. A kernel that crashes or is wrong is
  * named, and the next lower set is tried. What came out is remembered, by processor and by the files that make the code.
  */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { recall, remember } from '../cache-folder.ts';
 import { codeStamp } from '../code-stamp.ts';
-import { isPackedFormat, packedFormats } from '../kernels/packing.ts';
 import type { OperatingSystem } from '../os/os.ts';
 import { type InstructionSet, usableTargets } from '../target.ts';
-import { commonArea } from './program-test.ts';
+import { allAreas } from './areas.ts';
 import type { Report } from './run-tests.ts';
 
 export type Verdict = { readonly set: InstructionSet } & (
@@ -26,8 +25,8 @@ export interface SelfTestOutcome {
 }
 
 export interface SelfTestOptions {
-  /** Weight formats whose kernels will run; all if absent. */
-  readonly formats?: readonly string[];
+  /** Those whose kernels will run; all if absent. */
+  readonly areas?: readonly string[];
   /** Whatever is remembered. */
   readonly again?: boolean;
   /** What runs in the other process. */
@@ -45,7 +44,7 @@ export async function selfTest(system: OperatingSystem, options: SelfTestOptions
   const { model, names } = system.cpuFeatures();
   const key = { model: model.trim(), features: [...names].sort().join(' '), code: codeStamp() };
   const known = options.again ? [] : recallVerdicts(key);
-  const areas = [commonArea, ...(options.formats ?? packedFormats).filter(isPackedFormat)];
+  const areas = options.areas ?? allAreas;
   const verdicts: Verdict[] = [];
   let [conclusive, isNew] = [true, false];
   for (const { name } of usableTargets({ names }).toReversed()) {

@@ -21,23 +21,19 @@ import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
 import { blockFormat } from '../../../numerics/quant/formats.ts';
 import { writeD } from '../kernels/blocks.ts';
 import { isIntegerFormat } from '../kernels/levels.ts';
-import { isPackedFormat, type PackedFormat, packedFormats } from '../kernels/packing.ts';
-import { commonArea, type ProgramTest, programTest, type SelfTest } from './program-test.ts';
+import { type PackedFormat, packedFormats } from '../kernels/packing.ts';
+import { allAreas, areaOf, commonArea, otherArea } from './areas.ts';
+import { type ProgramTest, programTest, type SelfTest } from './program-test.ts';
 
-/** Of some areas: weight formats, and what all programs may need. */
-export function* selfTests(
-  areas: readonly string[] = [commonArea, ...packedFormats],
-): Generator<SelfTest & ProgramTest> {
-  const formats = areas.filter(isPackedFormat);
-  yield* products(formats);
-  yield* routed(formats);
-  yield* takes(formats);
-  if (!areas.includes(commonArea)) return;
-  yield* attention();
-  yield* sampling();
-  yield* elementwise();
-  yield* conversions();
-  yield* loops();
+/** Of some areas. */
+export function* selfTests(areas: readonly string[] = allAreas): Generator<SelfTest & ProgramTest> {
+  const isWanted = (area: string) => areas.includes(area);
+  for (const format of packedFormats) yield* products(format, isWanted);
+  for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'experts')))) yield routed(format);
+  for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'plain')))) yield take(format);
+  if (isWanted(commonArea)) yield* [attention(), sampling()];
+  yield* elementwise(isWanted);
+  if (isWanted(commonArea)) yield* [...conversions(), ...loops()];
 }
 
 // ── what programs are made of ──
@@ -105,107 +101,99 @@ function weightBytes(format: PackedFormat, count: number, seed: number): Uint8Ar
 }
 
 /** Panels that are full and one that is not; tokens that fill no tile. */
-function* products(formats: readonly PackedFormat[]): Generator<SelfTest & ProgramTest> {
+function* products(format: PackedFormat, isWanted: (area: string) => boolean): Generator<SelfTest & ProgramTest> {
   const [N, maxTokens] = [24, 19];
   const T = { sym: 'T', max: maxTokens } as const;
-  for (const format of formats) {
-    const blocks = blockFormat(format);
-    const K = Math.max(96, 2 * blocks.blockSize);
+  const blocks = blockFormat(format);
+  const usual = blocks.integers === undefined ? 'f32' : 'i8';
+  const K = Math.max(96, 2 * blocks.blockSize);
+  for (const numerics of Object.keys(dotNumerics) as DotNumerics[]) {
+    if (numerics === 'i8' && blocks.integers === undefined) continue;
+    const area = areaOf(format, numerics === usual || numerics === 'i8' ? 'plain' : numerics);
+    if (!isWanted(area)) continue;
     const weight = weightBytes(format, N * K, 3);
     const rowBytes = weight.length / N;
     const x = randomFloats(maxTokens * K, 5);
-    for (const numerics of Object.keys(dotNumerics) as DotNumerics[]) {
-      if (numerics === 'i8' && blocks.integers === undefined) continue;
-      const parameters: readonly Parameter[] = [
-        input('x', 'f32', [T, K]),
-        { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
-      ];
-      const program = build(parameters, (b, values) => ({
-        y: quantizedDot(b, values.x, values.weight, { format, numerics }),
-      }));
-      const runs = [1, 19].map((tokens) => {
-        const y = new Float32Array(tokens * N);
-        for (let t = 0; t < tokens; t++) {
-          const dot = dotNumerics[numerics](x.subarray(t * K, (t + 1) * K), blocks);
-          for (let n = 0; n < N; n++) y[t * N + n] = dot(weight.subarray(n * rowBytes, (n + 1) * rowBytes));
-        }
-        return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
-      });
-      yield programTest({
-        name: `quantized_dot ${format} ${numerics}`,
-        area: format,
-        program,
-        weights: { weight },
-        runs,
-      });
-    }
+    const parameters: readonly Parameter[] = [
+      input('x', 'f32', [T, K]),
+      { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
+    ];
+    const program = build(parameters, (b, values) => ({
+      y: quantizedDot(b, values.x, values.weight, { format, numerics }),
+    }));
+    const runs = [1, 19].map((tokens) => {
+      const y = new Float32Array(tokens * N);
+      for (let t = 0; t < tokens; t++) {
+        const dot = dotNumerics[numerics](x.subarray(t * K, (t + 1) * K), blocks);
+        for (let n = 0; n < N; n++) y[t * N + n] = dot(weight.subarray(n * rowBytes, (n + 1) * rowBytes));
+      }
+      return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
+    });
+    yield programTest({ name: `quantized_dot ${format} ${numerics}`, area, program, weights: { weight }, runs });
   }
 }
 
 /** Experts of many tokens, of few, and of none. */
-function* routed(formats: readonly PackedFormat[]): Generator<SelfTest & ProgramTest> {
+function routed(format: PackedFormat): SelfTest & ProgramTest {
   const [E, N, maxTokens, chosen] = [4, 24, 19, 2];
   const T = { sym: 'T', max: maxTokens } as const;
   const ids = Int32Array.from({ length: maxTokens * chosen }, (_, i) => (i % 7 === 3 ? 2 : i % 2 === 0 ? 3 : 0));
-  for (const format of formats) {
-    const blocks = blockFormat(format);
-    const K = Math.max(96, 2 * blocks.blockSize);
-    const weight = weightBytes(format, E * N * K, 31);
-    const rowBytes = weight.length / (E * N);
-    const x = randomFloats(maxTokens * K, 37);
-    const numerics = blocks.integers === undefined ? 'f32' : 'i8';
-    const parameters: readonly Parameter[] = [
-      input('x', 'f32', [T, K]),
-      input('ids', 'i32', [T, chosen]),
-      { name: 'weight', type: tensor('f32', [E, N, K]), role: 'weight', format },
-    ];
-    const program = build(parameters, (b, values) => ({
-      y: routedDot(b, values.x, values.weight, values.ids, { format, numerics }),
-    }));
-    const runs = [1, 19].map((tokens) => {
-      const y = new Float32Array(tokens * chosen * N);
-      for (let pair = 0; pair < tokens * chosen; pair++) {
-        const token = Math.floor(pair / chosen);
-        const dot = dotNumerics[numerics](x.subarray(token * K, (token + 1) * K), blocks);
-        const first = ids[pair] * N;
-        for (let n = 0; n < N; n++) {
-          y[pair * N + n] = dot(weight.subarray((first + n) * rowBytes, (first + n + 1) * rowBytes));
-        }
+  const blocks = blockFormat(format);
+  const K = Math.max(96, 2 * blocks.blockSize);
+  const weight = weightBytes(format, E * N * K, 31);
+  const rowBytes = weight.length / (E * N);
+  const x = randomFloats(maxTokens * K, 37);
+  const numerics = blocks.integers === undefined ? 'f32' : 'i8';
+  const parameters: readonly Parameter[] = [
+    input('x', 'f32', [T, K]),
+    input('ids', 'i32', [T, chosen]),
+    { name: 'weight', type: tensor('f32', [E, N, K]), role: 'weight', format },
+  ];
+  const program = build(parameters, (b, values) => ({
+    y: routedDot(b, values.x, values.weight, values.ids, { format, numerics }),
+  }));
+  const runs = [1, 19].map((tokens) => {
+    const y = new Float32Array(tokens * chosen * N);
+    for (let pair = 0; pair < tokens * chosen; pair++) {
+      const token = Math.floor(pair / chosen);
+      const dot = dotNumerics[numerics](x.subarray(token * K, (token + 1) * K), blocks);
+      const first = ids[pair] * N;
+      for (let n = 0; n < N; n++) {
+        y[pair * N + n] = dot(weight.subarray((first + n) * rowBytes, (first + n + 1) * rowBytes));
       }
-      const inputs = { x: x.subarray(0, tokens * K), ids: ids.subarray(0, tokens * chosen) };
-      return { inputs, dims: { T: tokens }, expected: { y } };
-    });
-    yield programTest({ name: `routed_dot ${format} ${numerics}`, area: format, program, weights: { weight }, runs });
-  }
+    }
+    const inputs = { x: x.subarray(0, tokens * K), ids: ids.subarray(0, tokens * chosen) };
+    return { inputs, dims: { T: tokens }, expected: { y } };
+  });
+  const area = areaOf(format, 'experts');
+  return programTest({ name: `routed_dot ${format} ${numerics}`, area, program, weights: { weight }, runs });
 }
 
-function* takes(formats: readonly PackedFormat[]): Generator<SelfTest & ProgramTest> {
+function take(format: PackedFormat): SelfTest & ProgramTest {
   const [N, K] = [40, 256];
   const ids = Int32Array.of(0, 39, 17, -1, 40);
-  for (const format of formats) {
-    const weight = weightBytes(format, N * K, 7);
-    const values = new Float32Array(N * K);
-    blockFormat(format).decode(weight, values);
-    const y = new Float32Array(ids.length * K);
-    ids.forEach((id, i) => {
-      const row = Math.min(N - 1, Math.max(0, id));
-      y.set(values.subarray(row * K, (row + 1) * K), i * K);
-    });
-    const parameters: readonly Parameter[] = [
-      input('ids', 'i32', [ids.length]),
-      { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
-    ];
-    const program = build(parameters, (b, { ids, weight }) => ({ y: quantizedTake(b, weight, ids, { format }) }));
-    const name = `quantized_take ${format}`;
-    const runs = [{ inputs: { ids }, expected: { y } }];
-    yield programTest({ name, area: format, program, weights: { weight }, runs });
-  }
+  const weight = weightBytes(format, N * K, 7);
+  const values = new Float32Array(N * K);
+  blockFormat(format).decode(weight, values);
+  const y = new Float32Array(ids.length * K);
+  ids.forEach((id, i) => {
+    const row = Math.min(N - 1, Math.max(0, id));
+    y.set(values.subarray(row * K, (row + 1) * K), i * K);
+  });
+  const parameters: readonly Parameter[] = [
+    input('ids', 'i32', [ids.length]),
+    { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
+  ];
+  const program = build(parameters, (b, { ids, weight }) => ({ y: quantizedTake(b, weight, ids, { format }) }));
+  const runs = [{ inputs: { ids }, expected: { y } }];
+  const area = areaOf(format, 'plain');
+  return programTest({ name: `quantized_take ${format}`, area, program, weights: { weight }, runs });
 }
 
 // ── attention and sampling ──
 
 /** A sequence that goes on and one that begins. */
-function* attention(): Generator<SelfTest & ProgramTest> {
+function attention(): SelfTest & ProgramTest {
   const [blockSize, blocks, heads, kvHeads, dim] = [16, 8, 4, 2, 64];
   const T = { sym: 'T', max: 32 } as const;
   const S = { sym: 'S', max: 2 } as const;
@@ -231,10 +219,10 @@ function* attention(): Generator<SelfTest & ProgramTest> {
     ctxLen: Int32Array.of(38, 3),
     blockTable: Int32Array.of(5, 0, 3, -1, 7, -1, -1, -1),
   };
-  yield programTest({ name: 'paged_attention', program, runs: [{ inputs, dims: { T: 4, S: 2 } }], absolute: 1e-5 });
+  return programTest({ name: 'paged_attention', program, runs: [{ inputs, dims: { T: 4, S: 2 } }], absolute: 1e-5 });
 }
 
-function* sampling(): Generator<SelfTest & ProgramTest> {
+function sampling(): SelfTest & ProgramTest {
   const limits = {
     maxTokens: 1,
     maxSequences: 2,
@@ -271,7 +259,7 @@ function* sampling(): Generator<SelfTest & ProgramTest> {
   };
   // What the reference device says: to plan the decomposition takes longer than all other tests.
   const expected = { ids: Int32Array.of(196, 65), logprobs: Float32Array.of(-3.7002149, -4.431266) };
-  yield programTest({ name: 'sample', program, runs: [{ inputs, dims: { R: 2 }, expected }], absolute: 1e-5 });
+  return programTest({ name: 'sample', program, runs: [{ inputs, dims: { R: 2 }, expected }], absolute: 1e-5 });
 }
 
 // ── the loop language: operations of types ──
@@ -292,21 +280,12 @@ const exactFloat: readonly (UnaryOp | BinaryOp)[] = [
   'round_nearest_even',
   'round_nearest_afz',
 ];
+/** Those of models, and others. */
 const functions: readonly (UnaryOp | BinaryOp)[] = [
-  'exponential',
-  'exponential_minus_one',
-  'log',
-  'log_plus_one',
-  'logistic',
-  'tanh',
-  'sine',
-  'cosine',
-  'tan',
-  'rsqrt',
-  'cbrt',
-  'power',
-  'atan2',
-  'remainder',
+  ...(['exponential', 'log', 'logistic', 'tanh', 'sine', 'cosine', 'rsqrt', 'power'] as const),
+];
+const otherFunctions: readonly (UnaryOp | BinaryOp)[] = [
+  ...(['exponential_minus_one', 'log_plus_one', 'tan', 'cbrt', 'atan2', 'remainder'] as const),
 ];
 const integers: readonly (UnaryOp | BinaryOp)[] = [
   'abs',
@@ -329,17 +308,26 @@ const integers: readonly (UnaryOp | BinaryOp)[] = [
   'shift_right_arithmetic',
 ];
 
-const rows: readonly (readonly [string, ElementType, readonly (UnaryOp | BinaryOp)[], number])[] = [
-  ['arithmetic', 'f32', exactFloat, 0],
-  ['functions', 'f32', functions, 4],
-  ['arithmetic', 'f64', exactFloat, 0],
-  ['functions', 'f64', functions, 8],
-  ['arithmetic', 'bf16', ['add', 'multiply'], 0],
-  ['arithmetic', 'f16', ['add', 'multiply'], 0],
-  ['arithmetic', 'i32', integers, 0],
-  ['arithmetic', 'i64', integers, 0],
-  ['arithmetic', 'ui32', ['divide', 'multiply', 'maximum', 'shift_right_logical'], 0],
-  ['arithmetic', 'i8', ['add', 'multiply', 'maximum'], 0],
+interface ElementRow {
+  readonly what: string;
+  readonly type: ElementType;
+  readonly names: readonly (UnaryOp | BinaryOp)[];
+  readonly ulp?: number;
+  readonly area?: string;
+}
+
+const rows: readonly ElementRow[] = [
+  { what: 'arithmetic', type: 'f32', names: exactFloat },
+  { what: 'functions', type: 'f32', names: functions, ulp: 4 },
+  { what: 'more functions', type: 'f32', names: otherFunctions, ulp: 4, area: otherArea },
+  { what: 'arithmetic', type: 'f64', names: exactFloat, area: otherArea },
+  { what: 'functions', type: 'f64', names: [...functions, ...otherFunctions], ulp: 8, area: otherArea },
+  { what: 'arithmetic', type: 'bf16', names: ['add', 'multiply'], area: otherArea },
+  { what: 'arithmetic', type: 'f16', names: ['add', 'multiply'], area: otherArea },
+  { what: 'arithmetic', type: 'i32', names: integers },
+  { what: 'arithmetic', type: 'i64', names: integers, area: otherArea },
+  { what: 'arithmetic', type: 'ui32', names: ['divide', 'multiply', 'maximum', 'shift_right_logical'] },
+  { what: 'arithmetic', type: 'i8', names: ['add', 'multiply', 'maximum'], area: otherArea },
 ];
 
 const binaries: ReadonlySet<string> = new Set<BinaryOp>([
@@ -366,15 +354,16 @@ const isBinary = (name: UnaryOp | BinaryOp): name is BinaryOp => binaries.has(na
 const length = 77;
 
 /** All of a row in one program; results are named as what they are of. */
-function* elementwise(): Generator<SelfTest & ProgramTest> {
-  for (const [what, type, names, ulp] of rows) {
+function* elementwise(isWanted: (area: string) => boolean): Generator<SelfTest & ProgramTest> {
+  for (const { what, type, names, ulp = 0, area = commonArea } of rows) {
+    if (!isWanted(area)) continue;
     const program = build([input('x', type, [length]), input('y', type, [length])], (b, { x, y }) =>
       Object.fromEntries(
         names.map((name) => [name, isBinary(name) ? b.binary(name, x, y) : b.unary(name, x)] as const),
       ),
     );
     const inputs = { x: elements(type, length, 23), y: elements(type, length, 29) };
-    yield programTest({ name: `${what} of ${type}`, program, runs: [{ inputs }], ulp });
+    yield programTest({ name: `${what} of ${type}`, area, program, runs: [{ inputs }], ulp });
   }
 }
 
