@@ -5,7 +5,7 @@
 import type { Statement } from '../../../compiler/kernel/language.ts';
 import { expressionsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import type { Label } from '../asm/operands.ts';
-import { type Item, type Machine, type Register, type View, view } from './machine.ts';
+import { type Item, type Machine, type MachineOperand, type Register, type View, view } from './machine.ts';
 import { laneBitsOf } from './memory.ts';
 import type { Scope } from './scope.ts';
 
@@ -38,14 +38,38 @@ export function writeChains(m: Machine, scope: Scope, writes: readonly (() => vo
   }
   const constants = new Set(all.map((item) => constantOf(item)?.label));
   const kept = [...constants].filter((label) => label !== undefined).slice(0, KEPT);
+  const changed = new Set(all.flatMap((item) => changedBy(item) ?? []));
+  /** Of what is loaded once, before the loop. */
+  const outside = new Map<Register, Register>();
+  const renamed = (item: Item): Item =>
+    item.kind !== 'instruction'
+      ? item
+      : { ...item, operands: item.operands.map((operand) => rename(operand, outside)) };
   for (const [i] of first.entries()) {
     for (const list of lists) {
       const item = list[i] as Item;
       const constant = constantOf(item);
-      if (constant === undefined || !kept.includes(constant.label)) m.block().push(item);
-      else m.emit('vmovaps', constant.to, view(beforeLoop(m, scope, constant), constant.to.bits));
+      if (constant === undefined || !kept.includes(constant.label)) {
+        m.block().push(renamed(item));
+        continue;
+      }
+      const register = beforeLoop(m, scope, constant);
+      if (changed.has(constant.to.register)) m.emit('vmovaps', constant.to, view(register, constant.to.bits));
+      else outside.set(constant.to.register, register);
     }
   }
+}
+
+/** The register that an item changes, other than by loading a constant into it. */
+function changedBy(item: Item): Register | undefined {
+  if (item.kind !== 'instruction' || item.role === 'read' || constantOf(item) !== undefined) return undefined;
+  const [to] = item.operands;
+  return typeof to === 'object' && to.kind === 'view' ? to.register : undefined;
+}
+
+function rename(operand: MachineOperand, names: ReadonlyMap<Register, Register>): MachineOperand {
+  if (typeof operand !== 'object' || operand.kind !== 'view') return operand;
+  return { ...operand, register: names.get(operand.register) ?? operand.register };
 }
 
 interface Constant {
