@@ -46,7 +46,12 @@ interface Case {
   readonly inputs: readonly TensorType[];
   readonly output: TensorType;
   readonly limit: Limit;
-  build(b: Builder, ...inputs: Value[]): Value;
+  build(b: Builder, ...inputs: Value[]): Value | Updates;
+}
+
+/** New values of the first inputs, which take their memory. */
+interface Updates {
+  readonly updates: readonly Value[];
 }
 
 const cases: readonly Case[] = [
@@ -57,6 +62,13 @@ const cases: readonly Case[] = [
     output: matrix,
     limit: 'add',
     build: (b, x, y) => b.maximum(b.subtract(b.multiply(b.add(x, y), x), y), b.negate(x)),
+  },
+  {
+    name: 'five in place',
+    inputs: [matrix, matrix],
+    output: matrix,
+    limit: 'add',
+    build: (b, x, y) => ({ updates: [b.maximum(b.subtract(b.multiply(b.add(x, y), x), y), b.negate(x))] }),
   },
   {
     name: 'broadcast',
@@ -118,6 +130,19 @@ const cases: readonly Case[] = [
       return b.divide(e, over(b.reduce('add', e, 0, [1])));
     },
   },
+  {
+    name: "Adam's step",
+    inputs: [matrix, matrix, matrix, matrix],
+    output: tensor('f32', [3, rows, columns]),
+    limit: 'add',
+    build(b, p, m, v, g) {
+      const times = (value: Value, by: number) => b.multiply(value, b.full('f32', [rows, columns], by));
+      const first = b.add(times(m, 0.9), times(g, 0.1));
+      const second = b.add(times(v, 0.999), times(b.multiply(g, g), 0.001));
+      const step = b.divide(first, b.add(b.unary('sqrt', second), b.full('f32', [rows, columns], 1e-8)));
+      return { updates: [b.subtract(p, times(step, 0.001)), first, second] };
+    },
+  },
 ];
 
 const bytesOf = ({ element, shape }: TensorType) =>
@@ -149,14 +174,23 @@ async function programRun(
   { inputs, build }: Case,
 ) {
   const parameters = inputs.map((type, i): Parameter => ({ name: `p${i}`, type, role: 'state' }));
-  const program = new ProgramBuilder().program(
-    parameters,
-    (b, values) => ({ out: build(b, ...inputs.map((_, i) => values[`p${i}`] as Value)) }),
-    {},
-  );
+  const aliases: Record<string, string> = {};
+  const results = (b: Builder, values: Readonly<Record<string, Value>>) => {
+    const built = build(b, ...inputs.map((_, i) => values[`p${i}`] as Value));
+    if (!('updates' in built)) return { out: built };
+    const names = built.updates.map((_, i) => `p${i}`);
+    for (const name of names) aliases[name] = name;
+    return Object.fromEntries(names.map((name, i) => [name, built.updates[i] as Value]));
+  };
+  // Which results there are is known once it has been built.
+  new ProgramBuilder().program(parameters, results);
+  const program = new ProgramBuilder().program(parameters, results, aliases);
   const executable = await device.compile(program);
   const state = new Map(
-    inputs.map((type, i) => [`p${i}`, states.get(type)?.at(inputs.indexOf(type) === i ? 0 : 1) as DeviceBuffer]),
+    inputs.map((type, i) => {
+      const before = inputs.slice(0, i).filter((other) => other === type).length;
+      return [`p${i}`, states.get(type)?.[before] as DeviceBuffer];
+    }),
   );
   const bound = await device.bind(executable, new Map(), state);
   return async () => {
@@ -172,7 +206,7 @@ const arrays = Array.from({ length: 3 }, () => system.mapMemory(length, { huge: 
 using block = system.mapMemory(64);
 await using device = createCpuDevice(system, { threads, profile: 'sums' });
 const states = new Map<TensorType, DeviceBuffer[]>();
-for (const type of [matrix, matrix, row, halves, bytes]) {
+for (const type of [matrix, matrix, matrix, matrix, row, halves, bytes]) {
   const buffer = await device.allocate(type, 'state');
   device.write(buffer, new Float32Array(bytesOf(type) / 4).fill(0.7));
   states.set(type, [...(states.get(type) ?? []), buffer]);

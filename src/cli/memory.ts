@@ -35,8 +35,12 @@ export interface MemoryPrediction {
   readonly fittingFormats: readonly { readonly format: string; readonly totalBytes: number }[];
 }
 
-/** What the engine's thread takes beside what this one has taken for the same model: a second heap, and machine code. */
-const engineBytes = 12 << 20;
+/**
+ * What the engine's thread takes beside what this one has taken for the same model: a second heap with the code of compiler and device,
+ * and machine code. Runs and benches of five models took 10 to 19 MiB where the program was kept from an earlier start; the first
+ * one, which compiles, takes 5 to 25 MiB more.
+ */
+const engineBytes = 14 << 20;
 
 /** @throws IngotError as compiling does. */
 export async function predictMemory(

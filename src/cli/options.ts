@@ -116,7 +116,7 @@ export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
   const count = mesh === undefined ? 1 : replicaCount(parseMesh(mesh));
   if (count === 1) return;
   const hint = 'tensor=2 divides the model; serve and bench have a use for data.';
-  throw usageError(`ingot ${command} makes one text at a time, which ${count} replicas do not speed up`, hint);
+  throw usageError(`ingot ${command} computes one text at a time, which ${count} replicas do not speed up`, hint);
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */

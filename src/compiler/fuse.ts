@@ -5,7 +5,9 @@
  * The result describes; kernels are lowered from it. An op is in one group; nothing is computed twice.
  *
  * Groups grow along the program order (as in XLA's instruction fusion): an op joins the groups that make its operands if
- * it runs over the same elements or rows and no other group stands between. Nothing moves across a state update or an effect.
+ * it runs over the same elements or rows and no other group stands between. Nothing moves across an effect or an update of some of
+ * a state. Elementwise ops and reductions may overwrite a state whole (an optimizer's step) within a group: readers of what it
+ * was run before, or in the same turn of the same loops.
  */
 import { compositePrefix } from '../composites/composite.ts';
 import { quantizedDotComposite } from '../composites/quantized_dot.ts';
@@ -75,6 +77,8 @@ class Fusion {
   readonly #users = new Map<Value, ReadonlySet<Op | undefined>>();
   readonly #order: ReadonlyMap<Op, number>;
   readonly #groupOf = new Map<Op, Draft>();
+  /** By the first value in a memory: ops that have read it. */
+  readonly #readers = new Map<Value, Op[]>();
   /** Groups since the last barrier; those before it are done. */
   #open = new Set<Draft>();
   readonly #done: Draft[] = [];
@@ -104,12 +108,33 @@ class Fusion {
   }
 
   #kind(op: Op): GroupKind {
-    return op.name === 'reshape' && this.#inPlace.has(op.results[0]) ? 'data' : kindOf(op);
+    return this.#isRename(op) ? 'data' : kindOf(op);
   }
 
+  #isRename(op: Op): boolean {
+    const target = op.name === 'reshape' ? this.#inPlace.get(op.results[0]) : undefined;
+    return target !== undefined && this.#home(target) === this.#home(op.operands[0]);
+  }
+
+  /** Whether all before it must have run, and nothing after it. */
   #isBarrier(op: Op): boolean {
     if (op.name === 'custom_call') return op.attributes.has_side_effect;
-    return op.name !== 'reshape' && op.results.some((value) => this.#inPlace.has(value));
+    const kind = this.#kind(op);
+    const overwrites = kind === 'elementwise' || kind === 'reduce';
+    return op.results.some((value) => this.#inPlace.has(value)) && !overwrites && !this.#isRename(op);
+  }
+
+  /** The first value in the memory of this one. */
+  #home(value: Value): Value {
+    let home = value;
+    for (let next: Value | undefined = home; next !== undefined; next = this.#inPlace.get(next)) home = next;
+    return home;
+  }
+
+  /** The state that an op overwrites whole, by its first value. */
+  #overwritten(op: Op): Value | undefined {
+    const [result] = op.results;
+    return result !== undefined && this.#inPlace.has(result) && !this.#isRename(op) ? this.#home(result) : undefined;
   }
 
   /** What is open is put in order: each group after those that it needs, otherwise as the program has them. */
@@ -129,11 +154,17 @@ class Fusion {
     const kind = this.#kind(op);
     const rows = kind === 'reduce' ? rowsOf(op) : undefined;
     const draft: Draft = { kind, ops: [op], shape: shapeOf(op.results.at(0)), rows, before: new Set() };
+    const after = (other: Op | undefined) => {
+      const earlier = other && this.#openGroup(other);
+      if (earlier === undefined) return;
+      draft.before.add(earlier);
+      for (const each of earlier.before) draft.before.add(each);
+    };
+    const overwritten = this.#overwritten(op);
+    if (overwritten !== undefined) this.#readers.get(overwritten)?.forEach(after);
     for (const value of reads(op)) {
-      const maker = this.#maker(value);
-      if (maker === undefined) continue;
-      draft.before.add(maker);
-      for (const earlier of maker.before) draft.before.add(earlier);
+      if (value.owner.kind === 'op') after(value.owner);
+      this.#noteReader(this.#home(value), op);
     }
     this.#groupOf.set(op, draft);
     this.#open.add(draft);
@@ -142,13 +173,23 @@ class Fusion {
       const own = this.#groupOf.get(op);
       if (maker === undefined || own === undefined || maker === own || !this.#isApart(maker, own)) continue;
       const joined = this.#join(op, operand, maker, own);
-      if (joined !== undefined) this.#merge(maker, own, joined);
+      if (joined !== undefined && this.#keepsState([...maker.ops, ...own.ops], joined)) this.#merge(maker, own, joined);
     }
+  }
+
+  #noteReader(home: Value, op: Op): void {
+    const ops = this.#readers.get(home);
+    if (ops === undefined) this.#readers.set(home, [op]);
+    else ops.push(op);
   }
 
   /** The open group that makes a value. */
   #maker(value: Value): Draft | undefined {
-    const draft = value.owner.kind === 'op' ? this.#groupOf.get(value.owner) : undefined;
+    return value.owner.kind === 'op' ? this.#openGroup(value.owner) : undefined;
+  }
+
+  #openGroup(op: Op): Draft | undefined {
+    const draft = this.#groupOf.get(op);
     return draft !== undefined && this.#open.has(draft) ? draft : undefined;
   }
 
@@ -202,6 +243,24 @@ class Fusion {
       default:
         return own.kind satisfies never;
     }
+  }
+
+  /**
+   * Of a state that one of the ops overwrites, the others must read each element where it is overwritten: in the loops that run
+   * once over its shape, and not before a product, which is computed in loops of its own.
+   */
+  #keepsState(ops: readonly Op[], { kind, shape }: Joined): boolean {
+    const overwritten = new Set(ops.flatMap((op) => this.#overwritten(op) ?? []));
+    if (overwritten.size === 0) return true;
+    const made = new Set(ops.flatMap(({ results }) => results));
+    return ops.every((op) =>
+      [...reads(op)].every((value) => {
+        if (made.has(value)) return kindOf(op) !== 'dot';
+        if (!overwritten.has(this.#home(value))) return true;
+        const pointwise = Object.hasOwn(elementwise, op.name) && sameShape(shapeOf(value), shapeOf(op.results[0]));
+        return kind !== 'reduce' && pointwise && sameShape(shapeOf(value), shape);
+      }),
+    );
   }
 
   #servesOnly(draft: Draft, user: Op): boolean {

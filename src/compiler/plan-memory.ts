@@ -189,8 +189,9 @@ function trace(func: Func, buffers: Buffers, inPlace: InPlace, groups: Grouping)
       case 'reshape':
       case 'optimization_barrier':
         op.results.forEach((value, i) => {
-          // Parameters may lie in a layout of the device's own; state is in `inPlace`.
-          if (buffers.get(op.operands[i])?.given === undefined) buffers.merge(op.operands[i], value);
+          // Parameters may lie in a layout of the device's own. What overwrites state must not be computed in its memory: others may read it still.
+          const apart = inPlace.has(value) || buffers.get(op.operands[i])?.given !== undefined;
+          if (!apart) buffers.merge(op.operands[i], value);
         });
         break;
       case 'custom_call':

@@ -2,7 +2,7 @@
  * Opens a model in a worker thread of its own: reading, compiling and computing happen there, and the thread that asks never
  * waits. Nothing of that is loaded here.
  */
-import { Worker } from 'node:worker_threads';
+import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { createEstate, hasThreads } from '../devices/cpu/os/estate.ts';
 import { connectEngine, type WorkerPort } from './client.ts';
 import type { Engine, LoadHooks } from './engine.ts';
@@ -17,8 +17,7 @@ export function startWorker(): Worker {
     workerData: estate,
     // What a worker makes is soon garbage; each of its two halves costs so much memory.
     resourceLimits: { maxYoungGenerationSizeMb: 6 },
-    // Said of the program on the command line (node --eval), and wrong for a file.
-    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+    ...inheritedOptions(),
   });
   // Who closes its device leaves no thread, and a thread is what all needs that is worth to be freed.
   worker.once('exit', async () => {
@@ -41,6 +40,14 @@ export async function openWorker(
   const worker = startWorker();
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
+}
+
+/**
+ * A worker has the options of its process, and may not be given those of V8 again. The kind of a program that stands on the command line
+ * (node --eval) is wrong for a file.
+ */
+export function inheritedOptions(): Pick<WorkerOptions, 'execArgv'> {
+  return process.execArgv.some((option) => option.startsWith('--input-type')) ? { execArgv: [] } : {};
 }
 
 export function workerPort(worker: Worker): WorkerPort<ToClient, ToHost<EngineSettings>> {

@@ -9,6 +9,7 @@ import { answerPulse } from '../parallel/pulse.ts';
 import type { RankAddress } from '../parallel/rank-group.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankWorld } from '../parallel/rank-world.ts';
+import { inheritedOptions } from './open-worker-node.ts';
 
 /** What the worker is given. */
 export interface RankWork {
@@ -38,7 +39,7 @@ export async function serveRank(
   const worker = new Worker(new URL('./rank-worker-node.js', import.meta.url), {
     name: 'ingot rank',
     workerData: work,
-    execArgv: process.execArgv.filter((option) => !option.startsWith('--input-type')),
+    ...inheritedOptions(),
   });
   const ended = once(worker, 'exit');
   const [devicePort] = (await once(worker, 'message')) as [number];

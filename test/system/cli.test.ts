@@ -1,6 +1,6 @@
 /** The command line as a person meets it: real processes, the bundled model, wrong flags, broken files, Ctrl-C, a closed pipe. */
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,6 +15,9 @@ const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 const device = noCpu === undefined ? 'cpu' : 'reference';
 const folder = mkdtempSync(join(tmpdir(), 'ingot-cli-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
+
+/** What a test makes Ingot remember is not for whoever runs the test. */
+const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
 
 interface Ended {
   readonly code: number | null;
@@ -32,8 +35,6 @@ function ingot(
   onStart?: (child: Child) => void,
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    // What a test makes Ingot remember is not for whoever runs the test.
-    const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), LOCALAPPDATA: join(folder, 'cache') };
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     let out = '';
     let err = '';
@@ -66,6 +67,12 @@ test('run streams text to standard output and ends with one line of figures on s
     lines[0],
     /TTFT [\d.]+ [mu]?s \| TBOT [\d.]+ [mu]?s \| [\d.]+ tokens\/s \| peak memory [\d.]+ MiB \| seed 7$/,
   );
+});
+
+test("options of Node's own, as for its heap, are taken", () => {
+  const words = ['--max-old-space-size=512', main, 'run', '-n', '1'];
+  const { status, stderr } = spawnSync(process.execPath, words, { cwd: folder, env, encoding: 'utf8' });
+  assert.equal(status, 0, stderr);
 });
 
 test('the same seed gives the same text, another seed another', async () => {

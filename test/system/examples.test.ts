@@ -6,7 +6,6 @@ import assert from 'node:assert/strict';
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import {
   copyFileSync,
-  cpSync,
   mkdirSync,
   mkdtempSync,
   readdirSync,
@@ -19,7 +18,8 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { fixtures, repositoryPath } from '../fixtures.ts';
+import { repositoryPath } from '../fixtures.ts';
+import { writeEmbedder } from './embedder-model.ts';
 
 const execute = promisify(execFile);
 const folder = mkdtempSync(join(tmpdir(), 'ingot-examples-'));
@@ -93,21 +93,6 @@ async function end(child: ChildProcess): Promise<void> {
   await ended;
 }
 
-/** A tiny model with random weights, and a vocabulary of words for it. */
-function embedder(): string {
-  const path = join(folder, 'embedder');
-  cpSync(join(fixtures('models'), 'bert-mean'), path, { recursive: true });
-  const words = ['[UNK]', 'the', 'cat', 'sat', 'a', 'very', 'long', 'line', 'of', 'other', 'words'];
-  while (words.length < 96) words.push(`word${words.length}`);
-  const model = {
-    type: 'WordLevel',
-    unk_token: '[UNK]',
-    vocab: Object.fromEntries(words.map((word, id) => [word, id])),
-  };
-  writeFileSync(join(path, 'tokenizer.json'), JSON.stringify({ model, pre_tokenizer: { type: 'WhitespaceSplit' } }));
-  return path;
-}
-
 /** What each program shows; every one has a row. */
 const shows: Readonly<Record<string, () => Promise<void>>> = {
   batch: async () => {
@@ -157,7 +142,7 @@ const shows: Readonly<Record<string, () => Promise<void>>> = {
   },
   search: async () => {
     writeFileSync(join(folder, 'lines.txt'), 'the cat sat\na very long line of other words\n');
-    const found = await run('search', embedder(), 'lines.txt', 'the cat sat');
+    const found = await run('search', writeEmbedder(join(folder, 'embedder')), 'lines.txt', 'the cat sat');
     assert.match(found, /^1\.000 the cat sat\n\d\.\d{3} a very long/);
   },
 };

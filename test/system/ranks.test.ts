@@ -10,6 +10,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { repositoryPath } from '../fixtures.ts';
 import { complete } from './complete.ts';
+import { writeEmbedder } from './embedder-model.ts';
 import { type Launcher, launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 import { isRunning, rankProcesses } from './rank-processes.ts';
 import { startServer } from './serve-harness.ts';
@@ -34,10 +35,16 @@ const environment = {
   OMPI_MCA_btl_sm_backing_directory: shared,
 };
 
-function start(command: string, args: readonly string[], more: Launcher['environment'] = {}): Promise<Ended> {
+function start(
+  command: string,
+  args: readonly string[],
+  more: Launcher['environment'] = {},
+  input = '',
+): Promise<Ended> {
   const env = { ...process.env, ...environment, ...more };
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, { cwd: folder, env });
+    child.stdin.end(input);
     let [out, err] = ['', ''];
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
       out += text;
@@ -89,6 +96,34 @@ for (const launcher of launchers) {
 
 const [openMpi] = launchers;
 const skip = missing(openMpi);
+
+test('ranks embed texts as one process does, started by mpirun and by ingot launch', { skip }, async () => {
+  const model = writeEmbedder(join(folder, 'embedder'), 'qwen3-embedding');
+  const embed = ['embed', model];
+  const ranks = [...embed, '--mesh', 'tensor=2'];
+  const vectors = async (command: string, args: readonly string[]) => {
+    const { code, out, err } = await start(command, args, {}, 'the cat sat\na very long line of other words\n');
+    assert.equal(code, 0, err);
+    return out
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line) as readonly number[]);
+  };
+  const expected = await vectors(process.execPath, [main, ...embed]);
+  assert.equal(expected.length, 2);
+  for (const each of [
+    await vectors(openMpi.command, [...openMpi.options, '-n', '2', process.execPath, main, ...ranks]),
+    await vectors(process.execPath, [main, 'launch', '-n', '2', ...ranks]),
+  ]) {
+    assert.deepEqual(
+      each.map((vector) => vector.length),
+      expected.map((vector) => vector.length),
+    );
+    const far = each.flatMap((vector, i) => vector.map((value, at) => Math.abs(value - expected[i][at])));
+    assert.ok(Math.max(...far) < 1e-5, `${Math.max(...far)}`);
+  }
+});
+
 const ingot = (...args: string[]) => start(process.execPath, [main, ...args]);
 
 test('ranks that differ in options or in their file of the model are refused before weights are loaded', {

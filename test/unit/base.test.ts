@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryBytes, sliceBytes } from '../../src/base/bytes.ts';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { formatBytes } from '../../src/base/format-bytes.ts';
 
 test('an error carries its code, place and hint', () => {
   const error = new IngotError('InvalidFile', 'bad magic', { path: 'a.gguf', offset: 0, hint: 'download it again' });
@@ -14,4 +15,9 @@ test('an error carries its code, place and hint', () => {
 test('a slice of a byte source reads relative to its own start', async () => {
   const source = sliceBytes(memoryBytes(Uint8Array.of(1, 2, 3, 4, 5)), 1, 3);
   assert.deepEqual(await source.read(1, 2), Uint8Array.of(3, 4));
+});
+
+test('amounts of memory have two digits, or all before the point', () => {
+  const amounts = [0, 1023, 1024, 99.4 * 1024, 99.6 * 1024, 1023.7 * 1024, 2.5 * 2 ** 40];
+  assert.deepEqual(amounts.map(formatBytes), ['0 B', '1023 B', '1.0 KiB', '99 KiB', '100 KiB', '1024 KiB', '2.5 TiB']);
 });

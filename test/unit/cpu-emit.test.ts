@@ -1,5 +1,6 @@
 /** Emitted kernels against plain TypeScript: loops, addresses, tails, threads. */
 import assert from 'node:assert/strict';
+import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
 import { sumLanes } from '../../src/numerics/math.ts';
 import {
   axis,
@@ -38,6 +39,33 @@ testEmitted('f32 add over a vector loop, every length, every team', (machine) =>
     }
   }
 });
+
+testEmitted(
+  'threads share a loop behind a number that is stored, unless the kernel uses its memory again',
+  (machine) => {
+    const n = 200;
+    const [a, o, i] = [buffer('a', 'f32', n), buffer('o', 'f32', n, 'write'), axis('i', 'vector', n)];
+    const x = randomF32(n);
+    for (const access of ['write', 'update'] as const) {
+      const number = buffer('number', 'f32', 1, access);
+      const twice = local('twice', 'f32');
+      const k = kernel(
+        [a, number, o],
+        [
+          define(twice, times(load(a, index(3)), constant('f32', 2))),
+          store(number, index(0), get(twice)),
+          loop(i, store(o, of(i), plus(load(a, of(i)), get(twice)))),
+        ],
+      );
+      assert.equal(emitKernel(k, machine.target).parallel, access === 'write');
+      const [, stored, out] = runEmitted(k, machine, [bytesOf(x), poison(4), poison(4 * n)], [], 3);
+      assert.deepEqual(stored, bytesOf(Float32Array.of(2 * (x[3] as number))));
+      assert.deepEqual(out, bytesOf(x.map((value) => value + Math.fround(2 * (x[3] as number)))));
+    }
+    const k = kernel([a, o], [store(o, index(0), constant('f32', 1)), loop(i, store(o, of(i), load(a, of(i))))]);
+    assert.equal(emitKernel(k, machine.target).parallel, false);
+  },
+);
 
 testEmitted('f32 row sums in the order of 16 lanes', (machine) => {
   for (let n = 0; n <= 67; n++) {

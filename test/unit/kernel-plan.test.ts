@@ -3,13 +3,16 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { compile } from '../../src/compiler/compile.ts';
+import { fuse } from '../../src/compiler/fuse.ts';
 import { planProgram } from '../../src/compiler/kernel/plan.ts';
+import { planState } from '../../src/compiler/state.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter, Value } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
 import { execute } from './compiler-harness.ts';
 import { decisions, randomProgram } from './random-program.ts';
+import { randomStep, stepDecisions } from './random-step.ts';
 
 test('random programs have the bits of the reference device', async () => {
   await fc.assert(
@@ -102,4 +105,26 @@ test('a function that updates several states copies none of them', () => {
   const plan = planProgram(program);
   const copies = [...plan.functions.values()].flatMap(({ steps }) => steps.filter(({ kind }) => kind === 'copy'));
   assert.deepEqual(copies, []);
+});
+
+test('random steps that overwrite states have the bits of the reference device', async () => {
+  let [within, refused] = [0, 0];
+  await fc.assert(
+    fc.asyncProperty(stepDecisions, async (list) => {
+      const program = randomStep(list);
+      try {
+        planState(program);
+      } catch {
+        refused++;
+        return;
+      }
+      const overwritten = new Set(program.aliases.map(({ result }) => program.main.results[result]));
+      for (const { ops } of fuse(program).get(program.main) ?? []) {
+        if (ops.length > 1 && ops.some(({ results }) => results.some((value) => overwritten.has(value)))) within++;
+      }
+      assert.deepEqual(await execute(program, 7, {}, {}, createPlanDevice()), await execute(program, 7, {}));
+    }),
+    { numRuns: 150, seed: 5 },
+  );
+  assert.ok(within > 30 && refused < 30, `${within} overwritten within groups, ${refused} refused`);
 });

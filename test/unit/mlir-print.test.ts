@@ -77,6 +77,15 @@ function modelLike(): Program {
   );
 }
 
+test('what fills a tensor of rows of which there is one at most does so when it is read', () => {
+  const one = { sym: 'S', max: 1 } as const;
+  const program = new ProgramBuilder().program([], (b) => ({
+    x: b.full('f32', [one, 4], 2),
+    y: b.full('i1', [one], 1),
+  }));
+  assert.deepEqual(plain(roundTrip(program)), plain(program));
+});
+
 test('roles, formats, names and aliases survive', () => {
   const program = modelLike();
   assert.deepEqual(plain(roundTrip(program)), plain(program));

@@ -35,8 +35,8 @@ export interface Kernel {
   readonly dims: readonly DimSymbol[];
   /**
    * Where every store lies in one loop of kind 'parallel' or 'vector' that stands here, threads may share its turns, and
-   * those of loops of these kinds that alone make up its body, and so on; each thread runs what stands before it.
-   * Anything else is for one thread.
+   * those of loops of these kinds that alone make up its body, and so on; each thread runs what stands before it, which may
+   * store numbers into buffers of access 'write' that the loop does not store into. Anything else is for one thread.
    */
   readonly body: readonly Statement[];
 }

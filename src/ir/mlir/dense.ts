@@ -5,7 +5,7 @@
 import { type ElementType, elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { type SmallFloatType, toBits } from '../../numerics/rounding.ts';
 import type { Literal } from '../program.ts';
-import { maxElements, staticShape, type TensorType } from '../types.ts';
+import { isStatic, maxElements, staticShape, type TensorType } from '../types.ts';
 import type { Lexer } from './lexer.ts';
 
 /** Behind the word `dense`: the data, and the type that `type` reads behind it. */
@@ -19,6 +19,11 @@ export function readDense(lexer: Lexer, type: () => TensorType): Literal {
   const literal = readElements(lexer, of);
   lexer.at = end;
   return literal;
+}
+
+/** Exactly one element: with a symbolic dimension whose bound is 1 there may be none. */
+function hasOne(type: TensorType): boolean {
+  return isStatic(type) && maxElements(type) === 1;
 }
 
 function readElements(lexer: Lexer, type: TensorType): Literal {
@@ -57,7 +62,7 @@ function readElements(lexer: Lexer, type: TensorType): Literal {
   };
   read(0);
   lexer.expect('>');
-  return { type, data: bytes, splat: single && maxElements(type) !== 1 };
+  return { type, data: bytes, splat: single && !hasOne(type) };
 }
 
 /** Reads one element and writes it at a byte offset. */
@@ -159,7 +164,7 @@ function hexElements(lexer: Lexer, type: TensorType): Literal {
   if (bytes.length !== count * size && bytes.length !== size) {
     lexer.fail(`${bytes.length} bytes for ${count} elements of ${size}`, start);
   }
-  return { type, data: bytes, splat: bytes.length === size && count !== 1 };
+  return { type, data: bytes, splat: bytes.length === size && !hasOne(type) };
 }
 
 function decodeHex(text: string): Uint8Array {

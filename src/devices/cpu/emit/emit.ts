@@ -94,12 +94,22 @@ function writeStreamed(kernel: Kernel, writer: Statements, streams: Streams, tea
   if (streams.buffers.size === 0) items.length = 0;
 }
 
-const stores = (list: readonly Statement[]) => [...statementsOf(list)].some(({ kind }) => kind === 'store');
+/** Where statements store, those in them included. */
+const storedIn = (list: readonly Statement[]): ReadonlySet<Buffer> =>
+  new Set([...statementsOf(list)].flatMap((s) => (s.kind === 'store' ? [s.buffer] : [])));
 
-/** What threads run: each what stands before the loop that they share; false if there is no such loop. */
+/** Whether each thread may do what stands before the loop that they share: no loop that stores, nothing that the kernel reads or writes again. */
+function isForAll(before: readonly Statement[], loop: Statement): boolean {
+  const shared = storedIn([loop]);
+  return before.every((s) =>
+    s.kind === 'store' ? s.buffer.access === 'write' && !shared.has(s.buffer) : storedIn([s]).size === 0,
+  );
+}
+
+/** What threads run; false if there is no loop that they may share. */
 function writeShared(body: readonly Statement[], writer: Statements, integers: ScalarIntegers, team: Team): boolean {
   const last = body.at(-1);
-  if (last?.kind !== 'for' || last.axis.kind === 'serial' || stores(body.slice(0, -1))) return false;
+  if (last?.kind !== 'for' || last.axis.kind === 'serial' || !isForAll(body.slice(0, -1), last)) return false;
   writer.list(body.slice(0, -1));
   const axes: Axis[] = [];
   let inner: readonly Statement[] = [last];

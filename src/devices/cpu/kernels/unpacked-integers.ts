@@ -82,7 +82,7 @@ function multiplyQuads(
   }
 }
 
-/** sums in registers += |value| times activations with the sign of the value, times what scales them. */
+/** sums in registers += |value| times activations with the sign of the value, times a factor; of two quads, one that is in memory. */
 function addSigned(
   { a, tokens, decoded, x, rowBytes }: TokenGroup,
   quads: readonly number[],
