@@ -1,19 +1,16 @@
 /** `ingot bench [MODEL]`: speed of prefill and decode, as a table or as rows of JSON. */
 import type { Command } from 'commander';
-import { recallMeasurements } from '../devices/cpu/measurements.ts';
-import { findSystem } from '../devices/cpu/os/open.ts';
-import { chosenDevice } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { openEngine } from '../engine/open-node.ts';
 import { parseMesh } from '../ir/mesh.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
-import { type Communication, formatCommunication, type MeshWork, measureCommunication } from './bench-communication.ts';
+import type { Communication, MeshWork } from './bench-communication.ts';
 import { addBenchServe } from './bench-serve.ts';
 import { type TimedWork, timeAnswers, timePrompt } from './bench-work.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
-import { measureAndRemember } from './measure.ts';
+import { measureFirst } from './measure-first.ts';
 import { addEngineOptions, type EngineFlags, engineSettings, wholeNumber } from './options.ts';
 import { showProgress } from './progress.ts';
 import { randomTokens } from './random-tokens.ts';
@@ -79,7 +76,10 @@ export function addBench(program: Command): void {
         ),
       );
     else console.log(formatRows(rows));
-    if (!options.json && between !== undefined && between.size > 0) console.log(`\n${formatCommunication(between)}`);
+    if (!options.json && between !== undefined && between.size > 0) {
+      const { formatCommunication } = await import('./bench-communication.ts');
+      console.log(`\n${formatCommunication(between)}`);
+    }
   });
   addBenchServe(command);
 }
@@ -87,7 +87,7 @@ export function addBench(program: Command): void {
 async function bench(path: string, options: BenchOptions, signal: AbortSignal): Promise<readonly BenchRow[]> {
   const { p, n, d, b } = options;
   const contextLength = contextOf(options);
-  await measureOnce(options, signal);
+  await measureFirst(options.device, signal);
   await using engine = await open(path, contextLength, options, signal);
   const { machine } = await engine.status();
   const measure = async (test: string, tokens: number, work: () => Promise<TimedWork>) => {
@@ -146,8 +146,13 @@ function recordsExchanges({ mesh, groups }: BenchOptions): boolean {
   return parseMesh(mesh).axes.every(({ name, size }) => size === 1 || name === 'tensor');
 }
 
-/** What ranks say to each other in the same tests. */
-function exchanges(path: string, options: BenchOptions, signal: AbortSignal): ReturnType<typeof measureCommunication> {
+/** What ranks say to each other in the same tests. An engine of this thread's own does them: code that is loaded only for that. */
+async function exchanges(
+  path: string,
+  options: BenchOptions,
+  signal: AbortSignal,
+): Promise<ReadonlyMap<string, Communication>> {
+  const { measureCommunication } = await import('./bench-communication.ts');
   const { p, n, d, b } = options;
   let owners = 0;
   const request = (length: number, maxTokens: number, vocabularySize: number): GenerateRequest => ({
@@ -169,13 +174,6 @@ function exchanges(path: string, options: BenchOptions, signal: AbortSignal): Re
 function withCommunication(row: BenchRow, between: ReadonlyMap<string, Communication> | undefined): BenchRow {
   const communication = between?.get(row.test);
   return communication === undefined ? row : { ...row, communication };
-}
-
-/** The machine, where the CPU device will be used and nothing is remembered of it. */
-async function measureOnce({ device = chosenDevice() }: BenchOptions, signal: AbortSignal): Promise<void> {
-  const found = findSystem();
-  if (device !== 'cpu' || !found.usable || recallMeasurements(found.system) !== undefined) return;
-  await measureAndRemember(found.system, signal);
 }
 
 function shareOfLimit(

@@ -4,7 +4,7 @@ import { availableParallelism, cpus, platform, release, totalmem } from 'node:os
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { explainChoices } from '../devices/cpu/choices.ts';
-import { chooseTarget, whyNot } from '../devices/cpu/device.ts';
+import { chooseTarget } from '../devices/cpu/device.ts';
 import { anyModel } from '../devices/cpu/matrix-shapes.ts';
 import { type Measurements, recallMeasurements } from '../devices/cpu/measurements.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
@@ -12,6 +12,7 @@ import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
 import { describeChanges } from '../devices/cpu/schedule.ts';
 import { describeVerdict, selfTest, type Verdict } from '../devices/cpu/self-test/self-test.ts';
+import { whyNot } from '../devices/cpu/target.ts';
 import { recallTunings } from '../devices/cpu/tunings.ts';
 import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
 import { bundledModel } from './bundled-model.ts';

@@ -2,8 +2,6 @@
 import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
-import { recallMeasurements } from '../devices/cpu/measurements.ts';
-import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device, Profile } from '../devices/device.ts';
 import { chosenDevice, openDevice, processorName } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
@@ -15,7 +13,7 @@ import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
 import { printKernelCode } from './kernel-code.ts';
-import { measureAndRemember } from './measure.ts';
+import { measureFirst } from './measure-first.ts';
 import { kvOption, wholeNumber } from './options.ts';
 import { type Analysis, analyse } from './profile-analysis.ts';
 import { printPhases } from './profile-table.ts';
@@ -100,13 +98,12 @@ async function profile(
   options: ProfileOptions,
   signal: AbortSignal,
 ): Promise<{ readonly phases: readonly Phase[]; readonly traced: readonly TracedPhase[] }> {
-  const chosen = options.device ?? chosenDevice();
-  const found = findSystem();
-  if (chosen === 'cpu' && found.usable && recallMeasurements(found.system) === undefined) {
-    await measureAndRemember(found.system, signal);
-  }
+  await measureFirst(options.device, signal);
   const recorded = options.trace === undefined ? 'sums' : 'timeline';
-  await using device = await openDevice(chosen, { threads: options.threads, profile: recorded });
+  await using device = await openDevice(options.device ?? chosenDevice(), {
+    threads: options.threads,
+    profile: recorded,
+  });
   using loading = showProgress('Loading');
   await using engine = await LocalEngine.load(device, opened.model, opened.tokenizer, {
     contextLength,

@@ -3,14 +3,14 @@ import { cpus, freemem } from 'node:os';
 import { IngotError, isIngotError } from '../base/errors.ts';
 import { cacheFolder } from './cpu/cache-folder.ts';
 import { openCodeCache } from './cpu/code-cache.ts';
-import { chooseTarget, createCpuDevice, whyNot } from './cpu/device.ts';
+import { chooseTarget, createCpuDevice } from './cpu/device.ts';
 import { anyModel } from './cpu/matrix-shapes.ts';
 import { recallMeasurements } from './cpu/measurements.ts';
 import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
 import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
-import type { InstructionSet } from './cpu/target.ts';
+import { type InstructionSet, whyNot } from './cpu/target.ts';
 import { tunedTarget } from './cpu/tunings.ts';
 import type { Device } from './device.ts';
 

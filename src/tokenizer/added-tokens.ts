@@ -43,14 +43,15 @@ export class AddedTokens {
     const [lstrip, rstrip, single] = [wishes.lstrip, wishes.rstrip, wishes.single_word].map(
       (ids) => new Set(ids ?? []),
     );
-    return new AddedTokens(
-      kinds.flatMap((kind, id): AddedToken[] => {
-        if (kind !== 'userDefined' && kind !== 'control' && kind !== 'unknown') return [];
-        const wanted = { lstrip: lstrip?.has(id) ?? false, rstrip: rstrip?.has(id) ?? false };
-        const text = texts.at(id) ?? '';
-        return [{ id, text, special: kind !== 'userDefined', ...wanted, singleWord: single?.has(id) ?? false }];
-      }),
-    );
+    const tokens: AddedToken[] = [];
+    for (let id = 0; id < kinds.length; id++) {
+      const kind = kinds.at(id);
+      if (kind !== 'userDefined' && kind !== 'control' && kind !== 'unknown') continue;
+      const wanted = { lstrip: lstrip?.has(id) ?? false, rstrip: rstrip?.has(id) ?? false };
+      const text = texts.at(id) ?? '';
+      tokens.push({ id, text, special: kind !== 'userDefined', ...wanted, singleWord: single?.has(id) ?? false });
+    }
+    return new AddedTokens(tokens);
   }
 
   /** What `of` takes back. */

@@ -14,7 +14,7 @@ export function byteLevelDecoder({ texts, kinds }: Vocabulary): TokenDecoder {
   return {
     bytes(id) {
       const text = texts.at(id) ?? '';
-      return (kinds[id] === 'userDefined' ? undefined : readSpelling(text)) ?? utf8.encode(text);
+      return (kinds.at(id) === 'userDefined' ? undefined : readSpelling(text)) ?? utf8.encode(text);
     },
   };
 }
@@ -22,7 +22,7 @@ export function byteLevelDecoder({ texts, kinds }: Vocabulary): TokenDecoder {
 /** As `spaceDecoder`, but tokens of users are words too. */
 export function wordDecoder(vocabulary: Vocabulary): TokenDecoder {
   const { bytes } = spaceDecoder(vocabulary, true);
-  const isUsers = (id: number) => vocabulary.kinds[id] === 'userDefined';
+  const isUsers = (id: number) => vocabulary.kinds.at(id) === 'userDefined';
   return {
     bytes: (id, first) => (isUsers(id) && !first ? utf8.encode(` ${vocabulary.texts.at(id)}`) : bytes(id, first)),
   };
@@ -33,8 +33,8 @@ export function spaceDecoder({ texts, kinds }: Vocabulary, dropsSpace: boolean):
   return {
     bytes(id, first) {
       const text = texts.at(id) ?? '';
-      if (kinds[id] === 'userDefined') return utf8.encode(text);
-      const bytes = kinds[id] === 'byte' ? Uint8Array.of(byteOf(text)) : utf8.encode(text.replaceAll(SPACE, ' '));
+      if (kinds.at(id) === 'userDefined') return utf8.encode(text);
+      const bytes = kinds.at(id) === 'byte' ? Uint8Array.of(byteOf(text)) : utf8.encode(text.replaceAll(SPACE, ' '));
       return first && dropsSpace && bytes[0] === 0x20 ? bytes.subarray(1) : bytes;
     },
   };

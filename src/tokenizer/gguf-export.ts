@@ -92,7 +92,7 @@ function wordPieceKeys(
   if (separator === undefined || more.length > 0) throw unsupported('it ends a text with more or less than a token');
   // There, words begin with a space and nothing marks what goes on.
   const texts = Array.from(vocabulary.texts, (text, id) => {
-    if (vocabulary.kinds[id] !== 'normal') return text;
+    if (vocabulary.kinds.at(id) !== 'normal') return text;
     return text.startsWith('##') && text.length > 2 ? text.slice(2) : SPACE + text;
   });
   const keys = commonKeys('bert', 'default', { ...vocabulary, texts, after: [] }, size);
@@ -111,7 +111,8 @@ function unigramKeys(
   for (const role of ['eos', 'unknown'] as const) {
     if (vocabulary[role] === undefined) throw unsupported(`it has no ${role} token`);
   }
-  const { texts, kinds } = vocabulary;
+  const { texts } = vocabulary;
+  const kinds = Array.from(vocabulary.kinds);
   if (kinds.includes('byte')) throw unsupported('its bytes are tokens that text can spell');
   const joins = kinds.findIndex((kind, id) => kind === 'normal' && texts.at(id)?.includes(SPACE, 1));
   if (joins >= 0) throw unsupported(`its token '${texts.at(joins)}' goes on behind a space`);
@@ -191,7 +192,7 @@ function commonKeys(model: 'gpt2' | 'llama' | 'bert' | 't5', pre: string, vocabu
   checkVocabularySize(texts.length, size);
   const unused = tokenKinds.indexOf('unused');
   const types = Int32Array.from({ length: size }, (_, id) => {
-    const kind = kinds[id];
+    const kind = kinds.at(id);
     return 1 + (kind === undefined ? unused : tokenKinds.indexOf(kind));
   });
   const keys: Keys = new Map<string, MetadataValue>([

@@ -22,7 +22,8 @@ import {
   type Encoding,
   makeVocabulary,
   onlyIf,
-  type TokenKind,
+  TokenKindList,
+  type TokenKinds,
   tokenKinds,
   type Vocabulary,
   type VocabularyParts,
@@ -191,10 +192,10 @@ function readSpacePrefix(keys: GgufKeys): SpacePrefix {
   throw keys.wrong('space_prefix', `is '${at}'; known are start and stretches`, 'ingot');
 }
 
-function readKinds(keys: GgufKeys, size: number): TokenKind[] {
+function readKinds(keys: GgufKeys, size: number): TokenKinds {
   const types = keys.numbers('token_type', size);
-  if (types === undefined) return new Array<TokenKind>(size).fill('normal');
-  return Array.from(types, (type, id) => {
+  return new TokenKindList(size, (id) => {
+    const type = types === undefined ? 1 : (types[id] ?? 0);
     const kind = tokenKinds[type - 1];
     if (kind === undefined) throw keys.wrong('token_type', `is ${type} for token ${id}; the types are 1 to 6`);
     return kind;

@@ -37,7 +37,7 @@ export function readDecoder(part: JsonView, { texts, kinds }: Vocabulary): Token
   return {
     bytes(id, first) {
       const text = texts.at(id) ?? '';
-      if (spelled && kinds[id] === 'userDefined') return utf8.encode(text);
+      if (spelled && kinds.at(id) === 'userDefined') return utf8.encode(text);
       const piece = steps.reduce<Piece>((so, step) => {
         if (typeof so === 'string') return step.decode?.(so, first) ?? so;
         return step.decodeBytes?.(so, first) ?? so;

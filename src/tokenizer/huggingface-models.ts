@@ -113,13 +113,11 @@ export function isPlainBpe(model: JsonView): boolean {
 /** Characters that are tokens, and which stand side by side inside of one. */
 function charactersOf(ids: ReadonlyMap<string, number>) {
   const characters = new Map<number, number>();
-  let length = 0;
   for (const [text, id] of ids) {
     const code = text.codePointAt(0) ?? 0;
     if (text.length === (code > 0xffff ? 2 : 1)) characters.set(code, id);
-    length += text.length;
   }
-  const inside = new PairTable(length);
+  const inside = new PairTable();
   for (const text of ids.keys()) {
     let before: number | undefined;
     for (const letter of text) {

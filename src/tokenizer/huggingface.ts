@@ -85,7 +85,7 @@ function textModel(tokenizer: JsonView, vocabulary: Vocabulary, added: readonly 
 function idsOfText(model: JsonView, { kinds }: Vocabulary): ReadonlyMap<string, number> {
   const ids = new Map<string, number>();
   for (const [text, id] of readTokens(model)) {
-    if (typeof id === 'number' && kinds[id] !== 'control' && kinds[id] !== 'unknown') ids.set(text, id);
+    if (typeof id === 'number' && kinds.at(id) !== 'control' && kinds.at(id) !== 'unknown') ids.set(text, id);
   }
   return ids;
 }
@@ -102,7 +102,7 @@ function readAddedTokens(tokenizer: JsonView, { texts, kinds }: Vocabulary): Rea
       return {
         id,
         text: texts.at(id) ?? '',
-        special: kinds[id] !== 'userDefined',
+        special: kinds.at(id) !== 'userDefined',
         lstrip: token.get('lstrip').boolean() ?? false,
         rstrip: token.get('rstrip').boolean() ?? false,
         singleWord: token.get('single_word').boolean() ?? false,

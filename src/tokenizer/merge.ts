@@ -11,15 +11,22 @@ export const MAX_RANK = 2 ** 22 - 1;
 const POSITION = 2 ** 31;
 const EMPTY = -1;
 
-/** Pairs of symbols that merge, with rank and result: an open-addressing hash table in typed arrays. */
+/**
+ * Pairs of symbols that merge, with rank and result: an open-addressing hash table in typed arrays, at most two thirds full. The
+ * 280,000 merges of Llama 3 take 8 MiB.
+ */
 export class PairTable {
-  readonly #mask: number;
-  readonly #keys: Int32Array;
-  readonly #values: Int32Array;
+  #size = 0;
+  #mask = 0;
+  #keys = new Int32Array(0);
+  #values = new Int32Array(0);
 
-  /** @param capacity the most pairs that will be added. */
-  constructor(capacity: number) {
-    const slots = 2 ** Math.ceil(Math.log2(2 * capacity + 2));
+  /** @param expected how many pairs there is room for at once; it grows where more are added. */
+  constructor(expected = 0) {
+    this.#allocate(2 ** Math.ceil(Math.log2(1.5 * expected + 2)));
+  }
+
+  #allocate(slots: number): void {
     this.#mask = slots - 1;
     this.#keys = new Int32Array(2 * slots).fill(EMPTY);
     this.#values = new Int32Array(2 * slots);
@@ -42,8 +49,26 @@ export class PairTable {
   /** Adds a pair; a pair that is there already keeps the lower rank. */
   add(left: number, right: number, rank: number, merged: number): void {
     if (rank > MAX_RANK) throw new IngotError('UnsupportedFile', `a vocabulary of more than ${MAX_RANK + 1} merges`);
-    const slot = this.#slot(left, right);
-    if (this.#keys[2 * slot] !== EMPTY && this.rank(slot) <= rank) return;
+    let slot = this.#slot(left, right);
+    if (this.#keys[2 * slot] === EMPTY) {
+      if (3 * ++this.#size > 2 * (this.#mask + 1)) {
+        this.#grow();
+        slot = this.#slot(left, right);
+      }
+    } else if (this.rank(slot) <= rank) return;
+    this.#set(slot, left, right, rank, merged);
+  }
+
+  #grow(): void {
+    const [keys, values] = [this.#keys, this.#values];
+    this.#allocate(keys.length);
+    for (let at = 0; at < keys.length; at += 2) {
+      const [left = EMPTY, right = EMPTY] = [keys[at], keys[at + 1]];
+      if (left !== EMPTY) this.#set(this.#slot(left, right), left, right, values[at] ?? 0, values[at + 1] ?? 0);
+    }
+  }
+
+  #set(slot: number, left: number, right: number, rank: number, merged: number): void {
     this.#keys[2 * slot] = left;
     this.#keys[2 * slot + 1] = right;
     this.#values[2 * slot] = rank;

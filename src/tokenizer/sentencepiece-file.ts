@@ -49,7 +49,7 @@ export function sentencePieceEncoding(bytes: Uint8Array): Encoding {
 /** Tokens of some kinds, as normalized text spells them. */
 function addedOf({ texts, kinds }: Vocabulary, wanted: readonly TokenKind[]): AddedTokens {
   return new AddedTokens(
-    kinds.flatMap((kind, id) => {
+    Array.from(kinds).flatMap((kind, id) => {
       const text = (texts.at(id) ?? '').replaceAll(' ', SPACE);
       return wanted.includes(kind) ? [{ id, text, special: kind !== 'userDefined' }] : [];
     }),
@@ -90,7 +90,7 @@ export function unigramOf(
   round?: (sum: number) => number,
 ): UnigramModel {
   const { kinds, unknown } = vocabulary;
-  const normal = Array.from(scores).filter((_, id) => kinds[id] === 'normal');
+  const normal = Array.from(scores).filter((_, id) => kinds.at(id) === 'normal');
   return new UnigramModel({
     ids: normalIds(vocabulary),
     scores,

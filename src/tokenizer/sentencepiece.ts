@@ -30,15 +30,13 @@ export function scoredModel(vocabulary: Vocabulary, scores: ArrayLike<number>): 
 function scoredPairs(ids: TokenIds, characters: ReadonlyMap<number, number>, scores: ArrayLike<number>): PairTable {
   const ranks = new Map<number, number>();
   for (const score of [...new Set(Array.from(scores))].sort((a, b) => b - a)) ranks.set(score, ranks.size);
-  const found: [left: number, right: number, rank: number, merged: number][] = [];
+  const pairs = new PairTable();
   for (const [text, id] of ids) {
     for (let cut = 1; cut < text.length; cut++) {
       const [left, right] = [symbolOf(text.slice(0, cut)), symbolOf(text.slice(cut))];
-      if (left >= 0 && right >= 0) found.push([left, right, ranks.get(scores[id] ?? 0) ?? 0, id]);
+      if (left >= 0 && right >= 0) pairs.add(left, right, ranks.get(scores[id] ?? 0) ?? 0, id);
     }
   }
-  const pairs = new PairTable(found.length);
-  for (const pair of found) pairs.add(...pair);
   return pairs;
 
   function symbolOf(text: string): number {
@@ -54,7 +52,6 @@ function scoredPairs(ids: TokenIds, characters: ReadonlyMap<number, number>, sco
  */
 export function symbolTables(vocabulary: Vocabulary): CharacterSymbols & { readonly ids: TokenIds } {
   const ids = normalIds(vocabulary);
-  let length = 0;
   for (const [text, id] of ids) {
     if (text.length > MAX_TOKEN_LENGTH) {
       throw new IngotError(
@@ -62,11 +59,10 @@ export function symbolTables(vocabulary: Vocabulary): CharacterSymbols & { reado
         `token ${id} is ${text.length} characters long, more than ${MAX_TOKEN_LENGTH}`,
       );
     }
-    length += text.length;
   }
   const characters = new Map<number, number>();
   let nextSymbol = vocabulary.texts.length;
-  const inside = new PairTable(length);
+  const inside = new PairTable();
   for (const [text] of ids) {
     let before: number | undefined;
     for (const letter of text) {
@@ -86,8 +82,8 @@ export function symbolTables(vocabulary: Vocabulary): CharacterSymbols & { reado
 /** Ids of the tokens of all bytes, -1 where there is none. */
 export function byteTokens({ texts, kinds }: Vocabulary): Int32Array {
   const ids = new Int32Array(256).fill(-1);
-  kinds.forEach((kind, id) => {
-    if (kind === 'byte') ids[byteOf(texts.at(id) ?? '')] = id;
-  });
+  for (let id = 0; id < kinds.length; id++) {
+    if (kinds.at(id) === 'byte') ids[byteOf(texts.at(id) ?? '')] = id;
+  }
   return ids;
 }

@@ -105,15 +105,13 @@ function decodeBase64(text: string, line: number): Uint8Array {
 
 /** Every way to cut a token into two tokens; the rank is the whole token's. */
 function rankedPairs(ids: TokenIds): PairTable {
-  const found: [left: number, right: number, rank: number][] = [];
+  const pairs = new PairTable();
   for (const [text, id] of ids) {
     for (let cut = 1; cut < text.length; cut++) {
       const left = ids.get(text.slice(0, cut));
       const right = left === undefined ? undefined : ids.get(text.slice(cut));
-      if (left !== undefined && right !== undefined) found.push([left, right, id]);
+      if (left !== undefined && right !== undefined) pairs.add(left, right, id, id);
     }
   }
-  const pairs = new PairTable(found.length);
-  for (const [left, right, rank] of found) pairs.add(left, right, rank, rank);
   return pairs;
 }

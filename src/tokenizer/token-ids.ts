@@ -7,12 +7,15 @@ export type TokenIds = Pick<ReadonlyMap<string, number>, 'get'> & Iterable<reado
 /** Of the tokens that text can become. */
 export function spellingIds(vocabulary: Vocabulary): TokenIds {
   const { kinds } = vocabulary;
-  return idsOf(vocabulary, (id, isKnown) => kinds[id] === 'normal' || (kinds[id] === 'userDefined' && !isKnown()));
+  return idsOf(
+    vocabulary,
+    (id, isKnown) => kinds.at(id) === 'normal' || (kinds.at(id) === 'userDefined' && !isKnown()),
+  );
 }
 
 /** Of the tokens that are nothing but text. */
 export function normalIds(vocabulary: Vocabulary): TokenIds {
-  return idsOf(vocabulary, (id) => vocabulary.kinds[id] === 'normal');
+  return idsOf(vocabulary, (id) => vocabulary.kinds.at(id) === 'normal');
 }
 
 /** @param takes which ids; `isKnown` says whether one of the same text was taken. */

@@ -83,7 +83,7 @@ export class VocabularyTokenizer implements Tokenizer {
   }
 
   #isSpecial(id: number): boolean {
-    const kind = this.#vocabulary.kinds[id];
+    const kind = this.#vocabulary.kinds.at(id);
     return kind === 'control' || kind === 'unknown';
   }
 

@@ -9,10 +9,42 @@ import type { AddedTokens } from './added-tokens.ts';
 export const tokenKinds = ['normal', 'unknown', 'control', 'userDefined', 'unused', 'byte'] as const;
 export type TokenKind = (typeof tokenKinds)[number];
 
+/** What arrays of kinds and lists of them have in common; the index is the id. */
+export interface TokenKinds extends Iterable<TokenKind> {
+  readonly length: number;
+  at(id: number): TokenKind | undefined;
+}
+
+/** A byte for each: an array of so many is 1 MB for 128,000 tokens. */
+export class TokenKindList implements TokenKinds {
+  readonly length: number;
+  /** Places in `tokenKinds`. */
+  readonly #kinds: Uint8Array;
+
+  constructor(length: number, kindOf: (id: number) => TokenKind) {
+    this.length = length;
+    this.#kinds = new Uint8Array(length);
+    for (let id = 0; id < length; id++) this.set(id, kindOf(id));
+  }
+
+  at(id: number): TokenKind | undefined {
+    const kind = this.#kinds[id];
+    return kind === undefined ? undefined : tokenKinds[kind];
+  }
+
+  set(id: number, kind: TokenKind): void {
+    this.#kinds[id] = tokenKinds.indexOf(kind);
+  }
+
+  *[Symbol.iterator](): Generator<TokenKind, void, undefined> {
+    for (const kind of this.#kinds) yield tokenKinds[kind] ?? 'normal';
+  }
+}
+
 export interface Vocabulary {
   /** Tokens as the file spells them; the index is the id. */
   readonly texts: Strings;
-  readonly kinds: readonly TokenKind[];
+  readonly kinds: TokenKinds;
   readonly bos?: number;
   readonly eos?: number;
   readonly unknown?: number;
@@ -79,7 +111,7 @@ export function isKnownEnd(text: string): boolean {
 
 export interface VocabularyParts {
   readonly texts: Strings;
-  readonly kinds: readonly TokenKind[];
+  readonly kinds: TokenKinds;
   readonly bos?: number | undefined;
   readonly eos?: number | undefined;
   readonly unknown?: number | undefined;
@@ -103,13 +135,13 @@ export function makeVocabulary(parts: VocabularyParts): Vocabulary {
     checkId('end', id, texts.length);
     if (id !== undefined) endOfGeneration.add(id);
   }
-  const kinds = [...parts.kinds];
+  const kinds = new TokenKindList(parts.kinds.length, (known) => parts.kinds.at(known) ?? 'normal');
   const known = new Map<string, number>();
   let id = 0;
   for (const text of texts) {
     if (isKnownEnd(text)) {
       endOfGeneration.add(id);
-      kinds[id] = 'control';
+      kinds.set(id, 'control');
       known.set(text, id);
     }
     id++;

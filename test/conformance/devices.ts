@@ -1,7 +1,7 @@
 /** The devices that the conformance suite runs on, by name; a new device is a line here. */
-import { createCpuDevice, whyNot } from '../../src/devices/cpu/device.ts';
+import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
-import { type InstructionSet, usableTargets } from '../../src/devices/cpu/target.ts';
+import { type InstructionSet, usableTargets, whyNot } from '../../src/devices/cpu/target.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';

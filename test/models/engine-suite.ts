@@ -251,15 +251,15 @@ export function testEngine(
     let count = 0;
     for await (const event of engine.generate({
       prompt: [5],
-      maxTokens: 100,
+      maxTokens: 400,
       ignoreEnd: true,
       signal: controller.signal,
     })) {
       if (event.kind === 'token' && ++count === 3) controller.abort();
       if (event.kind === 'end') assert.equal(event.reason, 'aborted');
     }
-    // What was on its way still comes.
-    assert.ok(count >= 3 && count < 50, `${count} tokens`);
+    // What was on its way still comes: 256 events at most, however late this thread is.
+    assert.ok(count >= 3 && count < 300, `${count} tokens`);
     for await (const _ of engine.generate({ prompt: [5], maxTokens: 100 })) break;
     await engine.checkIntegrity();
     const alone = (await generate({})).ids;
@@ -320,10 +320,11 @@ export function testEngine(
   contract(
     'closing ends what runs and what waits, whether or not it is read, and later requests are refused',
     async () => {
-      const closing = await open({ contextLength: 200 });
-      const read = closing.generate({ prompt: [5], maxTokens: 190, ignoreEnd: true });
+      // Answers longer than what is made ahead of their readers, so that none is whole.
+      const closing = await open();
+      const read = closing.generate({ prompt: [5], maxTokens: 400, ignoreEnd: true });
       await read.next();
-      const waiting = generateWith(closing);
+      const waiting = generateWith(closing, { maxTokens: 400, ignoreEnd: true });
       await closing[Symbol.asyncDispose]();
       let last: GenerateEvent | undefined;
       for await (const event of read) last = event;

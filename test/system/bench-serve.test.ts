@@ -89,7 +89,7 @@ test('moments are those at which the server wrote, and tokens those that it coun
   const tries: number[][] = [];
   const isNear = (late: readonly number[]) => late.every((one) => one < 35);
   // Where the machine is busy whoever reads is late by himself.
-  while (tries.length < 10 && !tries.some(isNear)) {
+  while (tries.length < 30 && !tries.some(isNear)) {
     wrote.length = 0;
     const sentAt = performance.now();
     const reply = await ask(target(base), question, never);
@@ -123,25 +123,21 @@ test('the role of a chat is no text, reasoning is; servers that do not count are
 });
 
 test('an open loop keeps to its times however slow answers are, and counts from them', async () => {
-  const [came, answered]: number[][] = [[], []];
-  let busy = Promise.resolve();
-  // One request at a time, 150 ms each: the fifth of five that come every 10 ms waits for four.
+  const came: number[] = [];
+  let allCame: () => void = () => {};
+  let busy = new Promise<void>((resolve) => {
+    allCame = resolve;
+  });
+  // One request at a time, 150 ms each, the first when all have come: the fifth of five that come every 10 ms waits for four.
   const base = await scripted(async (_, response) => {
-    came.push(performance.now());
+    if (came.push(performance.now()) === 5) allCame();
     begin(response);
-    busy = busy
-      .then(() => sleep(150))
-      .then(() => {
-        answered.push(performance.now());
-        response.end(`${text('x')}${usage(1, 1)}data: [DONE]\n\n`);
-      });
+    busy = busy.then(() => sleep(150)).then(() => void response.end(`${text('x')}${usage(1, 1)}data: [DONE]\n\n`));
     await busy;
   });
   const plan = Array.from({ length: 5 }, (_, i) => ({ at: i * 0.01, prompt: [], outputTokens: 1 }));
   const send = () => ask(target(base), question, never);
   const samples = await runLoad(plan, send, { signal: never });
-  // The first is answered after 150 ms, or later where the machine is busy.
-  assert.ok(came[4] < answered[0], `the fifth came ${came[4] - answered[0]} ms after the first answer`);
   assert.deepEqual(
     samples.map(({ arrival }) => arrival),
     [0, 0.01, 0.02, 0.03, 0.04],
@@ -173,10 +169,13 @@ test('a closed loop sends the next when one is answered; an abort ends all', asy
   assert.ok(samples.every(({ arrival, sent }) => arrival === sent));
   assert.ok((summarize(samples).tbot?.p50 ?? 0) > 0.03);
 
-  const silent = await scripted(async (_, response) => void begin(response).write(text('x')));
   const controller = new AbortController();
-  setTimeout(() => controller.abort(), 50);
   const { signal } = controller;
+  let waiting = 0;
+  const silent = await scripted(async (_, response) => {
+    begin(response).write(text('x'));
+    if (++waiting === 3) controller.abort();
+  });
   const given = await runLoad(plan, () => ask(target(silent), question, signal), { signal, concurrency: 3 });
   assert.equal(given.length, 3, 'the others were never sent');
   assert.ok(given.every(({ error }) => error !== undefined));

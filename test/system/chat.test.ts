@@ -16,6 +16,8 @@ after(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 const greedy = ['--temperature', '0', '-n', '24'];
+/** An answer that takes the interpreter many seconds: whoever interrupts it may be late. */
+const long = ['--temperature', '0', '-n', '400', '--device', 'reference'];
 
 interface Ended {
   readonly code: number | null;
@@ -201,7 +203,7 @@ const noSignals = process.platform === 'win32' && 'Windows has no SIGINT to send
 test('an interrupt stops the answer and keeps the chat; while nothing works it ends the process', {
   skip: noSignals,
 }, async () => {
-  const child = spawn(process.execPath, [main, 'chat', '--temperature', '0', '-n', '400'], { cwd: folder });
+  const child = spawn(process.execPath, [main, 'chat', ...long], { cwd: folder });
   const { ended, said } = watch(child);
   child.stdin.write('Tell me a story about a brave fox.\n');
   await said('Once');
@@ -231,7 +233,7 @@ function atTerminal(args: readonly string[]) {
 test('at a terminal: a prompt, Ctrl-C stops an answer, clears a line, and leaves when said twice; Ctrl-D leaves', {
   skip: !script && 'there is no util-linux `script` to make a terminal with',
 }, async () => {
-  const first = atTerminal(['--temperature', '0', '-n', '400']);
+  const first = atTerminal(long);
   await first.said('/help');
   await first.said('> ');
   first.child.stdin.write('Tell me a story about a brave fox.\r');

@@ -353,7 +353,8 @@ test('--debug shows where an error came from', async () => {
 test('Ctrl-C ends the text, the figures still come, and the exit code says so', {
   skip: process.platform === 'win32',
 }, async () => {
-  const { code, out, err } = await ingot(['run', '-n', '400', '--seed', '1'], (child) => child.kill('SIGINT'));
+  const args = ['run', '-n', '400', '--seed', '1', '--device', 'reference'];
+  const { code, out, err } = await ingot(args, (child) => child.kill('SIGINT'));
   assert.equal(code, 130, err);
   assert.ok(out.length > 0 && out.length < 1500, `${out.length} characters`);
   assert.match(err, /TTFT|no token/);
@@ -378,7 +379,8 @@ test('Ctrl-C twice leaves at once, whatever the engine does', { skip: process.pl
 });
 
 test('a reader that stops listening ends the work quietly', async () => {
-  const { code, err } = await ingot(['run', '-n', '400'], (child) => child.stdout?.destroy());
+  const args = ['run', '-n', '400', '--device', 'reference'];
+  const { code, err } = await ingot(args, (child) => child.stdout?.destroy());
   assert.equal(code, 0, err);
   assert.equal(err, '');
 });

@@ -112,20 +112,29 @@ test('a journal cut off in a line, or of another size, is believed as far as it 
 
 test('two pulls at once fetch everything once; the second says that it waits', async () => {
   await using hub = await freshHub();
-  const cdn: (() => void)[] = [];
-  let open = false;
+  // Nothing comes before one of them waits for the other.
+  let release: () => void = () => {};
+  const waits = new Promise<void>((resolve) => {
+    release = resolve;
+  });
   hub.onContents = (request, response, contents) => {
-    if (open) return false;
-    cdn.push(() => hub.onContents(request, response, contents));
-    setTimeout(() => {
-      open = true;
+    void waits.then(() => {
       const [, from, to] = /(\d+)-(\d+)/.exec(request.headers.range ?? '') ?? [];
       response.writeHead(206, { 'content-range': `bytes ${from}-${to}/${contents.length}` });
       response.end(contents.subarray(Number(from), Number(to) + 1));
-    }, 2500);
+    });
     return true;
   };
-  const both = await Promise.all([ingot(hub, ['pull', 'hf:org/repo']), ingot(hub, ['pull', 'hf:org/repo'])]);
+  const pull = () => {
+    return ingot(hub, ['pull', 'hf:org/repo'], (child) => {
+      let heard = '';
+      child.stderr?.on('data', (text: string) => {
+        heard += text;
+        if (heard.includes('by somebody else')) release();
+      });
+    });
+  };
+  const both = await Promise.all([pull(), pull()]);
   for (const { code, out, err } of both) {
     assert.equal(code, 0, err);
     assert.ok(isModel(out.trim()));

@@ -1,6 +1,7 @@
 /** One rank of `mpi.test.ts`, started by an MPI launcher: runs a program and prints what came out, as a line of JSON. */
 import { isIngotError } from '../../src/base/errors.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import { agree } from '../../src/parallel/agree.ts';
 import { joinMpi } from '../../src/parallel/mpi.ts';
 import { openCpu } from '../conformance/devices.ts';
 import { digests, everyCollective, inputOf, programOf, runRank, sum } from '../unit/collective-program.ts';
@@ -30,6 +31,9 @@ switch (how) {
   case 'SIGSTOP':
   case 'SIGKILL': {
     const program = programOf(size, (b, values) => ({ sum: sum(b, values, size) }));
+    // What takes longer than patience is done before they wait for each other.
+    (await device.compile(program))[Symbol.dispose]();
+    await agree(found.system, communicator, {}, performance.now() + 60_000);
     try {
       for (let step = 0; ; step++) {
         const began = performance.now();

@@ -40,7 +40,8 @@ export async function visit(browser: Browser, url: string, options: BrowserConte
     reducedMotion: 'reduce',
     ...options,
   });
-  context.setDefaultTimeout(20_000);
+  // Nothing takes so long: it ends what hangs.
+  context.setDefaultTimeout(120_000);
   const visited = watch(await context.newPage());
   await visited.page.goto(url);
   return visited;

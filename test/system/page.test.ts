@@ -25,7 +25,9 @@ let server: Server;
 before(async () => {
   if (skip) return;
   buildPage();
-  [browser, server] = await Promise.all([openBrowser(), startServer({ folder }, '--sequences', '8')]);
+  // The interpreter: answers take long enough to be seen, and stopped, in the middle.
+  const slowly = ['--device', 'reference'];
+  [browser, server] = await Promise.all([openBrowser(), startServer({ folder }, '--sequences', '8', ...slowly)]);
 });
 after(async () => {
   if (!skip) {
@@ -69,6 +71,7 @@ test('a chat: the answer streams, says what it took, and the next one finds the 
   const visited = await visit(browser, server.url);
   const { page } = visited;
   await page.getByLabel('Seed').fill('5');
+  await page.getByLabel('Longest answer').fill('100');
   await page.getByLabel('System prompt').fill('You tell stories.');
   const asked = page.waitForRequest('**/v1/chat/completions');
   await send(page, story);
@@ -109,6 +112,7 @@ test('stop: Escape ends the answer in the middle, and the server is free again',
   const visited = await visit(browser, server.url);
   const { page } = visited;
   await page.getByLabel('Seed').fill('11');
+  await page.getByLabel('Longest answer').fill('100');
   await send(page, story);
   await begun(page);
   await page.keyboard.press('Escape');
@@ -214,7 +218,7 @@ test('two tabs at once: each sees what the other writes, and none destroys anyth
 test('errors, as a person would want them: a key, a queue that is full, a server that is gone; each with another try', {
   skip,
 }, async () => {
-  const options = ['--api-key', 'sesame', '--sequences', '1', '--queue', '0'];
+  const options = ['--api-key', 'sesame', '--sequences', '1', '--queue', '0', '--device', 'reference'];
   await using guarded = await startServer({ folder }, ...options);
   const visited = await visit(browser, guarded.url);
   const { page } = visited;

@@ -170,7 +170,7 @@ test('a rank that is killed or stopped costs a stream time and no word; nothing 
     const { time, error } = JSON.parse(lines.at(-1) ?? '{}');
     assert.match(error.message, how === 'SIGKILL' ? /rank 1 .* is gone/ : /rank 1 .* has not answered/);
     // A busy machine may be late by itself: on a quiet one it is less than two seconds.
-    assert.ok(time - began < 10_000, `${how}: ${time - began} ms`);
+    assert.ok(time - began < 60_000, `${how}: ${time - began} ms`);
   }
   for (const pid of rankProcesses(front)) all.add(pid);
   assert.ok(all.size >= 6);

@@ -78,7 +78,7 @@ test('counters, histograms and gauges add up, whatever was preempted, refused or
     );
     assert.ok(value('step_seconds_total') <= seconds, 'steps do not overlap');
     const batch = value('step_requests_total') / value('steps_total');
-    assert.ok(batch > 1.5 && batch <= 6, `${batch} requests a step`);
+    assert.ok(batch >= 1 && batch <= 6, `${batch} requests a step`);
     // Every token was in a step: of prompts those that were not known, of answers all but each last one.
     const computed =
       value('prompt_tokens_total') - value('reused_tokens_total') + value('generated_tokens_total') - answers;

@@ -21,8 +21,10 @@ import {
   testEmitted,
   times,
 } from './cpu-emit-harness.ts';
+import { generator, normals } from './cpu-products-harness.ts';
 
-const randomF32 = (count: number) => Float32Array.from({ length: count }, () => (Math.random() - 0.5) * 100);
+const next = generator(1);
+const randomF32 = (count: number) => normals(count, next);
 
 testEmitted('f32 add over a vector loop, every length, every team', (machine) => {
   for (let n = 0; n <= 67; n++) {

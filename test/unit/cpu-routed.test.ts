@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
 import { routedDot } from '../../src/composites/routed_dot.ts';
-import { createCpuDevice, whyNot } from '../../src/devices/cpu/device.ts';
+import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import {
   activationsOf,
   orderedActivationBytes,
@@ -14,6 +14,7 @@ import { packedBytes, packedFormat } from '../../src/devices/cpu/kernels/packing
 import { dotLayout } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { routedDotKernel } from '../../src/devices/cpu/kernels/routed-dot.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
+import { whyNot } from '../../src/devices/cpu/target.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { type Dim, tensor } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';

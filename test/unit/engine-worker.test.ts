@@ -120,7 +120,8 @@ test('tokens that come fast share messages, and all arrive in order', async () =
     ids,
     Array.from({ length: 5000 }, (_, id) => id),
   );
-  assert.ok(log.messages - before < 500, `${log.messages - before} messages`);
+  // Those of a turn of the event loop at least, of which it makes eight.
+  assert.ok(log.messages - before < 700, `${log.messages - before} messages`);
 });
 
 test('what several answers say in the same step is one message', async () => {

@@ -10,6 +10,7 @@ import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { readSafetensors } from '../../src/formats/safetensors.ts';
 import { layoutSafetensors } from '../../src/formats/safetensors-write.ts';
 import { bytesOf, concat, ramp, seededRandom, tensor, u64 } from './formats-support.ts';
+import { processorTime } from './processor-time.ts';
 
 const interesting = [0, 1, 4, 8, 9, 0x7f, 0x80, 0xff];
 const words = [0, 1, 0x7fffffff, 0x80000000, 0xffffffff, 12, 32, 0x10000];
@@ -88,7 +89,7 @@ async function fuzz(
   const count = { accepted: 0, refused: 0 };
   for (let i = 0; i < cases; i++) {
     const bytes = next(random);
-    const start = performance.now();
+    const start = processorTime();
     try {
       await checkAccepted(await parse(memoryBytes(bytes)), bytes.length);
       count.accepted++;
@@ -98,7 +99,7 @@ async function fuzz(
       }
       count.refused++;
     }
-    assert.ok(performance.now() - start < 10_000, `case ${i} took too long`);
+    assert.ok(processorTime() - start < 10_000, `case ${i} took too long`);
   }
   return count;
 }

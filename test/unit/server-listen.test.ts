@@ -31,37 +31,36 @@ function silent(url: string): Socket {
 }
 
 test('what is not read is not made, and a reader that has stopped is cut off', async () => {
-  await using it = await start(0.5);
+  const patience = 0.5;
+  await using it = await start(patience);
   const { engine } = it;
   engine.textOf = () => 'x'.repeat(100_000);
+  const begin = performance.now();
   const socket = silent(it.url);
   while (engine.running === 0) await sleep(5);
-  let before = -1;
-  while (engine.made !== before) {
-    before = engine.made;
-    await sleep(100);
-  }
-  assert.ok(before < 500, `${before} tokens of 100 kB are on their way`);
-  assert.equal(engine.running, 1, 'it waits');
   while (engine.running > 0) await sleep(20);
-  assert.equal(engine.made, before, 'nothing more was made for it');
+  assert.ok(performance.now() - begin > 900 * patience, 'it was waited for');
+  assert.ok(engine.made < 500, `${engine.made} tokens of 100 kB were on their way`);
   socket.resume();
   await new Promise((resolve) => socket.once('close', resolve));
 });
 
 test('a slow reader gets all of it, however long that takes', async () => {
-  await using it = await start(1);
+  const patience = 3;
+  await using it = await start(patience);
   it.engine.textOf = () => 'x'.repeat(100_000);
   const body = JSON.stringify({ prompt: 'x', max_tokens: 40, stream: true });
+  const begin = performance.now();
   const answer = await fetch(`${it.url}/v1/completions`, { method: 'POST', body });
   let length = 0;
   let last = '';
   for await (const part of answer.body ?? []) {
     length += part.length;
     last = Buffer.from(part).toString().slice(-40);
-    await sleep(10);
+    await sleep(60);
   }
   assert.ok(length > 40 * 100_000);
+  assert.ok(performance.now() - begin > 1000 * patience, 'it was read too fast');
   assert.ok(last.endsWith('data: [DONE]\n\n'));
 });
 
@@ -76,7 +75,7 @@ test('a server ends although somebody does not read, and somebody has sent half 
   while (it.engine.running === 0) await sleep(5);
   const begin = performance.now();
   await it[Symbol.asyncDispose]();
-  assert.ok(performance.now() - begin < 10_000);
+  assert.ok(performance.now() - begin < 50_000, 'it waited for them');
   assert.ok(it.engine.closed);
   stopped.destroy();
   half.destroy();

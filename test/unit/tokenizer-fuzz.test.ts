@@ -14,6 +14,7 @@ import { exportTokenizer } from '../../src/tokenizer/gguf-export.ts';
 import { loadTokenizer, type TokenizerSource } from '../../src/tokenizer/load.ts';
 import { fixtures } from '../fixtures.ts';
 import { seededRandom } from './formats-support.ts';
+import { processorTime } from './processor-time.ts';
 import { byteLevelKeys, sentencePieceKeys } from './small-vocabularies.ts';
 
 type Json = null | boolean | number | string | Json[] | { [key: string]: Json };
@@ -78,7 +79,7 @@ function mutated(json: Json, random: (limit: number) => number): Json {
 }
 
 async function endsWell(source: TokenizerSource, what: string): Promise<boolean> {
-  const begin = performance.now();
+  const begin = processorTime();
   let fine = false;
   try {
     const tokenizer = await loadTokenizer(source);
@@ -88,7 +89,7 @@ async function endsWell(source: TokenizerSource, what: string): Promise<boolean>
   } catch (error) {
     assert.ok(isIngotError(error), `${what}: ${error instanceof Error ? error.stack : String(error)}`);
   }
-  assert.ok(performance.now() - begin < 5000, what);
+  assert.ok(processorTime() - begin < 5000, what);
   return fine;
 }
 
@@ -148,10 +149,10 @@ test('a long text of one character takes no vocabulary long', async () => {
     const file = memoryBytes(new TextEncoder().encode(JSON.stringify(json)));
     const tokenizer = await loadTokenizer({ kind: 'huggingface', companions: new Map([['tokenizer.json', file]]) });
     for (const letter of ['a', ' ', '\u{1f600}', '\u0301', '1']) {
-      const begin = performance.now();
+      const begin = processorTime();
       tokenizer.encode(letter.repeat(length));
       const name = JSON.stringify(json).slice(0, 200);
-      assert.ok(performance.now() - begin < 8000, `${JSON.stringify(letter)}: ${name}`);
+      assert.ok(processorTime() - begin < 8000, `${JSON.stringify(letter)}: ${name}`);
     }
   }
 });
@@ -160,9 +161,9 @@ test('graphemes of a long text are found in time linear in it', () => {
   const empty = new Charsmap(Uint8Array.of(4, 0, 0, 0, 0, 0, 0, 0));
   for (const letter of ['\u{1f600}', '\u4e2d', 'e\u0301', '\u0301', '\u{1f1e9}']) {
     const long = letter.repeat(1 << 17);
-    const begin = performance.now();
+    const begin = processorTime();
     assert.equal(empty.normalizeGraphemes(long), long);
     assert.equal(empty.normalize(long), long);
-    assert.ok(performance.now() - begin < 8000, letter);
+    assert.ok(processorTime() - begin < 8000, letter);
   }
 });

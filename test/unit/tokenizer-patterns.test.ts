@@ -7,6 +7,7 @@ import { LinearPattern } from '../../src/tokenizer/linear-pattern.ts';
 import { finder, knownPatterns } from '../../src/tokenizer/patterns.ts';
 import { preTokenizer } from '../../src/tokenizer/pre-tokenizers.ts';
 import { ingot } from './formats-support.ts';
+import { processorTime } from './processor-time.ts';
 
 const pieces = (pattern: string, text: string) => {
   const found = new LinearPattern(pattern).find(text);
@@ -101,9 +102,9 @@ describe('the linear matcher', () => {
   for (const pattern of hostile) {
     test(`${pattern} takes time linear in the text`, () => {
       for (const text of ['a'.repeat(1 << 17), `${' '.repeat(1 << 17)}x`]) {
-        const begin = performance.now();
+        const begin = processorTime();
         new LinearPattern(pattern).find(text);
-        assert.ok(performance.now() - begin < 8000);
+        assert.ok(processorTime() - begin < 8000);
       }
     });
   }
@@ -177,9 +178,9 @@ test('every pattern of the table takes time linear in the text', () => {
   for (const pattern of patterns) {
     const find = finder(pattern);
     for (const text of texts) {
-      const begin = performance.now();
+      const begin = processorTime();
       find(`${text.repeat(size / text.length)}x`);
-      assert.ok(performance.now() - begin < 4000, `${pattern} on ${JSON.stringify(text)}`);
+      assert.ok(processorTime() - begin < 4000, `${pattern} on ${JSON.stringify(text)}`);
     }
   }
 });

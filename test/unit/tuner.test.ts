@@ -111,7 +111,7 @@ test('what was found comes back for its class, else for any', { skip: noCpu ?? f
     tunedTarget(system(), 2, target, 'q4_0 2048');
     return performance.now() - start;
   });
-  assert.ok(Math.min(...times) < 1, `costs a start ${Math.min(...times)} ms`);
+  assert.ok(Math.min(...times) < 10, `costs a start ${Math.min(...times)} ms`);
 });
 
 test('where nothing was faster than what was usual, what is usual now counts', { skip: noCpu ?? false }, async () => {

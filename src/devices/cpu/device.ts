@@ -45,7 +45,7 @@ import { Regions } from './regions.ts';
 import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
-import { type InstructionSet, lowestSet, missing, type Target, usableTargets } from './target.ts';
+import { type InstructionSet, lowestSet, missing, type Target, usableTargets, whyNot } from './target.ts';
 import { createTeam, type Team } from './team.ts';
 import { panelFormat } from './weights.ts';
 import { Workplace } from './workplace.ts';
@@ -66,13 +66,6 @@ export interface CpuDeviceOptions {
   readonly measured?: Measured;
   /** Where code is kept between starts; nowhere if absent. */
   readonly codeCache?: CodeCache;
-}
-
-/** Why this processor cannot be used; undefined if it can. */
-export function whyNot(system: OperatingSystem): string | undefined {
-  const features = system.cpuFeatures();
-  const lacks = missing(features, lowestSet(system.architecture));
-  return lacks.length === 0 ? undefined : `${features.model} lacks ${lacks.join(', ')}`;
 }
 
 /** @throws IngotError 'DeviceLost' where `whyNot` says so, for a set that the processor lacks, or if no threads are to be had. */

@@ -74,8 +74,10 @@ export class RunQueue {
     });
     place.instance.begin({ dims, contextTokens: contextTokens(program, inputs) });
     place.busy = true;
+    // Before it begins: this thread may stand still once the others are awake.
+    const start = performance.now();
     const ticket = this.#team.submit(place.instance.list);
-    this.#started.push({ id, bound, dims, place, ticket, start: performance.now() });
+    this.#started.push({ id, bound, dims, place, ticket, start });
     return true;
   }
 

@@ -2,7 +2,7 @@
  * What code is made for: an instruction set and a schedule. Instruction sets are in ascending order, each has all that is before
  * it; a device makes code for the last one that its processor has, or for one that it is told to use. All give the same bits.
  */
-import type { Architecture, CpuFeatures } from './os/os.ts';
+import type { Architecture, CpuFeatures, OperatingSystem } from './os/os.ts';
 import { type Schedule, schedules } from './schedule.ts';
 
 /** Of each architecture, in ascending order. */
@@ -63,4 +63,11 @@ export function usableTargets(features: Pick<CpuFeatures, 'names'>): readonly Ta
   return setsFor(features)
     .filter((set) => missing(features, set).length === 0)
     .map((set) => targets[set]);
+}
+
+/** Why this processor cannot be used; undefined if it can. */
+export function whyNot(system: OperatingSystem): string | undefined {
+  const features = system.cpuFeatures();
+  const lacks = missing(features, lowestSet(system.architecture));
+  return lacks.length === 0 ? undefined : `${features.model} lacks ${lacks.join(', ')}`;
 }
