@@ -7,7 +7,7 @@ import { type Mesh, meshSize, parseMesh, refuseOtherAxes } from '../ir/mesh.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
 import type { Ranks } from '../parallel/rank-group.ts';
 import type { RankWorld, WorldOptions } from '../parallel/rank-world.ts';
-import { exitCodes, usageError } from './failure.ts';
+import { usageError } from './failure.ts';
 
 interface RankFlags {
   readonly mesh?: string;
@@ -77,8 +77,8 @@ async function joinStarted(
       throw usageError(`${started.size} ranks were started, and none is told what to do`, hint);
     }
   } catch (error) {
-    // The first says it for all.
-    if (started.rank > 0) process.exit(exitCodes.usage);
+    // The first says it for all, if no other has failed before: launchers end all ranks with the first that fails.
+    if (started.rank > 0) process.exit();
     throw error;
   }
   if (text === undefined || mesh === undefined) return undefined;
