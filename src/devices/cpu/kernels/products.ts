@@ -7,6 +7,7 @@ import { bf16Product } from './bf16-products.ts';
 import { floatProduct, unpackedFloatProduct } from './float-products.ts';
 import { integerProduct } from './integer-products.ts';
 import { type IntegerFormat, isIntegerFormat } from './levels.ts';
+import { packedBlockProduct } from './packed-blocks.ts';
 import type { PackedFormat } from './packing.ts';
 import { type BlockedProduct, type Product, panelVectors, type UnpackedProduct } from './product.ts';
 import { tileBf16Product } from './tile-bf16-products.ts';
@@ -27,10 +28,11 @@ export interface Products {
 type ProductsOf = (format: IntegerFormat, schedule: Schedule) => Products;
 
 /** Of vectors of 256 bits. */
-const narrowProducts: ProductsOf = (format, schedule) => ({
-  direct: integerProduct(format),
-  unpacked: blocked(unpackedIntegerProduct(format, schedule), schedule.decodedIntegers, schedule),
-});
+const narrowProducts: ProductsOf = (format, schedule) => {
+  const packed = packedBlockProduct(format);
+  const unpacked = unpackedIntegerProduct(format, schedule, packed === undefined ? 4 : 12);
+  return { direct: packed ?? integerProduct(format), unpacked: blocked(unpacked, schedule.decodedIntegers, schedule) };
+};
 
 /** Of signed bytes. */
 const dotProducts =

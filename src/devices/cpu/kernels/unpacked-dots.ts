@@ -9,10 +9,11 @@
  */
 import { ptr, ymm } from '../asm/operands.ts';
 import type { Schedule } from '../schedule.ts';
+import { levelOf, wordsOf, X } from './integer-blocks.ts';
 import { WORDS_OF_ONE } from './integer-products.ts';
 import { type IntegerFormat, levelsOf } from './levels.ts';
 import { halves, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
-import { forEachWords, levelOf, placeOf, unpackedProduct, wordsOf, X } from './unpacked-integers.ts';
+import { forEachWords, placeOf, unpackedProduct } from './unpacked-integers.ts';
 import { decodedAs, decodeLevels, levelAt } from './unpacked-levels.ts';
 
 export type Dots = 'sdot' | 'smmla';

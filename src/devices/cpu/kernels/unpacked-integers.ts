@@ -6,10 +6,10 @@
  * What limits it, for 16 rows, 32 k and a token of q4_0: 16 VPMADDUBSW, which two of four vector ports take, 16 VPADDW and
  * 10 operations for the scales, which together fill all four for 10.5 cycles. Zen 3 takes 12.5 for these alone.
  */
-import type { Assembler } from '../asm/assembler.ts';
 import { type Mem, ptr, r8, rsp, type Vec, ymm } from '../asm/operands.ts';
 import type { Schedule } from '../schedule.ts';
-import { emitStart, WORDS_OF_ONE } from './integer-products.ts';
+import { levelOf, multiplyQuads, productOf, type Quads, scaled, wordsOf, X } from './integer-blocks.ts';
+import { WORDS_OF_ONE } from './integer-products.ts';
 import { blockOf, codingOf, type IntegerFormat, type Levels, levelsOf } from './levels.ts';
 import { emitPrefetch } from './prefetch.ts';
 import { constantOf, halves, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
@@ -34,11 +34,6 @@ export interface Multiplication {
 const large = records[256];
 const vectors = panelVectors[256];
 
-/** Words, or sums, of up to 4 tokens in registers 0 to 7. */
-export const wordsOf = (token: number, half: number) => ymm(2 * token + half);
-export const levelOf = (half: number) => ymm(8 + half);
-export const X = ymm(10);
-const productOf = (half: number) => ymm(11 + half);
 const [P, Q] = [ymm(13), ymm(14)];
 /** Words of one, where a format has no sub-scales. */
 const ONES = constantOf(vectors, 0);
@@ -47,39 +42,13 @@ const ONES = constantOf(vectors, 0);
 const sumAt = (token: number, half: number) => ptr(rsp, 64 * token + 32 * half);
 const sumBytes = 4 * 64;
 
-/** Where a record has what a token's words start at, and what that is made for. */
-interface Start {
-  readonly at: number;
-  readonly size: 32 | 256;
-  readonly offset: number;
-}
-
-/** words = bytes at `at` * activations, of some quads and each token; `gap`: bytes before these activations that are none. */
-function multiplyQuads(
-  { a, tokens, decoded, x, rowBytes }: TokenGroup,
-  at: number,
-  quads: readonly number[],
-  start?: Start,
-  gap = 0,
-): void {
-  for (const quad of quads) {
-    for (const half of halves) a.emit('vmovdqa', levelOf(half), ptr(decoded, at + levelAt(quad, half)));
-    for (let token = 0; token < tokens; token++) {
-      const isFirst = quad === quads[0];
-      a.emit('vpbroadcastd', X, ptr(x, rowBytes * token + gap + 4 * quad));
-      for (const half of halves) {
-        a.emit('vpmaddubsw', isFirst ? wordsOf(token, half) : productOf(half), levelOf(half), X);
-      }
-      if (isFirst && start === undefined) continue;
-      if (isFirst && start !== undefined) {
-        a.emit('vpbroadcastd', X, ptr(x, rowBytes * token + start.at));
-        emitStart(a, start.size, start.offset, X);
-      }
-      for (const half of halves) {
-        a.emit('vpaddw', wordsOf(token, half), wordsOf(token, half), isFirst ? X : productOf(half));
-      }
-    }
-  }
+function quadsAt({ a, tokens, decoded, x, rowBytes }: TokenGroup): Quads {
+  return {
+    a,
+    tokens,
+    x: (token, at) => ptr(x, rowBytes * token + at),
+    loadLevel: (quad, half) => a.emit('vmovdqa', levelOf(half), ptr(decoded, levelAt(quad, half))),
+  };
 }
 
 /** sums in registers += |value| times activations with the sign of the value, times a factor; of two quads, one that is in memory. */
@@ -118,13 +87,6 @@ export function forEachWords(tokens: number, emit: (words: Vec, sum: Mem, half: 
   }
 }
 
-/** value = f32(sum) * (scale * dx) */
-function scaled(a: Assembler, sum: Vec, scale: Mem, dx: Vec, value: Vec): void {
-  a.emit('vmulps', value, dx, scale);
-  a.emit('vcvtdq2ps', sum, sum);
-  a.emit('vmulps', value, sum, value);
-}
-
 /** Where the record of a block of a tile of 32 k is, and what of a record lies before its activations. */
 export function placeOf(format: Levels, part: number) {
   const record = smallRecords(blockOf(format));
@@ -142,7 +104,7 @@ function multiplyBlock(group: TokenGroup, { format, kind }: Decoded, part: numbe
   const { sums, gap, at } = placeOf(format, part);
   const chains = blockOf(format) === 16 ? chainsOf(format).slice(part, part + 1) : chainsOf(format);
   for (const [i, chain] of chains.entries()) {
-    multiplyQuads(group, 0, chain, offset > 0 ? { at: at + sums, size: 32, offset } : undefined, gap);
+    multiplyQuads(quadsAt(group), chain, offset > 0 ? { at: at + sums, size: 32, offset } : undefined, gap);
     forEachWords(tokens, (words, sum) => {
       a.emit('vpmaddwd', words, words, ONES);
       if (i > 0) a.emit('vpaddd', words, words, sum);
@@ -192,7 +154,7 @@ function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Deco
       addSigned(group, chain, (half) => ptr(decoded, at + 32 * half));
       continue;
     }
-    multiplyQuads(group, 0, chain, offset > 0 ? { at: large.sums + 4 * part, size: 256, offset } : undefined);
+    multiplyQuads(quadsAt(group), chain, offset > 0 ? { at: large.sums + 4 * part, size: 256, offset } : undefined, 0);
     forEachWords(tokens, (words, sum, half) => {
       a.emit('vpmaddwd', words, words, scales === undefined ? ONES : ptr(decoded, at + 32 * half));
       a.emit('vpaddd', words, words, sum);
@@ -338,15 +300,17 @@ export function unpackedProduct(decoded: Decoded, schedule: Schedule, how: Multi
   return decoded.format.size === 32 ? ofBlocksOf32(decoded, schedule, how) : ofBlocksOf256(decoded, schedule, how);
 }
 
-export function unpackedIntegerProduct(name: IntegerFormat, schedule: Schedule): UnpackedProduct {
+/** @param least see `UnpackedProduct`. */
+export function unpackedIntegerProduct(name: IntegerFormat, schedule: Schedule, least: number): UnpackedProduct {
   const decoded = decodedOf(levelsOf(name));
   const { format, kind } = decoded;
-  return unpackedProduct(decoded, schedule, {
+  const how: Multiplication = {
     constants: format.size === 32 || format.scales === undefined ? [WORDS_OF_ONE] : [],
     decode: (tile) => decodeLevels(tile, decoded),
     block: (group, part) => multiplyBlock(group, decoded, part),
     sub: (group) => multiplySub(group, decoded),
     inRegisters: kind === 'values',
     shift: kind === 'codes' ? codingOf(format).shift : 0,
-  });
+  };
+  return { ...unpackedProduct(decoded, schedule, how), least };
 }
