@@ -134,7 +134,7 @@ class Outbox {
     else this.#waiting.set(id, [event]);
     if (performance.now() - this.#sentAt < pause) this.#timer ??= setTimeout(() => this.send(), pause);
     // The other generations of the same step are told of their tokens in this turn, too.
-    else if (this.#waiting.size === 1) queueMicrotask(() => this.send());
+    else if (this.#waiting.size === 1) void Promise.resolve().then(() => this.send());
   }
 
   send(): void {
