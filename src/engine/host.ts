@@ -103,7 +103,10 @@ class Host<S> {
         const others = [...this.#calls].filter(([other]) => other !== id).map(([, other]) => other);
         for (const other of others) other.work.abort();
         await Promise.all(others.map(({ ended }) => ended));
-        await this.#loaded?.[Symbol.asyncDispose]();
+        const loaded = this.#loaded;
+        // Another may be loaded after it.
+        this.#loaded = undefined;
+        await loaded?.[Symbol.asyncDispose]();
         return { kind: 'done' };
       }
       default:

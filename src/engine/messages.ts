@@ -34,7 +34,7 @@ export type Call<S> =
   | { readonly kind: 'status' }
   | { readonly kind: 'embed'; readonly text: Prompt }
   | { readonly kind: 'checkIntegrity' }
-  /** Ends all that runs, and gives everything back. */
+  /** Ends all that runs, and gives everything back. Another engine may be loaded then. */
   | { readonly kind: 'close' };
 
 export type ToHost<S> =
