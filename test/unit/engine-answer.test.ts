@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginAnswer } from '../../src/engine/answer.ts';
+import type { GenerateRequest } from '../../src/engine/engine.ts';
 import { encodePrompt } from '../../src/engine/prompt.ts';
 import { greedy } from '../../src/engine/sampling.ts';
 import { Task } from '../../src/engine/task.ts';
@@ -10,7 +11,8 @@ import { characterTokenizer, ScriptedEngine } from './scripted-engine.ts';
 
 const tokenizer = characterTokenizer(['<s>', '</s>', '<call>']);
 
-test('a special token is told apart from text, after the text that was held back before it', async () => {
+/** What a reader sees of a request whose answer is `said`. */
+async function eventsOf(said: string, request: Partial<GenerateRequest>): Promise<string[]> {
   const prompt = tokenizer.encode('Hi');
   const sequence = {
     ...{ id: 1, priority: 0, owner: '', cacheOwner: '', tokens: prompt, pendingStep: undefined, complete: false },
@@ -18,7 +20,7 @@ test('a special token is told apart from text, after the text that was held back
   };
   const task = new Task({
     sequence: sequence as unknown as Task['sequence'],
-    request: { prompt, maxTokens: 99, stop: ['ab!', '?'] },
+    request: { prompt, maxTokens: 99, ...request },
     sampling: greedy,
     early: greedy,
     tokenizer,
@@ -26,12 +28,30 @@ test('a special token is told apart from text, after the text that was held back
     contextLength: 99,
     onRead: () => {},
   });
-  for (const id of tokenizer.encode('xab<call>!ab?', { parseSpecial: true })) task.accept(id, 0, undefined);
+  for (const id of tokenizer.encode(said, { parseSpecial: true })) task.accept(id, 0, undefined);
   const events: string[] = [];
   for await (const event of task.events()) {
     events.push(event.kind === 'end' ? `end ${event.reason}` : `${event.text}|${event.special ?? ''}`);
   }
+  return events;
+}
+
+test('a special token is told apart from text, after the text that was held back before it', async () => {
+  const events = await eventsOf('xab<call>!ab?', { stop: ['ab!', '?'] });
   assert.deepEqual(events, ['x|', '|', '|', 'ab|<call>', '!|', '|', '|', 'ab|', 'end stop']);
+});
+
+test('a stop string counts if it ends with the last of the least tokens or later, and is text before that', async () => {
+  assert.deepEqual(await eventsOf('ab.cd.', { stop: ['.'], minTokens: 3 }), ['a|', 'b|', '|', 'end stop']);
+  assert.deepEqual(await eventsOf('ab.cd.', { stop: ['.'], minTokens: 4 }), [
+    'a|',
+    'b|',
+    '.|',
+    'c|',
+    'd|',
+    '|',
+    'end stop',
+  ]);
 });
 
 test('conversations with tools have a template of their own, where the model has one', () => {

@@ -49,6 +49,7 @@ class Simulation {
   /** Tokens that were computed, and those that were taken over from a copy of a block. */
   computed = 0;
   now = 0;
+  pace = 2;
   readonly #flights: PlannedStep[] = [];
   readonly #ahead: number;
   readonly #windows: readonly WindowLimits[];
@@ -92,8 +93,10 @@ class Simulation {
 
   /** Plans a step, and takes in what an earlier one made. Undefined where nothing could be planned. */
   turn(): PlannedStep | undefined {
-    const { limits, blocks, now } = this;
-    const planned = planStep(this.state, { limits, blocks, cost, fetchCost, pace: 2, now });
+    const { limits, blocks, pace, now } = this;
+    const planned = planStep(this.state, { limits, blocks, cost, fetchCost, pace, now });
+    const { admitted, preempted } = planned;
+    assert.ok(!admitted.some(({ sequence }) => preempted.includes(sequence)), 'who made room comes back at once');
     for (const { slot, block } of blocks.takeLeaving()) {
       this.#slots.set(slot, this.#pools[0].slice(block * blockSize, (block + 1) * blockSize));
       this.damaged.delete(slot);
@@ -327,6 +330,16 @@ test('streams and a prompt share a step, at the pace of the streams', () => {
   assert.ok(steps > 5 && steps < 40, `${steps} steps`);
 });
 
+test('where the pace leaves nothing for prompts, each of them gets on by a token a step', () => {
+  const simulation = new Simulation({ maxTokens: 128, maxSequences: 8, maxRows: 8 }, 400, 1);
+  simulation.add(newSequence(0, [1, 2, 3]), 100);
+  simulation.turn();
+  simulation.pace = 1;
+  for (const id of [1, 2]) simulation.add(newSequence(id, [10 * id, 1, 2, 3, 4, 5]), 1);
+  const counts = Array.from({ length: 5 }, () => simulation.turn()?.entries.map(({ count }) => count));
+  assert.deepEqual(counts, new Array(5).fill([1, 1, 1]));
+});
+
 test('owners take turns, however many requests one of them has; a higher priority goes first', () => {
   const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 100, 1);
   const order: string[] = [];
@@ -395,6 +408,18 @@ test('where memory ends the youngest gives way, and goes on later with what is s
     reused.slice(2).some((tokens) => tokens > 0),
     `${reused}`,
   );
+});
+
+test('nobody who waits passes one that waits for more memory', () => {
+  const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 12, 1);
+  simulation.add(newSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]), 10);
+  simulation.turn();
+  const large = Array.from({ length: 45 }, (_, i) => 100 + i);
+  simulation.add(newSequence(1, large, { priority: 1 }), 1);
+  simulation.add(newSequence(2, [200, 201]), 1);
+  const begun: number[] = [];
+  while (!simulation.idle) begun.push(...(simulation.turn()?.admitted ?? []).map(({ sequence }) => sequence.id));
+  assert.deepEqual(begun, [1, 2]);
 });
 
 test('choices of one prompt compute it once, and share all of its blocks until they differ', () => {
