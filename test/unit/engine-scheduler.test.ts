@@ -458,7 +458,7 @@ test('who waits for too long is refused, and nobody who has begun', () => {
 });
 
 test('what had to make room comes back from outside, and is not computed again', () => {
-  const count = (slotCount: number) => {
+  const count = (slotCount: number, damaged: readonly number[] = []) => {
     const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 12, 1, { slotCount });
     const texts = [1, 2, 3].map((text) => Array.from({ length: 33 }, (_, k) => 100 * text + k));
     let id = 0;
@@ -468,6 +468,7 @@ test('what had to make room comes back from outside, and is not computed again',
         simulation.add(newSequence(id++, text), 1);
         while (!simulation.idle) simulation.turn();
       }
+      for (const slot of damaged) simulation.damaged.add(slot);
     }
     const { computed, fetched, blocks } = simulation;
     return { computed, fetched, evicted: blocks.evicted };
@@ -478,6 +479,9 @@ test('what had to make room comes back from outside, and is not computed again',
   const within = count(24);
   assert.equal(within.computed, 3 * 33 + 3);
   assert.ok(within.fetched > 12 && within.evicted > 24, `${within.fetched} fetched, ${within.evicted} evicted`);
+  // And what cannot be read any more, with all that follows it.
+  const damaged = count(24, [5]);
+  assert.ok(damaged.computed > within.computed && damaged.fetched < within.fetched, `${damaged.computed} computed`);
 });
 
 test('requests that gave their memory to others go on with what left it', () => {
