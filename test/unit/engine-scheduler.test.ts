@@ -449,6 +449,26 @@ test('a prompt that begins as one that is computed waits for that, and others do
   assert.equal(simulation.computed, 25 + 1 + 26);
 });
 
+test('nobody waits for what a slow reader keeps from being computed', () => {
+  // One has computed no whole block of what both begin with, the other all but the end.
+  for (const [maxTokens, length] of [
+    [2, 20],
+    [20, 22],
+  ] as const) {
+    const simulation = new Simulation({ maxTokens, maxSequences: 8, maxRows: 8 }, 200, 1);
+    const prompt = Array.from({ length }, (_, i) => i + 1);
+    const slow = newSequence(0, prompt);
+    simulation.add(slow, 2);
+    simulation.turn();
+    slow.paused = true;
+    simulation.add(newSequence(1, prompt), 2);
+    for (let turns = 0; simulation.answers.size > 1; turns++) {
+      assert.ok(turns < 50, `${length} tokens: it waits`);
+      simulation.turn();
+    }
+  }
+});
+
 test('who waits for too long is refused, and nobody who has begun', () => {
   const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 100, 1);
   const [first, second, third] = [0, 1, 2].map((id) => newSequence(id, [id, 1], { deadline: id < 2 ? 5 : 100 }));
