@@ -16,6 +16,8 @@ import { type Answer, type Call, type Port, type ToClient, type ToHost, window }
 
 /** The port of whoever started the worker. */
 export interface WorkerPort<In, Out> extends Port<In, Out> {
+  /** Whether the worker is for other engines when this one is closed. */
+  readonly stays: boolean;
   /** Whether the worker keeps the process alive. At first it does. */
   hold(on: boolean): void;
   /** Nobody asks any more. `isWell`: the engine was closed; the worker is ended, whatever it does, if not. */
@@ -191,7 +193,7 @@ class Calls<S> {
   async #close(): Promise<void> {
     let isWell = true;
     try {
-      const closed = this.ask({ kind: 'close' });
+      const closed = this.ask({ kind: 'close', stays: this.#port.stays });
       this.#over ??= new IngotError('InvalidArgument', 'the engine is closed');
       await closed;
     } catch {

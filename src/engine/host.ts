@@ -13,22 +13,30 @@ const pause = 4;
 /** An engine with all that it stands on. */
 type Loaded = AsyncDisposable & { readonly engine: Engine };
 
+/** `leave`: when all is closed, and the thread is to end. */
 export function serveEngine<S>(
   port: Port<ToHost<S>, ToClient>,
   load: (settings: S, hooks: LoadHooks) => Promise<Loaded>,
+  leave: () => void = () => {},
 ): void {
-  const host = new Host(port, load);
+  const host = new Host(port, load, leave);
   port.listen((message) => host.take(message));
 }
 
 class Host<S> {
   readonly #port: Port<ToHost<S>, ToClient>;
   readonly #load: (settings: S, hooks: LoadHooks) => Promise<Loaded>;
+  readonly #leave: () => void;
   readonly #outbox: Outbox;
   readonly #calls = new Map<number, { readonly work: RunningCall; readonly ended: Promise<void> }>();
   #loaded: Loaded | undefined;
 
-  constructor(port: Port<ToHost<S>, ToClient>, load: (settings: S, hooks: LoadHooks) => Promise<Loaded>) {
+  constructor(
+    port: Port<ToHost<S>, ToClient>,
+    load: (settings: S, hooks: LoadHooks) => Promise<Loaded>,
+    leave: () => void,
+  ) {
+    this.#leave = leave;
     this.#port = port;
     this.#outbox = new Outbox(port);
     this.#load = load;
@@ -104,9 +112,9 @@ class Host<S> {
         for (const other of others) other.work.abort();
         await Promise.all(others.map(({ ended }) => ended));
         const loaded = this.#loaded;
-        // Another may be loaded after it.
         this.#loaded = undefined;
         await loaded?.[Symbol.asyncDispose]();
+        if (!call.stays) this.#leave();
         return { kind: 'done' };
       }
       default:

@@ -7,7 +7,7 @@ import { connectEngine, type WorkerPort } from './client.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
-import { startWorker, type Workers } from './workers-node.ts';
+import { takeWorker, type Workers } from './workers-node.ts';
 
 interface OpenWorkerOptions extends Omit<EngineSettings, 'path'>, LoadHooks {
   /** Has the thread, before and after; it starts and ends with the engine if absent. */
@@ -23,7 +23,7 @@ export async function openWorker(
   path: string,
   { signal, onProgress, onLost, workers, ...settings }: OpenWorkerOptions = {},
 ): Promise<Engine> {
-  const port = workers === undefined ? workerPort(startWorker()) : workerPort(workers.take(), workers);
+  const port = workers === undefined ? workerPort(takeWorker()) : workerPort(workers.take(), workers);
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(port, { path, ...settings }, hooks);
 }
@@ -35,6 +35,7 @@ export function workerPort(worker: Worker, workers?: Workers): WorkerPort<ToClie
   let onError: (error: Error) => void = () => {};
   let onExit: (code: number) => void = () => {};
   return {
+    stays: workers !== undefined,
     send: (message) => worker.postMessage(message),
     listen(given) {
       receive = given;

@@ -6,29 +6,21 @@
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { createEstate, hasThreads } from '../devices/cpu/os/estate.ts';
 
-/** What a worker is told when it starts. */
-export interface WorkerFacts {
-  /** Where it writes down what it has outside of JavaScript. */
-  readonly estate: SharedArrayBuffer;
-  /** Whether it may get another engine when its own is closed. */
-  readonly stays: boolean;
-}
-
 /** A worker without an engine. What it has left of memory and threads when it ends is given back, however it ends. */
-export function startWorker(stays = false): Worker {
-  const workerData: WorkerFacts = { estate: createEstate(), stays };
+export function startWorker(): Worker {
+  const estate = createEstate();
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',
-    workerData,
+    workerData: estate,
     // What a worker makes is soon garbage; each of its two halves costs so much memory.
     resourceLimits: { maxYoungGenerationSizeMb: 6 },
     ...inheritedOptions(),
   });
   // Who closes its device leaves no thread, and a thread is what all needs that is worth to be freed.
   worker.once('exit', async () => {
-    if (!hasThreads(workerData.estate)) return;
+    if (!hasThreads(estate)) return;
     const { freeOrphans } = await import('../devices/cpu/orphans.ts');
-    await freeOrphans(workerData.estate);
+    await freeOrphans(estate);
   });
   return worker;
 }
@@ -41,6 +33,21 @@ export function inheritedOptions(): Pick<WorkerOptions, 'execArgv'> {
   return process.execArgv.some((option) => option.startsWith('--input-type')) ? { execArgv: [] } : {};
 }
 
+let ahead: Worker | undefined;
+
+/** Starts the worker of the next engine: it reads Ingot while this thread is busy otherwise. */
+export function startAhead(): void {
+  ahead ??= startWorker();
+  ahead.unref();
+}
+
+/** A worker for an engine. */
+export function takeWorker(): Worker {
+  const worker = ahead ?? startWorker();
+  ahead = undefined;
+  return worker;
+}
+
 /** Threads that engines have one after another: as many as there were engines at the same time. */
 export class Workers implements AsyncDisposable {
   readonly #idle: Worker[] = [];
@@ -51,7 +58,7 @@ export class Workers implements AsyncDisposable {
   }
 
   #start(): Worker {
-    const worker = startWorker(true);
+    const worker = takeWorker();
     // One that ends while it is idle is missed by nobody.
     worker.on('error', () => {});
     worker.once('exit', () => {

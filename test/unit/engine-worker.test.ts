@@ -78,6 +78,7 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
     send: toHost.send,
     listen: toClient.listen,
     hold: () => {},
+    stays: false,
     end: async () => {},
     onLost(report) {
       lost = report;
