@@ -3,8 +3,8 @@
  * cache, as bytes and as what they are scaled with, and multiplied there with all tokens of a unit, four at a time. Which
  * integers are exact, and why, is said at `WordSums` of levels.ts.
  *
- * What limits it, for 16 rows, 32 k and a token of q4_0: 16 VPMADDUBSW, which two of four vector ports take, 16 VPADDW and
- * 10 operations for the scales, which together fill all four for 10.5 cycles. Zen 3 takes 12.5 for these alone.
+ * What limits it, for 16 rows, 32 k and a token of q4_0: 16 VPMADDUBSW, which two of four vector ports take, 16 VPADDW, of which
+ * Zen 3 begins three a cycle, and 10 operations for the scales: 12.5 cycles for these alone.
  */
 import { type Mem, ptr, r8, rsp, type Vec, ymm } from '../asm/operands.ts';
 import type { Schedule } from '../schedule.ts';
