@@ -52,6 +52,18 @@ for (const [numerics, T] of [
   });
 }
 
+test('products: every number of tokens that a batch may have, in i8 numerics', { skip }, () => {
+  const next = generator(52);
+  const [N, K] = [33, 96];
+  for (const format of ['q4_0', 'q5_0', 'mxfp4', 'q8_0']) {
+    const weight = randomWeight(format, N * K, next);
+    for (let T = 1; T <= 20; T++) {
+      const x = normals(T * K, next);
+      check({ format, numerics: 'i8', N, K, T, x, weight, threads: 2, bias: T % 2 === 1 }, avx2Machine(), next);
+    }
+  }
+});
+
 for (const [index, format] of integerFormats.entries()) {
   testSets(`${format} in i8 numerics is exact at the ends of its integers`, (machine) => {
     const next = generator(61 + index);
