@@ -164,6 +164,9 @@ test('ranks with shares of their own, and stated extents', async () => {
   const widths = (ranks: readonly { program: Program }[]) =>
     ranks.map(({ program }) => program.parameters[1].type.shape[1]);
   assert.deepEqual(widths(await assertSame(mlp(24), mesh)), [18, 6]);
+  // However little a rank is to have, it has something.
+  const lopsided: Mesh = { axes: [{ name: 'tensor', size: 3, shares: [100, 1, 1] }] };
+  assert.deepEqual(widths(await assertSame(mlp(10), lopsided)), [8, 1, 1]);
   const program = mlp(24);
   const up = { dims: [open, { axes: ['tensor'], open: false, extents: [7, 17] }], replicated: [] };
   const stated = {
