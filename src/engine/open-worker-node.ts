@@ -9,8 +9,11 @@ import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
 
-/** A worker for one engine. What it has left of memory and threads when it ends is given back, however it ends. */
-export function startWorker(): Worker {
+/**
+ * A worker for one engine. What it has left of memory and threads when it ends is given back, however it ends; then `onEnd` is called, with
+ * false if one of its threads never ends.
+ */
+export function startWorker(onEnd: (isFree: boolean) => void = () => {}): Worker {
   const estate = createEstate();
   const worker = new Worker(new URL('./worker-node.js', import.meta.url), {
     name: 'ingot engine',
@@ -21,9 +24,9 @@ export function startWorker(): Worker {
   });
   // Who closes its device leaves no thread, and a thread is what all needs that is worth to be freed.
   worker.once('exit', async () => {
-    if (!hasThreads(estate)) return;
+    if (!hasThreads(estate)) return onEnd(true);
     const { freeOrphans } = await import('../devices/cpu/orphans.ts');
-    await freeOrphans(estate);
+    onEnd(await freeOrphans(estate));
   });
   return worker;
 }
@@ -36,8 +39,8 @@ export function startAhead(): void {
   ahead.unref();
 }
 
-function takeWorker(): Worker {
-  const worker = ahead ?? startWorker();
+function takeWorker(): Worker | undefined {
+  const worker = ahead;
   ahead = undefined;
   return worker;
 }
@@ -50,8 +53,9 @@ function takeWorker(): Worker {
 export async function openWorker(
   path: string,
   { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
+  onEnd?: (isFree: boolean) => void,
 ): Promise<Engine> {
-  const worker = takeWorker();
+  const worker = takeWorker() ?? startWorker(onEnd);
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
 }

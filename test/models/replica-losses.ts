@@ -10,6 +10,7 @@ import { connectEngine } from '../../src/engine/client.ts';
 import type { EngineSettings } from '../../src/engine/load-node.ts';
 import { startWorker, workerPort } from '../../src/engine/open-worker-node.ts';
 import { openReplicas } from '../../src/engine/replicas.ts';
+import { WeightShelf } from '../../src/engine/weight-shelf-node.ts';
 import { createApp } from '../../src/server/app.ts';
 import { Models } from '../../src/server/models.ts';
 import { repositoryPath } from '../fixtures.ts';
@@ -41,14 +42,16 @@ export interface LossReport {
  */
 export async function loseReplicas(times: number, device: string, maxTokens = 320): Promise<LossReport> {
   const workers: Worker[] = [];
+  const shelf = new WeightShelf(replicas);
   const sources = Array.from({ length: replicas }, (_, i) => ({
     open(_epoch: number, hooks: Parameters<typeof connectEngine>[2]) {
-      workers[i] = startWorker();
-      const settings = { path, device, threads: 1, sequences: 8, contextLength: 512 };
+      const weightShare = shelf.lend();
+      workers[i] = startWorker((isFree) => shelf.giveBack(weightShare, isFree));
+      const settings = { path, device, threads: 1, sequences: 8, contextLength: 512, weightShare };
       return connectEngine<EngineSettings>(workerPort(workers[i]), settings, hooks);
     },
   }));
-  const open = () => openReplicas(sources, { sequences: 8, queue: 64 });
+  const open = () => openReplicas(sources, { shelf, sequences: 8, queue: 64 });
   await using models = new Models([{ name: 'tales', bytes: 0, open }]);
   await models.preload();
   const app = createApp({ models, log: pino({ level: 'silent' }) });
