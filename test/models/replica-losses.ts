@@ -8,9 +8,10 @@ import type { Worker } from 'node:worker_threads';
 import { pino } from 'pino';
 import { connectEngine } from '../../src/engine/client.ts';
 import type { EngineSettings } from '../../src/engine/load-node.ts';
-import { startWorker, workerPort } from '../../src/engine/open-worker-node.ts';
+import { workerPort } from '../../src/engine/open-worker-node.ts';
 import { openReplicas } from '../../src/engine/replicas.ts';
 import { WeightShelf } from '../../src/engine/weight-shelf-node.ts';
+import { startWorker, whenFreed } from '../../src/engine/workers-node.ts';
 import { createApp } from '../../src/server/app.ts';
 import { Models } from '../../src/server/models.ts';
 import { repositoryPath } from '../fixtures.ts';
@@ -46,7 +47,9 @@ export async function loseReplicas(times: number, device: string, maxTokens = 32
   const sources = Array.from({ length: replicas }, (_, i) => ({
     open(_epoch: number, hooks: Parameters<typeof connectEngine>[2]) {
       const weightShare = shelf.lend();
-      workers[i] = startWorker((isFree) => shelf.giveBack(weightShare, isFree));
+      const worker = startWorker();
+      workers[i] = worker;
+      void whenFreed(worker).then((isFree) => shelf.giveBack(weightShare, isFree));
       const settings = { path, device, threads: 1, sequences: 8, contextLength: 512, weightShare };
       return connectEngine<EngineSettings>(workerPort(workers[i]), settings, hooks);
     },
