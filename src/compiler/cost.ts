@@ -22,6 +22,14 @@ export interface Link {
   readonly latencySeconds: number;
 }
 
+/** Between processes of one machine, by order of magnitude; a network is slower in both, and in about the same proportion. */
+export const usualLink: Link = { bytesPerSecond: 1e10, latencySeconds: 5e-6 };
+
+/** Up to so many bytes it takes less to copy several things into one message than to meet once more. */
+export function joinedBytes({ bytesPerSecond, latencySeconds }: Link): number {
+  return latencySeconds * bytesPerSecond;
+}
+
 /**
  * Up to so many bytes a sum over ranks is there sooner if all of it goes to everybody, in one meeting and `ranks - 1` times its
  * bytes, than if it goes in parts, in two meetings and `2 (ranks - 1) / ranks` times its bytes.

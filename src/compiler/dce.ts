@@ -36,8 +36,16 @@ export function dropUncalled(program: Program): Program {
   return kept.size === program.functions.size ? program : { ...program, functions: kept };
 }
 
-/** Whether an op does more than give results. */
-export function effects(program: Program): (op: Op) => boolean {
+/** An effect of the op itself, on what is outside of the process. */
+export function hasSideEffect(op: Op): boolean {
+  return op.name === 'custom_call' && op.attributes.has_side_effect;
+}
+
+/** Whether an op does more than give results: by itself, as `own` says, or by what it calls. */
+export function effects(
+  program: Program,
+  own = (op: Op) => hasSideEffect(op) || isCollective(op),
+): (op: Op) => boolean {
   const known = new Map<Region, boolean>();
   const inside = (region: Region): boolean => {
     let found = known.get(region);
@@ -48,8 +56,7 @@ export function effects(program: Program): (op: Op) => boolean {
     return found;
   };
   const hasEffect = (op: Op): boolean => {
-    if (op.name === 'custom_call') return op.attributes.has_side_effect;
-    if (isCollective(op)) return true;
+    if (own(op)) return true;
     const called = callee(program, op);
     return op.regions.some(inside) || (called !== undefined && inside(called));
   };

@@ -12,9 +12,9 @@ import { plainFold } from '../ir/plain-fold.ts';
 import { type Collective, isCollective, processGrid, processGroups } from '../ir/process-groups.ts';
 import type { Op, OpOf, Program, Region, Value } from '../ir/program.ts';
 import { copyBody, rewriteProgram } from '../ir/rewrite.ts';
-import { asTensor, maxDim, type Type, tensor } from '../ir/types.ts';
+import { asTensor, maxBytes, maxDim, sameDim, type Type, tensor } from '../ir/types.ts';
 import { elementBytes } from '../numerics/element-types.ts';
-import { type Link, wholeBytes } from './cost.ts';
+import { joinedBytes, usualLink, wholeBytes } from './cost.ts';
 
 /** What every process of the grid does. Groups and pairs are of processes. */
 export type Exchange =
@@ -53,8 +53,6 @@ export interface Transfers {
 const nothing: Transfers = { channel: 0, sends: [], receives: [], copies: [], zeros: [], numbers: [], counts: [] };
 const exchangeTarget = 'ingot.exchange';
 const finishTarget = 'ingot.finish';
-/** Of processes on one machine, by order of magnitude; a network is slower in both, and in about the same proportion. */
-const link: Link = { bytesPerSecond: 1e10, latencySeconds: 5e-6 };
 
 /** `results`: how many the exchange has. */
 export function transfersOf(exchange: Exchange, rank: number, partitions: number, results: number): Transfers {
@@ -167,7 +165,7 @@ function lower(b: Builder, op: Collective, operands: readonly Value[], groups: G
   const largest = Math.max(1, ...groups.map(({ length }) => length));
   switch (op.name) {
     case 'all_reduce':
-      return operands.map((x) => allReduce(b, x, op, groups, largest));
+      return allReduces(b, operands, op, groups, largest);
     case 'all_gather':
       return operands.map((x) => b.concatenate(gather(b, x, groups, largest), op.attributes.all_gather_dim));
     case 'reduce_scatter': {
@@ -203,6 +201,42 @@ function lower(b: Builder, op: Collective, operands: readonly Value[], groups: G
   }
 }
 
+/** Short operands go in one message: side by side, a row for each of their rows. */
+function allReduces(
+  b: Builder,
+  operands: readonly Value[],
+  op: OpOf<'all_reduce'>,
+  groups: Groups,
+  count: number,
+): readonly Value[] {
+  const types = operands.map(({ type }) => asTensor(type));
+  const bytes = types.reduce((sum, type) => sum + maxBytes(type), 0);
+  const [
+    {
+      shape: [rows = 1],
+      element,
+    },
+  ] = types;
+  const alike = types.every(
+    ({ shape, element: own }) => shape.length > 0 && sameDim(shape[0], rows) && own === element,
+  );
+  if (operands.length === 1 || !alike || bytes > joinedBytes(usualLink)) {
+    return operands.map((x) => allReduce(b, x, op, groups, count));
+  }
+  const widths = types.map(({ shape }) => shape.slice(1).reduce<number>((product, size) => product * maxDim(size), 1));
+  const joined = b.concatenate(
+    operands.map((x, i) => b.reshape(x, [rows, widths[i]])),
+    1,
+  );
+  const sums = allReduce(b, joined, op, groups, count);
+  let at = 0;
+  return types.map(({ shape }, i) => {
+    const start = at;
+    at += widths[i];
+    return b.reshape(b.slice(sums, 1, start, at), shape);
+  });
+}
+
 /** What goes whole to everybody is there soonest; of more bytes each member folds a part, and all gather the parts. */
 function allReduce(b: Builder, x: Value, op: OpOf<'all_reduce'>, groups: Groups, count: number): Value {
   if (count === 2 && groups.every(({ length }) => length === 2) && plainFold(op.regions[0]) === 'add') {
@@ -224,7 +258,7 @@ function allReduce(b: Builder, x: Value, op: OpOf<'all_reduce'>, groups: Groups,
   };
   const [rows] = shape;
   const rowBytes = shape.slice(1).reduce<number>((product, size) => product * maxDim(size), elementBytes(element));
-  const fewRows = Math.floor(wholeBytes(count, link) / rowBytes);
+  const fewRows = Math.floor(wholeBytes(count, usualLink) / rowBytes);
   if (fewRows >= maxDim(rows)) return whole(b)[0];
   if (typeof rows === 'number') return inParts(b)[0];
   const [now] = exchange(b, { kind: 'rows', groups: [] }, [x], [tensor('ui32')]);

@@ -10,6 +10,7 @@ import { findSystem } from './cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from './cpu/os/os.ts';
 import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
+import type { WeightShare } from './cpu/shared-weights.ts';
 import { type InstructionSet, whyNot } from './cpu/target.ts';
 import { tunedTarget } from './cpu/tunings.ts';
 import type { Device } from './device.ts';
@@ -25,6 +26,8 @@ export interface DeviceOptions {
   readonly mlock?: boolean | undefined;
   /** Of the memory that there is, what it may take at most; all of it if absent. */
   readonly memoryShare?: number | undefined;
+  /** Weights that the CPU devices of other threads have, too. */
+  readonly weightShare?: WeightShare | undefined;
   /** What the CPU device keeps of kernels, for `profile`; nothing if absent. */
   readonly profile?: Recorded | undefined;
   /** Of the CPU device: which kernels will run (cpu/self-test/areas.ts); any if absent. */
@@ -59,6 +62,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       spareCore = false,
       mlock = false,
       memoryShare = 1,
+      weightShare,
       profile = 'nothing',
       areas,
       modelClass = anyModel,
@@ -82,6 +86,7 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
           threads,
           ...(measured !== undefined && { measured }),
           ...(codeCache !== undefined && { codeCache }),
+          ...(weightShare !== undefined && { weightShare }),
         });
       };
       let ahead: Promise<void> | undefined;

@@ -3,6 +3,7 @@ import { dumpTo } from '../compiler/dump-node.ts';
 import { cacheFolder } from '../devices/cpu/cache-folder.ts';
 import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { modelAreas } from '../devices/cpu/self-test/areas.ts';
+import type { WeightShare } from '../devices/cpu/shared-weights.ts';
 import type { InstructionSet } from '../devices/cpu/target.ts';
 import type { Device } from '../devices/device.ts';
 import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
@@ -34,6 +35,8 @@ export interface EngineSettings extends EngineOptions {
   readonly mlock?: boolean;
   /** Of the memory that there is, what it may take at most; all of it if absent. */
   readonly memoryShare?: number;
+  /** Weights that engines in other workers have, too. */
+  readonly weightShare?: WeightShare;
   /** Ranks among which the model is divided, 'tensor=2' (ir/mesh.ts). */
   readonly mesh?: string;
   /** The ranks, where they are in other processes; then `threads` are those of each. */
@@ -83,7 +86,7 @@ export interface LoadedEngine extends AsyncDisposable {
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
   const { path, device: deviceName, threads, instructionSet, mlock, memoryShare, mesh, ranks, ...rest } = settings;
-  const { dump, kvDisk, traceSteps: traceFile, ...options } = rest;
+  const { weightShare, dump, kvDisk, traceSteps: traceFile, ...options } = rest;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -101,7 +104,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
       return texts;
     };
     const device = await openDeviceFor(model, deviceName, {
-      ...{ threads, instructionSet, mlock, memoryShare, path, onProgram, onLost: hooks.onLost },
+      ...{ threads, instructionSet, mlock, memoryShare, weightShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),
       ...(ranks !== undefined && { ranks }),
       ...(options.numerics !== undefined && { numerics: options.numerics }),

@@ -8,6 +8,7 @@ import type { EngineSettings } from './load-node.ts';
 import { openWorker } from './open-worker-node.ts';
 import type { ReplicaSource } from './replica.ts';
 import { openReplicas, type ReplicasOptions } from './replicas.ts';
+import { sharesWeights, WeightShelf } from './weight-shelf-node.ts';
 import type { Workers } from './workers-node.ts';
 
 type Settings = Omit<EngineSettings, 'path' | 'ranks'>;
@@ -37,8 +38,9 @@ export async function openReplicated(
   { onReplica, ...options }: OpenOptions & Pick<ReplicasOptions, 'onReplica'> = {},
 ): Promise<Engine> {
   const { signal, onProgress, queue = Number.POSITIVE_INFINITY } = options;
-  const { sources, sequences } = sourcesOf(path, options);
+  const { sources, sequences, shelf } = sourcesOf(path, options);
   return openReplicas(sources, {
+    ...(shelf && { shelf }),
     ...{ sequences, queue },
     ...(signal && { signal }),
     ...(onProgress && { onProgress }),
@@ -66,14 +68,20 @@ function sourcesOf(path: string, { signal, onProgress, groups, workers, mesh: te
     ...(kvDisk !== undefined && { kvDisk: share(kvDisk) }),
     ...(groups === undefined && shareOfMachine(count, settings.threads)),
   };
+  const shelf = count > 1 && groups === undefined && sharesWeights ? new WeightShelf(count) : undefined;
   const sources = Array.from({ length: count }, (_, i): ReplicaSource => {
     const group = groups?.[i];
     return {
       ...(group?.once !== undefined && { once: group.once }),
       async open(epoch, hooks) {
         const ranks = await group?.open(epoch, hooks.signal);
+        const weightShare = shelf?.lend();
         return openWorker(path, {
           ...own,
+          ...(weightShare !== undefined && {
+            weightShare,
+            onGone: (isFree) => shelf?.giveBack(weightShare, isFree),
+          }),
           // What they dump is the same.
           ...(dump !== undefined && i === 0 && { dump }),
           ...(ranks !== undefined && { ranks }),
@@ -85,7 +93,7 @@ function sourcesOf(path: string, { signal, onProgress, groups, workers, mesh: te
       },
     };
   });
-  return { sources, sequences: share(sequences) };
+  return { sources, shelf, sequences: share(sequences) };
 }
 
 function shareOfMachine(count: number, wanted?: number): Pick<Settings, 'threads' | 'memoryShare'> {

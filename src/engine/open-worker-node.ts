@@ -7,11 +7,13 @@ import { connectEngine, type WorkerPort } from './client.ts';
 import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
-import { takeWorker, type Workers } from './workers-node.ts';
+import { takeWorker, type Workers, whenFreed } from './workers-node.ts';
 
 interface OpenWorkerOptions extends Omit<EngineSettings, 'path'>, LoadHooks {
   /** Has the thread, before and after; it starts and ends with the engine if absent. */
   readonly workers?: Workers;
+  /** The engine is gone with all that it had; `isFree`: and none of its threads goes on. */
+  readonly onGone?: (isFree: boolean) => void;
 }
 
 /**
@@ -21,15 +23,21 @@ interface OpenWorkerOptions extends Omit<EngineSettings, 'path'>, LoadHooks {
  */
 export async function openWorker(
   path: string,
-  { signal, onProgress, onLost, workers, ...settings }: OpenWorkerOptions = {},
+  { signal, onProgress, onLost, workers, onGone, ...settings }: OpenWorkerOptions = {},
 ): Promise<Engine> {
-  const port = workers === undefined ? workerPort(takeWorker()) : workerPort(workers.take(), workers);
+  const worker = workers === undefined ? takeWorker() : workers.take();
+  const port = workerPort(worker, workers, onGone);
+  if (onGone !== undefined) void whenFreed(worker).then(onGone);
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(port, { path, ...settings }, hooks);
 }
 
-/** Gives a worker back to `workers` whose engine was closed well. */
-export function workerPort(worker: Worker, workers?: Workers): WorkerPort<ToClient, ToHost<EngineSettings>> {
+/** Gives a worker back to `workers` whose engine was closed well, and says so. */
+export function workerPort(
+  worker: Worker,
+  workers?: Workers,
+  onGone: (isFree: boolean) => void = () => {},
+): WorkerPort<ToClient, ToHost<EngineSettings>> {
   let ended = false;
   let receive: (message: ToClient) => void = () => {};
   let onError: (error: Error) => void = () => {};
@@ -66,6 +74,7 @@ export function workerPort(worker: Worker, workers?: Workers): WorkerPort<ToClie
       }
       worker.off('message', receive).off('error', onError).off('exit', onExit).unref();
       await workers.giveBack(worker);
+      onGone(true);
     },
   };
 }

@@ -27,6 +27,8 @@ export interface ReplicasOptions extends Omit<LoadHooks, 'onLost'> {
   readonly sequences: number;
   /** Requests of all of them that wait at most; more are refused. */
   readonly queue: number;
+  /** What they have in common: disposed when all are closed. */
+  readonly shelf?: Disposable;
   /** What happens to which replica after all are open. */
   readonly onReplica?: (replica: number, event: ReplicaEvent) => void;
 }
@@ -254,6 +256,7 @@ class Replicas implements Engine {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#isClosed = true;
     await Promise.all(this.#slots.map(({ replica }) => replica[Symbol.asyncDispose]()));
+    this.#options.shelf?.[Symbol.dispose]();
     this.#wake();
   }
 

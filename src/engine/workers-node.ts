@@ -6,6 +6,13 @@
 import { Worker, type WorkerOptions } from 'node:worker_threads';
 import { createEstate, hasThreads } from '../devices/cpu/os/estate.ts';
 
+const freed = new WeakMap<Worker, Promise<boolean>>();
+
+/** When a worker has ended and what it had is given back; false if one of its threads never ends. */
+export async function whenFreed(worker: Worker): Promise<boolean> {
+  return (await freed.get(worker)) ?? true;
+}
+
 /** A worker without an engine. What it has left of memory and threads when it ends is given back, however it ends. */
 export function startWorker(): Worker {
   const estate = createEstate();
@@ -17,11 +24,14 @@ export function startWorker(): Worker {
     ...inheritedOptions(),
   });
   // Who closes its device leaves no thread, and a thread is what all needs that is worth to be freed.
-  worker.once('exit', async () => {
-    if (!hasThreads(estate)) return;
-    const { freeOrphans } = await import('../devices/cpu/orphans.ts');
-    await freeOrphans(estate);
+  const isFree = new Promise<boolean>((resolve) => {
+    worker.once('exit', async () => {
+      if (!hasThreads(estate)) return resolve(true);
+      const { freeOrphans } = await import('../devices/cpu/orphans.ts');
+      resolve(await freeOrphans(estate));
+    });
   });
+  freed.set(worker, isFree);
   return worker;
 }
 

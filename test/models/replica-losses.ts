@@ -10,7 +10,8 @@ import { connectEngine } from '../../src/engine/client.ts';
 import type { EngineSettings } from '../../src/engine/load-node.ts';
 import { workerPort } from '../../src/engine/open-worker-node.ts';
 import { openReplicas } from '../../src/engine/replicas.ts';
-import { startWorker } from '../../src/engine/workers-node.ts';
+import { WeightShelf } from '../../src/engine/weight-shelf-node.ts';
+import { startWorker, whenFreed } from '../../src/engine/workers-node.ts';
 import { createApp } from '../../src/server/app.ts';
 import { Models } from '../../src/server/models.ts';
 import { repositoryPath } from '../fixtures.ts';
@@ -42,14 +43,18 @@ export interface LossReport {
  */
 export async function loseReplicas(times: number, device: string, maxTokens = 320): Promise<LossReport> {
   const workers: Worker[] = [];
+  const shelf = new WeightShelf(replicas);
   const sources = Array.from({ length: replicas }, (_, i) => ({
     open(_epoch: number, hooks: Parameters<typeof connectEngine>[2]) {
-      workers[i] = startWorker();
-      const settings = { path, device, threads: 1, sequences: 8, contextLength: 512 };
+      const weightShare = shelf.lend();
+      const worker = startWorker();
+      workers[i] = worker;
+      void whenFreed(worker).then((isFree) => shelf.giveBack(weightShare, isFree));
+      const settings = { path, device, threads: 1, sequences: 8, contextLength: 512, weightShare };
       return connectEngine<EngineSettings>(workerPort(workers[i]), settings, hooks);
     },
   }));
-  const open = () => openReplicas(sources, { sequences: 8, queue: 64 });
+  const open = () => openReplicas(sources, { shelf, sequences: 8, queue: 64 });
   await using models = new Models([{ name: 'tales', bytes: 0, open }]);
   await models.preload();
   const app = createApp({ models, log: pino({ level: 'silent' }) });

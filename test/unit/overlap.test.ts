@@ -7,33 +7,14 @@ import { exchangeOf, isFinish, isStart, lowerCollectives } from '../../src/compi
 import { overlapExchanges } from '../../src/compiler/overlap.ts';
 import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
-import type { Device } from '../../src/devices/device.ts';
-import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
-import type { Program, Region, Value } from '../../src/ir/program.ts';
-import { tensor } from '../../src/ir/types.ts';
+import type { Program, Region } from '../../src/ir/program.ts';
 import { verify } from '../../src/ir/verify.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
 import { devices, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
-import { floats, forever, sum } from './collective-program.ts';
+import { forever, sum } from './collective-program.ts';
+import { dot, drawn, inputOf, runOn, square, stateful } from './drawn-exchanges.ts';
 
-const square = tensor('f32', [4, 4]);
 const skip = noCpu ?? false;
-
-function programOf(size: number, body: (b: Builder, x: Value, s: Value) => Readonly<Record<string, Value>>): Program {
-  const built = new ProgramBuilder().program(
-    [
-      { name: 'x', type: square, role: 'input' },
-      { name: 's', type: square, role: 'state' },
-    ],
-    (b, { x, s }) => body(b, x, s),
-    { s: 's' },
-  );
-  const program = { ...built, processes: { replicas: 1, partitions: size } };
-  verify(program);
-  return program;
-}
-
-const dot = (b: Builder, x: Value, y: Value) => b.dot(x, y, { contract: [[1, 0]] });
 
 /** Ops of a region by what they are for an exchange. */
 function orderOf(region: Region): readonly string[] {
@@ -52,7 +33,7 @@ function overlapped(program: Program): Program {
 
 test('work of before and after stands between the halves, with what it makes and what it alone needs', () => {
   const { main } = overlapped(
-    programOf(2, (b, x, s) => {
+    stateful(2, (b, x, s) => {
       const early = b.negate(dot(b, b.unary('abs', x), x));
       const total = sum(b, b.unary('floor', x), 2);
       const late = dot(b, s, x);
@@ -68,7 +49,7 @@ test('work of before and after stands between the halves, with what it makes and
 
 test('nothing moves across an update of state, another exchange, or where there is no work', () => {
   const { main } = overlapped(
-    programOf(2, (b, x, s) => {
+    stateful(2, (b, x, s) => {
       const total = sum(b, x, 2);
       const updated = b.add(s, total);
       const again = sum(b, b.unary('floor', x), 2);
@@ -84,7 +65,7 @@ test('nothing moves across an update of state, another exchange, or where there 
 
 test('the body of a loop has halves of its own', () => {
   const { main } = overlapped(
-    programOf(2, (b, x, s) => {
+    stateful(2, (b, x, s) => {
       const [, y] = b.while(
         [b.scalar('i32', 0), x],
         (inner, i) => inner.compare('LT', i, inner.scalar('i32', 3)),
@@ -98,35 +79,6 @@ test('the body of a loop has halves of its own', () => {
   const [start, finish] = [order.indexOf('start'), order.indexOf('finish')];
   assert.ok(start >= 0 && order.slice(start, finish).includes('dot_general'), order.join(' '));
 });
-
-/** Sums, products and updates of the state in an order that a list of numbers says. */
-function drawn(decisions: readonly number[], size: number): Program {
-  return programOf(size, (b, x, s) => {
-    const values = [x, b.negate(x)];
-    let state = s;
-    decisions.forEach((decision, i) => {
-      const [one, other] = [values[(decision >> 3) % values.length], values[(decision >> 7) % values.length]];
-      const kind = decision % 8;
-      if (kind < 3) values.push(b.clamp(b.full('f32', [4, 4], -9), dot(b, one, other), b.full('f32', [4, 4], 9)));
-      else if (kind < 5) values.push(sum(b, one, size));
-      else if (kind === 5) values.push(dot(b, state, one));
-      else if (kind === 6) values.push(b.subtract(one, other));
-      else state = b.add(state, b.multiply(one, b.full('f32', [4, 4], i)));
-    });
-    return { last: values[values.length - 1], total: values.reduce((a, v) => b.add(a, v)), s: state };
-  });
-}
-
-const inputOf = (rank: number) => Float32Array.from({ length: 16 }, (_, i) => ((i * 7 + rank * 5) % 11) - 5);
-
-async function runOn(device: Device, program: Program, end: Parameters<Device['bind']>[3], rank: number) {
-  using executable = await device.compile(program);
-  using state = await device.allocate(square, 'state');
-  device.write(state, inputOf(rank + 3));
-  using bound = await device.bind(executable, new Map(), new Map([['s', state]]), end);
-  const results = await device.wait(device.submit(bound, new Map([['x', inputOf(rank)]]), {}), forever);
-  return [...[...results.values()].map(floats), floats(await device.read(state))];
-}
 
 test('drawn programs keep the order of exchanges, one under way at a time, and every bit', { skip }, async () => {
   const decisions = fc.array(fc.nat(0xffff), { minLength: 4, maxLength: 30 });
@@ -171,7 +123,7 @@ for (const threads of [1, 2]) {
   test(`${threads} threads compute while a rank does not come, and the run ends all the same`, { skip }, async () => {
     const found = findSystem();
     assert.ok(found.usable);
-    const program = programOf(2, (b, x, s) => ({ beside: dot(b, x, s), s: b.add(s, sum(b, x, 2)) }));
+    const program = stateful(2, (b, x, s) => ({ beside: dot(b, x, s), s: b.add(s, sum(b, x, 2)) }));
     await using device = createCpuDevice(found.system, { threads, profile: 'sums' });
     using executable = await device.compile(program);
     using state = await device.allocate(square, 'state');

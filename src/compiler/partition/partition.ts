@@ -5,6 +5,7 @@
 import { type Mesh, meshSize } from '../../ir/mesh.ts';
 import type { Parameter, Program, Value } from '../../ir/program.ts';
 import { asTensor } from '../../ir/types.ts';
+import { joinSums } from './join-sums.ts';
 import { LocalFunctions, Localizer } from './localize.ts';
 import { type Layout, Place, wholeSplits } from './split.ts';
 
@@ -49,7 +50,7 @@ export function localProgram({ program, mesh, splitsOf }: Plan, rank: number, ma
   const functions = new Map(localizer.functions);
   functions.delete(func.name);
   return {
-    program: {
+    program: joinSums({
       ...program,
       main: func,
       functions,
@@ -58,7 +59,7 @@ export function localProgram({ program, mesh, splitsOf }: Plan, rank: number, ma
       }),
       results: program.results.map(({ name }, i) => ({ name, type: func.results[i].type })),
       processes: { replicas: 1, partitions: meshSize(mesh) },
-    },
+    }),
     parameters: main.parameters.map((value) => ({ splits: splitsOf(value) })),
     results: results.map((splits) => ({ splits })),
   };

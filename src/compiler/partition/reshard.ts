@@ -72,7 +72,7 @@ function reduceScatter(
   )[0];
 }
 
-function foldRegion(b: Builder, by: BinaryOp, { element }: TensorType) {
+export function foldRegion(b: Builder, by: BinaryOp, { element }: TensorType) {
   return b.region([tensor(element), tensor(element)], (inner, l, r) => [inner.binary(by, l, r)]);
 }
 

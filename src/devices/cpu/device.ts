@@ -45,6 +45,7 @@ import { Regions } from './regions.ts';
 import { CpuBound, CpuBuffer, CpuExecutable, type RunValue } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
+import { SharedWeights, type WeightShare } from './shared-weights.ts';
 import { type InstructionSet, lowestSet, missing, type Target, usableTargets, whyNot } from './target.ts';
 import { createTeam, type Team } from './team.ts';
 import { panelFormat } from './weights.ts';
@@ -64,6 +65,8 @@ export interface CpuDeviceOptions {
   readonly profile?: Recorded;
   /** What the machine can do, for `hardware`; without it orders of magnitude of one core stand there. */
   readonly measured?: Measured;
+  /** Weights that other threads have, too. */
+  readonly weightShare?: WeightShare;
   /** Where code is kept between starts; nowhere if absent. */
   readonly codeCache?: CodeCache;
 }
@@ -83,7 +86,8 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
       : { ...limitsOf(options.measured, threads), measured: true };
   const { memoryBytes = Number.POSITIVE_INFINITY, lock = false } = options;
   const hardware: Hardware = { name: system.cpuFeatures().model, memoryBytes, threads, ...limits };
-  return new CpuDevice(system, team, target, profiler, hardware, lock, options.codeCache);
+  const { codeCache, weightShare } = options;
+  return new CpuDevice(system, team, target, profiler, hardware, lock, codeCache, weightShare);
 }
 
 /** The best set that can be used if none is wanted. Tile registers have to be asked for, before the team's threads start. */
@@ -119,6 +123,7 @@ class CpuDevice implements Device {
   readonly #codeCache: CodeCache | undefined;
   readonly #reader: WeightReader;
   readonly #regions: Regions;
+  readonly #shared: SharedWeights | undefined;
   readonly #kinds: Record<MemoryKind, { now: number; peak: number }> = {
     weights: { now: 0, peak: 0 },
     state: { now: 0, peak: 0 },
@@ -135,6 +140,7 @@ class CpuDevice implements Device {
     hardware: Hardware,
     lock: boolean,
     codeCache: CodeCache | undefined,
+    weightShare: WeightShare | undefined,
   ) {
     this.#system = system;
     this.#profiler = profiler;
@@ -144,6 +150,9 @@ class CpuDevice implements Device {
     this.#codeCache = codeCache;
     this.#runs = new RunQueue(team, profiler);
     this.#regions = new Regions(system);
+    if (weightShare !== undefined && system.shared !== undefined) {
+      this.#shared = new SharedWeights(system.shared, weightShare);
+    }
     this.readsFiles = system.read !== undefined;
     this.#reader = new WeightReader(system, team, target, () => this.#runs.drain());
     this.hardware = hardware;
@@ -196,14 +205,19 @@ class CpuDevice implements Device {
     return linked;
   }
 
-  packedBytes({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
+  /** This device's part of what it shares. */
+  packedBytes(weight: Pick<WeightSource, 'format' | 'shape'>): number {
+    return Math.ceil(this.#sizeOf(weight) / (this.#shared?.sharers ?? 1));
+  }
+
+  #sizeOf({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
     if (isPacked(format, shape)) return packedBytes(packedFormat(format), shape);
     return 4 * shape.reduce((product, size) => product * size, 1);
   }
 
   /** Matrices, and stacks of them, into panels of 16 rows, anything else to f32. */
   async pack(weight: WeightSource): Promise<DeviceBuffer> {
-    const { name, format, shape, bytes } = weight;
+    const { name, parameter, format, shape, bytes, ranges } = weight;
     const { blockSize, blockBytes } = blockFormat(format);
     const columns = shape.at(-1) ?? 1;
     const count = shape.reduce((product, size) => product * size, 1);
@@ -213,15 +227,26 @@ class CpuDevice implements Device {
         tensor: name,
       });
     }
-    const packed = isPacked(format, shape);
-    const size = this.packedBytes({ format, shape });
-    this.#check(size, `weight ${name}`);
-    const memory = this.#regions.take(Math.max(64, size));
-    const buffer = new CpuBuffer(this, tensor('f32', shape), 'weights', memory, packed ? format : undefined);
-    try {
+    const packed = isPacked(format, shape) ? format : undefined;
+    const type = tensor('f32', shape);
+    const size = Math.max(64, this.#sizeOf(weight));
+    const fill = async (memory: Memory) => {
       if (this.#lock) this.#system.lock(memory);
-      if (packed) await this.#reader.pack(weight, packedFormat(format), memory);
+      if (packed !== undefined) await this.#reader.pack(weight, packedFormat(packed), memory);
       else await this.#reader.decode(weight, memory);
+    };
+    if (this.#shared !== undefined && parameter !== undefined) {
+      const own = Math.ceil(size / this.#shared.sharers);
+      this.#check(own, `weight ${name}`);
+      const key = JSON.stringify([parameter, format, shape, ranges]);
+      const shared = await this.#shared.take(key, size, fill);
+      if (shared !== undefined) return new CpuBuffer(this, type, 'weights', shared, packed, own);
+    }
+    this.#check(size, `weight ${name}`);
+    const memory = this.#regions.take(size);
+    const buffer = new CpuBuffer(this, type, 'weights', memory, packed);
+    try {
+      await fill(memory);
     } catch (error) {
       buffer[Symbol.dispose]();
       throw error;

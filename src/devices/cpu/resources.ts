@@ -24,13 +24,21 @@ export class CpuBuffer implements DeviceBuffer {
   disposed = false;
   #users = 0;
 
-  constructor(device: Accounts, type: TensorType, kind: MemoryKind, memory: Memory, packed?: string) {
+  /** `counted`: fewer bytes than it has where others count the rest. */
+  constructor(
+    device: Accounts,
+    type: TensorType,
+    kind: MemoryKind,
+    memory: Memory,
+    packed?: string,
+    counted = memory.length,
+  ) {
     this.device = device;
     this.type = type;
     this.kind = kind;
     this.memory = memory;
     this.packed = packed;
-    this.bytes = memory.length;
+    this.bytes = counted;
     device.account(kind, this.bytes);
   }
 

@@ -59,11 +59,16 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     return new IngotError('OutOfMemory', message, { device: 'cpu', ...(hint === undefined ? {} : { hint }) });
   }
 
+  const map = (length: number) => {
+    const address = mmap(0, length, PROTECTION['read-write'], MAP_PRIVATE_ANONYMOUS, -1, 0);
+    if (address === -1) throw refused(`memory of ${length} bytes`);
+    return address;
+  };
+  const adviseHuge = (address: number, length: number) => void madvise(address, length, MADV_HUGEPAGE);
   const pages: Pages = {
     pageBytes,
     map(length) {
-      const address = mmap(0, length, PROTECTION['read-write'], MAP_PRIVATE_ANONYMOUS, -1, 0);
-      if (address === -1) throw refused(`memory of ${length} bytes`);
+      const address = map(length);
       taken.mapping(address, length);
       return address;
     },
@@ -84,7 +89,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       given(address);
       munmap(address, length);
     },
-    adviseHuge: (address, length) => void madvise(address, length, MADV_HUGEPAGE),
+    adviseHuge,
     prefault(address, length) {
       if (madvise(address, length, MADV_POPULATE_WRITE) === 0) return;
       // Before Linux 5.14: a write to each page does the same, one fault at a time.
@@ -156,6 +161,15 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     },
     orphans: {
       ended: (handle) => tryJoinThread(handle, 0) === 0,
+      unmap: (address, length) => void munmap(address, length),
+    },
+    shared: {
+      map(length) {
+        const address = map(length);
+        adviseHuge(address, length);
+        return address;
+      },
+      view: foreign.view,
       unmap: (address, length) => void munmap(address, length),
     },
     requestTiles: () =>

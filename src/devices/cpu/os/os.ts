@@ -136,6 +136,13 @@ export interface OperatingSystem {
     ended(handle: number): boolean;
     unmap(address: number, length: number): void;
   };
+  /** Memory that no JavaScript thread owns, zeroed, in huge pages where there are any; absent where threads cannot have any in common. */
+  readonly shared?: {
+    /** @throws IngotError 'OutOfMemory'. */
+    map(length: number): number;
+    view(address: number, length: number): ArrayBuffer;
+    unmap(address: number, length: number): void;
+  };
   /** Asks for the AMX tile registers, for this process and its later threads. False where there are none to get. */
   requestTiles(): boolean;
   cpuFeatures(): CpuFeatures;
