@@ -30,8 +30,11 @@ async function elementwise(device: Device, name: 'exponential' | 'tanh'): Promis
   };
 }
 
-const dot = (x: Float32Array, row: Float32Array): number =>
-  dotNumerics.bf16(x, blockFormat('f32'))(new Uint8Array(row.buffer, row.byteOffset, row.byteLength));
+/** Products with `x`. */
+function dotWith(x: Float32Array): (row: Float32Array) => number {
+  const product = dotNumerics.bf16(x, blockFormat('f32'));
+  return (row) => product(new Uint8Array(row.buffer, row.byteOffset, row.byteLength));
+}
 
 /** The values of heads in a pool. */
 function poolOf({ pool, kvHeads }: Case, given: ArrayBufferView | undefined, dim: number) {
@@ -96,7 +99,7 @@ export async function bf16Attention(device: Device): Promise<(c: Case, inputs: I
     const rows = positions.flatMap((position, t) =>
       Array.from({ length: heads }, (_, head) => ({
         ...{ position, sequence: owners[t] as number, head, pooled: Math.floor((head * kvHeads) / heads) },
-        q: q.subarray((t * heads + head) * keyDim, (t * heads + head + 1) * keyDim),
+        dot: dotWith(q.subarray((t * heads + head) * keyDim, (t * heads + head + 1) * keyDim)),
       })),
     );
     const slotOf = (sequence: number, p: number) => {
@@ -108,11 +111,11 @@ export async function bf16Attention(device: Device): Promise<(c: Case, inputs: I
     let running: readonly Softmax[] = rows.map(() => nothing);
     for (let start = 0; start < columns * blockSize; start += partition) {
       const places = Array.from({ length: partition }, (_, i) => start + i);
-      const scores = rows.map(({ position, sequence, pooled, q }) =>
+      const scores = rows.map(({ position, sequence, pooled, dot }) =>
         places.map((p) => {
           const slot = slotOf(sequence, p);
           const hidden = (!c.bidirectional && p > position) || (window !== undefined && p <= position - window);
-          return slot === undefined || hidden ? NOTHING : f(dot(q, keys(slot, pooled)) * f(scale));
+          return slot === undefined || hidden ? NOTHING : f(dot(keys(slot, pooled)) * f(scale));
         }),
       );
       if (softCap !== undefined) {
@@ -133,7 +136,8 @@ export async function bf16Attention(device: Device): Promise<(c: Case, inputs: I
           return slot === undefined ? new Float32Array(valueDim) : values(slot, pooled);
         });
         const columnOf = (d: number) => Float32Array.from(stored, (row) => row[d] as number);
-        return { max: most[i] as number, sum: sumOf(own), values: nothing.values.map((_, d) => dot(own, columnOf(d))) };
+        const dot = dotWith(own);
+        return { max: most[i] as number, sum: sumOf(own), values: nothing.values.map((_, d) => dot(columnOf(d))) };
       });
       running = await merged(exp, running, next);
     }
