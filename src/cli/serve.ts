@@ -17,7 +17,7 @@ import {
   wholeNumber,
 } from './options.ts';
 import { showProgress } from './progress.ts';
-import { formatBytes } from './report.ts';
+import { formatBytes, formatThreads } from './report.ts';
 import { servedModels } from './served-models.ts';
 
 interface ServeOptions extends EngineFlags {
@@ -214,7 +214,7 @@ function describe(models: Models, url: string, { sequences }: ServeOptions): str
   const engine = models.loaded(first);
   const how =
     engine &&
-    ` (${engine.device.name}, ${engine.device.threads} threads, ${sequences} requests of ${engine.contextLength} tokens)`;
+    ` (${engine.device.name}, ${formatThreads(engine.device.threads)}, ${sequences} requests of ${engine.contextLength} tokens)`;
   const more = others.length === 0 ? '' : `; ${others.join(', ')} when asked for`;
   return `${first} is served at ${url}/v1${how ?? ''}${more}`;
 }

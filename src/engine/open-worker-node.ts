@@ -28,6 +28,20 @@ export function startWorker(): Worker {
   return worker;
 }
 
+let ahead: Worker | undefined;
+
+/** Starts the worker of the next engine: it reads Ingot while this thread is busy otherwise. */
+export function startAhead(): void {
+  ahead ??= startWorker();
+  ahead.unref();
+}
+
+function takeWorker(): Worker {
+  const worker = ahead ?? startWorker();
+  ahead = undefined;
+  return worker;
+}
+
 /**
  * A model from a GGUF file or a Hugging Face folder, ready to generate. Disposing of the engine ends its worker; an engine that
  * is idle does not keep the process alive.
@@ -37,7 +51,7 @@ export async function openWorker(
   path: string,
   { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
 ): Promise<Engine> {
-  const worker = startWorker();
+  const worker = takeWorker();
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
 }

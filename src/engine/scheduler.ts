@@ -7,6 +7,7 @@
  * token counter an owner, https://arxiv.org/abs/2401.00588), then by age and what is left of them. Where blocks run out, the youngest
  * of the lowest priority gives its own back and waits again; what it computed is often still known when its turn comes.
  */
+import { largestFitting } from '../base/largest-fitting.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { BlockManager, Fetch } from './blocks.ts';
 import { preempt, type SchedulerState } from './scheduler-state.ts';
@@ -121,16 +122,9 @@ class Planner {
   #affordable(sequence: Sequence, limit: number): number {
     const { limits, cost } = this.#rules;
     const most = Math.min(left(sequence), limits.maxTokens - this.#load.tokens);
-    const fits = (count: number) => cost(this.#with(sequence, count)) <= limit;
-    if (fits(most)) return most;
-    let [low, high] = [0, most];
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (fits(middle)) low = middle;
-      else high = middle;
-    }
-    const hasPrompt = this.#entries.some(({ count }) => count > 1);
-    return hasPrompt ? low : Math.max(low, 1);
+    const count = largestFitting(most, (each) => cost(this.#with(sequence, each)) <= limit);
+    const hasPrompt = this.#entries.some((entry) => entry.count > 1);
+    return hasPrompt ? count : Math.max(count, 1);
   }
 
   #with(sequence: Sequence, count: number): StepLoad {
