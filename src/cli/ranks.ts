@@ -51,7 +51,7 @@ async function startGroups(launch: Launch, text: string | undefined): Promise<re
   const { LaunchedRanks } = await import('../parallel/launched-ranks.ts');
   const { version } = await factsOf(text);
   const ranks = groupSize(mesh);
-  const { startAhead } = await import('../engine/open-worker-node.ts');
+  const { startAhead } = await import('../engine/workers-node.ts');
   startAhead();
   const hosts = launch.hostsOf(size);
   const ingot = [process.execPath, process.argv[1], 'rank', '--mesh', text, '--front', hostIdentity()];
@@ -91,7 +91,7 @@ async function joinStarted(
     await serveRank(join);
     process.exit();
   }
-  const { startAhead } = await import('../engine/open-worker-node.ts');
+  const { startAhead } = await import('../engine/workers-node.ts');
   startAhead();
   const world = await join();
   const { openFront } = await import('../parallel/front.ts');

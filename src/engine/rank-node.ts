@@ -9,7 +9,7 @@ import { answerPulse } from '../parallel/pulse.ts';
 import type { RankAddress } from '../parallel/rank-group.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankWorld } from '../parallel/rank-world.ts';
-import { inheritedOptions } from './open-worker-node.ts';
+import { inheritedOptions } from './workers-node.ts';
 
 /** What the worker is told. */
 export interface RankWork {

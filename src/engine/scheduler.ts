@@ -76,6 +76,8 @@ class Planner {
   readonly #fetches: Fetch[] = [];
   readonly #preempted: Sequence[] = [];
   readonly #load = { tokens: 0, rows: 0, contextTokens: 0 };
+  /** Of the rows of the step. */
+  #biases = 0;
 
   constructor(state: SchedulerState, rules: Rules) {
     this.#state = state;
@@ -155,11 +157,9 @@ class Planner {
     const { limits, blocks } = this.#rules;
     const start = sequence.computed;
     const samples = count === left(sequence);
-    if (samples) {
-      const sampled = this.#entries.filter((entry) => entry.samples);
-      const biases = sampled.reduce((sum, entry) => sum + entry.sequence.biases, sequence.biases);
-      if (sampled.length === limits.maxRows || biases > limits.maxBias) return;
-    }
+    const biases = this.#biases + (samples ? sequence.biases : 0);
+    if (samples && (this.#load.rows === limits.maxRows || biases > limits.maxBias)) return;
+    this.#biases = biases;
     blocks.grow(sequence.blocks, start + count);
     Object.assign(this.#load, this.#with(sequence, count));
     this.#entries.push({ sequence, start, count, samples, windowTables: blocks.windowTables(sequence.blocks) });
