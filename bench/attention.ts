@@ -1,7 +1,8 @@
 /**
  * `paged_attention` on the CPU device against the machine's limits: `node dist/bench/attention.js [--inlined]`. Decode is one token
  * of the 1B shape through the pools of 16 layers, in bytes of keys and values a second beside what a loop that only reads
- * gets in the same run; prefill is a prompt, in operations a second that causality leaves. Each figure is the best of several runs.
+ * gets in the same run; prefill is a prompt, in operations a second that causality leaves, in both numerics. Each figure is the best
+ * of several runs.
  */
 import { inlineComposites } from '../src/compiler/inline.ts';
 import { pagedAttention } from '../src/composites/paged_attention.ts';
@@ -29,10 +30,11 @@ interface Load {
   readonly count: number;
   /** So many, of the same context and with the same blocks, have the tokens. */
   readonly sequences?: number;
+  readonly numerics?: 'bf16';
 }
 
 /** A program of `count` attentions, each over pools of its own, whose results feed each other. */
-async function prepare(device: Device, pool: KvFormat, { tokens, context, count, sequences = 1 }: Load) {
+async function prepare(device: Device, pool: KvFormat, { tokens, context, count, sequences = 1, numerics }: Load) {
   const columns = context / blockSize;
   const each = tokens / sequences;
   const inputs: Parameter[] = [
@@ -52,7 +54,8 @@ async function prepare(device: Device, pool: KvFormat, { tokens, context, count,
       const { positions, sequence, ctxLen, blockTable } = values;
       const [kPool, vPool] = [values[`pool.${2 * layer}`], values[`pool.${2 * layer + 1}`]];
       const operands = { q, kPool, vPool, positions, sequence, ctxLen, blockTable };
-      q = pagedAttention(b, operands, { scale: 1 / Math.sqrt(dim), blockSize, ...(isCoded(pool) && { kv: pool }) });
+      const coded = isCoded(pool) ? pool : undefined;
+      q = pagedAttention(b, operands, { scale: 1 / Math.sqrt(dim), blockSize, kv: coded, numerics });
     }
     return { y: q };
   });
@@ -153,10 +156,15 @@ for (const pool of kvFormats) {
       `${pool.padEnd(5)} decode of ${sharers} that share ${sharedDepth}, ${layers} layers: ${(1000 * seconds).toFixed(1)} ms`,
     );
   }
-  using prefill = await prepare(device, pool, { tokens: prefillTokens, context: prefillTokens, count: 1 });
-  const [seconds] = (await best(prefill.run)) as [number];
+  const load = { tokens: prefillTokens, context: prefillTokens, count: 1 };
+  using exact = await prepare(device, pool, load);
+  using rounded = await prepare(device, pool, { ...load, numerics: 'bf16' });
+  const times = await best(exact.run, rounded.run);
   const flops = 2 * prefillTokens * (prefillTokens + 1) * heads * dim;
-  console.log(
-    `${pool.padEnd(5)} prefill of ${prefillTokens}, one layer: ${(1000 * seconds).toFixed(2)} ms, ${(flops / seconds / 1e9).toFixed(1)} GFLOP/s`,
-  );
+  for (const [i, numerics] of ['f32', 'bf16'].entries()) {
+    const seconds = times[i] as number;
+    console.log(
+      `${pool.padEnd(5)} prefill of ${prefillTokens} in numerics ${numerics}, one layer: ${(1000 * seconds).toFixed(2)} ms, ${(flops / seconds / 1e9).toFixed(1)} GFLOP/s`,
+    );
+  }
 }

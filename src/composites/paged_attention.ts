@@ -29,6 +29,11 @@ export type PagedAttentionAttributes = {
   readonly softCap?: number;
   /** How keys and values are coded in the pools; absent where those are of floats. */
   readonly kv?: CodedKv;
+  /**
+   * How a fast device may round; `f32` where it is absent. `bf16`: queries, keys, weights and values are rounded to bf16 before
+   * they are multiplied, in the order of numerics/dot.ts over 32 dimensions, and over 32 positions from the start of a partition.
+   */
+  readonly numerics?: 'bf16';
 };
 
 /** Maximum and sum of the exponentials, weighted sum of the values: a softmax under way. */
@@ -305,6 +310,7 @@ export function pagedAttention(
     softCap,
     bidirectional,
     kv,
+    numerics,
     ...attributes
   }: Omit<PagedAttentionAttributes, 'partition'> & { readonly partition?: number },
 ): Value {
@@ -317,5 +323,6 @@ export function pagedAttention(
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
     ...(kv !== undefined && { kv }),
+    ...(numerics !== undefined && { numerics }),
   })[0];
 }

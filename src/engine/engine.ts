@@ -44,7 +44,7 @@ export interface EngineOptions {
 
 /**
  * How products round (numerics/dot.ts). `exact`: as `i8` in every step, so that an answer does not depend on how its prompt
- * was cut into steps. `fast` gives that up: steps of prompts round as `bf16`, which tile instructions multiply faster.
+ * was cut into steps. `fast` gives that up: steps of prompts round as `bf16`, attention included, which tile instructions multiply faster.
  */
 export const engineNumerics = ['exact', 'fast'] as const;
 export type EngineNumerics = (typeof engineNumerics)[number];

@@ -148,7 +148,7 @@ export function attend(
 ): Value {
   const { b, T } = l;
   const sinks = l.optional(sinkLogits);
-  const { limits, kv } = l.options;
+  const { limits, kv, numerics } = l.options;
   l.update('k', putKv(b, l.value('k'), l.value('slots'), k, kv));
   l.update('v', putKv(b, l.value('v'), l.value('slots'), v, kv));
   const operands = {
@@ -168,6 +168,7 @@ export function attend(
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
     ...(isCoded(kv) && { kv }),
+    ...(numerics === 'bf16' && { numerics }),
   });
   return b.reshape(attended, [T, heads * headDim]);
 }

@@ -1,42 +1,32 @@
 /** The kernels of `paged_attention` against its decomposition as lowered loops on the same device, bit for bit. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
-import { inlineComposites } from '../../src/compiler/inline.ts';
-import { pagedAttention } from '../../src/composites/paged_attention.ts';
-import { type AttentionShape, isSupported, partialsBytes } from '../../src/devices/cpu/kernels/attention-shape.ts';
-import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
+import { isSupported } from '../../src/devices/cpu/kernels/attention-shape.ts';
 import { targetKey } from '../../src/devices/cpu/target.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
-import { ProgramBuilder } from '../../src/ir/build.ts';
-import type { Parameter } from '../../src/ir/program.ts';
-import { tensor } from '../../src/ir/types.ts';
-import { encodeElements } from '../../src/numerics/host-array.ts';
-import { encodeKv, isCoded, type KvFormat, kvRow } from '../../src/numerics/kv-format.ts';
 import { openCpu } from '../conformance/devices.ts';
-import { generator, integer, normal } from './composites-harness.ts';
+import { generator, integer } from './composites-harness.ts';
+import {
+  assertSame,
+  base,
+  type Case,
+  decomposed,
+  type Inputs,
+  native,
+  programOf,
+  prompt,
+  S,
+  shapeOf,
+  T,
+  type Token,
+  world,
+} from './cpu-attention-harness.ts';
 import { skip } from './cpu-emit-harness.ts';
 import { withDrawnSchedule } from './drawn-schedule.ts';
 import { machineOf } from './machine.ts';
-import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
+import { avx2Machine } from './native-kernel.ts';
 
-interface Case {
-  readonly heads: number;
-  readonly kvHeads: number;
-  readonly keyDim: number;
-  readonly valueDim: number;
-  readonly blockSize: number;
-  readonly partition: number;
-  readonly pool: KvFormat;
-  readonly window?: number;
-  readonly softCap?: number;
-  readonly bidirectional?: true;
-  readonly sinks?: boolean;
-  /** Longest context of the table, in blocks. */
-  readonly columns?: number;
-}
-
-const base = { blockSize: 16, partition: 32, columns: 12 } as const;
 const cases: readonly Case[] = [
   { ...base, heads: 4, kvHeads: 1, keyDim: 64, valueDim: 64, pool: 'bf16' },
   { ...base, heads: 8, kvHeads: 4, keyDim: 32, valueDim: 32, pool: 'f32' },
@@ -59,86 +49,6 @@ const cases: readonly Case[] = [
   { ...base, heads: 4, kvHeads: 4, keyDim: 16, valueDim: 256, pool: 'int4', bidirectional: true },
 ];
 
-const scale = 0.3;
-const T = { sym: 'T', max: 160 } as const;
-const S = { sym: 'S', max: 6 } as const;
-const blocks = 40;
-
-function programOf(c: Case) {
-  const { heads, kvHeads, keyDim, valueDim, blockSize, pool, sinks, columns = 12 } = c;
-  const { partition, window, softCap, bidirectional } = c;
-  const poolType = (dim: number) => {
-    const { element, length } = kvRow(pool, dim);
-    return tensor(element, [blocks * blockSize, kvHeads, length]);
-  };
-  const parameters = [
-    { name: 'q', type: tensor('f32', [T, heads, keyDim]) },
-    { name: 'kPool', type: poolType(keyDim) },
-    { name: 'vPool', type: poolType(valueDim) },
-    { name: 'positions', type: tensor('i32', [T]) },
-    { name: 'sequence', type: tensor('i32', [T]) },
-    { name: 'ctxLen', type: tensor('i32', [S]) },
-    { name: 'blockTable', type: tensor('i32', [S, columns]) },
-    { name: 'sinks', type: tensor('f32', [heads]) },
-  ].map((parameter): Parameter => ({ ...parameter, role: 'input' }));
-  return new ProgramBuilder().program(parameters, (b, values) => {
-    const { q, kPool, vPool, positions, sequence, ctxLen, blockTable } = values;
-    const operands = { q, kPool, vPool, positions, sequence, ctxLen, blockTable };
-    return {
-      y: pagedAttention(
-        b,
-        { ...operands, ...(sinks && { sinks: values.sinks }) },
-        { scale, blockSize, partition, window, softCap, bidirectional, ...(isCoded(pool) && { kv: pool }) },
-      ),
-    };
-  });
-}
-
-function shapeOf(c: Case, tokens: AttentionShape['tokens'], sequences: AttentionShape['sequences']): AttentionShape {
-  const { pool, sinks = false, columns = 12, ...rest } = c;
-  return { ...rest, tokens, sequences, keys: pool, values: pool, blocks, columns, scale, sinks };
-}
-
-interface Token {
-  readonly s: number;
-  readonly p: number;
-}
-type Inputs = ReadonlyMap<string, ArrayBufferView>;
-
-/** Contexts whose blocks lie in the pools in any order; what is not in use there is no number. */
-function world(c: Case, lengths: readonly number[], tokens: readonly Token[], seed: number): Inputs {
-  const { heads, kvHeads, keyDim, valueDim, blockSize, pool, columns = 12 } = c;
-  const random = generator(seed);
-  const free = Array.from({ length: blocks }, (_, i) => i).sort(() => random() - 0.5);
-  const table = lengths.map((length) =>
-    Array.from({ length: columns }, (_, i) => (i * blockSize < length ? (free.pop() ?? assert.fail()) : -1)),
-  );
-  const used = new Set(
-    lengths.flatMap((length, s) =>
-      Array.from({ length }, (_, p) => (table[s]?.[Math.floor(p / blockSize)] ?? 0) * blockSize + (p % blockSize)),
-    ),
-  );
-  const poolOf = (dim: number) => {
-    const values = new Float32Array(blocks * blockSize * kvHeads * dim).fill(Number.NaN);
-    for (const slot of used) values.set(normal(random, kvHeads * dim), slot * kvHeads * dim);
-    if (!isCoded(pool)) return encodeElements(pool, values);
-    const rows = Array.from({ length: values.length / dim }, (_, i) =>
-      encodeKv(pool, values.subarray(i * dim, (i + 1) * dim)),
-    );
-    return new Uint8Array(Buffer.concat(rows));
-  };
-  return new Map<string, ArrayBufferView>([
-    ['q', Float32Array.from(normal(random, tokens.length * heads * keyDim, 2))],
-    ['kPool', poolOf(keyDim)],
-    ['vPool', poolOf(valueDim)],
-    ['positions', Int32Array.from(tokens, ({ p }) => p)],
-    ['sequence', Int32Array.from(tokens, ({ s }) => s)],
-    ['ctxLen', Int32Array.from(lengths)],
-    ['blockTable', Int32Array.from(table.flat())],
-    ['sinks', Float32Array.from(normal(random, heads))],
-  ]);
-}
-
 let device: Device | undefined;
 const cpu = () => {
   device ??= openCpu(2);
@@ -146,55 +56,7 @@ const cpu = () => {
 };
 after(() => device?.[Symbol.asyncDispose]());
 
-/** The decomposition on a device, with sizes known only when it runs. */
-async function decomposed(on: Device, c: Case) {
-  const executable = await on.compile(inlineComposites(programOf(c), () => false));
-  const bound = await on.bind(executable, new Map(), new Map());
-  return async (inputs: Inputs): Promise<Float32Array> => {
-    const dims = { T: inputs.get('positions')?.byteLength ?? 0, S: inputs.get('ctxLen')?.byteLength ?? 0 };
-    const ticket = on.submit(bound, inputs, { T: dims.T / 4, S: dims.S / 4 });
-    const y = (await on.wait(ticket, Number.POSITIVE_INFINITY)).get('y') ?? assert.fail();
-    return new Float32Array(y.buffer, y.byteOffset, y.byteLength / 4);
-  };
-}
-
-/** The kernels alone, on guarded memory; `indices` are the threads in the order in which they run. */
-function native(
-  c: Case,
-  inputs: Inputs,
-  indices: readonly number[],
-  symbolic: boolean,
-  machine = avx2Machine(),
-): Float32Array {
-  const count = (name: string) => (inputs.get(name)?.byteLength ?? assert.fail()) / 4;
-  const [tokens, sequences] = [count('positions'), count('ctxLen')];
-  const shape = shapeOf(c, symbolic ? T : tokens, symbolic ? S : sequences);
-  assert.ok(isSupported(shape));
-  const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data, machine)]));
-  using y = new Guarded(4 * tokens * c.heads * c.valueDim, machine);
-  using partials = new Guarded(partialsBytes(shape), machine);
-  for (const { make } of attentionKernels(shape, machine.target)) {
-    runKernel(make(), { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
-  }
-  for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
-  return y.floats();
-}
-
-function assertSame(actual: Float32Array, expected: Float32Array, what: string): void {
-  assert.equal(actual.length, expected.length);
-  const [a, e] = [actual, expected].map((x) => new Int32Array(x.buffer, x.byteOffset, x.length)) as [
-    Int32Array,
-    Int32Array,
-  ];
-  for (let i = 0; i < a.length; i++) {
-    if (a[i] === e[i] || (Number.isNaN(actual[i]) && Number.isNaN(expected[i]))) continue;
-    assert.fail(`${what}: [${i}] is ${actual[i]}, not ${expected[i]}`);
-  }
-}
-
 const arm64 = machineOf('neon');
-const prompt = (s: number, from: number, to: number): Token[] =>
-  Array.from({ length: to - from }, (_, i) => ({ s, p: from + i }));
 const teams: readonly (readonly number[])[] = [[0], [1, 0], [2, 0, 4, 1, 3]];
 
 /** Lengths of contexts, and the tokens of the step. */

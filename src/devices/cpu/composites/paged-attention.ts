@@ -31,7 +31,7 @@ function attentionShape({ attributes, operands, results }: OpOf<'composite'>): A
   const columns = blockTable.shape[1];
   if (floats.some(({ element }) => element !== 'f32') || typeof columns !== 'number') return undefined;
   if (keys === undefined || values === undefined) return undefined;
-  const { blockSize, partition, scale, window, softCap, bidirectional } = options;
+  const { blockSize, partition, scale, window, softCap, bidirectional, numerics } = options;
   const shape: AttentionShape = {
     ...{ tokens, sequences: ctxLen.shape[0], heads: maxDim(heads), kvHeads, keyDim: maxDim(keyDim) },
     ...{
@@ -47,6 +47,7 @@ function attentionShape({ attributes, operands, results }: OpOf<'composite'>): A
     ...(window !== undefined && { window }),
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
+    ...(numerics && { numerics }),
     sinks: sinks !== undefined,
   };
   return isSupported(shape) ? shape : undefined;
@@ -71,7 +72,7 @@ function attentionLaunches(op: OpOf<'composite'>, target: Target): readonly Comp
 
 /** Of the first kernel: every context once, and as if each token saw all before it in its sequence; of the merge next to nothing. */
 function attentionCost(shape: AttentionShape, name: string, { dims, contextTokens }: RunFacts): Cost {
-  const { heads, kvHeads, keyDim, valueDim, keys, values } = shape;
+  const { heads, kvHeads, keyDim, valueDim, keys, values, numerics = 'f32' } = shape;
   const T = resolveDim(shape.tokens, dims);
   const S = Math.max(1, resolveDim(shape.sequences, dims));
   if (name !== 'paged_attention') return { bytes: 8 * T * heads * valueDim, operations: 0, element: 'f32' };
@@ -80,6 +81,6 @@ function attentionCost(shape: AttentionShape, name: string, { dims, contextToken
   return {
     bytes: pools + 4 * T * heads * (keyDim + valueDim),
     operations: 2 * seen * heads * (keyDim + valueDim),
-    element: 'f32',
+    element: numerics,
   };
 }

@@ -2,7 +2,7 @@
  * Machine code before registers are chosen: instructions of the assembler over virtual registers of three files. A loop is
  * a region, so that the allocator knows what lives around its back edge without a flow graph.
  */
-import type { Label, VecBits } from '../asm/operands.ts';
+import type { Label, Tmm, VecBits } from '../asm/operands.ts';
 import type { Mnemonic } from '../asm/tables.ts';
 import type { Target } from '../target.ts';
 
@@ -51,7 +51,8 @@ export interface Address {
   readonly mask?: Register;
 }
 
-export type MachineOperand = View | Address | Label | number | bigint;
+/** Tiles are not allocated: who uses them names them. */
+export type MachineOperand = View | Address | Label | Tmm | number | bigint;
 
 /**
  * What happens to the first operand: written, read and written, or only read; the others are read. A gather also clears

@@ -4,7 +4,7 @@
  */
 import { at, type Register } from '../emit/machine.ts';
 import { ScalarIntegers } from '../emit/scalar-integers.ts';
-import { type AttentionShape, canSplit, partial, partialBytes, partitionsOf, ROWS } from './attention-shape.ts';
+import { type AttentionShape, canSplit, partial, partialBytes, partitionsOf, rowGroup } from './attention-shape.ts';
 import type { State } from './attention-softmax.ts';
 import type { KernelWriter } from './writer.ts';
 
@@ -35,7 +35,7 @@ export interface Block {
   /** Partitions [from, to) that these lie in. */
   readonly from: Register;
   readonly to: Register;
-  /** Rows of queries for one head of the pools, whole groups of `ROWS`. */
+  /** Rows of queries for one head of the pools, whole groups of `rowGroup`. */
   readonly rows: Register;
 }
 
@@ -104,8 +104,8 @@ export function blockAt(w: Writer, shape: AttentionShape, start: Register, most:
   const from = divided(w, first, size);
   const to = divided(w, w.sum(last, partition - 1), size);
   const rows = w.product(count, heads / kvHeads);
-  w.change('add', rows, ROWS - 1);
-  w.change('and', rows, -ROWS);
+  w.change('add', rows, rowGroup(shape) - 1);
+  w.change('and', rows, -rowGroup(shape));
   return { start, count, sequence, first, last, from, to, rows };
 }
 

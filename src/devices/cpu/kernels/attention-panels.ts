@@ -1,4 +1,7 @@
-/** Tiles of keys and values from the pools as f32: keys with positions as lanes, values as they lie. */
+/**
+ * Tiles of keys and values from the pools as f32, or as pairs of bf16 (bf16-pairs.ts): keys with positions as lanes and pairs of
+ * dimensions, values as they lie and pairs of positions.
+ */
 import { isCoded, type KvFormat, kvCodeBits, kvHeaderBytes } from '../../../numerics/kv-format.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
 import { type Address, at, d, type Register, view } from '../emit/machine.ts';
@@ -6,6 +9,7 @@ import { transposed } from '../emit/transposed.ts';
 import { laneCode, lanesBelow, masksMemory } from '../emit/vector-sets.ts';
 import { codesAt, codesOfWords, decoded, headerAt, headersAt } from './attention-codes.ts';
 import { headBytes, TILE } from './attention-shape.ts';
+import { bf16Bits, joinPair, pairsOf } from './bf16-pairs.ts';
 import type { KernelWriter } from './writer.ts';
 
 export interface PanelSource {
@@ -21,8 +25,13 @@ export interface PanelSource {
 /** Where minimum and step of a head lie. */
 const headerOffset = ({ format, dim }: PanelSource) => headBytes(format, dim) - kvHeaderBytes;
 
-/** [TILE, dim] at `from` to f32 [dim, TILE] at `to`. */
-export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSource, to: Register): void {
+/** [TILE, dim] at `from` to f32 [dim, TILE] or pairs [dim / 2, TILE] at `to`. */
+export function emitKeyPanel<B extends string>(
+  w: KernelWriter<B>,
+  keys: PanelSource,
+  to: Register,
+  as: 'f32' | 'pairs',
+): void {
   const { m } = w;
   const { format, dim, rowBytes, from } = keys;
   const code = laneCode(m, 8);
@@ -33,6 +42,12 @@ export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSo
   });
   // Four words of each of eight positions at a time, which are taken apart behind the transposition; f16 is widened before it.
   const perWord = 32 / (kvCodeBits[format] ?? (format === 'bf16' ? 16 : 32));
+  const stored = (half: number, columns: readonly Register[]): Iterable<Register> => {
+    if (as === 'pairs' && format === 'bf16') return columns;
+    const each = eachOf(columns, values[half]);
+    return as === 'pairs' ? pairsOf(code, each) : each;
+  };
+  const wordBytes = (as === 'pairs' ? 2 : 4) * TILE * perWord;
   const source = w.value(from);
   const target = w.value(to);
   const four = laneCode(m, 4);
@@ -49,21 +64,23 @@ export function emitKeyPanel<B extends string>(w: KernelWriter<B>, keys: PanelSo
         return quad === undefined ? code.join(four.load(32, low), high) : code.join(quad(low), quad(high));
       });
       let to = 32 * i;
-      for (const column of transposed(m, rows, 32).slice(0, words)) {
-        for (const value of values[i](column)) {
-          m.emit('vmovups', at(target, to), view(value, 256));
-          to += 4 * TILE;
-        }
+      for (const value of stored(i, transposed(m, rows, 32).slice(0, words))) {
+        m.emit('vmovups', at(target, to), view(value, 256));
+        to += 4 * TILE;
       }
     }
   };
   const words = dim / perWord;
-  const whole = w.sum(to, 4 * TILE * perWord * (words - (words % 4)));
-  w.whileBelow(target, whole, 4 * TILE * perWord * 4, () => {
+  const whole = w.sum(to, wordBytes * (words - (words % 4)));
+  w.whileBelow(target, whole, 4 * wordBytes, () => {
     turn(4);
     w.change('add', source, format === 'f16' ? 8 : 16);
   });
   if (words % 4 > 0) turn(words % 4);
+}
+
+function* eachOf(columns: readonly Register[], values: (words: Register) => Iterable<Register>): Generator<Register> {
+  for (const column of columns) yield* values(column);
 }
 
 /** Loads the first of four words, and zeros. */
@@ -131,7 +148,59 @@ export function emitValuePanel<B extends string>(
   w.whileBelow(target, end, 4 * dim, () => each((_, to) => m.emit('vmovups', to, view(zero, 256))));
 }
 
-/** Values `i` to `i` + 7 of the head at `from`. */
+/** The same to pairs [TILE / 2, dim] at `to`, `pairBytes` from a pair of positions to the next. */
+export function emitValuePairs<B extends string>(
+  w: KernelWriter<B>,
+  values: PanelSource,
+  to: Register,
+  pairBytes: number,
+  valid: Register,
+): void {
+  const { m } = w;
+  const { dim, rowBytes, from } = values;
+  const widest = isCoded(values.format) ? laneCode(m, 8) : w.code;
+  const source = w.value(from);
+  const target = w.value(to);
+  const each = (vector: (code: LaneCode) => (i: number) => Register) => {
+    const whole = dim - (dim % widest.lanes);
+    const store = (code: LaneCode, from: number, end: number) => {
+      const at_ = vector(code);
+      for (let i = from; i < end; i += code.lanes) m.emit('vmovups', at(target, 4 * i), code.view(at_(i), 32));
+    };
+    store(widest, 0, whole);
+    if (whole < dim) store(laneCode(m, 8), whole, dim);
+  };
+  const end = w.sum(to, (TILE / 2) * pairBytes);
+  w.whileBelow(target, w.sum(to, w.product(w.shift(valid, 'shr', 1), pairBytes)), pairBytes, () => {
+    const second = w.sum(source, rowBytes);
+    each((code) => {
+      const [low, high] = [bitsOfRow(code, values, source), bitsOfRow(code, values, second)];
+      return (i) => joinPair(code, low(i), high(i));
+    });
+    w.change('add', source, 2 * rowBytes);
+  });
+  const odd = w.value(valid);
+  w.change('and', odd, 1);
+  w.when(odd, 'ne', 0, () => {
+    each((code) => bitsOfRow(code, values, source));
+    w.change('add', target, pairBytes);
+  });
+  w.whileBelow(target, end, pairBytes, () =>
+    each((code) => {
+      const zero = code.zero();
+      return () => zero;
+    }),
+  );
+}
+
+/** As bf16, in the low halves of the lanes. */
+function bitsOfRow(code: LaneCode, values: PanelSource, from: Register): (i: number) => Register {
+  if (values.format === 'bf16') return (i) => code.op('vpmovzxwd', 32, at(from, 2 * i));
+  const exact = valuesOfRow(code, values, from);
+  return (i) => bf16Bits(code, exact(i));
+}
+
+/** Values `i`, `i` + 1 ... of the head at `from`, a vector of them; coded ones in eight lanes. */
 function valuesOfRow(code: LaneCode, values: PanelSource, from: Register): (i: number) => Register {
   const { format } = values;
   if (isCoded(format)) {

@@ -2,6 +2,7 @@
 import type { Dim } from '../../../ir/types.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { type KvFormat, kvRow } from '../../../numerics/kv-format.ts';
+import { alignUp } from '../align.ts';
 import type { Slot } from '../emit/machine.ts';
 
 export interface AttentionShape {
@@ -23,12 +24,19 @@ export interface AttentionShape {
   readonly softCap?: number;
   readonly bidirectional?: true;
   readonly sinks: boolean;
+  /** `f32` where it is absent. */
+  readonly numerics?: 'bf16';
 }
 
 /** Positions that are taken at once: the lanes of a float sum. */
 export const TILE = 16;
 /** Rows of queries that are multiplied at once. */
 export const ROWS = 4;
+/** The same in `bf16`, with 16 columns and 32 values of each: what AMX multiplies. */
+export const PAIR_ROWS = 16;
+export const STEP = 32;
+/** Rows of queries come in groups of so many. */
+export const rowGroup = ({ numerics }: Pick<AttentionShape, 'numerics'>) => (numerics === 'bf16' ? PAIR_ROWS : ROWS);
 
 export function isSupported(shape: AttentionShape): boolean {
   const { keyDim, valueDim, blockSize, partition, columns } = shape;
@@ -68,18 +76,15 @@ export function partialsBytes(shape: AttentionShape): number {
 export interface Frame {
   /** Rows of queries that a unit of work has at most. */
   readonly rows: number;
-  /** f32 [rows, keyDim]. */
-  readonly queries: Slot;
   /** f32 [rows, partition]: scores, then weights, `scoreRowBytes` a row. */
   readonly scores: Slot;
-  /** f32 [rows, valueDim]: of this partition, and of those before it. */
+  /** f32 [rows, nextDim], [rows, valueDim]: of this partition, and of those before it. */
   readonly next: Slot;
+  readonly nextDim: number;
   readonly running: Slot;
   /** Maximum and sum of each row. */
   readonly nextStatistics: Slot;
   readonly runningStatistics: Slot;
-  /** f32 of a tile: [keyDim, TILE] of keys or [TILE, valueDim] of values. */
-  readonly panel: Slot;
   /** The tiles of the partition that lie in blocks, `tileEntry` each. */
   readonly tiles: Slot;
   /** First and last + 1 of the keys that a token sees, i64; the same in the partition, f32. */
@@ -95,18 +100,18 @@ export const scoreRowBytes = ({ partition }: Pick<AttentionShape, 'partition'>) 
 
 /** `most`: rows at most, but those of one token. */
 export function frameOf(shape: AttentionShape, most: number): Frame {
-  const { heads, kvHeads, keyDim, valueDim, partition } = shape;
-  const rows = Math.max(most, ROWS * Math.ceil(heads / kvHeads / ROWS));
+  const { heads, kvHeads, valueDim, partition, numerics } = shape;
+  const rows = Math.max(most, alignUp(heads / kvHeads, rowGroup(shape)));
+  const nextDim = numerics === 'bf16' ? alignUp(valueDim, TILE) : valueDim;
   const slot = (bytes: number): Slot => ({ bytes, align: 32 });
   return {
     rows,
-    queries: slot(4 * rows * keyDim),
     scores: slot(rows * scoreRowBytes(shape)),
-    next: slot(4 * rows * valueDim),
+    next: slot(4 * rows * nextDim),
+    nextDim,
     running: slot(4 * rows * valueDim),
     nextStatistics: slot(8 * rows),
     runningStatistics: slot(8 * rows),
-    panel: slot(4 * TILE * Math.max(keyDim, valueDim)),
     tiles: slot(tileEntry.bytes * (partition / TILE + 1)),
     seen: slot(16 * rows),
     seenHere: slot(8 * rows),

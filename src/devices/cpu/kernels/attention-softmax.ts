@@ -17,12 +17,17 @@ const nothingBits = 0xff800000 | 0;
 /** 0 in place of -inf, the maximum of nothing. */
 const finite = (f: FloatCode, max: Register) => f.keep(f.compare('NE', max, f.number(NOTHING)), max);
 
-/** Where a row's scores lie, what it sees of the partition ([first, last) as two f32), and where maximum and sum go. */
+/** Where a row's scores lie, what it sees of the partition ([first, last) as two f32), and where maximum, sum and weights go. */
 export interface Row {
   readonly scores: Register;
   readonly seen: Address;
   readonly statistics: Register;
+  /** Absent: weights take the place of scores. */
+  readonly keep: KeepWeight | undefined;
 }
+
+/** Stores weights of the tile at a column, the lanes of its `vector`-th vector. */
+export type KeepWeight = (code: LaneCode, weight: Register, column: Register, vector: number) => void;
 
 /** Dot products become weights; `tiles` of the frame's list are looked at. */
 export function emitSoftmax<B extends string>(
@@ -31,18 +36,18 @@ export function emitSoftmax<B extends string>(
   { scale, softCap }: Pick<AttentionShape, 'scale' | 'softCap'>,
   frame: Frame,
   tiles: Register,
-  { scores, seen, statistics }: Row,
+  { scores, seen, statistics, keep }: Row,
 ): void {
   const { m } = w;
   const f = new FloatCode(code, 32);
   const { lanes } = code;
   const vectors = Array.from({ length: TILE / lanes }, (_, i) => i);
-  const forEachTile = (body: (place: (vector: number) => Address, entry: Register) => void) => {
+  const forEachTile = (body: (place: (vector: number) => Address, entry: Register, column: Register) => void) => {
     const list = w.addressOf(frame.tiles);
     const end = w.sum(list, w.product(tiles, tileEntry.bytes));
     w.whileBelow(list, end, tileEntry.bytes, () => {
       const column = w.signed(at(list, tileEntry.column));
-      body((vector) => at(scores, 4 * lanes * vector, column, 4), list);
+      body((vector) => at(scores, 4 * lanes * vector, column, 4), list, column);
     });
   };
 
@@ -75,10 +80,11 @@ export function emitSoftmax<B extends string>(
 
   const origin = code.broadcast(32, finite(new FloatCode(laneCode(m, 4), 32), max));
   const sums = vectors.map(() => code.zero());
-  forEachTile((place) => {
+  forEachTile((place, _, column) => {
     for (const vector of vectors) {
       const weight = exponential(f, f.sub(code.load(32, place(vector)), origin));
-      m.emit('vmovups', place(vector), code.view(weight, 32));
+      if (keep === undefined) m.emit('vmovups', place(vector), code.view(weight, 32));
+      else keep(code, weight, column, vector);
       code.change('vaddps', 32, sums[vector], sums[vector], weight);
     }
   });

@@ -1,38 +1,85 @@
 /**
  * One unit of attention: its queries one after another, then partition by partition of the context the scores, their softmax, the weighted sum of
- * the values, and the merge with the partitions before. Positions come in tiles of 16: a tile of keys or values is made f32 once
- * for all queries that need it.
+ * the values, and the merge with the partitions before. Positions come in tiles of 16. How queries are kept and what multiplies
+ * them is a matter of the numerics: attention-float-unit.ts, attention-bf16-unit.ts.
  */
-import { at, d, q, RAX, type Register, view } from '../emit/machine.ts';
+import { at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { type AttentionWriter, type Block, partialOf, type Unit } from './attention-blocks.ts';
-import { emitKeyPanel, emitValuePanel, type PanelSource } from './attention-panels.ts';
-import { emitProduct, type Prefetch } from './attention-product.ts';
-import { type AttentionShape, type Frame, headBytes, ROWS, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
-import { emitEmpty, emitMerge, emitResult, emitSoftmax, type State, stateAt } from './attention-softmax.ts';
-import { inSlot } from './writer.ts';
+import type { PanelSource } from './attention-panels.ts';
+import { type AttentionShape, type Frame, headBytes, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
+import {
+  emitEmpty,
+  emitMerge,
+  emitResult,
+  emitSoftmax,
+  type KeepWeight,
+  type State,
+  stateAt,
+} from './attention-softmax.ts';
+import { type Count, inSlot } from './writer.ts';
 
 type Writer = AttentionWriter;
 
-export class AttentionUnit {
-  readonly #shape: AttentionShape;
-  readonly #frame: Frame;
+/** Positions [start, end) of a partition that the block sees at most, and the number of tiles in the frame's list. */
+export interface Part {
+  readonly start: Register;
+  readonly end: Register;
+  readonly tiles: Register;
+}
+
+/** A query: its row in the unit, its token in the step and in the block, its head. */
+interface Row {
+  readonly row: Register;
+  readonly token: Register;
+  readonly tokenOfBlock: Register;
+  readonly head: Register;
+}
+
+/** A tile for one head of the pools: slots of this one and of the next in the list, the first row of the head's queries. */
+export interface Tile {
+  readonly slot: Register;
+  readonly next: Register;
+  readonly column: Register;
+  readonly firstRow: Register;
+  readonly head: Register;
+}
+
+export abstract class AttentionUnit {
+  protected readonly shape: AttentionShape;
+  protected readonly frame: Frame;
   readonly #group: number;
   readonly #keyRowBytes: number;
   readonly #valueRowBytes: number;
 
   constructor(shape: AttentionShape, frame: Frame) {
-    this.#shape = shape;
-    this.#frame = frame;
+    this.shape = shape;
+    this.frame = frame;
     this.#group = shape.heads / shape.kvHeads;
     this.#keyRowBytes = shape.kvHeads * headBytes(shape.keys, shape.keyDim);
     this.#valueRowBytes = shape.kvHeads * headBytes(shape.values, shape.valueDim);
   }
 
+  /** Once, before the first unit, and behind the last. */
+  emitStart(_w: Writer): void {}
+  emitEnd(_w: Writer): void {}
+
+  /** Where the queries lie; they are zeros when the copies of those that there are begin. */
+  protected abstract readonly queries: { readonly slot: Slot; readonly rowBytes: number };
+  protected abstract copyQuery(w: Writer, from: Register, to: Register): void;
+  /** The dot products of all rows with the keys of the partition, to the frame's scores. */
+  protected abstract emitScores(w: Writer, unit: Unit, part: Part): void;
+  /** Where the weights of a row go, if not where its scores were. */
+  protected weightsOf(_w: Writer, _row: Register): KeepWeight | undefined {
+    return undefined;
+  }
+  /** The weighted sums of the partition's values, to the frame's `next`. */
+  protected abstract emitSums(w: Writer, unit: Unit, part: Part): void;
+
   /** The results go to `y`, or where `split` is 1 to the partials. */
   emit(w: Writer, unit: Unit, split: Register | undefined): void {
-    const { valueDim, heads, sinks } = this.#shape;
-    const { running, runningStatistics, next, nextStatistics } = this.#frame;
+    const { valueDim, heads, sinks } = this.shape;
+    const { running, runningStatistics, next, nextStatistics, nextDim } = this.frame;
     const { code } = w;
     this.#loadQueries(w, unit);
     this.#forEachRow(w, unit, ({ row }) =>
@@ -42,7 +89,7 @@ export class AttentionUnit {
       this.#partition(w, unit, p);
       this.#forEachRow(w, unit, ({ row }) => {
         const state = stateAt(w, runningStatistics, running, valueDim, row);
-        emitMerge(w, code, valueDim, state, stateAt(w, nextStatistics, next, valueDim, row));
+        emitMerge(w, code, valueDim, state, stateAt(w, nextStatistics, next, nextDim, row));
       });
     });
     this.#forEachRow(w, unit, ({ row, token, head }) => {
@@ -53,7 +100,7 @@ export class AttentionUnit {
         emitResult(w, code, valueDim, state, sinks ? at(w.buffer('sinks'), 0, head, 4) : undefined, y);
       };
       if (split === undefined) result();
-      else w.when(split, 'e', 0, result, () => this.#keep(w, state, partialOf(w, this.#shape, index, unit.from)));
+      else w.when(split, 'e', 0, result, () => this.#keep(w, state, partialOf(w, this.shape, index, unit.from)));
     });
   }
 
@@ -62,17 +109,13 @@ export class AttentionUnit {
     const code = laneCode(w.m, 8);
     w.m.emit('mov', q(RAX), at(from.statistics));
     w.m.emit('mov', at(to.statistics), q(RAX));
-    for (let i = 0; i < 4 * this.#shape.valueDim; i += 32) {
+    for (let i = 0; i < 4 * this.shape.valueDim; i += 32) {
       w.m.emit('vmovups', at(to.values, i), view(code.load(32, at(from.values, i)), 256));
     }
   }
 
   /** Rows of a unit that are queries: heads of the pools, tokens, heads of the group. */
-  #forEachRow(
-    w: Writer,
-    { block, head, heads }: Unit,
-    body: (row: { row: Register; token: Register; tokenOfBlock: Register; head: Register }) => void,
-  ): void {
+  #forEachRow(w: Writer, { block, head, heads }: Unit, body: (row: Row) => void): void {
     w.forEach(0, heads, 1, (j) => {
       const row = w.product(j, block.rows);
       const firstHead = w.product(w.sum(head, j), this.#group);
@@ -89,20 +132,16 @@ export class AttentionUnit {
 
   /** Queries of the unit one after another, zeros where rows fill up; and what each token sees. */
   #loadQueries(w: Writer, unit: Unit): void {
-    const { heads, keyDim, window, bidirectional } = this.#shape;
+    const { heads, keyDim, window, bidirectional } = this.shape;
     const { m } = w;
-    const code = laneCode(m, 8);
-    const { queries, seen } = this.#frame;
-    const zero = code.zero();
-    const all = w.addressOf(queries);
-    const end = w.sum(all, w.product(w.product(unit.heads, unit.block.rows), 4 * keyDim));
-    w.whileBelow(all, end, 32, () => m.emit('vmovups', at(all), view(zero, 256)));
+    const { seen } = this.frame;
+    const { slot, rowBytes } = this.queries;
+    zeroFrom(w, w.addressOf(slot), w.product(w.product(unit.heads, unit.block.rows), rowBytes));
     const source = w.buffer('q');
-    const target = w.addressOf(queries);
+    const target = w.addressOf(slot);
     this.#forEachRow(w, unit, ({ row, token, head }) => {
       const from = w.sum(source, w.product(w.sum(w.product(token, heads), head), 4 * keyDim));
-      const to = w.sum(target, w.product(row, 4 * keyDim));
-      for (let i = 0; i < 4 * keyDim; i += 32) m.emit('vmovups', at(to, i), view(code.load(32, at(from, i)), 256));
+      this.copyQuery(w, from, w.sum(target, w.product(row, rowBytes)));
     });
     w.forEach(0, unit.block.count, 1, (i) => {
       const position = w.signed(at(w.buffer('positions'), 0, w.sum(unit.block.start, i), 4));
@@ -121,83 +160,30 @@ export class AttentionUnit {
 
   /** The results of one partition go to `next`. */
   #partition(w: Writer, unit: Unit, p: Register): void {
-    const { keyDim, valueDim, partition } = this.#shape;
-    const { m } = w;
-    const frame = this.#frame;
-    const code = laneCode(m, 8);
-    const start = w.product(p, partition);
-    const scoreBytes = scoreRowBytes(this.#shape);
-    const end = w.sum(start, partition);
+    const { frame } = this;
+    const start = w.product(p, this.shape.partition);
+    const end = w.sum(start, this.shape.partition);
     w.bound(end, 'min', unit.block.last);
     const tiles = this.#listTiles(w, unit.block, start, end);
+    const part: Part = { start, end, tiles };
     this.#placeSeen(w, unit.block, start);
-
-    this.#forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
-      const panel = w.addressOf(frame.panel);
-      emitKeyPanel(w, this.#keySource(w, slot, head), panel);
-      const ahead = this.#ahead(w, unit, this.#keySource(w, next, unit.head), head, panel);
-      this.#forEachRows(w, unit, firstRow, (row) => {
-        w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
-        const a = w.sum(w.addressOf(frame.queries), w.product(row, 4 * keyDim));
-        const c = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
-        emitProduct(w, {
-          a: { base: a, stride: 4 * keyDim },
-          b: { base: panel, stride: 4 * TILE },
-          c: { base: c, stride: scoreBytes },
-          ...{ count: keyDim, columns: TILE, accumulate: false, ahead },
-        });
-      });
-    });
-
+    this.emitScores(w, unit, part);
     this.#forEachRow(w, unit, ({ row, tokenOfBlock }) => {
-      const scores = w.sum(w.addressOf(frame.scores), w.product(row, scoreBytes));
+      const scores = w.sum(w.addressOf(frame.scores), w.product(row, scoreRowBytes(this.shape)));
       const seen = inSlot(frame.seenHere, 0, tokenOfBlock, 8);
-      emitSoftmax(w, code, this.#shape, frame, tiles, {
-        scores,
-        seen,
-        statistics: w.addressOf(frame.nextStatistics, row, 8),
-      });
+      const statistics = w.addressOf(frame.nextStatistics, row, 8);
+      const keep = this.weightsOf(w, row);
+      emitSoftmax(w, w.code, this.shape, frame, tiles, { scores, seen, statistics, keep });
     });
-
-    const zero = code.zero();
-    const values = w.addressOf(frame.next);
-    const valuesEnd = w.sum(values, w.product(w.product(unit.heads, unit.block.rows), 4 * valueDim));
-    w.whileBelow(values, valuesEnd, 32, () => m.emit('vmovups', at(values), view(zero, 256)));
-    this.#forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
-      const panel = w.addressOf(frame.panel);
-      const valid = w.difference(w.difference(end, start), column);
-      w.bound(valid, 'min', TILE);
-      emitValuePanel(w, this.#valueSource(w, slot, head), panel, valid);
-      const ahead = this.#ahead(w, unit, this.#valueSource(w, next, unit.head), head, panel);
-      this.#forEachRows(w, unit, firstRow, (row) => {
-        w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
-        const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
-        const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
-        const b = w.value(panel);
-        const product = (columns: number) =>
-          emitProduct(w, {
-            a: { base: a, stride: scoreBytes },
-            b: { base: b, stride: 4 * valueDim },
-            c: { base: c, stride: 4 * valueDim },
-            ...{ count: TILE, columns, accumulate: true },
-            ahead: { at: ahead.at, bytes: Math.ceil((ahead.bytes * columns) / valueDim) },
-          });
-        const whole = w.sum(c, 4 * (valueDim - (valueDim % 16)));
-        w.whileBelow(c, whole, 64, () => {
-          product(16);
-          w.change('add', b, 64);
-        });
-        if (valueDim % 16 > 0) product(8);
-      });
-    });
+    this.emitSums(w, unit, part);
   }
 
-  #keySource(w: Writer, slot: Register, head: Register): PanelSource {
-    const { keys: format, keyDim: dim } = this.#shape;
+  protected keySource(w: Writer, slot: Register, head: Register): PanelSource {
+    const { keys: format, keyDim: dim } = this.shape;
     return this.#source(w, w.buffer('kPool'), { format, dim, rowBytes: this.#keyRowBytes }, slot, head);
   }
-  #valueSource(w: Writer, slot: Register, head: Register): PanelSource {
-    const { values: format, valueDim: dim } = this.#shape;
+  protected valueSource(w: Writer, slot: Register, head: Register): PanelSource {
+    const { values: format, valueDim: dim } = this.shape;
     return this.#source(w, w.buffer('vPool'), { format, dim, rowBytes: this.#valueRowBytes }, slot, head);
   }
   #source(w: Writer, pool: Register, lies: Omit<PanelSource, 'from'>, slot: Register, head: Register): PanelSource {
@@ -206,21 +192,10 @@ export class AttentionUnit {
     return { ...lies, from };
   }
 
-  /**
-   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
-   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
-   */
-  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
-    const bytes = TILE * headBytes(next.format, next.dim);
-    const at = w.value(panel);
-    w.when(unit.heads, 'e', this.#shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
-    return { at, bytes };
-  }
-
   /** The tiles of [start, end) that somebody sees and that lie in blocks; their number. */
   #listTiles(w: Writer, { first, sequence }: Block, start: Register, end: Register): Register {
     const { m } = w;
-    const { blocks, blockSize, columns } = this.#shape;
+    const { blocks, blockSize, columns } = this.shape;
     const position = w.value(first);
     w.bound(position, 'max', start);
     w.change('and', position, -TILE);
@@ -233,7 +208,7 @@ export class AttentionUnit {
         const slot = w.value(position);
         w.change('and', slot, blockSize - 1);
         w.change('add', slot, w.product(id, blockSize));
-        const entry = w.addressOf(this.#frame.tiles, w.shift(count, 'shl', 1), 8);
+        const entry = w.addressOf(this.frame.tiles, w.shift(count, 'shl', 1), 8);
         const column = w.difference(position, start);
         m.emit('mov', at(entry, tileEntry.slot), q(slot));
         m.emit('mov', at(entry, tileEntry.column), d(column));
@@ -241,8 +216,8 @@ export class AttentionUnit {
         w.change('add', count, 1);
       });
     });
-    const next = w.addressOf(this.#frame.tiles, w.shift(count, 'shl', 1), 8);
-    const first_ = w.value(inSlot(this.#frame.tiles, tileEntry.slot));
+    const next = w.addressOf(this.frame.tiles, w.shift(count, 'shl', 1), 8);
+    const first_ = w.value(inSlot(this.frame.tiles, tileEntry.slot));
     m.emit('mov', at(next, tileEntry.slot), q(first_));
     return count;
   }
@@ -250,8 +225,8 @@ export class AttentionUnit {
   /** What tokens see, from the start of the partition. */
   #placeSeen(w: Writer, { count }: Block, start: Register): void {
     w.forEach(0, count, 1, (i) => {
-      const place = w.addressOf(this.#frame.seen, w.shift(i, 'shl', 1), 8);
-      const here = w.addressOf(this.#frame.seenHere, i, 8);
+      const place = w.addressOf(this.frame.seen, w.shift(i, 'shl', 1), 8);
+      const here = w.addressOf(this.frame.seenHere, i, 8);
       for (const end of [0, 1]) {
         const position = w.value(at(place, 8 * end));
         w.change('sub', position, start);
@@ -260,13 +235,8 @@ export class AttentionUnit {
     });
   }
 
-  #forEachTile(
-    w: Writer,
-    { block, head, heads }: Unit,
-    tiles: Register,
-    body: (tile: { slot: Register; next: Register; column: Register; firstRow: Register; head: Register }) => void,
-  ): void {
-    const entry = w.addressOf(this.#frame.tiles);
+  protected forEachTile(w: Writer, { block, head, heads }: Unit, tiles: Register, body: (tile: Tile) => void): void {
+    const entry = w.addressOf(this.frame.tiles);
     const end = w.sum(entry, w.product(tiles, tileEntry.bytes));
     w.whileBelow(entry, end, tileEntry.bytes, () => {
       const slot = w.value(at(entry, tileEntry.slot));
@@ -277,11 +247,13 @@ export class AttentionUnit {
       });
     });
   }
+}
 
-  /** The rows of one head of the pools, `ROWS` at a time. */
-  #forEachRows(w: Writer, { block }: Unit, firstRow: Register, body: (row: Register) => void): void {
-    w.forEach(firstRow, w.sum(firstRow, block.rows), ROWS, body);
-  }
+/** Whole groups of 32 bytes. */
+export function zeroFrom(w: Writer, from: Register, bytes: Count): void {
+  const zero = laneCode(w.m, 8).zero();
+  const end = w.sum(from, bytes);
+  w.whileBelow(from, end, 32, () => w.m.emit('vmovups', at(from), view(zero, 256)));
 }
 
 function storeFloat(w: Writer, to: ReturnType<typeof at>, x: Register): void {

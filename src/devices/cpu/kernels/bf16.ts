@@ -7,8 +7,8 @@ import { k, type Mem, masked, rip, type Vec } from '../asm/operands.ts';
 import type { PanelVectors } from './product.ts';
 
 /** MXCSR: all exceptions masked, to nearest even; and FTZ and DAZ. */
-const defaultMode = 0x1f80;
-const flushMode = defaultMode | 0x8040;
+export const defaultMode = 0x1f80;
+export const flushMode = defaultMode | 0x8040;
 
 /** Subnormal operands are zero, and subnormal results, tiny after rounding, become zero. */
 export function flushSubnormals(a: Assembler): void {

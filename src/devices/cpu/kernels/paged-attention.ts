@@ -7,6 +7,7 @@
 import type { EmittedKernel } from '../emit/abi.ts';
 import { at, type Register } from '../emit/machine.ts';
 import type { Target } from '../target.ts';
+import { Bf16AttentionUnit } from './attention-bf16-unit.ts';
 import {
   type AttentionWriter,
   attentionBuffers,
@@ -16,9 +17,9 @@ import {
   partialOf,
   spanOf,
 } from './attention-blocks.ts';
+import { FloatAttentionUnit } from './attention-float-unit.ts';
 import { type AttentionShape, canSplit, frameOf, splitTokens } from './attention-shape.ts';
 import { emitEmpty, emitMerge, emitResult, stateAt } from './attention-softmax.ts';
-import { AttentionUnit } from './attention-unit.ts';
 import { KernelWriter } from './writer.ts';
 
 /** The kernels of one attention: they run one after the other. */
@@ -39,8 +40,10 @@ function attend(shape: AttentionShape, target: Target): EmittedKernel {
   const { attentionRows, attentionUnits } = target.schedule;
   const { kvHeads } = shape;
   const frame = frameOf(shape, attentionRows);
-  const work = new AttentionUnit(shape, frame);
+  const work =
+    shape.numerics === 'bf16' ? new Bf16AttentionUnit(shape, frame, target) : new FloatAttentionUnit(shape, frame);
   const w = writerOf('paged_attention', shape, target);
+  work.emitStart(w);
   const total = w.value(1);
   /** Passes over the blocks: one, or one for each partition. */
   const passes = w.value(1);
@@ -86,6 +89,7 @@ function attend(shape: AttentionShape, target: Target): EmittedKernel {
       );
     });
   });
+  work.emitEnd(w);
   return w.finish();
 }
 

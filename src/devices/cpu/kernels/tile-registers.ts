@@ -10,15 +10,19 @@ export const sumTile = (i: number): Tmm => tmm(i);
 export const leftTile = (i: number): Tmm => tmm(4 + i);
 export const rightTile = (i: number): Tmm => tmm(6 + i);
 
-/** For products over `bytes` of k, at most 64. */
-export function configureTiles(a: Assembler, bytes: number): void {
+/** For products over `bytes` of k, at most 64: what LDTILECFG reads. */
+export function tileConfig(bytes: number): DataView {
   const config = new DataView(new ArrayBuffer(64));
   config.setUint8(0, 1); // the palette
   for (let tile = 0; tile < 8; tile++) {
     config.setUint16(16 + 2 * tile, tile === 4 || tile === 5 ? bytes : 64, true);
     config.setUint8(48 + tile, tile < 6 ? 16 : bytes / 4);
   }
-  a.emit('ldtilecfg', rip(a.constant(config)));
+  return config;
+}
+
+export function configureTiles(a: Assembler, bytes: number): void {
+  a.emit('ldtilecfg', rip(a.constant(tileConfig(bytes))));
 }
 
 export function releaseTiles(a: Assembler): void {

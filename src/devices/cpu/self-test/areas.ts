@@ -8,6 +8,8 @@ import { isPackedFormat, type PackedFormat, packedFormats } from '../kernels/pac
 
 /** What every model needs. */
 export const commonArea = 'common';
+/** What every model needs in numerics `bf16`, whatever its weights. */
+export const bf16Area = 'bf16';
 /** What no model needs, and a program may. */
 export const otherArea = 'other';
 
@@ -19,7 +21,7 @@ export function modelAreas(
   weights: Iterable<Pick<WeightSource, 'format' | 'shape'>>,
   bf16: boolean,
 ): readonly string[] {
-  const areas = new Set([commonArea]);
+  const areas = new Set(bf16 ? [commonArea, bf16Area] : [commonArea]);
   for (const { format, shape } of weights) {
     if (!isPackedFormat(format)) continue;
     areas.add(areaOf(format, 'plain'));
@@ -32,6 +34,7 @@ export function modelAreas(
 /** What any program may need. */
 export const allAreas: readonly string[] = [
   commonArea,
+  bf16Area,
   otherArea,
   ...packedFormats.flatMap((format) => {
     const uses: readonly Use[] = ['plain', 'experts', 'bf16', 'f32'];

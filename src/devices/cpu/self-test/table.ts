@@ -22,7 +22,7 @@ import { blockFormat } from '../../../numerics/quant/formats.ts';
 import { writeD } from '../kernels/blocks.ts';
 import { isIntegerFormat } from '../kernels/levels.ts';
 import { type PackedFormat, packedFormats } from '../kernels/packing.ts';
-import { allAreas, areaOf, commonArea, otherArea } from './areas.ts';
+import { allAreas, areaOf, bf16Area, commonArea, otherArea } from './areas.ts';
 import { type ProgramTest, programTest, type SelfTest } from './program-test.ts';
 
 /** Of some areas. */
@@ -32,6 +32,7 @@ export function* selfTests(areas: readonly string[] = allAreas): Generator<SelfT
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'experts')))) yield routed(format);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'plain')))) yield take(format);
   if (isWanted(commonArea)) yield* [attention(), sampling()];
+  if (isWanted(bf16Area)) yield attention('bf16');
   yield* elementwise(isWanted);
   if (isWanted(commonArea)) yield* [...conversions(), ...loops()];
 }
@@ -193,7 +194,7 @@ function take(format: PackedFormat): SelfTest & ProgramTest {
 // ── attention and sampling ──
 
 /** A sequence that goes on and one that begins. */
-function attention(): SelfTest & ProgramTest {
+function attention(numerics?: 'bf16'): SelfTest & ProgramTest {
   const [blockSize, blocks, heads, kvHeads, dim] = [16, 8, 4, 2, 64];
   const T = { sym: 'T', max: 32 } as const;
   const S = { sym: 'S', max: 2 } as const;
@@ -208,7 +209,11 @@ function attention(): SelfTest & ProgramTest {
     input('blockTable', 'i32', [S, 4]),
   ];
   const program = build(parameters, (b, { q, kPool, vPool, positions, sequence, ctxLen, blockTable }) => ({
-    y: pagedAttention(b, { q, kPool, vPool, positions, sequence, ctxLen, blockTable }, { scale: 0.125, blockSize }),
+    y: pagedAttention(
+      b,
+      { q, kPool, vPool, positions, sequence, ctxLen, blockTable },
+      { scale: 0.125, blockSize, numerics },
+    ),
   }));
   const inputs = {
     q: randomFloats(4 * heads * dim, 11),
@@ -219,7 +224,17 @@ function attention(): SelfTest & ProgramTest {
     ctxLen: Int32Array.of(38, 3),
     blockTable: Int32Array.of(5, 0, 3, -1, 7, -1, -1, -1),
   };
-  return programTest({ name: 'paged_attention', program, runs: [{ inputs, dims: { T: 4, S: 2 } }], absolute: 1e-5 });
+  const some = { inputs, dims: { T: 4, S: 2 } };
+  if (numerics === undefined) return programTest({ name: 'paged_attention', program, runs: [some], absolute: 1e-5 });
+  // Against the decomposition in f32; a prompt, too, that fills four tiles of queries. Errors of scores grow with the queries.
+  const positions = Int32Array.from({ length: 32 }, (_, i) => i);
+  const q = randomFloats(32 * heads * dim, 11).map((x) => x / 8);
+  const prompt = { ...inputs, q, positions, sequence: new Int32Array(32), ctxLen: Int32Array.of(32, 0) };
+  const runs = [
+    { ...some, inputs: { ...inputs, q: q.subarray(0, inputs.q.length) } },
+    { inputs: prompt, dims: { T: 32, S: 2 } },
+  ];
+  return programTest({ name: `paged_attention ${numerics}`, area: bf16Area, program, runs, absolute: 0.02 });
 }
 
 function sampling(): SelfTest & ProgramTest {
