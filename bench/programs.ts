@@ -195,7 +195,6 @@ async function programRun(
   const bound = await device.bind(executable, new Map(), state);
   return async () => {
     await device.wait(device.submit(bound, new Map(), {}), Number.POSITIVE_INFINITY);
-    // Not what it takes to hand the results to JavaScript.
     return device.profile().kernels.reduce((sum, kernel) => sum + kernel.seconds, 0);
   };
 }
