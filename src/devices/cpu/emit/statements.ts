@@ -6,7 +6,7 @@ import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
 import type { Schedule } from '../schedule.ts';
-import { isChain, writeChains } from './chains.ts';
+import { askForNext, type Chain, chainOf, writeChains } from './chains.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
 import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from './memory.ts';
@@ -245,7 +245,10 @@ export class Statements {
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
     const folding = foldingOf(axis, body);
     if (folding !== undefined) foldInStrips(this, axis, start, end, folding);
-    else this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), isChain(body));
+    else {
+      const chain = chainOf(axis, body, this.scope.level);
+      this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), chain);
+    }
   }
 
   /** Moves what it can; the first turn that is left. */
@@ -262,7 +265,7 @@ export class Statements {
    * As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are
    * active, or one at a time.
    */
-  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, chain = false): void {
+  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, chain?: Chain): void {
     const level = this.open(axis, start);
     const loop = (lanes: LaneCount, vectors = 1) =>
       this.turns(level, axis, lanes * vectors, end, () => {
@@ -270,7 +273,7 @@ export class Statements {
         this.advance(level, axis, lanes * vectors);
       });
     const lanes = this.widest(level, (lanes) => {
-      if (chain && lanes > 1) loop(lanes, 2);
+      if (chain !== undefined && lanes > 1) loop(lanes, 2);
       loop(lanes);
     });
     const extent = this.scope.linear(axis.extent);
@@ -282,15 +285,25 @@ export class Statements {
   }
 
   /** The bodies of so many vectors, one behind the other, or side by side where they are chains. */
-  vectors(axis: Axis, lanes: LaneCount, count: number, chain: boolean, write: (vector: number) => void): void {
+  vectors(
+    axis: Axis,
+    lanes: LaneCount,
+    count: number,
+    chain: Chain | undefined,
+    write: (vector: number) => void,
+  ): void {
     const { machine, scope, values } = this;
     const bodies = Array.from({ length: count }, (_, i) => () => {
       scope.ahead({ axis, turns: i * lanes }, () =>
         values.along(lanes === 1 ? undefined : axis, lanes, () => write(i)),
       );
     });
-    if (chain) writeChains(machine, scope, bodies);
-    else for (const body of bodies) body();
+    if (chain === undefined) {
+      for (const body of bodies) body();
+      return;
+    }
+    askForNext(machine, scope, chain, lanes * count);
+    writeChains(machine, scope, bodies);
   }
 
   /** What whole vectors have left of a loop, `count` turns, by one body. False, and nothing written, where that cannot be. */
