@@ -164,3 +164,35 @@ testEmitted('folds of columns in strips', (machine) => {
     }
   }
 });
+
+testEmitted('neighbours in descending order, and indices as numbers, run in lanes', (machine) => {
+  for (const element of ['f32', 'f64', 'bf16', 'i8', 'ui16', 'i32', 'i64'] satisfies ScalarElement[]) {
+    for (const n of [5, 16, 43, 128]) {
+      const [a, o] = [buffer('a', element, 3 * n), buffer('o', element, 3 * n, 'write')];
+      const [i, j] = [axis('i', 'parallel', 3), axis('j', 'vector', n)];
+      const row = times(of(i), index(n));
+      const back = plus(plus(row, index(n - 1)), times(of(j), index(-1)));
+      const number = convert(element, plus(plus(times(of(j), index(2)), of(i)), index(5)));
+      check(kernel([a, o], [loop(i, loop(j, store(o, plus(row, of(j)), plus(load(a, back), number))))]), machine, [2]);
+    }
+  }
+  const [o, far] = [buffer('o', 'f32', 40, 'write'), axis('j', 'vector', 40)];
+  const number = convert('f32', times(of(far), index(2 ** 30)));
+  check(kernel([o], [loop(far, store(o, of(far), number))]), machine, [1]);
+});
+
+testEmitted('short rows that do not follow one another are asked for ahead', (machine) => {
+  const [rows, stride] = [66, 8192];
+  for (const [element, columns] of [
+    ['f32', 40],
+    ['bf16', 128],
+    ['f32', 2000],
+  ] satisfies [ScalarElement, number][]) {
+    const [a, o] = [buffer('a', element, rows * stride), buffer('o', element, rows * columns, 'write')];
+    const [i, j] = [axis('i', 'parallel', rows), axis('j', 'vector', columns)];
+    const x = load(a, plus(times(of(i), index(stride)), of(j)));
+    const k = kernel([a, o], [loop(i, loop(j, store(o, plus(times(of(i), index(columns)), of(j)), plus(x, x))))]);
+    assert.equal(emitKernel(k, machine.target).listing().includes('prefetch'), columns < 2000);
+    if (columns < 2000) check(k, machine, [2]);
+  }
+});

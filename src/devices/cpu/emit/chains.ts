@@ -1,48 +1,22 @@
 /**
  * Loops whose bodies are long chains, in which an instruction waits for the one before, as those of the exponential. A processor goes
- * on with later turns meanwhile, as far as its registers reach: so two turns go side by side, and constants stay in registers. Nothing
- * is read from memory meanwhile, if that is a row which an earlier loop has brought into the cache: so they ask for the next row.
+ * on with later turns meanwhile, as far as its registers reach: so two turns go side by side, and constants stay in registers.
  */
-import type { Axis, Statement } from '../../../compiler/kernel/language.ts';
+import type { Statement } from '../../../compiler/kernel/language.ts';
 import { expressionsOf } from '../../../compiler/kernel/walk-kernel.ts';
-import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
-import { type Item, type Machine, type MachineOperand, type Register, sizedAt, type View, view } from './machine.ts';
+import { type Item, type Machine, type MachineOperand, type Register, type View, view } from './machine.ts';
 import { laneBitsOf } from './memory.ts';
-import { type NextLoad, nextLoads } from './next-loads.ts';
-import type { Level, Scope } from './scope.ts';
+import type { Scope } from './scope.ts';
 
 /** Those that work in lanes of 32 bits. In f64 halves go side by side already, and want all registers. */
 const chains: ReadonlySet<string> = new Set(['exponential', 'exponential_minus_one', 'logistic', 'tanh']);
 
-/** A longer row would drive this one out of a second-level cache. */
-const ROW_BYTES = 2 ** 17;
-
-export interface Chain {
-  readonly next: readonly NextLoad[];
-}
-
-/** Of a loop over `axis` in the loop of a level; undefined where its body is no chain. */
-export function chainOf(axis: Axis, body: readonly Statement[], around: Level): Chain | undefined {
+export function isChain(body: readonly Statement[]): boolean {
   for (const e of expressionsOf(body)) {
-    if (e.kind !== 'unary' || !chains.has(e.op) || laneBitsOf(e.type) !== 32) continue;
-    const next = nextLoads(axis, [...around.counters.keys()], body);
-    return { next: next.filter(({ bytes }) => bytes >= LINE && bytes <= ROW_BYTES) };
+    if (e.kind === 'unary' && chains.has(e.op) && laneBitsOf(e.type) === 32) return true;
   }
-  return undefined;
-}
-
-const LINE = 64;
-
-/** Asks for what a turn of so many lanes will read then. */
-export function askForNext(m: Machine, scope: Scope, { next }: Chain, lanes: number): void {
-  for (const { buffer, index } of next) {
-    const size = elementBytes(buffer.element);
-    for (let lane = 0; lane < lanes; lane += LINE / size) {
-      const at = scope.address(buffer, { ...index, constant: index.constant + lane });
-      m.emit('prefetcht1', sizedAt(at, 8));
-    }
-  }
+  return false;
 }
 
 /** Constants that a loop keeps in registers. */

@@ -147,6 +147,15 @@ export abstract class LaneCode {
     return result;
   }
 
+  /** The last lane first. */
+  reversed(lane: LaneBits, x: Register): Register {
+    if (this.bits(lane) === 128) return this.op('vpshufd', lane, x, 0b00_01_10_11);
+    const words = lane / 32;
+    const last = this.lanes * words - words;
+    const order = Int32Array.from({ length: this.lanes * words }, (_, i) => last - i + 2 * (i % words));
+    return this.op('vpermd', lane, this.load(lane, constantAt(this.machine, order)), x);
+  }
+
   /** The low halves of 64-bit lanes. */
   abstract narrow(x: Register): Register;
 

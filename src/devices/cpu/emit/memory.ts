@@ -81,6 +81,11 @@ export function gatherLanes(
   const m = code.machine;
   const bytes = elementBytes(element);
   const step = stride * bytes;
+  if (stride === -1 && code.active === undefined) {
+    const lane = laneBitsOf(element);
+    const neighbours = { ...from, disp: from.disp - (code.lanes - 1) * bytes };
+    return valuesOfBytes(code, element, code.reversed(lane, code.fromMemory(loadingOf(element), lane, neighbours)));
+  }
   if (bytes >= 4) return code.gather(laneBitsOf(element), pointer(code, from), code.offsets(step), 1);
   if (code.active !== undefined) return undefined;
   const insert = bytes === 2 ? 'vpinsrw' : 'vpinsrb';

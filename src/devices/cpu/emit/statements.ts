@@ -6,11 +6,12 @@ import { statementsOf } from '../../../compiler/kernel/walk-kernel.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import type { Label } from '../asm/operands.ts';
 import type { Schedule } from '../schedule.ts';
-import { askForNext, type Chain, chainOf, writeChains } from './chains.ts';
+import { isChain, writeChains } from './chains.ts';
 import type { LaneCount } from './lane-code.ts';
 import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
 import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from './memory.ts';
 import { isAlong, moveOf, moveRegisters } from './moves.ts';
+import { askFor, type NextLoad, nextRows, nextShortRows } from './next-loads.ts';
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
 import type { Streams } from './streaming.ts';
@@ -20,6 +21,13 @@ import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 
 /** A bound of a loop: a number known now, or a register. */
 export type Bound = number | Register;
+
+/** What a loop in lanes does besides its bodies: see chains.ts and next-loads.ts. */
+interface Pace {
+  readonly chain: boolean;
+  readonly next: readonly NextLoad[];
+}
+const plain: Pace = { chain: false, next: [] };
 
 export class Statements {
   readonly machine: Machine;
@@ -246,8 +254,8 @@ export class Statements {
     const folding = foldingOf(axis, body);
     if (folding !== undefined) foldInStrips(this, axis, start, end, folding);
     else {
-      const chain = chainOf(axis, body, this.scope.level);
-      this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), chain);
+      const pace = this.paceOf(axis, body);
+      this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), pace);
     }
   }
 
@@ -265,15 +273,15 @@ export class Statements {
    * As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are
    * active, or one at a time.
    */
-  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, chain?: Chain): void {
+  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, pace: Pace = plain): void {
     const level = this.open(axis, start);
     const loop = (lanes: LaneCount, vectors = 1) =>
       this.turns(level, axis, lanes * vectors, end, () => {
-        this.vectors(axis, lanes, vectors, chain, write);
+        this.vectors(axis, lanes, vectors, pace, write);
         this.advance(level, axis, lanes * vectors);
       });
     const lanes = this.widest(level, (lanes) => {
-      if (chain !== undefined && lanes > 1) loop(lanes, 2);
+      if ((pace.chain || pace.next.length > 0) && lanes > 1) loop(lanes, 2);
       loop(lanes);
     });
     const extent = this.scope.linear(axis.extent);
@@ -284,26 +292,24 @@ export class Statements {
     if (!masked) loop(1);
   }
 
+  /** Of a loop over `axis` that starts here. */
+  paceOf(axis: Axis, body: readonly Statement[]): Pace {
+    const around = [...this.scope.level.counters.keys()];
+    const chain = isChain(body);
+    return { chain, next: chain ? nextRows(axis, around, body) : nextShortRows(axis, around, body) };
+  }
+
   /** The bodies of so many vectors, one behind the other, or side by side where they are chains. */
-  vectors(
-    axis: Axis,
-    lanes: LaneCount,
-    count: number,
-    chain: Chain | undefined,
-    write: (vector: number) => void,
-  ): void {
+  vectors(axis: Axis, lanes: LaneCount, count: number, pace: Pace, write: (vector: number) => void): void {
     const { machine, scope, values } = this;
+    askFor(machine, scope, pace.next, lanes * count);
     const bodies = Array.from({ length: count }, (_, i) => () => {
       scope.ahead({ axis, turns: i * lanes }, () =>
         values.along(lanes === 1 ? undefined : axis, lanes, () => write(i)),
       );
     });
-    if (chain === undefined) {
-      for (const body of bodies) body();
-      return;
-    }
-    askForNext(machine, scope, chain, lanes * count);
-    writeChains(machine, scope, bodies);
+    if (pace.chain) writeChains(machine, scope, bodies);
+    else for (const body of bodies) body();
   }
 
   /** What whole vectors have left of a loop, `count` turns, by one body. False, and nothing written, where that cannot be. */
