@@ -196,3 +196,62 @@ testEmitted('short rows that do not follow one another are asked for ahead', (ma
     if (columns < 2000) check(k, machine, [2]);
   }
 });
+
+/** out[i, j] = the sum of a[i, k] * b over k and, in turn, l; b is [k, l, j] or, `crossed`, [j, k, l]. */
+function product(
+  element: ScalarElement,
+  crossed: boolean,
+  rows: number,
+  columns: number,
+  [K, L]: [number, number],
+): Kernel {
+  const type: ScalarElement = element === 'bf16' ? 'f32' : element;
+  const [a, b] = [buffer('a', element, rows * K), buffer('b', element, columns * K * L)];
+  const o = buffer('o', type, rows * columns, 'write');
+  const [i, j, k, l] = [
+    axis('i', 'parallel', rows),
+    axis('j', 'vector', columns),
+    axis('k', 'serial', K),
+    axis('l', 'serial', L),
+  ];
+  const inner = plus(times(of(k), index(L)), of(l));
+  const at = crossed ? plus(times(of(j), index(K * L)), inner) : plus(times(inner, index(columns)), of(j));
+  const [sum, x, y] = [local('sum', type), local('x', element), local('y', element)];
+  const wide = (v: Expression) => (type === element ? v : convert(type, v));
+  const add = plus(get(sum), times(wide(get(x)), wide(get(y))));
+  const body = [
+    define(x, load(a, plus(times(of(i), index(K)), of(k)))),
+    define(y, load(b, at)),
+    { kind: 'set', local: sum, value: add } satisfies Statement,
+  ];
+  return kernel(
+    [a, b, o],
+    [
+      loop(
+        i,
+        loop(
+          j,
+          define(sum, constant(type, 1)),
+          loop(k, loop(l, ...body)),
+          store(o, plus(times(of(i), index(columns)), of(j)), get(sum)),
+        ),
+      ),
+    ],
+  );
+}
+
+testEmitted('products go through their serial loops side by side, or by squares', (machine) => {
+  for (const element of ['f32', 'bf16', 'i32', 'f64'] satisfies ScalarElement[]) {
+    for (const crossed of [false, true]) {
+      for (const [columns, length] of [
+        [64, [3, 8]],
+        [70, [1, 19]],
+        [131, [2, 1]],
+        [5, [4, 9]],
+      ] satisfies [number, [number, number]][]) {
+        if (machine.emulated && columns === 131) continue;
+        check(product(element, crossed, 2, columns, length), machine, [2]);
+      }
+    }
+  }
+});

@@ -30,7 +30,7 @@ export interface NextLoad {
 function rowsOf(inner: Axis, outer: readonly Axis[], statements: readonly Statement[]): readonly NextLoad[] {
   // Indices of further loops and of locals mean nothing before them.
   const body = statements.flatMap((s): readonly Statement[] => (s.kind === 'reduce' ? s.body : [s]));
-  if (body.some(({ kind }) => kind !== 'let' && kind !== 'store')) return [];
+  if (body.some(({ kind }) => kind !== 'let' && kind !== 'set' && kind !== 'store')) return [];
   const found = new Map<string, NextLoad>();
   for (const e of expressionsOf(statements)) {
     if (e.kind !== 'load') continue;
@@ -60,14 +60,16 @@ export function nextRows(inner: Axis, outer: readonly Axis[], statements: readon
   });
 }
 
-/** For rows that are short and not one behind the other. */
+/** For rows that are short and not one behind the other; `width`: elements of a row, if not the whole loop. */
 export function nextShortRows(
   inner: Axis,
   outer: readonly Axis[],
   statements: readonly Statement[],
+  width?: number,
 ): readonly NextLoad[] {
-  const { constant: extent, terms } = linearOf(inner.extent, () => undefined);
-  if (terms.length > 0) return [];
+  const whole = linearOf(inner.extent, () => undefined);
+  if (width === undefined && whole.terms.length > 0) return [];
+  const extent = width ?? whole.constant;
   return rowsOf(inner, outer, statements).flatMap((row) => {
     const size = elementBytes(row.buffer.element);
     const bytes = extent * size;

@@ -14,6 +14,7 @@ import { isAlong, moveOf, moveRegisters } from './moves.ts';
 import { askFor, type NextLoad, nextRows, nextShortRows } from './next-loads.ts';
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
+import { isJammed, JAMMED, writeBySquares, writeJammed } from './serial-loops.ts';
 import type { Streams } from './streaming.ts';
 import { foldInStrips, foldingOf } from './strips.ts';
 import { TooWide, type Values } from './values.ts';
@@ -22,12 +23,15 @@ import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 /** A bound of a loop: a number known now, or a register. */
 export type Bound = number | Register;
 
-/** What a loop in lanes does besides its bodies: see chains.ts and next-loads.ts. */
+/** How a loop in lanes goes: see chains.ts, serial-loops.ts and next-loads.ts. */
 interface Pace {
-  readonly chain: boolean;
+  /** In a turn, as long as there are so many. */
+  readonly vectors: number;
+  readonly chain?: boolean;
+  readonly jammed?: readonly Statement[];
   readonly next: readonly NextLoad[];
 }
-const plain: Pace = { chain: false, next: [] };
+const plain: Pace = { vectors: 1, next: [] };
 
 export class Statements {
   readonly machine: Machine;
@@ -74,7 +78,8 @@ export class Statements {
         return;
       case 'for':
         if (s.axis.kind === 'vector') this.vectorLoop(s.axis, 0, this.bound(s.axis.extent), s.body);
-        else this.serialLoop(s.axis, 0, this.bound(s.axis.extent), () => this.list(s.body));
+        else if (!writeBySquares(this, s))
+          this.serialLoop(s.axis, 0, this.bound(s.axis.extent), () => this.list(s.body));
         return;
       case 'reduce':
         emitReduce(this, s);
@@ -113,7 +118,7 @@ export class Statements {
       const leaves = linear.terms.every(
         ({ expression: { kind } }) => kind === 'axis' || kind === 'dim' || kind === 'local',
       );
-      if (leaves && !linear.terms.some(({ expression }) => this.#isVariable(expression))) {
+      if (leaves && !linear.terms.some(({ expression: e }) => e.kind === 'local' && this.isVariable(e.local))) {
         scope.bind(local, { kind: 'linear', linear });
         return;
       }
@@ -131,8 +136,8 @@ export class Statements {
     this.scope.bind(local, { kind: 'value', register, lanes, depth: this.scope.level.depth, mutable });
   }
 
-  #isVariable(e: Expression): boolean {
-    return e.kind === 'local' && this.#variables.has(e.local);
+  isVariable(local: Local): boolean {
+    return this.#variables.has(local);
   }
 
   #store({ buffer, index, value, where }: Statement & { kind: 'store' }): void {
@@ -281,7 +286,7 @@ export class Statements {
         this.advance(level, axis, lanes * vectors);
       });
     const lanes = this.widest(level, (lanes) => {
-      if ((pace.chain || pace.next.length > 0) && lanes > 1) loop(lanes, 2);
+      if (lanes > 1 && pace.vectors > 1) loop(lanes, pace.vectors);
       loop(lanes);
     });
     const extent = this.scope.linear(axis.extent);
@@ -295,13 +300,19 @@ export class Statements {
   /** Of a loop over `axis` that starts here. */
   paceOf(axis: Axis, body: readonly Statement[]): Pace {
     const around = [...this.scope.level.counters.keys()];
+    if (isJammed(axis, body)) return { vectors: JAMMED, jammed: body, next: [] };
     const chain = isChain(body);
-    return { chain, next: chain ? nextRows(axis, around, body) : nextShortRows(axis, around, body) };
+    const next = chain ? nextRows(axis, around, body) : nextShortRows(axis, around, body);
+    return { vectors: chain || next.length > 0 ? 2 : 1, chain, next };
   }
 
   /** The bodies of so many vectors, one behind the other, or side by side where they are chains. */
   vectors(axis: Axis, lanes: LaneCount, count: number, pace: Pace, write: (vector: number) => void): void {
     const { machine, scope, values } = this;
+    if (pace.jammed !== undefined && count > 1) {
+      writeJammed(this, axis, lanes, count, pace.jammed);
+      return;
+    }
     askFor(machine, scope, pace.next, lanes * count);
     const bodies = Array.from({ length: count }, (_, i) => () => {
       scope.ahead({ axis, turns: i * lanes }, () =>
