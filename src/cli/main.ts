@@ -2,6 +2,7 @@
 /** The command line. One file a command; each adds itself to the program, and is loaded only when it is asked for. */
 import { createRequire } from 'node:module';
 import { Command, CommanderError } from 'commander';
+import { IngotError } from '../base/errors.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { leaveRanks } from './ranks.ts';
 
@@ -62,7 +63,9 @@ for (const add of await Promise.all(loads.map((load) => load()))) add(program);
 
 // A reader that stops listening (`ingot run ... | head`) ends the work, and is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : exitCodes.failure);
+  if (error.code === 'EPIPE') process.exit(0);
+  const message = `standard output cannot be written: ${error.message}`;
+  process.exit(reportFailure(new IngotError('FileAccess', message, { cause: error }), false));
 });
 
 try {

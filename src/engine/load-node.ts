@@ -71,7 +71,7 @@ export function openDeviceFor(
     const alone = parseMesh('tensor=1');
     return openRanks(parsed ?? alone, ranks, name, { ...options, ...of, model, path, onProgram, onLost });
   }
-  if (parsed !== undefined) return openMesh(parsed, name, { ...options, ...of, onProgram });
+  if (parsed !== undefined) return openMesh(parsed, model, name, { ...options, ...of, onProgram });
   return openDevice(name, { ...options, meanwhile, spareCore: bytes < smallBytes, ...of });
 }
 
