@@ -80,3 +80,27 @@ testEmitted('what computes exponentials asks for the next row, unless rows fill 
   };
   assert.deepEqual([asks(64, 1024), asks(64, 4), asks(64, 65_536)], [true, false, false]);
 });
+
+testEmitted('a reduction of several values at once folds a row in each lane', async (machine) => {
+  for (const shape of [
+    [machine.emulated ? 256 : 300, 19],
+    [12, 19],
+  ]) {
+    const x = { name: 'x', type: tensor('f32', shape), role: 'input' } as const;
+    const program = new ProgramBuilder().program([x], (b, v) => {
+      const [f32, i32] = [tensor('f32'), tensor('i32')];
+      const greatest = b.region([f32, i32, f32, i32], (inner, a, i, c, j) => {
+        const first = inner.compare('GE', a, c);
+        return [inner.select(first, a, c), inner.select(first, i, j)];
+      });
+      const inits = [b.scalar('f32', Number.NEGATIVE_INFINITY), b.scalar('i32', 0)];
+      const operands = [v.x, b.iota('i32', shape, 1), ...inits];
+      const [value, index] = b.op('reduce', operands, { dimensions: [1] }, { regions: [greatest] });
+      return { value, index };
+    });
+    const last = planProgram(program).main.steps.at(-1);
+    assert.ok(last?.kind === 'launch');
+    assert.equal(emitKernel(last.kernel, machine.target).listing().includes('vpunpck'), shape[0] > 12);
+    await execute(program, 3, {}, {}, createPlanDevice(checkedOn(machine, 4)));
+  }
+});

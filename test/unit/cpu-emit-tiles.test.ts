@@ -218,11 +218,12 @@ function product(
   const at = crossed ? plus(times(of(j), index(K * L)), inner) : plus(times(inner, index(columns)), of(j));
   const [sum, x, y] = [local('sum', type), local('x', element), local('y', element)];
   const wide = (v: Expression) => (type === element ? v : convert(type, v));
-  const add = plus(get(sum), times(wide(get(x)), wide(get(y))));
+  const [z, add] = [local('z', type), plus(get(sum), times(wide(get(x)), wide(get(y))))];
   const body = [
     define(x, load(a, plus(times(of(i), index(K)), of(k)))),
     define(y, load(b, at)),
-    { kind: 'set', local: sum, value: add } satisfies Statement,
+    define(z, add),
+    { kind: 'set', local: sum, value: get(z) } satisfies Statement,
   ];
   return kernel(
     [a, b, o],

@@ -34,7 +34,7 @@ function loadsOf(body: readonly Statement[]): readonly Load[] {
 
 /** Whether the body of a loop in lanes has serial loops that read neighbours, and nothing that cannot go side by side. */
 export function isJammed(axis: Axis, body: readonly Statement[]): boolean {
-  if (!body.every(isSimple)) return false;
+  if (!body.every(isSimple) || !loadsOf(body).every(({ buffer }) => buffer.access === 'read')) return false;
   const strides = loadsOf(body.filter(({ kind }) => kind === 'for')).map(({ index }) =>
     strideOf(
       linearOf(index, () => undefined),
@@ -54,12 +54,15 @@ export function writeJammed(
 ): void {
   const { machine, scope, values } = writer;
   const locals = Array.from({ length: count }, () => new Map<Local, Binding>());
+  /** What each vector has for itself. */
+  const owned = new Set<Local>();
   const along = (write: () => void) => values.along(axis, lanes, write);
-  /** What no vector has for itself, and is the same for all. */
   const isShared = (s: Statement): boolean => {
-    if (s.kind !== 'let' || writer.isVariable(s.local)) return false;
-    const owned = [...expressionsOf([s])].some((e) => e.kind === 'local' && locals[0]?.has(e.local));
-    return !owned && !values.varies(s.value);
+    if (s.kind !== 'let') return false;
+    const needs = [...expressionsOf([s])].some((e) => e.kind === 'local' && owned.has(e.local));
+    const shared = !needs && !writer.isVariable(s.local) && !values.varies(s.value);
+    if (!shared) owned.add(s.local);
+    return shared;
   };
   const write = (list: readonly Statement[]): void => {
     const loop = list.findIndex(({ kind }) => kind === 'for');
