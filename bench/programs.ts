@@ -26,6 +26,7 @@ const halves = tensor('bf16', [rows, columns]);
 const bytes = tensor('i8', [rows, columns]);
 const row = tensor('f32', [columns]);
 const column = tensor('f32', [rows]);
+const heads = tensor('f32', [8, 1024, 32, 128]);
 
 /** By the streams of a program: what moves bytes alone, from and to arrays as large, and how many arrays it touches. */
 const limits = {
@@ -98,6 +99,44 @@ const cases: readonly Case[] = [
     output: tensor('i8', [columns, rows]),
     limit: 'copy',
     build: (b, x) => b.transpose(x, [1, 0]),
+  },
+  {
+    name: 'transpose of heads',
+    inputs: [heads],
+    output: heads,
+    limit: 'copy',
+    build: (b, x) => b.transpose(x, [0, 2, 1, 3]),
+  },
+  {
+    name: 'reverse',
+    inputs: [matrix],
+    output: matrix,
+    limit: 'copy',
+    build: (b, x) => b.op('reverse', [x], { dimensions: [1] })[0],
+  },
+  {
+    name: 'masked diagonal',
+    inputs: [matrix],
+    output: matrix,
+    limit: 'copy',
+    build(b, x) {
+      const [i, j] = [0, 1].map((dimension) => b.iota('i32', [rows, columns], dimension)) as [Value, Value];
+      return b.select(b.compare('GE', i, j), x, b.full('f32', [rows, columns], 0));
+    },
+  },
+  {
+    name: 'matrix by vector',
+    inputs: [matrix, row],
+    output: column,
+    limit: 'read',
+    build: (b, x, y) => b.dot(x, y, { contract: [[1, 0]] }),
+  },
+  {
+    name: 'vector by matrix',
+    inputs: [column, matrix],
+    output: row,
+    limit: 'read',
+    build: (b, x, y) => b.dot(x, y, { contract: [[0, 0]] }),
   },
   {
     name: 'sum of rows',
@@ -189,7 +228,6 @@ async function programRun(
   const bound = await device.bind(executable, new Map(), state);
   return async () => {
     await device.wait(device.submit(bound, new Map(), {}), Number.POSITIVE_INFINITY);
-    // Not what it takes to hand the results to JavaScript.
     return device.profile().kernels.reduce((sum, kernel) => sum + kernel.seconds, 0);
   };
 }
@@ -200,7 +238,7 @@ const arrays = Array.from({ length: 3 }, () => system.mapMemory(length, { huge: 
 using block = system.mapMemory(64);
 await using device = createCpuDevice(system, { threads, profile: 'sums' });
 const states = new Map<TensorType, DeviceBuffer[]>();
-for (const type of [matrix, matrix, matrix, matrix, row, halves, bytes]) {
+for (const type of [matrix, matrix, matrix, matrix, row, column, heads, halves, bytes]) {
   const buffer = await device.allocate(type, 'state');
   device.write(buffer, new Float32Array(bytesOf(type) / 4).fill(0.7));
   states.set(type, [...(states.get(type) ?? []), buffer]);

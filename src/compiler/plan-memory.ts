@@ -2,13 +2,13 @@
  * Memory of a program: one arena per executable with an offset for every value in it, and state updated in place
  * (`state.ts`). A function is planned once, with offsets from the base of its frame; a call puts the callee's frame into
  * the caller's for as long as the call runs, so the frames of all layers are the same memory. Sizes are those at the
- * bounds of the symbolic dimensions.
+ * bounds of the symbolic dimensions. Large results of main have memory of their own, so that they can be handed on as they lie.
  */
 import type { Func, Op, Program, Region, Value } from '../ir/program.ts';
 import { maxBytes, type Type } from '../ir/types.ts';
-import { callee, reachable, reads } from '../ir/walk.ts';
+import { callee, reachable, reads, walk } from '../ir/walk.ts';
 import { align, type Lifetime, packArena } from './arena.ts';
-import { isFinish } from './exchange.ts';
+import { exchangeOf, isFinish } from './exchange.ts';
 import { type InPlace, planState } from './state.ts';
 
 /** `parameter`, `result`: memory that the caller gives for it. */
@@ -34,8 +34,10 @@ export interface Frame {
 }
 
 export interface MemoryPlan {
-  /** The frame of `main`: temporaries, inputs, and results that are not state. */
+  /** The frame of `main` and `resultBytes`: temporaries, inputs, and results that are not state. */
   readonly scratchBytes: number;
+  /** Of each result of `main`: 0 where it lies in the frame, or in state. */
+  readonly resultBytes: readonly number[];
   readonly inPlace: InPlace;
   readonly frames: ReadonlyMap<Func, Frame>;
 }
@@ -63,7 +65,23 @@ export function planMemory(
   for (const func of reachable(program).toReversed()) {
     frames.set(func, planFrame(func, func === program.main ? program : undefined, inPlace, groups, frameBytes));
   }
-  return { scratchBytes: frames.get(program.main)?.bytes ?? 0, inPlace, frames };
+  const { main } = program;
+  const resultBytes = main.results.map((value, i) => {
+    const place = frames.get(main)?.places.get(value);
+    return place?.kind === 'result' && place.index === i ? bytesOf(value.type) : 0;
+  });
+  const scratchBytes = resultBytes.reduce((sum, bytes) => sum + bytes, frames.get(main)?.bytes ?? 0);
+  return { scratchBytes, resultBytes, inPlace, frames };
+}
+
+/** What a copy of it would cost is no longer little beside what it takes to compute it. */
+const LARGE_RESULT = 2 ** 20;
+
+/** Results of main with memory of their own. Processes that exchange with others find everything in the frame. */
+function largeResults(program: Program): ReadonlySet<Value> {
+  const meets = (func: Func) => [...walk(func)].some((op) => op.name === 'custom_call' && exchangeOf(op) !== undefined);
+  if (reachable(program).some(meets)) return new Set();
+  return new Set(program.main.results.filter(({ type }) => type.kind === 'tensor' && maxBytes(type) >= LARGE_RESULT));
 }
 
 /** Values that share memory, and when it holds something. */
@@ -115,7 +133,7 @@ function bytesOf(type: Type): number {
   return type.kind === 'token' ? 0 : type.parts.reduce((sum, part) => sum + align(bytesOf(part)), 0);
 }
 
-/** `main` is set for the entry function, whose inputs and results lie in the arena too. */
+/** `main` is set for the entry function, whose inputs and small results lie in the arena too. */
 function planFrame(
   func: Func,
   main: Program | undefined,
@@ -130,10 +148,11 @@ function planFrame(
     if (buffer !== undefined && main?.parameters[index].role !== 'input') buffer.given = { kind: 'parameter', index };
   });
   const { end, calls } = trace(func, buffers, inPlace, groups);
+  const apart = main === undefined ? new Set(func.results) : largeResults(main);
   func.results.forEach((value, index) => {
     buffers.use(value, end);
     const buffer = buffers.get(value);
-    if (main === undefined && buffer !== undefined) buffer.given ??= { kind: 'result', index };
+    if (buffer !== undefined && apart.has(value)) buffer.given ??= { kind: 'result', index };
   });
 
   const own = [...buffers.all()].filter((buffer) => buffer.given === undefined);

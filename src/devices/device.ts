@@ -182,11 +182,11 @@ export interface Device extends AsyncDisposable {
   submit(bound: Bound, inputs: ReadonlyMap<string, ArrayBufferView>, dims: DimValues): Ticket;
 
   /**
-   * The results of a run that are not aliased to state, by name, valid until the next `wait`. `deadline` in
-   * milliseconds of `performance.now()`. A raised `signal` ends it too, and what was submitted after it may end with it: a
-   * run that has begun is left where the device can do that. A device that works by itself lets events of JavaScript have
-   * their turn meanwhile. @throws 'Aborted', 'DeadlineExceeded', 'RankLost' (the device stays usable), 'DeviceLost',
-   * 'DeviceFault' (a kernel went wrong: named).
+   * The results of a run that are not aliased to state, by name, valid until the next `wait`: large ones may be the device's own
+   * memory, to which later runs write. `deadline` in milliseconds of `performance.now()`. A raised `signal` ends it too, and
+   * what was submitted after it may end with it: a run that has begun is left where the device can do that. A device that works
+   * by itself lets events of JavaScript have their turn meanwhile. @throws 'Aborted', 'DeadlineExceeded', 'RankLost' (the device
+   * stays usable), 'DeviceLost', 'DeviceFault' (a kernel went wrong: named).
    */
   wait(ticket: Ticket, deadline: number, signal?: StopSignal): Promise<ReadonlyMap<string, ArrayBufferView>>;
 

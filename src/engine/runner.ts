@@ -183,7 +183,7 @@ export class Runner implements AsyncDisposable {
         return {
           ids: int32(results.get('ids')),
           logprobs: float32(results.get('logprobs')),
-          ...(logits !== undefined && { logits: float32(logits) }),
+          ...(logits !== undefined && { logits: copied(logits) }),
         };
       },
       drop: async () => {
@@ -200,7 +200,7 @@ export class Runner implements AsyncDisposable {
       Array.from({ length: wanted ? entry.count : 0 }, (_, i) => i),
     );
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
-    return float32(results.get('logits'));
+    return copied(results.get('logits'));
   }
 
   /** The embeddings of the entries' sequences, [S, H], as far as their tokens have been computed. */
@@ -208,7 +208,7 @@ export class Runner implements AsyncDisposable {
     const bound = await this.#bind(['embedding'], this.#numericsOf(entries));
     const { inputs, dims } = this.#fillStep(entries, () => [0]);
     const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
-    return float32(results.get('embedding'));
+    return copied(results.get('embedding'));
   }
 
   /** `rowsOf(s)`: which tokens of entry s, counted from its first, have rows of logits. */
@@ -329,6 +329,9 @@ function float32(view: ArrayBufferView | undefined): Float32Array {
   if (view === undefined) throw new IngotError('DeviceFault', 'the step returned no such result');
   return new Float32Array(view.buffer, view.byteOffset, view.byteLength / 4);
 }
+
+/** Of what is as large as a device may want back when the next run is waited for. */
+const copied = (view: ArrayBufferView | undefined) => float32(view).slice();
 
 function int32(view: ArrayBufferView | undefined): Int32Array {
   if (view === undefined) throw new IngotError('DeviceFault', 'the step returned no such result');

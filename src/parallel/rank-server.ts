@@ -125,7 +125,8 @@ class RankServer {
       try {
         const made = await device.wait(ticket, Number.POSITIVE_INFINITY);
         const given = results ? [...made] : [];
-        const bytes = given.map(([, view]) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength));
+        // What is sent may wait for the other side longer than the results last.
+        const bytes = given.map(([, view]) => new Uint8Array(view.buffer, view.byteOffset, view.byteLength).slice());
         this.#send({ kind: 'done', id, names: given.map(([name]) => name) }, bytes);
       } catch (error) {
         this.#fail(id, error);

@@ -1,6 +1,7 @@
 /** Programs that go along rows more than once, and keep what takes long: as machine code and as the evaluator of the language runs them. */
 import assert from 'node:assert/strict';
 import { planProgram } from '../../src/compiler/kernel/plan.ts';
+import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Value } from '../../src/ir/program.ts';
 import { asTensor, type Dim, tensor } from '../../src/ir/types.ts';
@@ -30,21 +31,21 @@ class Rows {
   sum = (x: Value) => this.#reduce('add', x);
 }
 
-const programs: Readonly<Record<string, (rows: Rows) => Readonly<Record<string, Value>>>> = {
-  softmax({ b, x, greatest, sum }) {
+const programs = {
+  softmax({ b, x, greatest, sum }: Rows) {
     const e = b.exponential(b.subtract(x, greatest(x)));
     return { out: b.divide(e, sum(e)) };
   },
-  'softmax, and what it is made of'({ b, x, greatest, sum }) {
+  'softmax, and what it is made of'({ b, x, greatest, sum }: Rows) {
     const e = b.exponential(b.subtract(x, greatest(x)));
     return { e, out: b.divide(e, sum(e)) };
   },
-  'two functions, used in three loops'({ b, x, sum }) {
+  'two functions, used in three loops'({ b, x, sum }: Rows) {
     const [t, l] = [b.unary('tanh', x), b.unary('logistic', x)];
     const first = b.multiply(t, sum(b.multiply(t, l)));
     return { out: b.add(first, b.subtract(l, sum(b.multiply(first, l)))) };
   },
-};
+} satisfies Readonly<Record<string, (rows: Rows) => Readonly<Record<string, Value>>>>;
 
 testEmitted('rows of what takes long to compute are kept', async (machine) => {
   const shapes: readonly (readonly Dim[])[] = [
@@ -55,7 +56,7 @@ testEmitted('rows of what takes long to compute are kept', async (machine) => {
     [T, 3, 21],
     [17, 130],
   ];
-  for (const [name, build] of Object.entries(programs)) {
+  for (const [name, build] of Object.entries<(rows: Rows) => Readonly<Record<string, Value>>>(programs)) {
     for (const element of ['f32', 'bf16', 'f64'] satisfies ElementType[]) {
       for (const shape of shapes) {
         const x = { name: 'x', type: tensor(element, shape), role: 'input' } as const;
@@ -66,5 +67,40 @@ testEmitted('rows of what takes long to compute are kept', async (machine) => {
         await execute(program, 3, { T: 4 }, {}, createPlanDevice(checkedOn(machine, 4)));
       }
     }
+  }
+});
+
+testEmitted('what computes exponentials asks for the next row, unless rows fill a cache', ({ target }) => {
+  const asks = (rows: number, elements: number) => {
+    const x = { name: 'x', type: tensor('f32', [rows, elements]), role: 'input' } as const;
+    const program = new ProgramBuilder().program([x], (b, v) => programs.softmax(new Rows(b, v.x)));
+    const [step] = planProgram(program).main.steps;
+    assert.ok(step?.kind === 'launch');
+    return emitKernel(step.kernel, target).listing().includes('prefetcht1');
+  };
+  assert.deepEqual([asks(64, 1024), asks(64, 4), asks(64, 65_536)], [true, false, false]);
+});
+
+testEmitted('a reduction of several values at once folds a row in each lane', async (machine) => {
+  for (const shape of [
+    [machine.emulated ? 256 : 300, 19],
+    [12, 19],
+  ]) {
+    const x = { name: 'x', type: tensor('f32', shape), role: 'input' } as const;
+    const program = new ProgramBuilder().program([x], (b, v) => {
+      const [f32, i32] = [tensor('f32'), tensor('i32')];
+      const greatest = b.region([f32, i32, f32, i32], (inner, a, i, c, j) => {
+        const first = inner.compare('GE', a, c);
+        return [inner.select(first, a, c), inner.select(first, i, j)];
+      });
+      const inits = [b.scalar('f32', Number.NEGATIVE_INFINITY), b.scalar('i32', 0)];
+      const operands = [v.x, b.iota('i32', shape, 1), ...inits];
+      const [value, index] = b.op('reduce', operands, { dimensions: [1] }, { regions: [greatest] });
+      return { value, index };
+    });
+    const last = planProgram(program).main.steps.at(-1);
+    assert.ok(last?.kind === 'launch');
+    assert.equal(emitKernel(last.kernel, machine.target).listing().includes('vpunpck'), shape[0] > 12);
+    await execute(program, 3, {}, {}, createPlanDevice(checkedOn(machine, 4)));
   }
 });

@@ -164,3 +164,95 @@ testEmitted('folds of columns in strips', (machine) => {
     }
   }
 });
+
+testEmitted('neighbours in descending order, and indices as numbers, run in lanes', (machine) => {
+  for (const element of ['f32', 'f64', 'bf16', 'i8', 'ui16', 'i32', 'i64'] satisfies ScalarElement[]) {
+    for (const n of [5, 16, 43, 128]) {
+      const [a, o] = [buffer('a', element, 3 * n), buffer('o', element, 3 * n, 'write')];
+      const [i, j] = [axis('i', 'parallel', 3), axis('j', 'vector', n)];
+      const row = times(of(i), index(n));
+      const back = plus(plus(row, index(n - 1)), times(of(j), index(-1)));
+      const number = convert(element, plus(plus(times(of(j), index(2)), of(i)), index(5)));
+      check(kernel([a, o], [loop(i, loop(j, store(o, plus(row, of(j)), plus(load(a, back), number))))]), machine, [2]);
+    }
+  }
+  const [o, far] = [buffer('o', 'f32', 40, 'write'), axis('j', 'vector', 40)];
+  const number = convert('f32', times(of(far), index(2 ** 30)));
+  check(kernel([o], [loop(far, store(o, of(far), number))]), machine, [1]);
+});
+
+testEmitted('short rows that do not follow one another are asked for ahead', (machine) => {
+  const [rows, stride] = [66, 8192];
+  for (const [element, columns] of [
+    ['f32', 40],
+    ['bf16', 128],
+    ['f32', 2000],
+  ] satisfies [ScalarElement, number][]) {
+    const [a, o] = [buffer('a', element, rows * stride), buffer('o', element, rows * columns, 'write')];
+    const [i, j] = [axis('i', 'parallel', rows), axis('j', 'vector', columns)];
+    const x = load(a, plus(times(of(i), index(stride)), of(j)));
+    const k = kernel([a, o], [loop(i, loop(j, store(o, plus(times(of(i), index(columns)), of(j)), plus(x, x))))]);
+    assert.equal(emitKernel(k, machine.target).listing().includes('prefetch'), columns < 2000);
+    if (columns < 2000) check(k, machine, [2]);
+  }
+});
+
+/** out[i, j] = the sum of a[i, k] * b over k and, in turn, l; b is [k, l, j] or, `crossed`, [j, k, l]. */
+function product(
+  element: ScalarElement,
+  crossed: boolean,
+  rows: number,
+  columns: number,
+  [K, L]: [number, number],
+): Kernel {
+  const type: ScalarElement = element === 'bf16' ? 'f32' : element;
+  const [a, b] = [buffer('a', element, rows * K), buffer('b', element, columns * K * L)];
+  const o = buffer('o', type, rows * columns, 'write');
+  const [i, j, k, l] = [
+    axis('i', 'parallel', rows),
+    axis('j', 'vector', columns),
+    axis('k', 'serial', K),
+    axis('l', 'serial', L),
+  ];
+  const inner = plus(times(of(k), index(L)), of(l));
+  const at = crossed ? plus(times(of(j), index(K * L)), inner) : plus(times(inner, index(columns)), of(j));
+  const [sum, x, y] = [local('sum', type), local('x', element), local('y', element)];
+  const wide = (v: Expression) => (type === element ? v : convert(type, v));
+  const [z, add] = [local('z', type), plus(get(sum), times(wide(get(x)), wide(get(y))))];
+  const body = [
+    define(x, load(a, plus(times(of(i), index(K)), of(k)))),
+    define(y, load(b, at)),
+    define(z, add),
+    { kind: 'set', local: sum, value: get(z) } satisfies Statement,
+  ];
+  return kernel(
+    [a, b, o],
+    [
+      loop(
+        i,
+        loop(
+          j,
+          define(sum, constant(type, 1)),
+          loop(k, loop(l, ...body)),
+          store(o, plus(times(of(i), index(columns)), of(j)), get(sum)),
+        ),
+      ),
+    ],
+  );
+}
+
+testEmitted('products go through their serial loops side by side, or by squares', (machine) => {
+  for (const element of ['f32', 'bf16', 'i32', 'f64'] satisfies ScalarElement[]) {
+    for (const crossed of [false, true]) {
+      for (const [columns, length] of [
+        [64, [3, 8]],
+        [70, [1, 19]],
+        [131, [2, 1]],
+        [5, [4, 9]],
+      ] satisfies [number, [number, number]][]) {
+        if (machine.emulated && columns === 131) continue;
+        check(product(element, crossed, 2, columns, length), machine, [2]);
+      }
+    }
+  }
+});

@@ -101,6 +101,9 @@ interface Choices {
   readonly afterFolds: boolean;
 }
 
+/** Threads share loops in lanes by 64 turns. */
+const MANY_FOLDS = 256;
+
 class GroupLowering {
   readonly #program: Program;
   readonly #group: OpGroup;
@@ -140,7 +143,10 @@ class GroupLowering {
     return this.#elements(this.#group.outputs);
   }
 
-  /** Lanes need statements without branches; what sums neighbours runs in lanes by itself, unless it is done before the loop in lanes. */
+  /**
+   * Lanes need statements without branches; what sums neighbours runs in lanes by itself, unless it is done before the loop in
+   * lanes, or folds several values at once: then each lane folds a row of its own, if there are enough.
+   */
   #isStraight(afterFolds: boolean): boolean {
     return this.#group.ops.every((op) => {
       const branches = (region: Parameters<typeof walk>[0]): boolean =>
@@ -151,7 +157,8 @@ class GroupLowering {
         });
       if (op.regions.some(branches)) return false;
       if (op.name !== 'reduce' || afterFolds) return true;
-      return !op.attributes.dimensions.includes(shapeOf(op.operands[0]).length - 1);
+      if (!op.attributes.dimensions.includes(shapeOf(op.operands[0]).length - 1)) return true;
+      return op.results.length > 1 && maxElements(asTensor(op.results[0].type)) >= MANY_FOLDS;
     });
   }
 

@@ -19,8 +19,8 @@ import type { Launch, MemoryOf } from './launch.ts';
 import { lowerCopy, lowerGroup, type OpGroup } from './lower.ts';
 
 /**
- * `frame`: bytes from the base of the function's frame. `parameter`, `result`: memory that the caller gives, `offset` bytes
- * into it (parts of tuples). `constant`: data of the program. `scratch`: memory that one launch has for itself.
+ * `frame`: bytes from the base of the function's frame. `parameter`, `result`: memory that the caller gives (whoever runs main: for
+ * large results), `offset` bytes into it (parts of tuples). `constant`: data of the program. `scratch`: memory that one launch has for itself.
  */
 export type Memory =
   | { readonly kind: 'frame'; readonly offset: number }
@@ -82,6 +82,8 @@ export interface FunctionPlan {
 export interface Plan {
   readonly main: FunctionPlan;
   readonly functions: ReadonlyMap<Func, FunctionPlan>;
+  /** Of each result of main that needs memory of its own; else 0. */
+  readonly resultBytes: readonly number[];
   /** Memory that launches use one after another. */
   readonly scratchBytes: number;
 }
@@ -127,7 +129,7 @@ export function planProgram(program: Program, isKernel: (composite: string) => b
     return planned;
   };
   const main = plan(program.main);
-  return { main, functions, scratchBytes };
+  return { main, functions, resultBytes: memory.resultBytes, scratchBytes };
 }
 
 /** The calls of every function, and where they are. */

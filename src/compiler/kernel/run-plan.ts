@@ -32,6 +32,8 @@ interface Frame {
 export class PlanRun {
   readonly #plan: Plan;
   readonly #scratch: Uint8Array;
+  /** Of main. */
+  readonly #results: readonly Address[];
   readonly #dims: DimValues;
   readonly #evaluatorOf: (kernel: Kernel) => Evaluator;
 
@@ -40,20 +42,21 @@ export class PlanRun {
     this.#plan = plan;
     this.#evaluatorOf = run;
     this.#scratch = new Uint8Array(plan.scratchBytes);
+    this.#results = plan.resultBytes.map((bytes) => ({ bytes: new Uint8Array(bytes), offset: 0 }));
     this.#dims = dims;
   }
 
   /** Main on its frame; `parameters`: memory of weights and state, by position. */
   run(frame: Uint8Array, parameters: readonly (Address | undefined)[]): readonly (Address | undefined)[] {
     const { main } = this.#plan;
-    const env: Frame = { base: { bytes: frame, offset: 0 }, parameters, results: [] };
+    const env: Frame = { base: { bytes: frame, offset: 0 }, parameters, results: this.#results };
     this.#function(main, env);
     return main.results.map((memory) => memory && this.#address(memory, env));
   }
 
   /** Where the inputs of main go. */
   inputs(frame: Uint8Array, parameters: readonly (Address | undefined)[]): readonly (Address | undefined)[] {
-    const env: Frame = { base: { bytes: frame, offset: 0 }, parameters, results: [] };
+    const env: Frame = { base: { bytes: frame, offset: 0 }, parameters, results: this.#results };
     return this.#plan.main.parameters.map((memory) => memory && this.#address(memory, env));
   }
 

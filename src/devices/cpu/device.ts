@@ -7,6 +7,7 @@ import type { Hardware } from '../../compiler/cost.ts';
 import { joinGrid } from '../../ir/process-groups.ts';
 import type { Pass, Program } from '../../ir/program.ts';
 import {
+  asTensor,
   type DimValues,
   formatType,
   maxBytes,
@@ -43,6 +44,7 @@ import { Profiler, type Recorded } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
 import { Regions } from './regions.ts';
 import { CpuBound, CpuBuffer, CpuExecutable, type RunValue } from './resources.ts';
+import { LargeResult, type LargeResults } from './results.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
 import { SharedWeights, type WeightShare } from './shared-weights.ts';
@@ -295,13 +297,32 @@ class CpuDevice implements Device {
     const { rank, size } = communicator ?? { rank: 0, size: 1 };
     const member = membership(joinGrid(executable.program, rank, size), communicator);
     const make = () => this.#makePlace(executable, buffers, member);
-    return new CpuBound(executable, buffers, make, () => lostRank(this.#system, member));
+    const makeResults = () => this.#makeResults(executable);
+    return new CpuBound(executable, buffers, make, makeResults, () => lostRank(this.#system, member));
+  }
+
+  #makeResults({ layout, program }: CpuExecutable): LargeResults {
+    const made: (LargeResult | undefined)[] = [];
+    try {
+      for (const [i, bytes] of layout.resultBytes.entries()) {
+        const { name, type } = program.results[i];
+        if (bytes === 0) made.push(undefined);
+        else {
+          const memory = this.#take(bytes, `result ${name}`);
+          made.push(new LargeResult(new CpuBuffer(this, asTensor(type), 'scratch', memory)));
+        }
+      }
+    } catch (error) {
+      for (const result of made) result?.[Symbol.dispose]();
+      throw error;
+    }
+    return made;
   }
 
   #makePlace(executable: CpuExecutable, buffers: readonly (CpuBuffer | undefined)[], member: Membership): Workplace {
-    const { layout, code, constants, costs, scratchBytes } = executable;
-    const memory = this.#take(scratchBytes, 'the temporaries of a program');
-    const arena = new CpuBuffer(this, tensor('ui8', [scratchBytes]), 'scratch', memory);
+    const { layout, code, constants, costs } = executable;
+    const memory = this.#take(layout.arenaBytes, 'the temporaries of a program');
+    const arena = new CpuBuffer(this, tensor('ui8', [layout.arenaBytes]), 'scratch', memory);
     try {
       const where = { code, constants, arena: memory, parameters: buffers.map((buffer) => buffer?.memory) };
       const instance = instantiate(this.#system, this.#team, member, layout, where, this.#profiler, costs);

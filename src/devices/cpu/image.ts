@@ -6,11 +6,11 @@
 import type { Exchange } from '../../compiler/exchange.ts';
 import type { DimSymbol } from '../../ir/types.ts';
 
-/** A place: bytes into the arena of a binding, into the constants, or into main's parameter of that index (a weight or state). */
-export interface Spot {
-  readonly base: 'arena' | 'constants' | number;
-  readonly offset: number;
-}
+/** A place: bytes into the arena of a binding, into the constants, or into main's parameter (a weight or state) or large result of an index. */
+export type Spot =
+  | { readonly base: 'arena' | 'constants'; readonly offset: number }
+  | { readonly base: 'parameter'; readonly index: number; readonly offset: number }
+  | { readonly base: 'result'; readonly index: number; readonly offset: number };
 
 /** What a kernel gets: an address, or a dimension of the run. */
 export type Argument = Spot | { readonly sym: DimSymbol };
@@ -47,6 +47,8 @@ export interface KernelCode {
 export interface Layout {
   /** Bytes of the arena that one run computes in. */
   readonly arenaBytes: number;
+  /** Of each result that has memory of its own; else 0. */
+  readonly resultBytes: readonly number[];
   readonly entries: readonly Entry[];
   /** Where main's parameters and results lie; of tokens nowhere. */
   readonly parameters: readonly (Spot | undefined)[];
@@ -60,5 +62,6 @@ export interface Image {
 }
 
 export function isSameSpot(a: Spot, b: Spot): boolean {
-  return a.base === b.base && a.offset === b.offset;
+  const indexOf = (spot: Spot) => ('index' in spot ? spot.index : undefined);
+  return a.base === b.base && indexOf(a) === indexOf(b) && a.offset === b.offset;
 }

@@ -1,6 +1,6 @@
 /**
- * An image with addresses: launches whose arguments lie in native memory. What depends on the dimensions of a run is patched
- * into those before each submission.
+ * An image with addresses: launches whose arguments lie in native memory. What depends on the dimensions of a run, and where its
+ * large results go, is patched into those before each submission.
  */
 import type { DimSymbol } from '../../ir/types.ts';
 import { ExchangeTables, exchangeFacts, finishFacts, type Membership } from './exchange-tables.ts';
@@ -8,13 +8,14 @@ import type { Layout, Spot } from './image.ts';
 import type { CostOf } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import type { Profiler, RunFacts } from './profile.ts';
+import type { LargeResults } from './results.ts';
 import type { Launch, LaunchList, Team, Word } from './team.ts';
 
 /** Launches of a binding in native memory. */
 export interface Instance extends Disposable {
   readonly list: LaunchList;
-  /** Before a submission, while none of this instance is running. */
-  begin(run: RunFacts): void;
+  /** Before a submission, while none of this instance is running; `results`: memory of those that have their own. */
+  begin(run: RunFacts, results: LargeResults): void;
   /** After each run. */
   end(): void;
 }
@@ -37,16 +38,32 @@ export function instantiate(
   profiler: Profiler,
   costs: readonly (CostOf | undefined)[],
 ): Instance {
-  const wordAt = ({ base, offset }: Spot): Word => {
-    const memory = base === 'arena' ? arena : base === 'constants' ? constants : parameters[base];
+  const memoryOf = (spot: Spot): Memory | undefined => {
+    switch (spot.base) {
+      case 'arena':
+        return arena;
+      case 'constants':
+        return constants;
+      case 'parameter':
+        return parameters[spot.index];
+      case 'result':
+        return undefined; // of a run
+      default:
+        return spot satisfies never;
+    }
+  };
+  const wordAt = (spot: Spot): Word => {
+    const memory = memoryOf(spot);
     if (memory === undefined) throw new Error('a launch uses memory that nobody gives');
-    return { memory, offset };
+    return { memory, offset: spot.offset };
   };
   const words = entries.reduce((sum, entry) => sum + (entry.kind === 'kernel' ? entry.args.length : 0), 0);
   const block = system.mapMemory(Math.max(8, 8 * words));
   const longs = new BigUint64Array(block.bytes().buffer as ArrayBuffer);
   /** Words that hold a dimension, and what it was in the latest run. */
   const dimWords = new Map<DimSymbol, { value: number; readonly at: number[] }>();
+  /** Words that hold an address in a result of its own memory. */
+  const resultWords: { readonly at: number; readonly index: number; readonly offset: number }[] = [];
   const wordsOf = (sym: DimSymbol) => {
     const known = dimWords.get(sym) ?? { value: 0, at: [] };
     dimWords.set(sym, known);
@@ -79,6 +96,8 @@ export function instantiate(
     for (const arg of entry.args) {
       if ('sym' in arg) {
         wordsOf(arg.sym).at.push(at);
+      } else if (arg.base === 'result') {
+        resultWords.push({ at, index: arg.index, offset: arg.offset });
       } else {
         const { memory, offset } = wordAt(arg);
         longs[at] = BigInt(memory.address + offset);
@@ -98,7 +117,8 @@ export function instantiate(
   const recording = profiler.records ? profiler.recording(list, facts) : undefined;
   return {
     list,
-    begin(run) {
+    begin(run, results) {
+      for (const { at, index, offset } of resultWords) longs[at] = BigInt((results[index]?.address ?? 0) + offset);
       for (const [sym, holder] of dimWords) {
         const value = run.dims[sym] ?? 0;
         // Thousands of words, and from one token to the next they stay.

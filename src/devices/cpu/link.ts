@@ -28,14 +28,15 @@ export function link(plan: Plan, code: PlanCode): Linked {
   const frame: Spot = { base: 'arena', offset: 0 };
   const spotOf = flattener.placing(
     frame,
-    (index) => ({ base: index, offset: 0 }),
-    () => undefined,
+    (index) => ({ base: 'parameter', index, offset: 0 }),
+    (index) => ({ base: 'result', index, offset: 0 }),
   );
   flattener.call(main.func, frame, spotOf);
   const { entries, costs } = flattener;
   const image: Image = {
     layout: {
       arenaBytes: Math.max(64, frameBytes + scratchBytes),
+      resultBytes: plan.resultBytes,
       entries,
       parameters: main.parameters.map((place) => place && spotOf(place)),
       results: main.results.map((place) => place && spotOf(place)),
@@ -226,8 +227,8 @@ function regionOf(spot: Spot, type: TensorType): Region {
   return { spot, bytes: maxBytes({ ...type, shape: type.shape.slice(1) }), rows: rows.sym };
 }
 
-function moved({ base, offset }: Spot, by: number): Spot {
-  return { base, offset: offset + by };
+function moved(spot: Spot, by: number): Spot {
+  return { ...spot, offset: spot.offset + by };
 }
 
 function given(spot: Spot | undefined): Spot {

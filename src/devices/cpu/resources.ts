@@ -6,6 +6,7 @@ import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
 import type { Layout, Spot } from './image.ts';
 import type { CostOf, Linked } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
+import type { LargeResults } from './results.ts';
 import type { Workplace } from './workplace.ts';
 
 /** The device that memory belongs to; it counts bytes by kind. */
@@ -98,7 +99,7 @@ export class CpuExecutable implements Executable {
       type.kind === 'tensor' && !states.has(i) ? [{ name, type: asTensor(type), where: layout.results[i] }] : [],
     );
     this.costs = costs;
-    this.scratchBytes = layout.arenaBytes;
+    this.scratchBytes = layout.resultBytes.reduce((sum, bytes) => sum + bytes, layout.arenaBytes);
     this.constants = system.mapMemory(image.constants.length);
     this.constants.bytes().set(image.constants);
     this.code = system.mapCode(image.code);
@@ -136,14 +137,18 @@ export class CpuBound implements Bound {
   readonly lost: () => IngotError | undefined;
   readonly #make: () => Workplace;
   readonly #places: Workplace[];
+  readonly #makeResults: () => LargeResults;
+  /** That no run writes and nobody sees. */
+  readonly #freeResults: LargeResults[];
   disposed = false;
   #runs = 0;
 
-  /** `make`: takes memory for one run more. @throws IngotError 'OutOfMemory'. */
+  /** `make` and `makeResults`: take memory for one run more. @throws IngotError 'OutOfMemory'. */
   constructor(
     executable: CpuExecutable,
     buffers: readonly (CpuBuffer | undefined)[],
     make: () => Workplace,
+    makeResults: () => LargeResults,
     lost: () => IngotError | undefined,
   ) {
     this.lost = lost;
@@ -151,21 +156,35 @@ export class CpuBound implements Bound {
     this.buffers = buffers;
     this.#make = make;
     this.#places = [make()];
+    this.#makeResults = makeResults;
+    try {
+      this.#freeResults = [makeResults()];
+    } catch (error) {
+      for (const place of this.#places) place[Symbol.dispose]();
+      throw error;
+    }
     executable.hold();
   }
 
-  /** A place that no run uses; undefined if there is none, nor memory for a second one. */
+  /** A place that no run uses, with memory for large results; undefined if there is none, nor memory for one more. */
   freePlace(): Workplace | undefined {
-    const free = this.#places.find(({ busy }) => !busy);
-    if (free !== undefined || this.#places.length === workplaces) return free;
     try {
-      const another = this.#make();
-      this.#places.push(another);
-      return another;
+      let place = this.#places.find(({ busy }) => !busy);
+      if (place === undefined && this.#places.length < workplaces) {
+        place = this.#make();
+        this.#places.push(place);
+      }
+      if (place !== undefined) place.results = this.#freeResults.pop() ?? this.#makeResults();
+      return place;
     } catch (error) {
       if (isIngotError(error, 'OutOfMemory')) return undefined;
       throw error;
     }
+  }
+
+  giveBack(results: LargeResults): void {
+    if (this.#isFreed()) for (const result of results) result?.[Symbol.dispose]();
+    else this.#freeResults.push(results);
   }
 
   hold(): void {
@@ -185,9 +204,14 @@ export class CpuBound implements Bound {
     this.#free();
   }
 
+  #isFreed(): boolean {
+    return this.disposed && this.#runs === 0;
+  }
+
   #free(): void {
-    if (!this.disposed || this.#runs > 0) return;
+    if (!this.#isFreed()) return;
     for (const place of this.#places) place[Symbol.dispose]();
+    for (const results of this.#freeResults.splice(0)) this.giveBack(results);
     this.executable.release();
   }
 }

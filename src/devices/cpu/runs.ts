@@ -7,11 +7,18 @@ import { type DimValues, resolveShape, type TensorType } from '../../ir/types.ts
 import { elementBytes } from '../../numerics/element-types.ts';
 import type { Profiler } from './profile.ts';
 import type { CpuBound, CpuExecutable } from './resources.ts';
+import type { LargeResults } from './results.ts';
 import type { Team, TeamTicket } from './team.ts';
 import type { Workplace } from './workplace.ts';
 
 export type Results = ReadonlyMap<string, ArrayBufferView>;
-type Outcome = { readonly results: Results } | { readonly error: unknown };
+type Outcome = { readonly results: Results; readonly loan: Loan } | { readonly error: unknown };
+/** Large results that JavaScript has. */
+interface Loan {
+  readonly bound: CpuBound;
+  readonly results: LargeResults;
+  readonly holds: readonly Disposable[];
+}
 /** In the order of `CpuExecutable.inputs`. */
 type Inputs = readonly Uint8Array[];
 
@@ -44,6 +51,8 @@ export class RunQueue {
   readonly #waiting: WaitingRun[] = [];
   readonly #started: StartedRun[] = [];
   readonly #outcomes = new Map<number, Outcome>();
+  /** Results that somebody has, until the next is waited for. */
+  #lent: Loan[] = [];
   #nextId = 1;
   readonly #profiler: Profiler;
   #lastEnd = 0;
@@ -71,7 +80,7 @@ export class RunQueue {
       const bytes = inputs[i];
       if (where !== undefined && bytes.length > 0) place.bytes(where, type, bytes.length).set(bytes);
     });
-    place.instance.begin({ dims, contextTokens: contextTokens(bound.executable, inputs) });
+    place.instance.begin({ dims, contextTokens: contextTokens(bound.executable, inputs) }, place.results);
     place.busy = true;
     // Before it begins: this thread may stand still once the others are awake.
     const start = performance.now();
@@ -82,8 +91,16 @@ export class RunQueue {
 
   /** As `Device.wait`. */
   async wait(id: number, deadline: number, signal: StopSignal | undefined): Promise<Results> {
+    this.#takeBack();
+    this.#startWaiting();
     while (!this.#outcomes.has(id)) {
       const run = this.#started[0];
+      if (run === undefined && this.#waiting.some((waiting) => waiting.id === id)) {
+        throw new IngotError('OutOfMemory', 'there is no memory for results of the run beside those of others', {
+          device: 'cpu',
+          hint: 'Wait for the runs before it first.',
+        });
+      }
       if (run === undefined) {
         throw new IngotError('InvalidArgument', `ticket ${id} is not pending`, { device: 'cpu' });
       }
@@ -97,7 +114,15 @@ export class RunQueue {
     const outcome = this.#outcomes.get(id) as Outcome;
     this.#outcomes.delete(id);
     if ('error' in outcome) throw outcome.error;
+    this.#lent.push(outcome.loan);
     return outcome.results;
+  }
+
+  #takeBack(): void {
+    for (const { bound, results, holds } of this.#lent.splice(0)) {
+      for (const hold of holds) hold[Symbol.dispose]();
+      bound.giveBack(results);
+    }
   }
 
   /** Waits for the oldest run in slices, so that events have their turn between them. */
@@ -122,6 +147,10 @@ export class RunQueue {
     this.#started.shift();
     run.place.busy = false;
     run.bound.release();
+    this.#startWaiting();
+  }
+
+  #startWaiting(): void {
     for (let next = this.#waiting[0]; next !== undefined && this.#start(next); next = this.#waiting[0]) {
       this.#waiting.shift();
     }
@@ -132,12 +161,13 @@ export class RunQueue {
       return { error: new IngotError(code, message, { device: 'cpu', cause }) };
     };
     try {
+      // Where this throws somebody may write to the results for ever: nobody gets their memory any more.
       const how = this.#team.wait(run.ticket, signal?.aborted ? 0 : deadline);
-      const lost = how === 'done' ? undefined : run.bound.lost();
+      if (how === 'done') return lendResults(run);
+      run.bound.giveBack(run.place.results);
+      const lost = run.bound.lost();
       if (lost !== undefined) return { error: lost };
       switch (how) {
-        case 'done':
-          return { results: readResults(run) };
         case 'stopped':
           return failed('Aborted', 'the run was stopped with the one before it');
         case 'timeout':
@@ -162,18 +192,21 @@ export class RunQueue {
   close(): void {
     for (const { bound } of this.#waiting.splice(0)) bound.release();
     this.drain();
+    this.#lent = [];
   }
 }
 
-/** A copy of what a run made, but for what is state. */
-function readResults({ bound, place, dims }: StartedRun): Results {
+/** What a run made, but for what is state: a copy of small results, and large ones as they lie. */
+function lendResults({ bound, place, dims }: StartedRun): Outcome {
+  const { results } = place;
   const named = new Map<string, ArrayBufferView>();
   for (const { name, type, where } of bound.executable.outputs) {
     if (where === undefined) continue;
     const length = bytesInRun(type, dims);
-    named.set(name, length === 0 ? new Uint8Array() : place.bytes(where, type, length).slice());
+    const bytes = length === 0 ? new Uint8Array() : place.bytes(where, type, length);
+    named.set(name, where.base === 'result' ? bytes : bytes.slice());
   }
-  return named;
+  return { results: named, loan: { bound, results, holds: results.flatMap((result) => result?.hold() ?? []) } };
 }
 
 /** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */

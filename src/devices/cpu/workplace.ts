@@ -1,13 +1,16 @@
-/** Memory of one run: what it computes in, its inputs and results included, and its launches with their arguments. */
+/** Memory of one run: what it computes in, its inputs and small results included, and its launches with their arguments. */
 import { IngotError } from '../../base/errors.ts';
 import { maxBytes, type TensorType } from '../../ir/types.ts';
 import type { Spot } from './image.ts';
 import type { Instance } from './instantiate.ts';
 import type { CpuBuffer, CpuExecutable } from './resources.ts';
+import type { LargeResults } from './results.ts';
 
 export class Workplace implements Disposable {
   readonly instance: Instance;
   busy = false;
+  /** Of the run that uses it. */
+  results: LargeResults = [];
   readonly #executable: CpuExecutable;
   readonly #buffers: readonly (CpuBuffer | undefined)[];
   readonly #arena: CpuBuffer;
@@ -29,6 +32,11 @@ export class Workplace implements Disposable {
 
   /** The first bytes of an input or result of main. */
   bytes(spot: Spot, type: TensorType, length: number): Uint8Array {
+    if (spot.base === 'result') {
+      const own = this.results[spot.index];
+      if (own === undefined) throw fault('a result without memory');
+      return own.bytes(length);
+    }
     const known = this.#views.get(spot);
     if (known !== undefined && known.length >= length) return known.subarray(0, length);
     const view = this.#view(spot, maxBytes(type));
@@ -36,17 +44,19 @@ export class Workplace implements Disposable {
     return view.subarray(0, length);
   }
 
-  #view({ base, offset }: Spot, length: number): Uint8Array {
-    switch (base) {
+  #view(spot: Exclude<Spot, { base: 'result' }>, length: number): Uint8Array {
+    switch (spot.base) {
       case 'arena':
-        return this.#arena.memory.bytes(offset, length);
+        return this.#arena.memory.bytes(spot.offset, length);
       case 'constants':
-        return this.#executable.constants.bytes(offset, length);
-      default: {
-        const buffer = this.#buffers[base];
+        return this.#executable.constants.bytes(spot.offset, length);
+      case 'parameter': {
+        const buffer = this.#buffers[spot.index];
         if (buffer === undefined) throw fault('a result is the memory of an input');
-        return buffer.memory.bytes(offset, length);
+        return buffer.memory.bytes(spot.offset, length);
       }
+      default:
+        return spot satisfies never;
     }
   }
 

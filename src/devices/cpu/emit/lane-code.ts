@@ -33,6 +33,12 @@ export function constantAt(machine: Machine, data: ArrayBufferView): Address {
   return { kind: 'address', label: machine.constant(data), scale: 1, disp: 0, bits: 0 };
 }
 
+/** What a lane becomes in memory. */
+export interface StoredElement {
+  readonly bytes: 1 | 2 | 4 | 8;
+  readonly signed: boolean;
+}
+
 /** Lanes in memory that are apart from each other. */
 export interface Strided {
   /** Of the first lane; without an index register. */
@@ -141,6 +147,15 @@ export abstract class LaneCode {
     return result;
   }
 
+  /** The last lane first. */
+  reversed(lane: LaneBits, x: Register): Register {
+    if (this.bits(lane) === 128) return this.op('vpshufd', lane, x, 0b00_01_10_11);
+    const words = lane / 32;
+    const last = this.lanes * words - words;
+    const order = Int32Array.from({ length: this.lanes * words }, (_, i) => last - i + 2 * (i % words));
+    return this.op('vpermd', lane, this.load(lane, constantAt(this.machine, order)), x);
+  }
+
   /** The low halves of 64-bit lanes. */
   abstract narrow(x: Register): Register;
 
@@ -206,10 +221,10 @@ export abstract class LaneCode {
 
   /** Active lanes by a load or an extending load, others 0. */
   abstract fromMemory(mnemonic: Mnemonic, lane: LaneBits, from: Address): Register;
-  /** Active lanes of elements of this size; with `mask` only where it is set. False: there is no such code. */
-  abstract store(bytes: 1 | 2 | 4 | 8, to: Address, value: Register, mask?: Register): boolean;
+  /** Active lanes of such elements, extended to the lane; with `mask` only where it is set. False: there is no such code. */
+  abstract store(element: StoredElement, to: Address, value: Register, mask?: Register): boolean;
   /** All lanes past the caches (`streaming.ts`). They are 16 bytes at least, and the address a multiple of these. */
-  abstract stream(bytes: 1 | 2 | 4 | 8, to: Address, value: Register): void;
+  abstract stream(element: StoredElement, to: Address, value: Register): void;
   /** Active lanes of 4 or 8 bytes at `from` + index * scale (32-bit lanes), others 0. */
   abstract gather(lane: LaneBits, from: Address, index: Register, scale: Address['scale']): Register;
   /** As `store`, apart from each other, for elements of 4 or 8 bytes. */

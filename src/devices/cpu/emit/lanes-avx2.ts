@@ -3,7 +3,14 @@ import type { Binary } from '../../../compiler/kernel/language.ts';
 import type { ComparisonDirection } from '../../../ir/attributes.ts';
 import type { Label, VecBits } from '../asm/operands.ts';
 import type { Mnemonic } from '../asm/tables.ts';
-import { constantAt, type LaneBits, LaneCode, type LaneOperand, type Strided } from './lane-code.ts';
+import {
+  constantAt,
+  type LaneBits,
+  LaneCode,
+  type LaneOperand,
+  type StoredElement,
+  type Strided,
+} from './lane-code.ts';
 import { type Address, d, q, type Register, sizedAt, view } from './machine.ts';
 
 const SIGN = { 32: 0x8000_0000, 64: 1n << 63n } as const;
@@ -56,10 +63,10 @@ export class Avx2Lanes extends LaneCode {
     return result;
   }
 
-  packWords(x: Register): Register {
+  packWords(x: Register, signed = false): Register {
     const result = this.machine.register('vec');
     const high = this.lanes === 8 ? this.upper(32, x, 4) : x;
-    this.machine.emit('vpackusdw', view(result, 128), view(x, 128), view(high, 128));
+    this.machine.emit(signed ? 'vpackssdw' : 'vpackusdw', view(result, 128), view(x, 128), view(high, 128));
     return result;
   }
 
@@ -194,8 +201,9 @@ export class Avx2Lanes extends LaneCode {
     return this.op(mnemonic, lane, from);
   }
 
-  store(bytes: 1 | 2 | 4 | 8, to: Address, value: Register, mask?: Register): boolean {
+  store(element: StoredElement, to: Address, value: Register, mask?: Register): boolean {
     const m = this.machine;
+    const { bytes } = element;
     const lane = bytes === 8 ? 64 : 32;
     if (bytes >= 4) {
       if (mask === undefined) m.emit('vmovups', to, this.view(value, lane));
@@ -204,21 +212,22 @@ export class Avx2Lanes extends LaneCode {
     }
     if (mask !== undefined) return false;
     const size = bytes * this.lanes;
-    m.emit(size === 16 ? 'vmovdqu' : size === 8 ? 'vmovq' : 'vmovd', to, view(this.#packed(bytes, value), 128));
+    m.emit(size === 16 ? 'vmovdqu' : size === 8 ? 'vmovq' : 'vmovd', to, view(this.#packed(element, value), 128));
     return true;
   }
 
-  stream(bytes: 1 | 2 | 4 | 8, to: Address, value: Register): void {
-    const data = bytes >= 4 ? value : this.#packed(bytes, value);
+  stream(element: StoredElement, to: Address, value: Register): void {
+    const { bytes } = element;
+    const data = bytes >= 4 ? value : this.#packed(element, value);
     this.machine.emit('vmovntdq', to, view(data, (8 * bytes * this.lanes) as VecBits));
   }
 
   /** The low 8 or 16 bits of lanes, next to each other. */
-  #packed(bytes: number, value: Register): Register {
-    const words = this.packWords(this.op('vpand', 32, value, this.words(32, 2 ** (8 * bytes) - 1)));
+  #packed({ bytes, signed }: StoredElement, value: Register): Register {
+    const words = this.packWords(value, signed);
     if (bytes === 2) return words;
     const result = this.machine.register('vec');
-    this.machine.emit('vpackuswb', view(result, 128), view(words, 128), view(words, 128));
+    this.machine.emit(signed ? 'vpacksswb' : 'vpackuswb', view(result, 128), view(words, 128), view(words, 128));
     return result;
   }
 

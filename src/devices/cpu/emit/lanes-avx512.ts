@@ -3,7 +3,14 @@ import type { Binary } from '../../../compiler/kernel/language.ts';
 import type { ComparisonDirection } from '../../../ir/attributes.ts';
 import type { Label, VecBits } from '../asm/operands.ts';
 import type { Mnemonic } from '../asm/tables.ts';
-import { constantAt, type LaneBits, LaneCode, type LaneOperand, type Strided } from './lane-code.ts';
+import {
+  constantAt,
+  type LaneBits,
+  LaneCode,
+  type LaneOperand,
+  type StoredElement,
+  type Strided,
+} from './lane-code.ts';
 import { type Address, d, k, q, type Register, view, where, zeroWhereNot } from './machine.ts';
 
 /** Instructions of AVX2 whose counterparts have other names. Masks count lanes: then the name says their width. */
@@ -222,12 +229,12 @@ export class Avx512Lanes extends LaneCode {
     if (mask === undefined || this.active === undefined) return mask ?? this.active;
     return this.both(mask, this.active);
   }
-  store(bytes: 1 | 2 | 4 | 8, to: Address, value: Register, mask?: Register): boolean {
+  store({ bytes }: StoredElement, to: Address, value: Register, mask?: Register): boolean {
     const mnemonic = ({ 1: 'vpmovdb', 2: 'vpmovdw', 4: 'vmovups', 8: 'vmovupd' } as const)[bytes];
     this.machine.emit(mnemonic, where(to, this.#activeAnd(mask)), this.view(value, bytes === 8 ? 64 : 32));
     return true;
   }
-  stream(bytes: 1 | 2 | 4 | 8, to: Address, value: Register): void {
+  stream({ bytes }: StoredElement, to: Address, value: Register): void {
     const bits = (8 * bytes * this.lanes) as VecBits;
     let data = value;
     if (bytes < 4) {

@@ -6,7 +6,7 @@
 import type { ScalarElement, ScalarType } from '../../../compiler/kernel/language.ts';
 import { elementBytes, elementTypes } from '../../../numerics/element-types.ts';
 import type { Mnemonic } from '../asm/tables.ts';
-import type { LaneBits, LaneCode } from './lane-code.ts';
+import type { LaneBits, LaneCode, StoredElement } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';
 import { type Address, d, q, type Register, sizedAt, view } from './machine.ts';
 import { integerType, ScalarIntegers } from './scalar-integers.ts';
@@ -81,6 +81,11 @@ export function gatherLanes(
   const m = code.machine;
   const bytes = elementBytes(element);
   const step = stride * bytes;
+  if (stride === -1 && code.active === undefined) {
+    const lane = laneBitsOf(element);
+    const neighbours = { ...from, disp: from.disp - (code.lanes - 1) * bytes };
+    return valuesOfBytes(code, element, code.reversed(lane, code.fromMemory(loadingOf(element), lane, neighbours)));
+  }
   if (bytes >= 4) return code.gather(laneBitsOf(element), pointer(code, from), code.offsets(step), 1);
   if (code.active !== undefined) return undefined;
   const insert = bytes === 2 ? 'vpinsrw' : 'vpinsrb';
@@ -116,6 +121,11 @@ function valuesOfBytes(code: LaneCode, element: ScalarElement, x: Register): Reg
   return integer?.bits === 4 ? new LaneIntegers(code).wrap(x, integer) : x;
 }
 
+const storedElement = (element: ScalarElement): StoredElement => ({
+  bytes: elementBytes(element) as StoredElement['bytes'],
+  signed: integerType(element)?.signed ?? false,
+});
+
 /** What is stored: i1 as 0 and 1, 4 bits without others. */
 function storedLanes(code: LaneCode, element: ScalarElement, value: Register): Register {
   const { bits } = elementTypes[element];
@@ -131,12 +141,12 @@ export function storeLanes(
   to: Address,
   mask?: Register,
 ): boolean {
-  return code.store(elementBytes(element) as 1 | 2 | 4 | 8, to, storedLanes(code, element, value), mask);
+  return code.store(storedElement(element), to, storedLanes(code, element, value), mask);
 }
 
 /** Neighbours, all lanes, past the caches: `LaneCode.stream` says where. */
 export function streamLanes(code: LaneCode, element: ScalarElement, value: Register, to: Address): void {
-  code.stream(elementBytes(element) as 1 | 2 | 4 | 8, to, storedLanes(code, element, value));
+  code.stream(storedElement(element), to, storedLanes(code, element, value));
 }
 
 /** Lanes `stride` elements apart. */

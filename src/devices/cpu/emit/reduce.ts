@@ -3,7 +3,6 @@
  * i mod 16. Where the turns follow one axis, lanes of vectors are those lanes; elsewhere 16 slots of the stack frame are.
  */
 import type { Axis, Reduce, ScalarType } from '../../../compiler/kernel/language.ts';
-import { isChain } from './chains.ts';
 import { type FloatName, fromCompute } from './convert.ts';
 import { FloatCode } from './float-code.ts';
 import type { LaneCode, LaneCount } from './lane-code.ts';
@@ -152,6 +151,7 @@ function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
     disp: (element * lane) / 8,
     bits: 0,
   });
+  const pace = writer.paceOf(axis, [s]);
   const level = writer.open(axis, 0);
   let parts: readonly Register[] = [];
   const vectors = writer.widest(level, (lanes) => {
@@ -160,7 +160,7 @@ function sumAlong(writer: Statements, s: Reduce, axis: Axis): void {
     if (!code.fits(lane)) throw new TooWide();
     parts = Array.from({ length: LANES / lanes }, () => code.zero());
     writer.turns(level, axis, LANES, end, () => {
-      writer.vectors(axis, lanes, parts.length, isChain([s]), (i) => {
+      writer.vectors(axis, lanes, parts.length, pace, (i) => {
         writer.list(s.body);
         const part = parts[i] as Register;
         values.assign(type, part, values.fold('add', type, part, values.value(s.value)));

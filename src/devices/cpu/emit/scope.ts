@@ -46,6 +46,7 @@ export class Scope {
   readonly #privates: ReadonlyMap<Buffer, Slot>;
   readonly #dims: ReadonlyMap<string, number>;
   readonly #locals = new Map<Local, Binding>();
+  #own: Map<Local, Binding> | undefined;
   readonly args: Register;
   #level: Level;
   #ahead: Ahead | undefined;
@@ -76,13 +77,24 @@ export class Scope {
   }
 
   bind(local: Local, binding: Binding): void {
-    this.#locals.set(local, binding);
+    (this.#own ?? this.#locals).set(local, binding);
   }
 
   binding(local: Local): Binding {
-    const binding = this.#locals.get(local);
+    const binding = this.#own?.get(local) ?? this.#locals.get(local);
     if (binding === undefined) throw new Error(`the local ${local.name} is used before its definition`);
     return binding;
+  }
+
+  /** Writes code whose locals are defined for it alone: in `own`. */
+  withLocals(own: Map<Local, Binding>, write: () => void): void {
+    const before = this.#own;
+    this.#own = own;
+    try {
+      write();
+    } finally {
+      this.#own = before;
+    }
   }
 
   /** Writes code inside of a new loop, whose `before` block stands where the machine is now. */

@@ -11,8 +11,10 @@ import type { LaneCount } from './lane-code.ts';
 import { at, d, type Item, type Machine, q, type Register } from './machine.ts';
 import { laneBitsOf, scatterLanes, storeLanes, storeScalar, streamLanes } from './memory.ts';
 import { isAlong, moveOf, moveRegisters } from './moves.ts';
+import { askFor, type NextLoad, nextRows, nextShortRows } from './next-loads.ts';
 import { emitReduce } from './reduce.ts';
 import type { Level, Scope } from './scope.ts';
+import { isJammed, JAMMED, writeBySquares, writeJammed } from './serial-loops.ts';
 import type { Streams } from './streaming.ts';
 import { foldInStrips, foldingOf } from './strips.ts';
 import { TooWide, type Values } from './values.ts';
@@ -20,6 +22,16 @@ import { laneCounts, lanesBelow, masksMemory } from './vector-sets.ts';
 
 /** A bound of a loop: a number known now, or a register. */
 export type Bound = number | Register;
+
+/** How a loop in lanes goes: see chains.ts, serial-loops.ts and next-loads.ts. */
+interface Pace {
+  /** In a turn, as long as there are so many. */
+  readonly vectors: number;
+  readonly chain?: boolean;
+  readonly jammed?: readonly Statement[];
+  readonly next: readonly NextLoad[];
+}
+const plain: Pace = { vectors: 1, next: [] };
 
 export class Statements {
   readonly machine: Machine;
@@ -66,7 +78,8 @@ export class Statements {
         return;
       case 'for':
         if (s.axis.kind === 'vector') this.vectorLoop(s.axis, 0, this.bound(s.axis.extent), s.body);
-        else this.serialLoop(s.axis, 0, this.bound(s.axis.extent), () => this.list(s.body));
+        else if (!writeBySquares(this, s))
+          this.serialLoop(s.axis, 0, this.bound(s.axis.extent), () => this.list(s.body));
         return;
       case 'reduce':
         emitReduce(this, s);
@@ -105,7 +118,7 @@ export class Statements {
       const leaves = linear.terms.every(
         ({ expression: { kind } }) => kind === 'axis' || kind === 'dim' || kind === 'local',
       );
-      if (leaves && !linear.terms.some(({ expression }) => this.#isVariable(expression))) {
+      if (leaves && !linear.terms.some(({ expression: e }) => e.kind === 'local' && this.isVariable(e.local))) {
         scope.bind(local, { kind: 'linear', linear });
         return;
       }
@@ -123,8 +136,8 @@ export class Statements {
     this.scope.bind(local, { kind: 'value', register, lanes, depth: this.scope.level.depth, mutable });
   }
 
-  #isVariable(e: Expression): boolean {
-    return e.kind === 'local' && this.#variables.has(e.local);
+  isVariable(local: Local): boolean {
+    return this.#variables.has(local);
   }
 
   #store({ buffer, index, value, where }: Statement & { kind: 'store' }): void {
@@ -245,7 +258,10 @@ export class Statements {
   vectorLoop(axis: Axis, start: Bound, end: Bound, body: readonly Statement[]): void {
     const folding = foldingOf(axis, body);
     if (folding !== undefined) foldInStrips(this, axis, start, end, folding);
-    else this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), isChain(body));
+    else {
+      const pace = this.paceOf(axis, body);
+      this.inLanes(axis, this.#moved(axis, start, end, body), end, () => this.list(body), pace);
+    }
   }
 
   /** Moves what it can; the first turn that is left. */
@@ -262,15 +278,15 @@ export class Statements {
    * As many lanes as `write` allows, which is called for each number of them; what is left in lanes of which only some are
    * active, or one at a time.
    */
-  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, chain = false): void {
+  inLanes(axis: Axis, start: Bound, end: Bound, write: () => void, pace: Pace = plain): void {
     const level = this.open(axis, start);
     const loop = (lanes: LaneCount, vectors = 1) =>
       this.turns(level, axis, lanes * vectors, end, () => {
-        this.vectors(axis, lanes, vectors, chain, write);
+        this.vectors(axis, lanes, vectors, pace, write);
         this.advance(level, axis, lanes * vectors);
       });
     const lanes = this.widest(level, (lanes) => {
-      if (chain && lanes > 1) loop(lanes, 2);
+      if (lanes > 1 && pace.vectors > 1) loop(lanes, pace.vectors);
       loop(lanes);
     });
     const extent = this.scope.linear(axis.extent);
@@ -281,15 +297,29 @@ export class Statements {
     if (!masked) loop(1);
   }
 
+  /** Of a loop over `axis` that starts here. */
+  paceOf(axis: Axis, body: readonly Statement[]): Pace {
+    const around = [...this.scope.level.counters.keys()];
+    if (isJammed(axis, body)) return { vectors: JAMMED, jammed: body, next: [] };
+    const chain = isChain(body);
+    const next = chain ? nextRows(axis, around, body) : nextShortRows(axis, around, body);
+    return { vectors: chain || next.length > 0 ? 2 : 1, chain, next };
+  }
+
   /** The bodies of so many vectors, one behind the other, or side by side where they are chains. */
-  vectors(axis: Axis, lanes: LaneCount, count: number, chain: boolean, write: (vector: number) => void): void {
+  vectors(axis: Axis, lanes: LaneCount, count: number, pace: Pace, write: (vector: number) => void): void {
     const { machine, scope, values } = this;
+    if (pace.jammed !== undefined && count > 1) {
+      writeJammed(this, axis, lanes, count, pace.jammed);
+      return;
+    }
+    askFor(machine, scope, pace.next, lanes * count);
     const bodies = Array.from({ length: count }, (_, i) => () => {
       scope.ahead({ axis, turns: i * lanes }, () =>
         values.along(lanes === 1 ? undefined : axis, lanes, () => write(i)),
       );
     });
-    if (chain) writeChains(machine, scope, bodies);
+    if (pace.chain) writeChains(machine, scope, bodies);
     else for (const body of bodies) body();
   }
 

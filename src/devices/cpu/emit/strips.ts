@@ -4,19 +4,12 @@
  * folded lies in the stack frame meanwhile: the sixteen lanes of a float sum are sixteen rows as long as the strip. The
  * order is that of `reduce.ts`.
  */
-import type {
-  Axis,
-  Buffer,
-  Expression,
-  Local,
-  Reduce,
-  ScalarType,
-  Statement,
-} from '../../../compiler/kernel/language.ts';
+import type { Axis, Expression, Local, Reduce, ScalarType, Statement } from '../../../compiler/kernel/language.ts';
 import { expressionsOf } from '../../../compiler/kernel/walk-kernel.ts';
-import { type Linear, linearOf, strideOf } from './index-form.ts';
+import { linearOf, strideOf } from './index-form.ts';
 import { type Address, at, d, q, type Register, type Slot, sizedAt, view } from './machine.ts';
 import { isFloat, laneBitsOf } from './memory.ts';
+import { nextLoads } from './next-loads.ts';
 import { LANES, nest, treeOf } from './reduce.ts';
 import { integerType } from './scalar-integers.ts';
 import type { Bound, Statements } from './statements.ts';
@@ -50,20 +43,6 @@ export function foldingOf(axis: Axis, body: readonly Statement[]): Folding | und
 }
 
 const linear = (e: Expression) => linearOf(e, () => undefined);
-
-/** Where the next turn of the fold will read a strip: no prefetch of the processor foresees that it leaves this one. */
-function nextLoads(axis: Axis, fold: Reduce): { readonly buffer: Buffer; readonly index: Linear }[] {
-  // Indices of inner loops and of locals mean nothing before them.
-  if (fold.body.some(({ kind }) => kind !== 'let' && kind !== 'store')) return [];
-  return [...expressionsOf([fold])].flatMap((e) => {
-    if (e.kind !== 'load') return [];
-    const index = linear(e.index);
-    const step = strideOf(index, fold.axes.at(-1));
-    const plain = index.terms.every(({ expression: { kind } }) => kind === 'axis' || kind === 'dim');
-    if (!plain || step === 0 || strideOf(index, axis) !== 1) return [];
-    return [{ buffer: e.buffer, index: { ...index, constant: index.constant + step } }];
-  });
-}
 
 /** Values of a strip in the stack frame, lane by lane as registers hold them. */
 class StripRows {
@@ -129,7 +108,7 @@ class StripRows {
 export function foldInStrips(writer: Statements, axis: Axis, start: Bound, end: Bound, folding: Folding): void {
   const { machine: m, scope, values } = writer;
   const { before, fold, after } = folding;
-  const next = nextLoads(axis, fold);
+  const next = nextLoads(axis, fold.axes.slice(-1), [fold]);
   const { type } = fold.into;
   const sum = fold.op === 'add' && isFloat(type);
   const rows = new StripRows(writer, type, sum ? LANES : 1);

@@ -12,7 +12,7 @@ import { type Address, at, type Machine, q, type Register, type Slot, sizedAt, v
 import { loadLanes } from './memory.ts';
 import { isAlong, moveOf, moveRegisters } from './moves.ts';
 import type { Statements } from './statements.ts';
-import { transposed } from './transposed.ts';
+import { type ElementAt, halves, squareColumns, transposed } from './transposed.ts';
 import { TooWide } from './values.ts';
 
 /** What sides are multiples of: all numbers of lanes. */
@@ -169,33 +169,12 @@ function packTile(writer: Statements, load: Load, slot: Slot, lanes: Span, read:
       for (let i = 0; i < side; i++) m.emit('prefetcht0', sizedAt(element(i, read.turns), 8));
       const place = (column: number) => at(to, column * rowBytes);
       if (bytes === 1) transposeBytes(m, element, place);
-      else transposeWords(m, bytes, element, place);
+      else squareColumns(m, bytes, element, (column, x) => m.emit('vmovups', place(column), view(x, 256)));
       m.emit('add', q(to), side * rowBytes);
       writer.advance(columns, read.axis, side);
     });
     writer.advance(rows, lanes.axis, side);
   });
-}
-
-type ElementAt = (row: number, column: number) => Address;
-
-/** 128 bits from each of two places. */
-function halves(m: Machine, low: Address, high: Address): Register {
-  const x = m.register('vec');
-  m.emit('vmovups', view(x, 128), low);
-  m.emit('vinsertf128', view(x, 256), view(x, 256), high, 1);
-  return x;
-}
-
-/** Half of the rows in each half of a register. */
-function transposeWords(m: Machine, bytes: 2 | 4 | 8, element: ElementAt, place: (column: number) => Address): void {
-  const half = 16 / bytes;
-  for (const first of [0, half]) {
-    const rows = Array.from({ length: half }, (_, i) => halves(m, element(i, first), element(i + half, first)));
-    transposed(m, rows, (8 * bytes) as 16 | 32 | 64).forEach((column, i) => {
-      m.emit('vmovups', place(first + i), view(column, 256));
-    });
-  }
 }
 
 /** Half of the columns in each half of a register. */

@@ -1,5 +1,5 @@
 /** Little matrices transposed in registers of 256 bits, by shuffles. */
-import { type Machine, type Register, view } from './machine.ts';
+import { type Address, type Machine, type Register, view } from './machine.ts';
 
 const UNPACK = {
   8: ['vpunpcklbw', 'vpunpckhbw'],
@@ -26,4 +26,30 @@ export function transposed(m: Machine, rows: readonly Register[], bits: keyof ty
     );
   }
   return all;
+}
+
+export type ElementAt = (row: number, column: number) => Address;
+
+/** 128 bits from each of two places. */
+export function halves(m: Machine, low: Address, high: Address): Register {
+  const x = m.register('vec');
+  m.emit('vmovups', view(x, 128), low);
+  m.emit('vinsertf128', view(x, 256), view(x, 256), high, 1);
+  return x;
+}
+
+/** Of a square of words with as many rows and columns as a register holds: half of the rows come from each half of a register. */
+export function squareColumns(
+  m: Machine,
+  bytes: 2 | 4 | 8,
+  element: ElementAt,
+  use: (column: number, x: Register) => void,
+): void {
+  const half = 16 / bytes;
+  for (const first of [0, half]) {
+    const rows = Array.from({ length: half }, (_, i) => halves(m, element(i, first), element(i + half, first)));
+    transposed(m, rows, (8 * bytes) as 16 | 32 | 64).forEach((column, i) => {
+      use(first + i, column);
+    });
+  }
 }

@@ -8,7 +8,7 @@ import type { Axis, Binary, Expression, ScalarElement, ScalarType, Unary } from 
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { computeBits, convertLanes, convertScalar, fromCompute, isFloatName, toCompute } from './convert.ts';
 import { FloatCode } from './float-code.ts';
-import type { Linear } from './index-form.ts';
+import { type Linear, linearOf } from './index-form.ts';
 
 import type { LaneCode, LaneCount } from './lane-code.ts';
 import { LaneIntegers } from './lane-integers.ts';
@@ -316,7 +316,9 @@ export class Values {
         return code.blend(lane, lane === 64 ? code.widenMask(mask) : mask, a, b);
       }
       case 'convert': {
-        const converted = convertLanes(code, e.x.type, e.type, this.value(e.x));
+        const fromIndex = e.x.type === 'index';
+        const x = fromIndex ? this.#numbers(scope.linear(e.x)) : this.value(e.x);
+        const converted = convertLanes(code, fromIndex ? 'i32' : e.x.type, e.type, x);
         if (converted === undefined) throw new TooWide();
         return converted;
       }
@@ -334,6 +336,21 @@ export class Values {
       default:
         return e satisfies never;
     }
+  }
+
+  /** An index as integers of 32 bits, where it is known to be one in every turn. */
+  #numbers(index: Linear): Register {
+    let most = Math.abs(index.constant);
+    for (const { expression: e, coefficient } of index.terms) {
+      const extent = e.kind === 'axis' ? linearOf(e.axis.extent, () => undefined) : undefined;
+      if (extent === undefined || extent.terms.length > 0) throw new TooWide();
+      most += Math.abs(coefficient) * extent.constant;
+    }
+    if (most >= 2 ** 31) throw new TooWide();
+    const code = this.#code;
+    const stride = this.stride(index);
+    const first = code.broadcast(32, code.fromGeneral(32, this.scope.sum(index)));
+    return code.op('vpaddd', 32, first, code.offsets(stride));
   }
 
   /** A mask of 32-bit lanes. */
