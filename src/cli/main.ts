@@ -1,11 +1,12 @@
 #!/usr/bin/env node
 /** The command line. One file a command; each adds itself to the program, and is loaded only when it is asked for. */
 import { createRequire } from 'node:module';
-import { Command, CommanderError } from 'commander';
+import type { Command as CommandType } from 'commander';
+import { startEarly } from '../engine/open-worker-node.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { leaveRanks } from './ranks.ts';
 
-type Add = (program: Command) => void;
+type Add = (program: CommandType) => void;
 
 /** In the order in which help lists them. */
 const commands: Readonly<Record<string, () => Promise<Add>>> = {
@@ -29,6 +30,11 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 
+const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
+// Somebody waits for the first word: the worker comes up while the command line is read, which takes as long.
+if (named === 'run' || named === 'chat') startEarly();
+
+const { Command, CommanderError } = await import('commander');
 const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
 
 const program = new Command('ingot')
@@ -53,7 +59,6 @@ program.hook('preAction', async (_, command) => {
 });
 
 // Without the name of one, help is shown or a name is corrected: that takes all, and so does a command that starts others.
-const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
 const loads =
   named !== undefined && named !== 'launch' && Object.hasOwn(commands, named)
     ? [commands[named]]

@@ -9,6 +9,14 @@ import type { Engine, LoadHooks } from './engine.ts';
 import type { EngineSettings } from './load-node.ts';
 import type { ToClient, ToHost } from './messages.ts';
 
+let early: Worker | undefined;
+
+/** Starts the worker of the next engine before it is known which that will be. It keeps no process alive. */
+export function startEarly(): void {
+  early ??= startWorker();
+  early.unref();
+}
+
 /** A worker for one engine. What it has left of memory and threads when it ends is given back, however it ends. */
 export function startWorker(): Worker {
   const estate = createEstate();
@@ -37,7 +45,9 @@ export async function openWorker(
   path: string,
   { signal, onProgress, onLost, ...settings }: Omit<EngineSettings, 'path'> & LoadHooks = {},
 ): Promise<Engine> {
-  const worker = startWorker();
+  const worker = early ?? startWorker();
+  early = undefined;
+  worker.ref();
   const hooks = { ...(signal && { signal }), ...(onProgress && { onProgress }), ...(onLost && { onLost }) };
   return connectEngine<EngineSettings>(workerPort(worker), { path, ...settings }, hooks);
 }
