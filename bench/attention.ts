@@ -7,7 +7,6 @@ import { inlineComposites } from '../src/compiler/inline.ts';
 import { pagedAttention } from '../src/composites/paged_attention.ts';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
 import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { createTeam } from '../src/devices/cpu/team.ts';
 import type { Device } from '../src/devices/device.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
@@ -15,10 +14,7 @@ import type { Parameter, Value } from '../src/ir/program.ts';
 import { tensor } from '../src/ir/types.ts';
 import { encodeElements } from '../src/numerics/host-array.ts';
 import { encodeKv, isCoded, type KvFormat, kvFormats, kvRow } from '../src/numerics/kv-format.ts';
-
-const found = findSystem();
-if (!found.usable) throw new Error(found.reason);
-const { system } = found;
+import { system } from './system.ts';
 
 const [heads, kvHeads, dim, blockSize, layers] = [32, 8, 64, 16, 16];
 const [decodeDepth, prefillTokens] = [4096, 256];

@@ -12,20 +12,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
 import { openForeign } from '../src/devices/cpu/os/foreign.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { Communicator } from '../src/devices/device.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
 import type { Program } from '../src/ir/program.ts';
 import { tensor } from '../src/ir/types.ts';
 import { createLocalGroup } from '../src/parallel/local-group.ts';
 import { joinMpi } from '../src/parallel/mpi.ts';
+import { system } from './system.ts';
 
-const found = findSystem();
-if (!found.usable) {
-  console.error(found.reason);
-  process.exit(1);
-}
-const { system } = found;
 const sizes = [8 << 10, 64 << 10, 1 << 20];
 const steps = 25;
 const turnsOf = (bytes: number) => Math.max(20, Math.round(1000 * Math.min(1, (8 << 10) / bytes)));

@@ -1,12 +1,8 @@
 /** GB/s of emitted kernels on arrays larger than the caches, one thread, for each width of vectors that the processor has. */
 import type { Axis, Buffer, Expression, Kernel, Statement } from '../src/compiler/kernel/language.ts';
 import { emitKernel } from '../src/devices/cpu/emit/emit.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { type Target, usableTargets } from '../src/devices/cpu/target.ts';
-
-const found = findSystem();
-if (!found.usable) throw new Error(found.reason);
-const { system } = found;
+import { system } from './system.ts';
 
 const COUNT = 1 << 26;
 const ROW = 4096;

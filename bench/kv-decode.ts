@@ -9,14 +9,15 @@ import { reportFailure } from '../src/cli/failure.ts';
 import { wholeNumber } from '../src/cli/options.ts';
 import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { loopCode } from '../src/devices/cpu/machine-code.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { createTeam } from '../src/devices/cpu/team.ts';
 import { openDevice } from '../src/devices/open-node.ts';
+import { median } from '../src/devices/tuner.ts';
 import { openForRunning } from '../src/engine/open-model-node.ts';
 import { Runner } from '../src/engine/runner.ts';
 import { greedy } from '../src/engine/sampling.ts';
 import { stepLimits } from '../src/engine/step-limits.ts';
 import { type KvFormat, kvFormats } from '../src/numerics/kv-format.ts';
+import { system } from './system.ts';
 
 interface Options {
   readonly depth: number;
@@ -32,13 +33,8 @@ interface Measured {
   cpu: number;
 }
 
-const median = (values: readonly number[]) => values.toSorted((a, b) => a - b)[values.length >> 1] ?? 0;
-
 /** What reads so many bytes once: milliseconds, in one place of each thread's part or in two. */
 function reader(bytes: number, threads: number) {
-  const found = findSystem();
-  if (!found.usable) throw new Error(found.reason);
-  const { system } = found;
   const team = createTeam(system, { threads });
   const whole = bytes - (bytes % (2048 * threads));
   const memory = system.mapMemory(whole, { huge: true, prefault: true });

@@ -5,18 +5,12 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
 import type { Program } from '../src/ir/program.ts';
 import { tensor } from '../src/ir/types.ts';
 import { createLocalGroup } from '../src/parallel/local-group.ts';
+import { system } from './system.ts';
 
-const found = findSystem();
-if (!found.usable) {
-  console.error(found.reason);
-  process.exit(1);
-}
-const { system } = found;
 const threads = Number(process.argv[2] ?? 1);
 const [rows, depth, turns, steps] = [16, 256, 200, 15];
 

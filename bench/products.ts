@@ -13,19 +13,12 @@ import { packRowsKernel } from '../src/devices/cpu/kernels/pack-rows.ts';
 import { packedBytes, packedFormat, panelRows } from '../src/devices/cpu/kernels/packing.ts';
 import { quantizedDotKernel } from '../src/devices/cpu/kernels/quantized-dot.ts';
 import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { MappedCode } from '../src/devices/cpu/os/os.ts';
 import { usableTargets } from '../src/devices/cpu/target.ts';
 import { createTeam, type Launch, type Team } from '../src/devices/cpu/team.ts';
 import type { DotNumerics } from '../src/numerics/dot.ts';
 import { blockFormat } from '../src/numerics/quant/formats.ts';
-
-const found = findSystem();
-if (!found.usable) {
-  console.error(found.reason);
-  process.exit(1);
-}
-const { system } = found;
+import { system } from './system.ts';
 
 const [N, K] = [8192, 2048];
 const words = process.argv.slice(2);

@@ -7,7 +7,6 @@
 import { availableParallelism, loadavg } from 'node:os';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
 import { addKernel, copyKernel, readKernel } from '../src/devices/cpu/limit-kernels.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import type { Memory } from '../src/devices/cpu/os/os.ts';
 import { createTeam, type Team } from '../src/devices/cpu/team.ts';
 import type { Device, DeviceBuffer } from '../src/devices/device.ts';
@@ -15,13 +14,8 @@ import { type Builder, ProgramBuilder } from '../src/ir/build.ts';
 import type { Parameter, Value } from '../src/ir/program.ts';
 import { type TensorType, tensor } from '../src/ir/types.ts';
 import { elementBytes } from '../src/numerics/element-types.ts';
+import { system } from './system.ts';
 
-const found = findSystem();
-if (!found.usable) {
-  console.error(found.reason);
-  process.exit(1);
-}
-const { system } = found;
 const threads = Number(process.argv[2] ?? Math.min(2, availableParallelism()));
 const rounds = Number(process.argv[3] ?? 12);
 const chosen = process.argv[4] ?? '';

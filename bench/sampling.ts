@@ -4,13 +4,11 @@ import { inlineComposites } from '../src/compiler/inline.ts';
 import { sample } from '../src/composites/sample.ts';
 import { type StepLimits, samplingInputs, samplingState } from '../src/composites/step.ts';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { ProgramBuilder } from '../src/ir/build.ts';
 import type { Parameter } from '../src/ir/program.ts';
 import { tensor } from '../src/ir/types.ts';
+import { system } from './system.ts';
 
-const found = findSystem();
-if (!found.usable) throw new Error(found.reason);
 const limits: StepLimits = {
   ...{ maxTokens: 16, maxSequences: 16, maxRows: 16, blockSize: 16, blockCount: 1, blocksPerSequence: 1 },
   maxBias: 512,
@@ -25,7 +23,7 @@ function logitsOf(rows: number, V: number): Float32Array {
   );
 }
 
-await using device = createCpuDevice(found.system);
+await using device = createCpuDevice(system);
 console.log(`${device.hardware.name.trim()}, ${device.hardware.threads} threads; microseconds of a run`);
 console.log('      V  rows   greedy   0.8/40/0.95   0.8/-/0.95   0.8   penalties');
 for (const V of [2048, 128256]) {

@@ -5,16 +5,9 @@
 import { availableParallelism, cpus, loadavg } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Worker } from 'node:worker_threads';
-import { findSystem } from '../src/devices/cpu/os/open.ts';
 import { createTeam, type Launch } from '../src/devices/cpu/team.ts';
 import { testKernels } from '../test/unit/cpu-support.ts';
-
-const found = findSystem();
-if (!found.usable) {
-  console.error(found.reason);
-  process.exit(1);
-}
-const { system } = found;
+import { system } from './system.ts';
 
 const nothing = system.mapCode(testKernels.nothing);
 const clock = system.mapCode(testKernels.clock);

@@ -43,6 +43,8 @@ export class ChatInput implements Disposable {
       this.#wake();
     });
     this.#lines.on('SIGINT', onInterrupt);
+    // Readline pauses the input when the process goes on after Ctrl-Z; nothing else would keep it alive.
+    this.#lines.on('SIGCONT', () => this.#lines.resume());
   }
 
   /** Ctrl-C while nothing works: leaves what is typed, as shells do; at an empty prompt it ends the input, the second time. */

@@ -133,7 +133,9 @@ class Chat {
           else if ((await this.#command(line.text)) === 'leave') return;
         } catch (error) {
           if (!isIngotError(error) || isIngotError(error, 'DeviceLost') || isIngotError(error, 'RankLost')) throw error;
-          process.exitCode = reportFailure(error, false);
+          const code = reportFailure(error, false);
+          // A person has seen it and went on; a pipe has only this.
+          if (!input.isTerminal) process.exitCode = code;
         }
       }
     } finally {

@@ -18,7 +18,7 @@ import { availableMemory, chosenDevice, deviceRows, processorName } from '../dev
 import { bundledModel } from './bundled-model.ts';
 import { withInterrupt } from './interrupt.ts';
 import { formatFigure, measureAndRemember } from './measure.ts';
-import { formatBytes } from './report.ts';
+import { formatBytes, formatThreads } from './report.ts';
 
 export function addDoctor(program: Command): void {
   program
@@ -27,20 +27,20 @@ export function addDoctor(program: Command): void {
     .option('--measure', 'measure memory and arithmetic again, in a few seconds, and remember what comes out')
     .option('--json', 'print one JSON object')
     .action(async (options: { readonly measure?: boolean; readonly json?: boolean }) => {
-      if (options.measure) await withInterrupt(measure);
-      const findings = await examine();
+      const findings = await examine(options.measure ? await withInterrupt(measure) : undefined);
       if (options.json) console.log(JSON.stringify(findings, undefined, 2));
       else print(findings);
     });
 }
 
-async function measure(signal: AbortSignal): Promise<void> {
+async function measure(signal: AbortSignal): Promise<Measurements> {
   const found = findSystem();
   if (!found.usable) throw new IngotError('DeviceLost', `there is nothing to measure: ${found.reason}`);
-  await measureAndRemember(found.system, signal);
+  return await measureAndRemember(found.system, signal);
 }
 
-async function examine() {
+/** @param measured just now: what cannot be remembered is shown all the same. */
+async function examine(measured: Measurements | undefined) {
   const machineCode = tryMachineCode();
   const found = findSystem();
   const tested = machineCode.runs && found.usable ? await testKernels(found.system) : [];
@@ -53,7 +53,7 @@ async function examine() {
     memoryBytes: totalmem(),
     availableBytes: availableMemory(),
     machineCode,
-    measured: (found.usable ? recallMeasurements(found.system) : undefined) ?? null,
+    measured: measured ?? (found.usable ? recallMeasurements(found.system) : undefined) ?? null,
     tuned: machineCode.runs && found.usable && whyNot(found.system) === undefined ? tunings(found.system) : [],
     selfTest: tested,
     devices: Object.entries(deviceRows).map(([name, { what, whyNot }]) => ({ name, what, whyNot: whyNot() ?? null })),
@@ -112,7 +112,7 @@ function printMachineCode(found: MachineCodeTrial): void {
   const limit =
     memory === undefined ? '' : `, ${formatBytes(memory.used)} of ${formatBytes(memory.limit)} memory taken`;
   console.log(
-    `Limits     ${cores.length} cores, ${share}: ${found.threads} threads${limit}; huge pages: ${hugePages ? 'yes' : 'no'}`,
+    `Limits     ${cores.length} cores, ${share}: ${formatThreads(found.threads)}${limit}; huge pages: ${hugePages ? 'yes' : 'no'}`,
   );
 }
 
@@ -121,7 +121,7 @@ function printMeasured(measured: Measurements | null): void {
     console.log('Measured   nothing yet: ingot doctor --measure');
     return;
   }
-  console.log(`Measured   ${measured.taken.slice(0, 16).replace('T', ' ')} UTC, ${measured.threads} threads:`);
+  console.log(`Measured   ${measured.taken.slice(0, 16).replace('T', ' ')} UTC, ${formatThreads(measured.threads)}:`);
   for (const figure of measured.figures) console.log(`           ${formatFigure(figure)}`);
 }
 
@@ -158,6 +158,6 @@ function print(found: Awaited<ReturnType<typeof examine>>): void {
   }
   const { device, threads } = found.uses;
   for (const [i, reason] of found.chosen.entries()) console.log(`${i === 0 ? 'Chosen' : '      '}     ${reason}`);
-  console.log(`Uses       device ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}`);
+  console.log(`Uses       device ${device}, ${formatThreads(threads)}`);
   console.log(`Model      ${found.bundledModel ?? 'the bundled model is missing: install Ingot again'}`);
 }

@@ -2,7 +2,8 @@
 /** The command line. One file a command; each adds itself to the program, and is loaded only when it is asked for. */
 import { createRequire } from 'node:module';
 import type { Command as CommandType } from 'commander';
-import { startEarly } from '../engine/open-worker-node.ts';
+import { IngotError } from '../base/errors.ts';
+import { startAhead } from '../engine/workers-node.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { leaveRanks } from './ranks.ts';
 
@@ -32,7 +33,7 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
 
 const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
 // Somebody waits for the first word: the worker comes up while the command line is read, which takes as long.
-if (named === 'run' || named === 'chat') startEarly();
+if (named === 'run' || named === 'chat') startAhead();
 
 const { Command, CommanderError } = await import('commander');
 const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
@@ -67,7 +68,9 @@ for (const add of await Promise.all(loads.map((load) => load()))) add(program);
 
 // A reader that stops listening (`ingot run ... | head`) ends the work, and is no failure.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  process.exit(error.code === 'EPIPE' ? 0 : exitCodes.failure);
+  if (error.code === 'EPIPE') process.exit(0);
+  const message = `standard output cannot be written: ${error.message}`;
+  process.exit(reportFailure(new IngotError('FileAccess', message, { cause: error }), false));
 });
 
 try {

@@ -3,6 +3,7 @@
  * program; what JavaScript takes besides, the vocabulary for the most part, is measured: this process has opened the model as a
  * run does.
  */
+import { largestFitting } from '../base/largest-fitting.ts';
 import { compile } from '../compiler/compile.ts';
 import type { Device } from '../devices/device.ts';
 import { availableMemory } from '../devices/open-node.ts';
@@ -78,21 +79,9 @@ export async function predictMemory(
     processBytes,
     totalBytes,
     availableBytes,
-    longestContext: longestFitting(model.contextLength, (length) => kvBytesOf(length) <= left),
+    longestContext: largestFitting(model.contextLength, (length) => kvBytesOf(length) <= left),
     fittingFormats: formats.map(({ format, bytes }) => ({ format, totalBytes: totalBytes - need.weights + bytes })),
   };
-}
-
-/** The largest number up to `most` that fits, where all below one that fits do; 0 if none does. */
-function longestFitting(most: number, fits: (length: number) => boolean): number {
-  if (fits(most)) return most;
-  let [low, high] = [0, most];
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (fits(middle)) low = middle;
-    else high = middle;
-  }
-  return low;
 }
 
 /** What the weights would take with all matrices in one format; of those that the device multiplies by as they are. */

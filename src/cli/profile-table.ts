@@ -1,7 +1,7 @@
 /** What `ingot profile` prints for people. */
 import type { Phase } from './profile.ts';
 import type { Gap, ProfiledKernel } from './profile-analysis.ts';
-import { formatSeconds, formatTable } from './report.ts';
+import { formatSeconds, formatTable, formatThreads } from './report.ts';
 
 /** Rows of a table; what is below them is one row more. */
 const shown = 24;
@@ -16,7 +16,7 @@ export function printPhases(phases: readonly Phase[]): void {
 function printPhase(phase: Phase): void {
   const { test, tokens, seconds, runs, device, threads, model, kernels } = phase;
   console.log(
-    `${test}: ${(tokens / seconds).toFixed(1)} tokens/s on ${device}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${model}; ` +
+    `${test}: ${(tokens / seconds).toFixed(1)} tokens/s on ${device}, ${formatThreads(threads)}, ${model}; ` +
       `${runs} ${runs === 1 ? 'run' : 'runs'} in ${formatSeconds(seconds)}`,
   );
   const percent = (part: number) => `${((100 * part) / seconds).toFixed(1)}%`;

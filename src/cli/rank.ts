@@ -19,11 +19,11 @@ export function addRank(program: Command): void {
     .requiredOption('--front <identity>', 'the host of the front')
     .action(async ({ mesh, epoch, front }: RankOptions) => {
       const facts = await factsOf(mesh);
-      const world = await joinWorld({ epoch, front, facts });
       const { serveRank } = await import('../engine/rank-node.ts');
-      await serveRank(world, (addresses) => {
+      const join = () => joinWorld({ epoch, front, facts });
+      await serveRank(join, (rank, addresses) => {
         const ranks = addresses.filter((each) => each !== null);
-        if (world.rank === 0) process.stdout.write(readyLine({ version: facts.version, ranks }));
+        if (rank === 0) process.stdout.write(readyLine({ version: facts.version, ranks }));
       });
       process.exit();
     });

@@ -51,6 +51,8 @@ async function startGroups(launch: Launch, text: string | undefined): Promise<re
   const { LaunchedRanks } = await import('../parallel/launched-ranks.ts');
   const { version } = await factsOf(text);
   const ranks = groupSize(mesh);
+  const { startAhead } = await import('../engine/workers-node.ts');
+  startAhead();
   const hosts = launch.hostsOf(size);
   const ingot = [process.execPath, process.argv[1], 'rank', '--mesh', text, '--front', hostIdentity()];
   return Array.from({ length: size / ranks }, (_, i) => {
@@ -83,12 +85,15 @@ async function joinStarted(
   }
   if (text === undefined || mesh === undefined) return undefined;
   const facts = { ...(await factsOf(text)), numerics, 'format of keys and values': kv };
-  const world = await joinWorld({ epoch: 0, groupSize: groupSize(mesh), facts });
-  if (world.rank > 0) {
+  const join = () => joinWorld({ epoch: 0, groupSize: groupSize(mesh), facts });
+  if (started.rank > 0) {
     const { serveRank } = await import('../engine/rank-node.ts');
-    await serveRank(world);
+    await serveRank(join);
     process.exit();
   }
+  const { startAhead } = await import('../engine/workers-node.ts');
+  startAhead();
+  const world = await join();
   const { openFront } = await import('../parallel/front.ts');
   const front = await openFront(world);
   open.push(front);

@@ -20,6 +20,10 @@ export function formatCount(count: number): string {
   return `${formatNumber(count / 1e9)} B`;
 }
 
+export function formatThreads(count: number): string {
+  return `${count} ${count === 1 ? 'thread' : 'threads'}`;
+}
+
 /** Rows in columns, the first row a heading; numbers are set to the right. */
 export function formatTable(rows: readonly (readonly (string | number)[])[]): string {
   const widths = rows[0].map((_, column) => Math.max(...rows.map((row) => String(row[column]).length)));

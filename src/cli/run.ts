@@ -1,6 +1,7 @@
 /** `ingot run [MODEL] PROMPT`: continues a text, streamed to standard output; everything else goes to standard error. */
 import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import type { Engine, GenerateEvent } from '../engine/engine.ts';
@@ -22,6 +23,7 @@ import {
 } from './options.ts';
 import { showProgress } from './progress.ts';
 import { formatBytes, formatNumber, formatSeconds, peakMemory } from './report.ts';
+import { readStandardInput } from './standard-input.ts';
 
 interface RunOptions extends SamplingFlags, EngineFlags {
   readonly n: number;
@@ -36,7 +38,8 @@ export function addRun(program: Command): void {
     .summary('continue a text')
     .description(
       'Continues a prompt and streams the text to standard output; the last line on standard error says what it cost.\n' +
-        'One word is a prompt for the bundled story model, two are a model and a prompt; without either a story begins by itself.',
+        'One word is a prompt for the bundled story model, two are a model and a prompt; without either a story begins by itself. ' +
+        'The prompt - is read from standard input.',
     )
     .argument('[model]', 'a GGUF file or a Hugging Face folder')
     .argument('[prompt]', 'the text to continue, in quotes')
@@ -47,7 +50,7 @@ export function addRun(program: Command): void {
     .option('--dump <folder>', "write the model's program before and after each compiler pass there")
     .action(async (first: string | undefined, second: string | undefined, options: RunOptions) => {
       refuseReplicas(options, 'run');
-      const task = readTask(first, second);
+      const task = await readTask(first, second);
       await withInterrupt((signal) => run(task, options, signal));
     });
 }
@@ -63,15 +66,23 @@ interface Task {
 }
 
 /** One word is a prompt, two are a model and a prompt. */
-function readTask(first: string | undefined, second: string | undefined): Task {
+async function readTask(first: string | undefined, second: string | undefined): Promise<Task> {
   if (first === undefined) return { path: bundledModel, prompt: opening, shown: opening };
-  if (second !== undefined) return { path: first, prompt: second, shown: '' };
+  if (second !== undefined) return { path: first, prompt: await readPrompt(second), shown: '' };
   const prompt = first;
-  if (/\.(gguf|safetensors|bin)$/.test(prompt) && existsSync(prompt)) {
-    throw usageError(`${prompt} is a model; a prompt is missing`, `Give one: ingot run ${prompt} "Once upon a time"`);
+  if ((/\.(gguf|safetensors|bin)$/.test(prompt) && existsSync(prompt)) || isModelFolder(prompt)) {
+    const hint = `Give one: ingot run ${prompt} "Once upon a time". To talk with it: ingot chat ${prompt}`;
+    throw usageError(`${prompt} is a model; a prompt is missing`, hint);
   }
   if (/^\S+\.(gguf|safetensors)$/.test(prompt)) throw usageError(`${prompt} does not exist`, 'Check the path.');
-  return { path: bundledModel, prompt, shown: '' };
+  return { path: bundledModel, prompt: await readPrompt(prompt), shown: '' };
+}
+
+const isModelFolder = (path: string) => existsSync(join(path, 'config.json'));
+
+/** Files and what `echo` writes end with a line break that nobody means. */
+async function readPrompt(prompt: string): Promise<string> {
+  return prompt === '-' ? (await readStandardInput()).replace(/\r?\n$/, '') : prompt;
 }
 
 async function run({ path, prompt, shown }: Task, options: RunOptions, signal: AbortSignal): Promise<void> {

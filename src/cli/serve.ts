@@ -2,6 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
+import { Workers } from '../engine/workers-node.ts';
 import { systemError } from '../formats/file-node.ts';
 import { type ModelSource, Models, type ModelsOptions } from '../server/models.ts';
 import { bundledModel } from './bundled-model.ts';
@@ -17,7 +18,7 @@ import {
   wholeNumber,
 } from './options.ts';
 import { showProgress } from './progress.ts';
-import { formatBytes } from './report.ts';
+import { formatBytes, formatThreads } from './report.ts';
 import { servedModels } from './served-models.ts';
 
 interface ServeOptions extends EngineFlags {
@@ -98,7 +99,8 @@ async function run(named: readonly string[], options: ServeOptions): Promise<voi
   const apiKeys = readKeys(options);
   const stopped = signals();
   using progress = showProgress('Loading');
-  const sources = await findModels(named, options, progress.update);
+  await using workers = new Workers();
+  const sources = await findModels(named, options, workers, progress.update);
   await using models = new Models(sources, await memoryOf(sources, options));
   const lost = allLost(models);
   lost.catch(() => {});
@@ -156,6 +158,7 @@ async function memoryOf(sources: readonly ModelSource[], { memory }: ServeOption
 async function findModels(
   named: readonly string[],
   options: ServeOptions,
+  workers: Workers,
   onProgress: (done: number, total: number) => void,
 ): Promise<readonly ModelSource[]> {
   const { sequences, queue, queueTime, pace, traceSteps, context, cache, kvDisk, name, memory } = options;
@@ -166,8 +169,7 @@ async function findModels(
     named.map((text) => ({ ...splitName(text, existsSync), ...(name !== undefined && { name }) })),
     {
       ...engineSettings(options),
-      sequences,
-      queue,
+      ...{ workers, sequences, queue },
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
@@ -214,7 +216,7 @@ function describe(models: Models, url: string, { sequences }: ServeOptions): str
   const engine = models.loaded(first);
   const how =
     engine &&
-    ` (${engine.device.name}, ${engine.device.threads} threads, ${sequences} requests of ${engine.contextLength} tokens)`;
+    ` (${engine.device.name}, ${formatThreads(engine.device.threads)}, ${sequences} requests of ${engine.contextLength} tokens)`;
   const more = others.length === 0 ? '' : `; ${others.join(', ')} when asked for`;
   return `${first} is served at ${url}/v1${how ?? ''}${more}`;
 }

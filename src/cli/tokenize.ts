@@ -1,14 +1,14 @@
 /** `ingot tokenize`: text from standard input to token ids, and back; only the vocabulary of the model is read. */
-import { buffer } from 'node:stream/consumers';
 import type { Command } from 'commander';
 import { openTokenizer } from '../engine/open-model-node.ts';
 import { openCheckpoint } from '../formats/open-node.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { bundledModel } from './bundled-model.ts';
 import { usageError } from './failure.ts';
+import { readStandardInput } from './standard-input.ts';
 
 interface TokenizeOptions {
-  readonly model: string;
+  readonly model?: string;
   readonly special: boolean;
   readonly decode?: boolean;
   readonly json?: boolean;
@@ -22,27 +22,16 @@ export function addTokenize(program: Command): void {
       'Reads text from standard input and prints its tokens, a line each. Special tokens written out in it count, and those ' +
         'that the model begins and ends a text with are added.',
     )
-    .option('--model <file>', 'a GGUF file or a Hugging Face folder (default: the bundled model)', bundledModel)
+    .option('--model <file>', 'a GGUF file or a Hugging Face folder (default: the bundled model)')
     .option('--no-special', 'special tokens in the text are text, and none are added; with --decode, none are shown')
     .option('--decode', 'read ids, as JSON or with white space between them, and print their text')
     .option('--json', 'print one JSON object: ids and tokens, or with --decode the text')
     .action(async (options: TokenizeOptions) => {
-      await using checkpoint = await openCheckpoint(options.model);
+      await using checkpoint = await openCheckpoint(options.model ?? bundledModel);
       const tokenizer = await openTokenizer(checkpoint);
-      const input = await readText();
+      const input = await readStandardInput();
       await write(options.decode ? decoded(input, tokenizer, options) : encoded(input, tokenizer, options));
     });
-}
-
-/** All of standard input. A token may end anywhere, so no part of a text can be encoded by itself. */
-async function readText(): Promise<string> {
-  const bytes = await buffer(process.stdin);
-  try {
-    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
-  } catch {
-    console.error('The input is not all UTF-8: what is not became U+FFFD.');
-    return new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
-  }
 }
 
 function encoded(text: string, tokenizer: Tokenizer, { special, json }: TokenizeOptions): string {

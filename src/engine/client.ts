@@ -16,10 +16,12 @@ import { type Answer, type Call, type Port, type ToClient, type ToHost, window }
 
 /** The port of whoever started the worker. */
 export interface WorkerPort<In, Out> extends Port<In, Out> {
+  /** Whether the worker is for other engines when this one is closed. */
+  readonly stays: boolean;
   /** Whether the worker keeps the process alive. At first it does. */
   hold(on: boolean): void;
-  /** Ends the worker, whatever it does. */
-  end(): Promise<void>;
+  /** Nobody asks any more. `isWell`: the engine was closed; the worker is ended, whatever it does, if not. */
+  end(isWell: boolean): Promise<void>;
   /** Called once, if the worker ends by itself: with what it threw, or how it went. */
   onLost(report: (cause: unknown) => void): void;
 }
@@ -189,14 +191,16 @@ class Calls<S> {
   }
 
   async #close(): Promise<void> {
+    let isWell = true;
     try {
-      const closed = this.ask({ kind: 'close' });
+      const closed = this.ask({ kind: 'close', stays: this.#port.stays });
       this.#over ??= new IngotError('InvalidArgument', 'the engine is closed');
       await closed;
     } catch {
-      // The worker is gone already.
+      // The worker is gone already, or in no state to go on.
+      isWell = false;
     }
-    await this.#port.end();
+    await this.#port.end(isWell);
   }
 
   #end(why: IngotError): void {

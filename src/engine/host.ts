@@ -16,22 +16,30 @@ const progressPause = 50;
 /** An engine with all that it stands on. */
 type Loaded = AsyncDisposable & { readonly engine: Engine };
 
+/** `leave`: when all is closed, and the thread is to end. */
 export function serveEngine<S>(
   port: Port<ToHost<S>, ToClient>,
   load: (settings: S, hooks: LoadHooks) => Promise<Loaded>,
+  leave: () => void = () => {},
 ): void {
-  const host = new Host(port, load);
+  const host = new Host(port, load, leave);
   port.listen((message) => host.take(message));
 }
 
 class Host<S> {
   readonly #port: Port<ToHost<S>, ToClient>;
   readonly #load: (settings: S, hooks: LoadHooks) => Promise<Loaded>;
+  readonly #leave: () => void;
   readonly #outbox: Outbox;
   readonly #calls = new Map<number, { readonly work: RunningCall; readonly ended: Promise<void> }>();
   #loaded: Loaded | undefined;
 
-  constructor(port: Port<ToHost<S>, ToClient>, load: (settings: S, hooks: LoadHooks) => Promise<Loaded>) {
+  constructor(
+    port: Port<ToHost<S>, ToClient>,
+    load: (settings: S, hooks: LoadHooks) => Promise<Loaded>,
+    leave: () => void,
+  ) {
+    this.#leave = leave;
     this.#port = port;
     this.#outbox = new Outbox(port);
     this.#load = load;
@@ -111,7 +119,10 @@ class Host<S> {
         const others = [...this.#calls].filter(([other]) => other !== id).map(([, other]) => other);
         for (const other of others) other.work.abort();
         await Promise.all(others.map(({ ended }) => ended));
-        await this.#loaded?.[Symbol.asyncDispose]();
+        const loaded = this.#loaded;
+        this.#loaded = undefined;
+        await loaded?.[Symbol.asyncDispose]();
+        if (!call.stays) this.#leave();
         return { kind: 'done' };
       }
       default:
@@ -142,7 +153,7 @@ class Outbox {
     else this.#waiting.set(id, [event]);
     if (performance.now() - this.#sentAt < pause) this.#timer ??= setTimeout(() => this.send(), pause);
     // The other generations of the same step are told of their tokens in this turn, too.
-    else if (this.#waiting.size === 1) queueMicrotask(() => this.send());
+    else if (this.#waiting.size === 1) void Promise.resolve().then(() => this.send());
   }
 
   send(): void {

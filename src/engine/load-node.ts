@@ -73,7 +73,7 @@ export async function openDeviceFor(
   }
   if (parsed !== undefined) {
     const { openMesh } = await import('./open-mesh-node.ts');
-    return openMesh(parsed, name, { ...options, ...of, onProgram });
+    return openMesh(parsed, model, name, { ...options, ...of, onProgram });
   }
   return openDevice(name, { ...options, meanwhile, spareCore: bytes < smallBytes, ...of });
 }

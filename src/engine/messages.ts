@@ -34,8 +34,8 @@ export type Call<S> =
   | { readonly kind: 'status' }
   | { readonly kind: 'embed'; readonly text: Prompt }
   | { readonly kind: 'checkIntegrity' }
-  /** Ends all that runs, and gives everything back. */
-  | { readonly kind: 'close' };
+  /** Ends all that runs, and gives everything back. `stays`: another engine may be loaded then. */
+  | { readonly kind: 'close'; readonly stays: boolean };
 
 export type ToHost<S> =
   /** `aborted`: its signal was raised before. */

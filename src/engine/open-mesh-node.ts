@@ -5,10 +5,11 @@ import { findSystem } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
 import { chosenDevice, type DeviceOptions, openDevice } from '../devices/open-node.ts';
 import { type Mesh, meshSize, refuseOtherAxes } from '../ir/mesh.ts';
+import type { Model } from '../models/model.ts';
 import { createHostGroup } from '../parallel/host-group.ts';
 import { createLocalGroup } from '../parallel/local-group.ts';
 import { createMeshDevice, type MeshOptions } from '../parallel/mesh-device.ts';
-import { keptChoices } from './kept-choices-node.ts';
+import { keptChoices, keptLayouts } from './kept-choices-node.ts';
 
 /** More of them would only wait for each other. */
 const ranksPerProcessor = 4;
@@ -16,6 +17,7 @@ const ranksPerProcessor = 4;
 /** Ranks share `options.threads`, or the processors that there are. @throws IngotError 'Usage', 'DeviceLost'. */
 export async function openMesh(
   mesh: Mesh,
+  model: Model,
   name?: string,
   { onProgram, ...options }: DeviceOptions & Pick<MeshOptions, 'onProgram'> = {},
 ): Promise<Device> {
@@ -33,7 +35,8 @@ export async function openMesh(
       devices.push(await openDevice(name ?? chosenDevice(), { ...options, threads }));
     const group = openGroup(devices[0].name, size);
     const ranks = devices.map((device, rank) => ({ device, communicator: group.ends[rank] }));
-    return createMeshDevice(mesh, ranks, { group, onProgram, choices: keptChoices(mesh) });
+    const kept = { choices: keptChoices(mesh), layouts: keptLayouts(mesh, model) };
+    return createMeshDevice(mesh, ranks, { group, onProgram, ...kept });
   } catch (error) {
     for (const device of devices) await device[Symbol.asyncDispose]();
     throw error;

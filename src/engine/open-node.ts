@@ -8,12 +8,15 @@ import type { EngineSettings } from './load-node.ts';
 import { openWorker } from './open-worker-node.ts';
 import type { ReplicaSource } from './replica.ts';
 import { openReplicas, type ReplicasOptions } from './replicas.ts';
+import type { Workers } from './workers-node.ts';
 
 type Settings = Omit<EngineSettings, 'path' | 'ranks'>;
 
 export interface OpenOptions extends Settings, Omit<LoadHooks, 'onLost'> {
   /** The ranks of each replica, where they are in other processes. */
   readonly groups?: readonly Ranks[];
+  /** Threads that others have had, and will have; each starts and ends with its engine if absent. */
+  readonly workers?: Workers;
 }
 
 /**
@@ -44,7 +47,7 @@ export async function openReplicated(
 }
 
 /** How each engine is opened, and how many requests it computes together. What is there for all is divided among them. */
-function sourcesOf(path: string, { signal, onProgress, groups, mesh: text, queue, ...settings }: OpenOptions) {
+function sourcesOf(path: string, { signal, onProgress, groups, workers, mesh: text, queue, ...settings }: OpenOptions) {
   const mesh = parseMesh(text ?? 'data=1');
   const data = mesh.axes.find(({ name }) => name === 'data');
   const count = replicaCount(mesh);
@@ -74,6 +77,7 @@ function sourcesOf(path: string, { signal, onProgress, groups, mesh: text, queue
           // What they dump is the same.
           ...(dump !== undefined && i === 0 && { dump }),
           ...(ranks !== undefined && { ranks }),
+          ...(workers !== undefined && { workers }),
           // Later the others have the memory that they need.
           ...(epoch > 1 && { memoryShare: 1 }),
           ...hooks,

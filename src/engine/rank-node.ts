@@ -9,9 +9,9 @@ import { answerPulse } from '../parallel/pulse.ts';
 import type { RankAddress } from '../parallel/rank-group.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankWorld } from '../parallel/rank-world.ts';
-import { inheritedOptions } from './open-worker-node.ts';
+import { inheritedOptions } from './workers-node.ts';
 
-/** What the worker is given. */
+/** What the worker is told. */
 export interface RankWork {
   readonly communicator: Communicator;
   readonly listen: string | undefined;
@@ -26,22 +26,23 @@ const patienceMilliseconds = 3000;
 /** What the worker may take to give its memory back. */
 const endingMilliseconds = 8000;
 
-/** `onReady` gets the addresses of all ranks. */
+/** `join` may block: the worker starts meanwhile. `onReady` gets the rank, and the addresses of all. */
 export async function serveRank(
-  world: RankWorld,
-  onReady: (addresses: readonly (RankAddress | null)[]) => void = () => {},
+  join: () => Promise<RankWorld>,
+  onReady: (rank: number, addresses: readonly (RankAddress | null)[]) => void = () => {},
 ): Promise<void> {
+  const worker = new Worker(new URL('./rank-worker-node.js', import.meta.url), {
+    name: 'ingot rank',
+    ...inheritedOptions(),
+  });
+  const ended = once(worker, 'exit');
+  const world = await joined(join, worker);
   const { communicator, threads, host } = world;
   const { epoch } = communicator;
   const { listen, hosts } = world.addresses;
   const secret = randomBytes(32).toString('hex');
   const work: RankWork = { communicator, listen, secret, epoch };
-  const worker = new Worker(new URL('./rank-worker-node.js', import.meta.url), {
-    name: 'ingot rank',
-    workerData: work,
-    ...inheritedOptions(),
-  });
-  const ended = once(worker, 'exit');
+  worker.postMessage(work);
   const [devicePort] = (await once(worker, 'message')) as [number];
   let fronts = 0;
   let leave: () => void = () => {};
@@ -62,7 +63,7 @@ export async function serveRank(
   });
   const name = `rank ${world.rank} (${hostname()}, process ${process.pid})`;
   const own: RankAddress = { kind: 'process', name, host, hosts, devicePort, pulsePort: pulse.port, secret, threads };
-  onReady(await world.introduce(own));
+  onReady(world.rank, await world.introduce(own));
   await left;
   pulse.close();
   worker.postMessage('left');
@@ -73,4 +74,14 @@ export async function serveRank(
   clearTimeout(dead);
   clearTimeout(late);
   await world.leave();
+}
+
+/** Where ranks cannot join, nothing is left behind. */
+async function joined(join: () => Promise<RankWorld>, worker: Worker): Promise<RankWorld> {
+  try {
+    return await join();
+  } catch (error) {
+    await worker.terminate();
+    throw error;
+  }
 }

@@ -1,5 +1,6 @@
 /** What the worker thread of a rank runs: the device, for one front after another. The main thread answers meanwhile that the rank is alive. */
-import { parentPort, workerData } from 'node:worker_threads';
+import { once } from 'node:events';
+import { parentPort } from 'node:worker_threads';
 import { modelAreas } from '../devices/cpu/self-test/areas.ts';
 import { openDevice } from '../devices/open-node.ts';
 import { findModel } from '../hub/find-model.ts';
@@ -7,15 +8,15 @@ import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
 import { frontServer, type ServedDevice } from '../parallel/rank-server.ts';
 import { modelDigest } from './model-digest-node.ts';
-import { openForRunning } from './open-model-node.ts';
+import { openWeights } from './open-model-node.ts';
 import type { RankWork } from './rank-node.ts';
 
 const port = parentPort;
 if (port === null) throw new Error('this file runs in a worker thread only');
-const { communicator, listen, secret, epoch } = workerData as RankWork;
+const [{ communicator, listen, secret, epoch }] = (await once(port, 'message')) as [RankWork];
 
 async function open({ model: path, device: name, threads, mlock }: RankSettings): Promise<ServedDevice> {
-  const source = await openForRunning(await findModel(path));
+  const source = await openWeights(await findModel(path));
   try {
     const { model } = source;
     // Programs come later, in any numerics.

@@ -173,9 +173,9 @@ export class Runner implements AsyncDisposable {
   ): Promise<RunningStep> {
     const bound = await this.#bind(withLogits ? ['sample', 'logits'] : ['sample'], this.#numericsOf(entries));
     const rows = entries.flatMap(({ start, count, samples }, s) => (samples ? [{ s, last: start + count - 1 }] : []));
-    const step = this.#fillStep(entries, (s) => (entries[s].samples ? [entries[s].count - 1] : []));
-    const inputs = new Map([...step.inputs, ...this.#fillSampling(entries, rows, sampling)]);
-    const ticket = this.#device.submit(bound, inputs, step.dims);
+    const { inputs, dims } = this.#fillStep(entries, (s) => (entries[s].samples ? [entries[s].count - 1] : []));
+    for (const [name, values] of this.#fillSampling(entries, rows, sampling)) inputs.set(name, values);
+    const ticket = this.#device.submit(bound, inputs, dims);
     return {
       result: async (signal) => {
         const results = await this.#device.wait(ticket, Number.POSITIVE_INFINITY, signal);
@@ -267,7 +267,7 @@ export class Runner implements AsyncDisposable {
     entries: readonly Entry[],
     rows: readonly { readonly s: number; readonly last: number }[],
     sampling: readonly SamplingParameters[],
-  ): ReadonlyMap<string, ArrayBufferView> {
+  ): readonly [string, ArrayBufferView][] {
     const R = rows.length;
     const { maxBias } = this.limits;
     const inputs = {
@@ -305,7 +305,7 @@ export class Runner implements AsyncDisposable {
         inputs.biasValue[bias++] = value;
       }
     }
-    return new Map<string, ArrayBufferView>(Object.entries(inputs));
+    return Object.entries(inputs);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

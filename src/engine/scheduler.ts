@@ -7,6 +7,7 @@
  * token counter an owner, https://arxiv.org/abs/2401.00588), then by age and what is left of them. Where blocks run out, the youngest
  * of the lowest priority gives its own back and waits again; what it computed is often still known when its turn comes.
  */
+import { largestFitting } from '../base/largest-fitting.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { BlockManager, Fetch } from './blocks.ts';
 import { preempt, type SchedulerState } from './scheduler-state.ts';
@@ -75,6 +76,8 @@ class Planner {
   readonly #fetches: Fetch[] = [];
   readonly #preempted: Sequence[] = [];
   readonly #load = { tokens: 0, rows: 0, contextTokens: 0 };
+  /** Of the rows of the step. */
+  #biases = 0;
 
   constructor(state: SchedulerState, rules: Rules) {
     this.#state = state;
@@ -121,16 +124,9 @@ class Planner {
   #affordable(sequence: Sequence, limit: number): number {
     const { limits, cost } = this.#rules;
     const most = Math.min(left(sequence), limits.maxTokens - this.#load.tokens);
-    const fits = (count: number) => cost(this.#with(sequence, count)) <= limit;
-    if (fits(most)) return most;
-    let [low, high] = [0, most];
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (fits(middle)) low = middle;
-      else high = middle;
-    }
-    const hasPrompt = this.#entries.some(({ count }) => count > 1);
-    return hasPrompt ? low : Math.max(low, 1);
+    const count = largestFitting(most, (each) => cost(this.#with(sequence, each)) <= limit);
+    const hasPrompt = this.#entries.some((entry) => entry.count > 1);
+    return hasPrompt ? count : Math.max(count, 1);
   }
 
   #with(sequence: Sequence, count: number): StepLoad {
@@ -161,11 +157,9 @@ class Planner {
     const { limits, blocks } = this.#rules;
     const start = sequence.computed;
     const samples = count === left(sequence);
-    if (samples) {
-      const sampled = this.#entries.filter((entry) => entry.samples);
-      const biases = sampled.reduce((sum, entry) => sum + entry.sequence.biases, sequence.biases);
-      if (sampled.length === limits.maxRows || biases > limits.maxBias) return;
-    }
+    const biases = this.#biases + (samples ? sequence.biases : 0);
+    if (samples && (this.#load.rows === limits.maxRows || biases > limits.maxBias)) return;
+    this.#biases = biases;
     blocks.grow(sequence.blocks, start + count);
     Object.assign(this.#load, this.#with(sequence, count));
     this.#entries.push({ sequence, start, count, samples, windowTables: blocks.windowTables(sequence.blocks) });

@@ -7,6 +7,7 @@ import { mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { IngotError } from '../base/errors.ts';
+import { isProcessAlive } from '../base/process-alive-node.ts';
 import { makeFolder } from '../devices/cpu/cache-folder.ts';
 import { systemError } from '../formats/file-node.ts';
 import type { BlockSlots } from './spill.ts';
@@ -45,17 +46,8 @@ async function removeLeftovers(parent: string): Promise<void> {
   for (const name of await readdir(parent)) {
     const [pid, start] = name.split('-').map(Number);
     const isOurs = pid === process.pid && Math.abs(start - processStart()) < 1000;
-    if (isOurs || (pid !== process.pid && isAlive(pid))) continue;
+    if (isOurs || (pid !== process.pid && isProcessAlive(pid))) continue;
     await rm(join(parent, name), { recursive: true, force: true }).catch(() => {});
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
 

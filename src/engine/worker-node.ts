@@ -13,20 +13,6 @@ serveEngine<EngineSettings>(
     send: (message) => port.postMessage(message),
     listen: (receive) => port.on('message', receive),
   },
-  async (settings, hooks) => {
-    // The thread ends with its engine, and with one that cannot be loaded.
-    try {
-      const loaded = await loadEngine(settings, hooks);
-      return {
-        engine: loaded.engine,
-        async [Symbol.asyncDispose]() {
-          await loaded[Symbol.asyncDispose]();
-          unmapAll();
-        },
-      };
-    } catch (error) {
-      unmapAll();
-      throw error;
-    }
-  },
+  loadEngine,
+  unmapAll,
 );

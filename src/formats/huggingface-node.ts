@@ -16,6 +16,7 @@ const companionNames = [
   'tokenizer.json',
   'tokenizer_config.json',
   'tokenizer.model',
+  'qwen.tiktoken',
   'special_tokens_map.json',
   'generation_config.json',
   'chat_template.jinja',

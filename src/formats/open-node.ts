@@ -1,7 +1,7 @@
 /** Opens whatever model is at a path: decides by contents, never by the name's ending. */
 import { stat } from 'node:fs/promises';
 import type { ByteSource } from '../base/bytes.ts';
-import { IngotError } from '../base/errors.ts';
+import { IngotError, isIngotError } from '../base/errors.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import { type FileSource, openFile, systemError } from './file-node.ts';
 import { readGguf } from './gguf.ts';
@@ -28,8 +28,12 @@ export async function openCheckpoint(path: string): Promise<Checkpoint> {
 async function isFolder(path: string): Promise<boolean> {
   try {
     return (await stat(path)).isDirectory();
-  } catch (error) {
-    throw systemError(error, path);
+  } catch (cause) {
+    const error = systemError(cause, path);
+    // As other tools have it: without a word that it is on a hub.
+    if (!isIngotError(error, 'FileNotFound') || !/^[\w-][\w.-]*\/[\w.-]+$/.test(path)) throw error;
+    const hint = `check the path; a model of a hub is called hf:${path}`;
+    throw new IngotError('FileNotFound', error.message, { path, hint, cause });
   }
 }
 

@@ -126,10 +126,12 @@ function chooseFolder<F extends File>({ repo }: HubName, files: readonly F[]): C
   return { files: [...files.filter(({ path }) => companion.test(path) && !otherFrameworks.test(path)), ...weights] };
 }
 
+const vocabularies = ['tokenizer.json', 'tokenizer.model', 'qwen.tiktoken', 'vocab.json', 'vocab.txt'];
+
 /** Whether the files that are there are all that a folder with safetensors needs; a tokenizer among them. */
 export function isWholeFolder(files: readonly File[]): boolean {
   const names = new Set(files.map(({ path }) => path));
-  const tokenizer = ['tokenizer.json', 'tokenizer.model', 'vocab.json', 'vocab.txt'].some((name) => names.has(name));
+  const tokenizer = vocabularies.some((name) => names.has(name));
   if (!tokenizer || !names.has('config.json') || !hasWeights(files)) return false;
   try {
     chooseFolder({ repo: '' }, files);

@@ -107,9 +107,9 @@ export async function ask(hub: Hub, address: string, headers: Readonly<Record<st
     controller.abort();
   };
   const failed = (error: unknown, url: string): unknown => {
+    const how = controller.signal.aborted ? `nothing came for ${hub.patience / 1000} s` : reasonOf(error);
     close();
     if (error instanceof IngotError || error instanceof Passing) return error;
-    const how = controller.signal.aborted ? `nothing came for ${hub.patience / 1000} s` : reasonOf(error);
     return new Passing(networkError(`${hostOf(url)}: ${how}`, error));
   };
 

@@ -8,6 +8,7 @@ import { hostname } from 'node:os';
 import { dirname } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { throwIfAborted } from '../base/errors.ts';
+import { isProcessAlive } from '../base/process-alive-node.ts';
 import { systemError } from '../formats/file-node.ts';
 
 const touchEvery = 2_000;
@@ -62,19 +63,10 @@ function isStale(owner: string, touched: number): boolean {
   if (Date.now() - touched > staleAfter) return true;
   try {
     const { host, pid } = JSON.parse(owner) as { host?: unknown; pid?: unknown };
-    return host === hostname() && typeof pid === 'number' && !isAlive(pid);
+    return host === hostname() && typeof pid === 'number' && !isProcessAlive(pid);
   } catch {
     // It is being written.
     return false;
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }
 

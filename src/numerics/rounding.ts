@@ -13,6 +13,16 @@ export type NarrowIntegerType = Exclude<IntegerType, WideIntegerType>;
 /** Floats with no typed array of their own. */
 export type SmallFloatType = Exclude<FloatType, 'f32' | 'f64'>;
 
+/** [exponent, stored mantissa] bits. */
+export const floatLayout: Readonly<Record<FloatType, readonly [number, number]>> = {
+  f64: [11, 52],
+  f32: [8, 23],
+  f16: [5, 10],
+  bf16: [8, 7],
+  f8E4M3FN: [4, 3],
+  f8E5M2: [5, 2],
+};
+
 interface SmallFloat {
   /** Stored bits of the significand. */
   readonly mantissa: number;

@@ -1,6 +1,7 @@
 /**
  * Several devices as one: programs are partitioned over a mesh, each device is a rank, and whoever uses them sees one device. What a
- * buffer's parts are follows from the programs that it is bound to, so weights are read when they are bound first.
+ * buffer's parts are follows from the programs that it is bound to, so weights are read when they are bound first, unless an earlier start has
+ * left word of what ranks take of them.
  */
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import type { Hardware } from '../compiler/cost.ts';
@@ -36,8 +37,15 @@ export interface KeptChoices {
   keep(program: Program, choices: readonly Choice[]): void;
 }
 
+/** What ranks take of the weights of a model, by parameter, kept between starts: known before there is a program, so that reading begins at once. */
+export interface KeptLayouts {
+  find(): ReadonlyMap<string, Layout> | undefined;
+  keep(layouts: ReadonlyMap<string, Layout>): void;
+}
+
 export interface MeshOptions {
   readonly choices?: KeptChoices | undefined;
+  readonly layouts?: KeptLayouts | undefined;
   /** What joins the ranks: closed with the device, after them. */
   readonly group?: Disposable;
   /** That ranks have together; those of one process share what the first has. */
@@ -69,6 +77,7 @@ class MeshBuffer implements DeviceBuffer {
   readonly bytes: number;
   readonly #make: (layout: Layout) => Promise<readonly DeviceBuffer[]>;
   #made: Promise<readonly DeviceBuffer[]> | undefined;
+  #expected: Layout | undefined;
   #layout: Layout | undefined;
   parts: readonly DeviceBuffer[] = [];
 
@@ -89,12 +98,24 @@ class MeshBuffer implements DeviceBuffer {
     return this.#layout;
   }
 
+  /** Makes the parts now, as programs will take them in all likelihood. */
+  async expect(layout: Layout): Promise<void> {
+    this.#expected = layout;
+    this.#made = this.#make(layout);
+    this.parts = await this.#made;
+  }
+
   /** @throws IngotError 'InvalidArgument' if another program has it otherwise. */
   async take(layout: Layout, name: string): Promise<readonly DeviceBuffer[]> {
     if (this.#layout !== undefined && layoutKey(this.#layout) !== layoutKey(layout)) {
       throw new IngotError('InvalidArgument', `two programs divide ${name} among ranks in two ways`);
     }
     this.#layout = layout;
+    if (this.#expected !== undefined && layoutKey(this.#expected) !== layoutKey(layout)) {
+      this[Symbol.dispose]();
+      this.#made = undefined;
+    }
+    this.#expected = undefined;
     this.#made ??= this.#make(layout);
     this.parts = await this.#made;
     return this.parts;
@@ -110,12 +131,15 @@ class MeshDevice implements Device {
   readonly name;
   readonly hardware;
   readonly runsAhead;
+  readonly readsFiles: boolean;
   readonly #mesh: Mesh;
   readonly #ranks: readonly MeshRank[];
   readonly #options: MeshOptions;
   readonly #tickets = new Map<number, readonly Ticket[]>();
   /** What was chosen for the first program holds for all, so that they share weights and state. */
   #choices: readonly Choice[] | undefined;
+  /** What ranks took of weights at an earlier start. */
+  readonly #layouts: ReadonlyMap<string, Layout> | undefined;
   #nextId = 1;
 
   constructor(mesh: Mesh, ranks: readonly MeshRank[], options: MeshOptions) {
@@ -138,6 +162,8 @@ class MeshDevice implements Device {
     this.#mesh = mesh;
     this.#ranks = ranks;
     this.#options = options;
+    this.#layouts = options.layouts?.find();
+    this.readsFiles = this.#layouts !== undefined && devices.every(({ readsFiles }) => readsFiles === true);
   }
 
   #places(): readonly Place[] {
@@ -166,8 +192,20 @@ class MeshDevice implements Device {
     const known = this.#choices ?? kept?.find(program);
     const plan = planOf(program, this.#mesh, known === undefined ? {} : { choices: known });
     if (known === undefined) kept?.keep(program, plan.choices);
+    if (this.#choices === undefined) this.#keepLayouts(plan);
     this.#choices = plan.choices;
     return plan;
+  }
+
+  #keepLayouts({ program, splitsOf }: Plan): void {
+    const own = program.parameters.flatMap(({ name, role }, i) =>
+      role === 'weight' ? [[name, { splits: splitsOf(program.main.parameters[i]) }] as const] : [],
+    );
+    const isKnown = own.every(([name, layout]) => {
+      const known = this.#layouts?.get(name);
+      return known !== undefined && layoutKey(known) === layoutKey(layout);
+    });
+    if (!isKnown) this.#options.layouts?.keep(new Map(own));
   }
 
   packedBytes(weight: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -176,12 +214,16 @@ class MeshDevice implements Device {
 
   async pack(weight: WeightSource): Promise<DeviceBuffer> {
     const type = tensor('f32', weight.shape);
-    return new MeshBuffer(type, 'weights', this.packedBytes(weight), ({ splits }) =>
+    const buffer = new MeshBuffer(type, 'weights', this.packedBytes(weight), ({ splits }) =>
       this.#onEach(({ device }, place) => {
         const ranges = splits.map((split) => split && place.ranges(split));
         return device.pack({ ...sliceTensor(weight, ranges), ranges });
       }),
     );
+    const { parameter } = weight;
+    const expected = parameter === undefined ? undefined : this.#layouts?.get(parameter);
+    if (expected !== undefined) await buffer.expect(expected);
+    return buffer;
   }
 
   async allocate(type: TensorType, kind: MemoryKind): Promise<DeviceBuffer> {

@@ -197,12 +197,12 @@ class RankServer {
     const served = await this.#open(settings);
     this.#served = served;
     const { device, digest, weights } = served;
-    const { name, hardware, runsAhead } = device;
+    const { name, hardware, runsAhead, readsFiles = false } = device;
     const packed = new Map<string, number>();
     for (const { format, shape } of weights.values()) {
       packed.set(`${format} ${shape.join('x')}`, device.packedBytes({ format, shape }));
     }
-    return { name, hardware, runsAhead, digest, packed: [...packed] };
+    return { name, hardware, runsAhead, readsFiles, digest, packed: [...packed] };
   }
 
   #keep(handle: number, made: Made): void {

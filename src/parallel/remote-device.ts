@@ -59,6 +59,7 @@ interface Opened {
   readonly name: Device['name'];
   readonly hardware: Hardware;
   readonly runsAhead: 1 | 2;
+  readonly readsFiles: boolean;
   readonly digest: string;
   readonly packed: readonly (readonly [string, number])[];
 }
@@ -124,6 +125,7 @@ class Remote implements RemoteDevice {
   readonly name: Device['name'];
   readonly hardware: Hardware;
   readonly runsAhead: 1 | 2;
+  readonly readsFiles: boolean;
   readonly digest: string;
   readonly #calls: Calls;
   readonly #packed: ReadonlyMap<string, number>;
@@ -132,11 +134,12 @@ class Remote implements RemoteDevice {
   #runs = 0;
   #seconds = 0;
 
-  constructor(calls: Calls, { name, hardware, runsAhead, digest, packed }: Opened, results: boolean) {
+  constructor(calls: Calls, { name, hardware, runsAhead, readsFiles, digest, packed }: Opened, results: boolean) {
     this.#calls = calls;
     this.name = name;
     this.hardware = hardware;
     this.runsAhead = runsAhead;
+    this.readsFiles = readsFiles;
     this.digest = digest;
     this.#packed = new Map(packed);
     this.#results = results;

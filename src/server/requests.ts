@@ -46,6 +46,17 @@ const maxTokens = z
   .min(0)
   .max(2 ** 31 - 1);
 
+/** Texts, or the ids of their tokens. */
+const texts = z.union([
+  z.string(),
+  z.array(z.int().min(0)).min(1),
+  z.array(z.string()).min(1).max(2048),
+  z
+    .array(z.array(z.int().min(0)).min(1))
+    .min(1)
+    .max(2048),
+]);
+
 const functionName = z
   .string()
   .regex(/^[\w.-]{1,64}$/, 'a name is up to 64 letters, digits, dots, dashes and underscores');
@@ -79,24 +90,29 @@ const toolChoice = z.union([
   z.object({ type: z.literal('function'), function: z.object({ name: functionName }) }),
 ]);
 
-export const chatRequest = z.looseObject({
-  ...sampling,
-  messages: z.array(message).min(1),
-  max_tokens: maxTokens.nullish(),
-  max_completion_tokens: maxTokens.nullish(),
-  logprobs: z.boolean().nullish(),
-  top_logprobs: z.int().min(0).max(20).nullish(),
-  tools: z.array(tool).max(1024).nullish(),
-  tool_choice: toolChoice.nullish(),
-  parallel_tool_calls: z.boolean().nullish(),
-  reasoning_effort: z.string().nullish(),
-  chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
-});
+export const chatRequest = z
+  .looseObject({
+    ...sampling,
+    messages: z.array(message).min(1),
+    max_tokens: maxTokens.nullish(),
+    max_completion_tokens: maxTokens.nullish(),
+    logprobs: z.boolean().nullish(),
+    top_logprobs: z.int().min(0).max(20).nullish(),
+    tools: z.array(tool).max(1024).nullish(),
+    tool_choice: toolChoice.nullish(),
+    parallel_tool_calls: z.boolean().nullish(),
+    reasoning_effort: z.string().nullish(),
+    chat_template_kwargs: z.record(z.string(), z.unknown()).optional(),
+  })
+  .refine(({ logprobs, top_logprobs: top }) => logprobs === true || !top, {
+    path: ['top_logprobs'],
+    message: 'it needs logprobs to be true',
+  });
 
 export const completionRequest = z
   .looseObject({
     ...sampling,
-    prompt: z.union([z.string(), z.array(z.int().min(0)), z.array(z.string()), z.array(z.array(z.int().min(0)))]),
+    prompt: texts,
     max_tokens: maxTokens.nullish(),
     logprobs: z.int().min(0).max(20).nullish(),
     echo: z.boolean().nullish(),
@@ -107,17 +123,6 @@ export const completionRequest = z
     path: ['best_of'],
     message: 'which answers are best is not known before all have ended: they cannot be streamed',
   });
-
-/** Texts, or the ids of their tokens. */
-const texts = z.union([
-  z.string(),
-  z.array(z.int().min(0)).min(1),
-  z.array(z.string()).min(1).max(2048),
-  z
-    .array(z.array(z.int().min(0)).min(1))
-    .min(1)
-    .max(2048),
-]);
 
 export const embeddingsRequest = z.object({
   model: z.string().optional(),
@@ -135,18 +140,56 @@ export type ChatRequest = z.infer<typeof chatRequest>;
 export type CompletionRequest = z.infer<typeof completionRequest>;
 export type SamplingRequest = ChatRequest | CompletionRequest;
 
-/** Fields of OpenAI's API that would change the answer, and that Ingot does not have; by the values that change nothing. */
+const never = () => false;
+const only =
+  (...harmless: readonly unknown[]) =>
+  (value: unknown) =>
+    harmless.includes(value);
+const none = (value: unknown) => Array.isArray(value) && value.length === 0;
+
+/** Fields that would change the answer, and that Ingot does not have; by the values that change nothing. */
 const unsupported: Readonly<Record<string, (value: unknown) => boolean>> = {
-  functions: (value) => Array.isArray(value) && value.length === 0,
-  function_call: (value) => value === 'none' || value === 'auto',
+  // OpenAI's
+  functions: none,
+  function_call: only('none', 'auto'),
   response_format: (value) => (value as { type?: unknown } | null)?.type === 'text',
-  audio: () => false,
-  moderation: () => false,
-  verbosity: (value) => value === 'medium',
-  web_search_options: () => false,
+  audio: never,
+  moderation: never,
+  verbosity: only('medium'),
+  web_search_options: never,
   modalities: (value) => Array.isArray(value) && value.every((kind) => kind === 'text'),
-  suffix: () => false,
-  echo: (value) => value === false,
+  suffix: never,
+  echo: only(false),
+  // vLLM's
+  structured_outputs: never,
+  guided_json: never,
+  guided_regex: never,
+  guided_choice: never,
+  guided_grammar: never,
+  use_beam_search: only(false),
+  length_penalty: only(1),
+  stop_token_ids: none,
+  include_stop_str_in_output: only(false),
+  bad_words: none,
+  allowed_token_ids: never,
+  skip_special_tokens: only(true),
+  prompt_logprobs: never,
+  truncate_prompt_tokens: never,
+  add_generation_prompt: only(true),
+  continue_final_message: only(false),
+  chat_template: never,
+  documents: none,
+  // llama.cpp's
+  grammar: only(''),
+  json_schema: never,
+  n_predict: never,
+  repeat_penalty: only(1),
+  typical_p: only(1),
+  mirostat: only(0),
+  dry_multiplier: only(0),
+  xtc_probability: only(0),
+  dynatemp_range: only(0),
+  top_n_sigma: only(-1),
 };
 
 /** The first field of a request that cannot be served. */

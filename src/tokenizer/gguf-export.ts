@@ -46,9 +46,9 @@ export async function exportTokenizer(source: TokenizerSource, vocabularySize: n
   }
 }
 
-async function huggingFaceKeys(companions: Checkpoint['companions'], size: number): Promise<Keys> {
+async function huggingFaceKeys(companions: Checkpoint['companions'], size: number): Promise<Metadata> {
   const files = await readHuggingFaceFiles(companions);
-  if (files instanceof Uint8Array) return sentencePieceFileKeys(files, size);
+  if ('kind' in files) return exportTokenizer(files, size);
   const keys = pipelineKeys(files.tokenizer, files.vocabulary, size);
   const { added } = await huggingFaceEncoding(companions);
   for (const [key, ids] of Object.entries(added.wishes())) {

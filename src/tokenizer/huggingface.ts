@@ -14,7 +14,8 @@ import { readPreTokenizer, spellInBytes } from './huggingface-pre-tokenizers.ts'
 import { JsonView, readJson, readText } from './json-view.ts';
 import { MAX_RANK } from './merge.ts';
 import { Pipeline } from './pipeline.ts';
-import { sentencePieceEncoding } from './sentencepiece-file.ts';
+import { type SentencePieceSource, sentencePieceEncoding } from './sentencepiece-file.ts';
+import { isRankFile, type TiktokenSource, tiktokenEncoding, tiktokenModels } from './tiktoken.ts';
 import { type Encoding, makeVocabulary, type TextModel, type TokenKind, type Vocabulary } from './vocabulary.ts';
 
 /** The files of a folder, and what they make of its tokens. */
@@ -27,7 +28,9 @@ export interface HuggingFaceFiles {
 /** @throws as `readHuggingFaceFiles`; 'UnsupportedFile' for pipelines that cannot be followed. */
 export async function huggingFaceEncoding(companions: ReadonlyMap<string, ByteSource>): Promise<Encoding> {
   const files = await readHuggingFaceFiles(companions);
-  if (files instanceof Uint8Array) return sentencePieceEncoding(files);
+  if ('kind' in files) {
+    return files.kind === 'tiktoken' ? tiktokenEncoding(files.bytes, files.model) : sentencePieceEncoding(files.bytes);
+  }
   const { tokenizer, vocabulary } = files;
   const added = readAddedTokens(tokenizer, vocabulary);
   return {
@@ -38,23 +41,33 @@ export async function huggingFaceEncoding(companions: ReadonlyMap<string, ByteSo
 }
 
 /**
- * @param companions files by name; `tokenizer.json`, else `vocab.json` with `merges.txt` (GPT-2), else `tokenizer.model`,
- * of which the bytes are given back.
+ * @param companions files by name; `tokenizer.json`, else `vocab.json` with `merges.txt` (GPT-2), else `tokenizer.model` of
+ * SentencePiece or of Llama 3, else `qwen.tiktoken`, which are given back as they are.
  * @throws IngotError 'FileNotFound' if none is there, 'InvalidFile', 'UnsupportedFile'.
  */
 export async function readHuggingFaceFiles(
   companions: ReadonlyMap<string, ByteSource>,
-): Promise<HuggingFaceFiles | Uint8Array> {
+): Promise<HuggingFaceFiles | SentencePieceSource | TiktokenSource> {
   const optional = async (name: string) => {
     const source = companions.get(name);
     return source === undefined ? new JsonView(undefined, name) : readJson(source);
   };
   const config = await optional('tokenizer_config.json');
   const generation = await optional('generation_config.json');
-  const [vocab, merges, model] = ['vocab.json', 'merges.txt', 'tokenizer.model'].map((name) => companions.get(name));
+  const [vocab, merges, model, ranks] = ['vocab.json', 'merges.txt', 'tokenizer.model', 'qwen.tiktoken'].map((name) =>
+    companions.get(name),
+  );
   let tokenizer = await optional('tokenizer.json');
   if (tokenizer.missing && vocab !== undefined && merges !== undefined) tokenizer = await gpt2Pipeline(vocab, merges);
-  if (tokenizer.missing && model !== undefined) return model.read(0, model.length);
+  if (tokenizer.missing && model !== undefined) {
+    const bytes = await model.read(0, model.length);
+    return isRankFile(bytes)
+      ? { kind: 'tiktoken', bytes, model: tiktokenModels.llama3 }
+      : { kind: 'sentencepiece', bytes };
+  }
+  if (tokenizer.missing && ranks !== undefined) {
+    return { kind: 'tiktoken', bytes: await ranks.read(0, ranks.length), model: tiktokenModels.qwen2 };
+  }
   if (tokenizer.missing) {
     throw new IngotError('FileNotFound', 'the folder holds no tokenizer', {
       hint: 'put its tokenizer.json (or tokenizer.model) beside the weights',

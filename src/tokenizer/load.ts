@@ -4,8 +4,8 @@ import type { Checkpoint, Metadata } from '../formats/checkpoint.ts';
 import { ggufEncoding } from './gguf-vocabulary.ts';
 import { huggingFaceEncoding } from './huggingface.ts';
 import { llama2cEncoding } from './llama2c-vocabulary.ts';
-import { sentencePieceEncoding } from './sentencepiece-file.ts';
-import { type TiktokenModel, tiktokenEncoding } from './tiktoken.ts';
+import { type SentencePieceSource, sentencePieceEncoding } from './sentencepiece-file.ts';
+import { type TiktokenSource, tiktokenEncoding } from './tiktoken.ts';
 import type { Tokenizer } from './tokenizer.ts';
 import type { Encoding } from './vocabulary.ts';
 import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
@@ -13,12 +13,12 @@ import { VocabularyTokenizer } from './vocabulary-tokenizer.ts';
 /** Where a vocabulary comes from. */
 export type TokenizerSource =
   | { readonly kind: 'gguf'; readonly metadata: Metadata }
-  /** Files of a Hugging Face folder: `tokenizer.json`, or `vocab.json` and `merges.txt`, or `tokenizer.model`. */
+  /** Files of a Hugging Face folder: `tokenizer.json`, or what older folders have in its place (huggingface.ts). */
   | { readonly kind: 'huggingface'; readonly companions: Checkpoint['companions'] }
   /** The file does not say how many tokens it holds, so the model does. */
   | { readonly kind: 'llama2c'; readonly bytes: Uint8Array; readonly vocabularySize: number }
-  | { readonly kind: 'tiktoken'; readonly bytes: Uint8Array; readonly model: TiktokenModel }
-  | { readonly kind: 'sentencepiece'; readonly bytes: Uint8Array };
+  | TiktokenSource
+  | SentencePieceSource;
 
 /** Models pad their embeddings to round sizes; real ones leave up to some 900 rows unused. */
 const SPARE_ROWS = 1024;

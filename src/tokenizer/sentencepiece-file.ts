@@ -15,6 +15,12 @@ import { type Encoding, makeVocabulary, onlyIf, type TokenKind, tokenKinds, type
 
 const modelTypes = ['unigram', 'bpe'] as const;
 
+/** A vocabulary that lies in such a file. */
+export interface SentencePieceSource {
+  readonly kind: 'sentencepiece';
+  readonly bytes: Uint8Array;
+}
+
 export interface SentencePieceFile {
   readonly model: (typeof modelTypes)[number];
   readonly vocabulary: Vocabulary;

@@ -14,6 +14,13 @@ import { MAX_TOKEN_LENGTH } from './sentencepiece.ts';
 import { spellingIds, type TokenIds } from './token-ids.ts';
 import { type Encoding, makeVocabulary, onlyIf, type TokenKind } from './vocabulary.ts';
 
+/** A vocabulary that lies in a rank file. */
+export interface TiktokenSource {
+  readonly kind: 'tiktoken';
+  readonly bytes: Uint8Array;
+  readonly model: TiktokenModel;
+}
+
 /** What a rank file does not say. */
 export interface TiktokenModel {
   /** Name of a row of `pre-tokenizers.ts`. */
@@ -50,6 +57,12 @@ export const tiktokenModels = {
   qwen2: { pre: 'qwen2', specialTokens: ['<|endoftext|>', '<|im_start|>', '<|im_end|>'], eos: '<|endoftext|>' },
 } as const satisfies Record<string, TiktokenModel>;
 
+/** Whether a file begins as rank files do: `tokenizer.model` is also the name of SentencePiece's. */
+export function isRankFile(bytes: Uint8Array): boolean {
+  const [beginning] = new TextDecoder('latin1').decode(bytes.subarray(0, MAX_TOKEN_LENGTH)).split('\n');
+  return rankLine.test(beginning ?? '');
+}
+
 /** @throws IngotError 'InvalidFile' for lines that are no rank, base64 errors, ranks with holes or twice. */
 export function tiktokenEncoding(bytes: Uint8Array, model: TiktokenModel): Encoding {
   const spellings = readRanks(bytes);
@@ -73,6 +86,8 @@ export function tiktokenEncoding(bytes: Uint8Array, model: TiktokenModel): Encod
   return { vocabulary, added: AddedTokens.of(vocabulary), model: pipeline };
 }
 
+const rankLine = /^([A-Za-z0-9+/]+={0,2}) (\d{1,9})\r?$/;
+
 /** Tokens in the byte alphabet; the index is the rank. */
 function readRanks(bytes: Uint8Array): string[] {
   const lines = new TextDecoder('latin1').decode(bytes).split('\n');
@@ -80,7 +95,7 @@ function readRanks(bytes: Uint8Array): string[] {
   const texts = new Array<string>(lines.length).fill('');
   lines.forEach((content, index) => {
     const line = index + 1;
-    const [, base64 = '', digits = ''] = /^([A-Za-z0-9+/]+={0,2}) (\d{1,9})\r?$/.exec(content) ?? [];
+    const [, base64 = '', digits = ''] = rankLine.exec(content) ?? [];
     if (base64 === '') throw new IngotError('InvalidFile', `not a token in base64 and its rank`, { line });
     const rank = Number(digits);
     if (rank >= lines.length) {

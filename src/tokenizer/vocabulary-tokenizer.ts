@@ -64,7 +64,7 @@ export class VocabularyTokenizer implements Tokenizer {
   tokenText(id: number): string {
     if (Number.isInteger(id) && id >= 0 && id < this.vocabularySize) return this.#vocabulary.texts.at(id) ?? '';
     throw new IngotError('InvalidArgument', `token ${id} is outside the vocabulary of ${this.vocabularySize} tokens`, {
-      hint: 'the model and its tokenizer do not belong together',
+      hint: 'it is of another tokenizer than this one',
     });
   }
 

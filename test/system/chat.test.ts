@@ -249,6 +249,20 @@ test('at a terminal: a prompt, Ctrl-C stops an answer, clears a line, and leaves
   await first.said('> ');
   first.child.stdin.write('\x03');
   await first.said('once more');
+  first.child.stdin.write('/help\r');
+  await first.said('Ctrl-C stops an answer.');
+  await first.said('> ');
+  // Ctrl-Z, and `fg` of a shell.
+  first.child.stdin.write('\x1a');
+  const group = Number(readFileSync(`/proc/${first.child.pid}/task/${first.child.pid}/children`, 'utf8'));
+  const goesOn = setInterval(() => process.kill(-group, 'SIGCONT'), 100);
+  await first.said('> ');
+  clearInterval(goesOn);
+  first.child.stdin.write('/nonsense\r');
+  await first.said('no command /nonsense');
+  await first.said('> ');
+  first.child.stdin.write('\x03');
+  await first.said('once more');
   first.child.stdin.write('\x03');
   const { code, out } = await first.ended;
   assert.equal(code, 0, out);

@@ -1,7 +1,16 @@
 /** The command line as a person meets it: real processes, the bundled model, wrong flags, broken files, Ctrl-C, a closed pipe. */
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
@@ -91,6 +100,29 @@ test('a model and a prompt: the same as the bundled model by its path; --json sa
   assert.equal(byPath.finishReason, 'length');
   assert.equal(byPath.statistics.generatedTokens, 12);
   assert.ok(byPath.statistics.peakBytes > 1e7);
+});
+
+test('the prompt - is standard input, without its last line break; text that is none is said', () => {
+  const continued = (input: string | Uint8Array, ...args: string[]) => {
+    const words = [main, 'run', ...args, '--temperature', '0', '-n', '4', '--json'];
+    const { stdout, stderr } = spawnSync(process.execPath, words, { cwd: folder, env, input, encoding: 'utf8' });
+    return { ids: JSON.parse(stdout).ids, stderr };
+  };
+  const { ids } = continued('', 'The fox');
+  assert.deepEqual(continued('The fox\n', '-').ids, ids);
+  assert.deepEqual(continued('The fox', bundled, '-').ids, ids);
+  assert.match(continued(Uint8Array.of(0x61, 0xff), '-').stderr, /not all UTF-8/);
+});
+
+test('output that cannot be written is told', { skip: !existsSync('/dev/full') && 'there is no /dev/full' }, () => {
+  const stdio = ['ignore', openSync('/dev/full', 'w'), 'pipe'] as const;
+  const { status, stderr } = spawnSync(process.execPath, [main, 'run', '-n', '1'], {
+    env,
+    stdio: [...stdio],
+    encoding: 'utf8',
+  });
+  assert.equal(status, 1);
+  assert.match(stderr, /standard output cannot be written: ENOSPC/);
 });
 
 test('--stop ends the text before the stop string', async () => {
@@ -283,6 +315,8 @@ test('--dump writes the program before the first pass and after each', async () 
 });
 
 mkdirSync(join(folder, 'empty'));
+mkdirSync(join(folder, 'downloaded'));
+file('downloaded/config.json', '{}');
 const mistakes: readonly { what: string; args: string[]; code: number; says: RegExp }[] = [
   {
     what: 'an unknown flag',
@@ -324,6 +358,13 @@ const mistakes: readonly { what: string; args: string[]; code: number; says: Reg
       ]
     : []),
   { what: 'a model without a prompt', args: ['run', bundled], code: 2, says: /a prompt is missing/ },
+  { what: 'a folder without a prompt', args: ['run', 'downloaded'], code: 2, says: /a prompt is missing.*ingot chat/s },
+  {
+    what: 'a name of a hub',
+    args: ['run', 'Org/Repo-0.6B', 'x'],
+    code: 1,
+    says: /does not exist\n.*hf:Org\/Repo-0\.6B/,
+  },
   { what: 'a missing file', args: ['run', 'gone.gguf', 'x'], code: 1, says: /FileNotFound.*gone\.gguf/ },
   { what: 'an empty folder', args: ['run', 'empty', 'x'], code: 1, says: /is empty/ },
   {

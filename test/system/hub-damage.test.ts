@@ -171,6 +171,13 @@ test('silence is not waited for without end', async () => {
   await assert.rejects(pullFrom(hub, 'hf:org/repo', { patience: 300 }), refused('Network', /nothing came for 0\.3 s/));
 });
 
+test('a hub that nobody answers for is told by its reason', async () => {
+  const hub = await freshHub();
+  const { endpoint } = hub;
+  await hub[Symbol.asyncDispose]();
+  await assert.rejects(pullFrom({ endpoint }), refused('Network', /ECONNREFUSED/));
+});
+
 test('redirects: to where they should not, and without end', async () => {
   await using hub = await freshHub();
   const redirect = (location: string) => {

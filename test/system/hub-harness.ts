@@ -51,7 +51,11 @@ interface PullSettings {
   readonly patience?: number;
 }
 
-export function pullFrom(hub: TestHub, name = 'hf:org/repo', settings: PullSettings = {}): Promise<Pulled> {
+export function pullFrom(
+  hub: Pick<TestHub, 'endpoint'>,
+  name = 'hf:org/repo',
+  settings: PullSettings = {},
+): Promise<Pulled> {
   const asHub = { endpoint: hub.endpoint, token: 'hf_secret', patience: 20_000, firstWait: 1 };
   return pull(parseHubName(name), { hub: { ...asHub, ...settings } });
 }

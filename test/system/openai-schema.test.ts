@@ -206,7 +206,7 @@ interface FieldsOfRequest {
 const fields: Readonly<Record<string, FieldsOfRequest>> = {
   CreateChatCompletionRequest: {
     path: '/v1/chat/completions',
-    asked: { messages, max_tokens: 2, seed: 3 },
+    asked: { messages, max_tokens: 2, seed: 3, logprobs: true },
     table: {
       ...common,
       messages: ['honoured', messages],

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { beginAnswer } from '../../src/engine/answer.ts';
+import type { GenerateRequest } from '../../src/engine/engine.ts';
 import { encodePrompt } from '../../src/engine/prompt.ts';
 import { greedy } from '../../src/engine/sampling.ts';
 import { Task } from '../../src/engine/task.ts';
@@ -10,28 +11,69 @@ import { characterTokenizer, ScriptedEngine } from './scripted-engine.ts';
 
 const tokenizer = characterTokenizer(['<s>', '</s>', '<call>']);
 
-test('a special token is told apart from text, after the text that was held back before it', async () => {
+function newTask(request: Partial<GenerateRequest>, onRead = () => {}): Task {
   const prompt = tokenizer.encode('Hi');
   const sequence = {
     ...{ id: 1, priority: 0, owner: '', cacheOwner: '', tokens: prompt, pendingStep: undefined, complete: false },
     ...{ computed: 0, blocks: [], row: undefined, paused: false },
   };
-  const task = new Task({
+  return new Task({
     sequence: sequence as unknown as Task['sequence'],
-    request: { prompt, maxTokens: 99, stop: ['ab!', '?'] },
+    request: { prompt, maxTokens: 999, ...request },
     sampling: greedy,
     early: greedy,
     tokenizer,
     signal: new AbortController().signal,
-    contextLength: 99,
-    onRead: () => {},
+    contextLength: 999,
+    onRead,
   });
-  for (const id of tokenizer.encode('xab<call>!ab?', { parseSpecial: true })) task.accept(id, 0, undefined);
+}
+
+/** What a reader sees of a request whose answer is `said`. */
+async function eventsOf(said: string, request: Partial<GenerateRequest>): Promise<string[]> {
+  const task = newTask(request);
+  for (const id of tokenizer.encode(said, { parseSpecial: true })) task.accept(id, 0, undefined);
   const events: string[] = [];
   for await (const event of task.events()) {
     events.push(event.kind === 'end' ? `end ${event.reason}` : `${event.text}|${event.special ?? ''}`);
   }
+  return events;
+}
+
+test('an answer pauses with 256 events that nobody has read, and goes on when half of them are', async () => {
+  let calls = 0;
+  const task = newTask({}, () => calls++);
+  const [a = 0] = tokenizer.encode('a');
+  for (let i = 1; i <= 256; i++) {
+    assert.equal(task.sequence.paused, false, `${i - 1} events`);
+    task.accept(a, 0, undefined);
+  }
+  assert.equal(task.sequence.paused, true);
+  const events = task.events();
+  for (let read = 1; read <= 128; read++) await events.next();
+  assert.deepEqual([task.sequence.paused, calls], [true, 0]);
+  await events.next();
+  assert.deepEqual([task.sequence.paused, calls], [false, 1]);
+  await events.return();
+  assert.equal(task.aborted, true);
+});
+
+test('a special token is told apart from text, after the text that was held back before it', async () => {
+  const events = await eventsOf('xab<call>!ab?', { stop: ['ab!', '?'] });
   assert.deepEqual(events, ['x|', '|', '|', 'ab|<call>', '!|', '|', '|', 'ab|', 'end stop']);
+});
+
+test('a stop string counts if it ends with the last of the least tokens or later, and is text before that', async () => {
+  assert.deepEqual(await eventsOf('ab.cd.', { stop: ['.'], minTokens: 3 }), ['a|', 'b|', '|', 'end stop']);
+  assert.deepEqual(await eventsOf('ab.cd.', { stop: ['.'], minTokens: 4 }), [
+    'a|',
+    'b|',
+    '.|',
+    'c|',
+    'd|',
+    '|',
+    'end stop',
+  ]);
 });
 
 test('conversations with tools have a template of their own, where the model has one', () => {

@@ -49,6 +49,7 @@ class Simulation {
   /** Tokens that were computed, and those that were taken over from a copy of a block. */
   computed = 0;
   now = 0;
+  pace = 2;
   readonly #flights: PlannedStep[] = [];
   readonly #ahead: number;
   readonly #windows: readonly WindowLimits[];
@@ -92,8 +93,10 @@ class Simulation {
 
   /** Plans a step, and takes in what an earlier one made. Undefined where nothing could be planned. */
   turn(): PlannedStep | undefined {
-    const { limits, blocks, now } = this;
-    const planned = planStep(this.state, { limits, blocks, cost, fetchCost, pace: 2, now });
+    const { limits, blocks, pace, now } = this;
+    const planned = planStep(this.state, { limits, blocks, cost, fetchCost, pace, now });
+    const { admitted, preempted } = planned;
+    assert.ok(!admitted.some(({ sequence }) => preempted.includes(sequence)), 'who made room comes back at once');
     for (const { slot, block } of blocks.takeLeaving()) {
       this.#slots.set(slot, this.#pools[0].slice(block * blockSize, (block + 1) * blockSize));
       this.damaged.delete(slot);
@@ -327,6 +330,16 @@ test('streams and a prompt share a step, at the pace of the streams', () => {
   assert.ok(steps > 5 && steps < 40, `${steps} steps`);
 });
 
+test('where the pace leaves nothing for prompts, each of them gets on by a token a step', () => {
+  const simulation = new Simulation({ maxTokens: 128, maxSequences: 8, maxRows: 8 }, 400, 1);
+  simulation.add(newSequence(0, [1, 2, 3]), 100);
+  simulation.turn();
+  simulation.pace = 1;
+  for (const id of [1, 2]) simulation.add(newSequence(id, [10 * id, 1, 2, 3, 4, 5]), 1);
+  const counts = Array.from({ length: 5 }, () => simulation.turn()?.entries.map(({ count }) => count));
+  assert.deepEqual(counts, new Array(5).fill([1, 1, 1]));
+});
+
 test('owners take turns, however many requests one of them has; a higher priority goes first', () => {
   const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 100, 1);
   const order: string[] = [];
@@ -397,6 +410,18 @@ test('where memory ends the youngest gives way, and goes on later with what is s
   );
 });
 
+test('nobody who waits passes one that waits for more memory', () => {
+  const simulation = new Simulation({ maxTokens: 64, maxSequences: 4, maxRows: 4 }, 12, 1);
+  simulation.add(newSequence(0, [1, 2, 3, 4, 5, 6, 7, 8]), 10);
+  simulation.turn();
+  const large = Array.from({ length: 45 }, (_, i) => 100 + i);
+  simulation.add(newSequence(1, large, { priority: 1 }), 1);
+  simulation.add(newSequence(2, [200, 201]), 1);
+  const begun: number[] = [];
+  while (!simulation.idle) begun.push(...(simulation.turn()?.admitted ?? []).map(({ sequence }) => sequence.id));
+  assert.deepEqual(begun, [1, 2]);
+});
+
 test('choices of one prompt compute it once, and share all of its blocks until they differ', () => {
   for (const ahead of [1, 2]) {
     for (const length of [1, 7, 8, 9, 30, 32]) {
@@ -424,6 +449,26 @@ test('a prompt that begins as one that is computed waits for that, and others do
   assert.equal(simulation.computed, 25 + 1 + 26);
 });
 
+test('nobody waits for what a slow reader keeps from being computed', () => {
+  // One has computed no whole block of what both begin with, the other all but the end.
+  for (const [maxTokens, length] of [
+    [2, 20],
+    [20, 22],
+  ] as const) {
+    const simulation = new Simulation({ maxTokens, maxSequences: 8, maxRows: 8 }, 200, 1);
+    const prompt = Array.from({ length }, (_, i) => i + 1);
+    const slow = newSequence(0, prompt);
+    simulation.add(slow, 2);
+    simulation.turn();
+    slow.paused = true;
+    simulation.add(newSequence(1, prompt), 2);
+    for (let turns = 0; simulation.answers.size > 1; turns++) {
+      assert.ok(turns < 50, `${length} tokens: it waits`);
+      simulation.turn();
+    }
+  }
+});
+
 test('who waits for too long is refused, and nobody who has begun', () => {
   const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 100, 1);
   const [first, second, third] = [0, 1, 2].map((id) => newSequence(id, [id, 1], { deadline: id < 2 ? 5 : 100 }));
@@ -433,7 +478,7 @@ test('who waits for too long is refused, and nobody who has begun', () => {
 });
 
 test('what had to make room comes back from outside, and is not computed again', () => {
-  const count = (slotCount: number) => {
+  const count = (slotCount: number, damaged: readonly number[] = []) => {
     const simulation = new Simulation({ maxTokens: 64, maxSequences: 1, maxRows: 1 }, 12, 1, { slotCount });
     const texts = [1, 2, 3].map((text) => Array.from({ length: 33 }, (_, k) => 100 * text + k));
     let id = 0;
@@ -443,6 +488,7 @@ test('what had to make room comes back from outside, and is not computed again',
         simulation.add(newSequence(id++, text), 1);
         while (!simulation.idle) simulation.turn();
       }
+      for (const slot of damaged) simulation.damaged.add(slot);
     }
     const { computed, fetched, blocks } = simulation;
     return { computed, fetched, evicted: blocks.evicted };
@@ -453,6 +499,9 @@ test('what had to make room comes back from outside, and is not computed again',
   const within = count(24);
   assert.equal(within.computed, 3 * 33 + 3);
   assert.ok(within.fetched > 12 && within.evicted > 24, `${within.fetched} fetched, ${within.evicted} evicted`);
+  // And what cannot be read any more, with all that follows it.
+  const damaged = count(24, [5]);
+  assert.ok(damaged.computed > within.computed && damaged.fetched < within.fetched, `${damaged.computed} computed`);
 });
 
 test('requests that gave their memory to others go on with what left it', () => {

@@ -7,7 +7,8 @@ import { connectEngine, type WorkerPort } from '../../src/engine/client.ts';
 import type { Engine, GenerateEvent, GenerateRequest, LoadHooks } from '../../src/engine/engine.ts';
 import { serveEngine } from '../../src/engine/host.ts';
 import type { Port, ToClient, ToHost } from '../../src/engine/messages.ts';
-import { workerPort } from '../../src/engine/open-worker-node.ts';
+import { openWorker, workerPort } from '../../src/engine/open-worker-node.ts';
+import { Workers } from '../../src/engine/workers-node.ts';
 import { plainText } from '../../src/tokenizer/answers/formats.ts';
 
 const end: GenerateEvent = {
@@ -77,6 +78,7 @@ async function connect(written: Written = {}, hooks: LoadHooks = {}) {
     send: toHost.send,
     listen: toClient.listen,
     hold: () => {},
+    stays: false,
     end: async () => {},
     onLost(report) {
       lost = report;
@@ -297,4 +299,24 @@ test('a thread of Node that throws or exits is such a worker', async () => {
     await exit;
     assert.equal(losses.length, 1, losses.join());
   }
+});
+
+test('threads serve one engine after another, and none of them is given out that has ended', async () => {
+  await using workers = new Workers();
+  const open = () => openWorker('none', { workers });
+  const isMissing = (error: unknown) => isIngotError(error, 'FileNotFound');
+  // One that cannot be loaded gives its thread back as one that is closed does; two at a time have two.
+  await assert.rejects(open(), isMissing);
+  const first = workers.take();
+  const second = workers.take();
+  assert.notEqual(first.threadId, second.threadId);
+  await workers.giveBack(first);
+  await assert.rejects(open(), isMissing);
+  assert.equal(first.listenerCount('message') + first.listenerCount('error'), 1, 'nobody listens but who has it');
+  assert.equal(workers.take(), first);
+  await workers.giveBack(second);
+  await second.terminate();
+  const third = workers.take();
+  assert.notEqual(third, second);
+  for (const worker of [first, third]) await workers.giveBack(worker);
 });

@@ -4,14 +4,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { memoryBytes } from '../../src/base/bytes.ts';
 import { localProgram } from '../../src/compiler/partition/partition.ts';
 import { planOf } from '../../src/compiler/partition/plan.ts';
-import { keptChoices } from '../../src/engine/kept-choices-node.ts';
+import { keptChoices, keptLayouts } from '../../src/engine/kept-choices-node.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseMesh } from '../../src/ir/mesh.ts';
 import { printProgram } from '../../src/ir/mlir/print.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
+import type { Model } from '../../src/models/model.ts';
 
 const home = mkdtempSync(join(tmpdir(), 'ingot-choices-'));
 const before = process.env.XDG_CACHE_HOME;
@@ -49,4 +51,23 @@ test('what was chosen comes back for the same program on the same mesh alone', (
   for (const rank of [0, 1]) {
     assert.equal(printProgram(localProgram(again, rank).program), printProgram(localProgram(plan, rank).program));
   }
+});
+
+test('what ranks take of weights comes back for the same model on the same mesh alone', () => {
+  const bytes = memoryBytes(new Uint8Array(4 * 12 * 24));
+  const modelOf = (hidden: number): Model => {
+    const up = { name: 'up', format: 'f32', shape: [12, hidden], bytes };
+    return { architecture: 'mlp', weights: new Map([['up', up]]) } as unknown as Model;
+  };
+  const mesh = parseMesh('tensor=2');
+  const program = mlp(24);
+  const { splitsOf } = planOf(program, mesh);
+  const layouts = new Map(
+    program.parameters.map(({ name }, i) => [name, { splits: splitsOf(program.main.parameters[i]) }]),
+  );
+  assert.ok(layouts.get('up')?.splits[1] !== undefined && layouts.get('up')?.splits[0] === undefined);
+  keptLayouts(mesh, modelOf(24))?.keep(layouts);
+  assert.deepEqual(keptLayouts(mesh, modelOf(24))?.find(), layouts);
+  assert.equal(keptLayouts(mesh, modelOf(28))?.find(), undefined);
+  assert.equal(keptLayouts(parseMesh('tensor=3'), modelOf(24))?.find(), undefined);
 });

@@ -10,11 +10,11 @@ import { parseMesh } from '../../src/ir/mesh.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { createMeshDevice } from '../../src/parallel/mesh-device.ts';
+import { createMeshDevice, type KeptLayouts } from '../../src/parallel/mesh-device.ts';
 
-function openRanks(size: number): Device {
+function openRanks(size: number, layouts?: KeptLayouts): Device {
   const ranks = createHostGroup(size).map((communicator) => ({ device: createReferenceDevice(), communicator }));
-  return createMeshDevice(parseMesh(`tensor=${size}`), ranks);
+  return createMeshDevice(parseMesh(`tensor=${size}`), ranks, { layouts });
 }
 
 const [rows, columns, inner] = [3, 8, 10];
@@ -40,6 +40,7 @@ async function load(device: Device) {
   const values = counting(inner * columns);
   const weight = {
     name: 'w',
+    parameter: 'w',
     format: 'f32',
     shape: [inner, columns],
     bytes: memoryBytes(new Uint8Array(values.buffer)),
@@ -87,6 +88,48 @@ for (const size of [2, 3]) {
     assert.equal(many.memory().state.now, one.memory().state.now);
   });
 }
+
+type Layouts = Parameters<KeptLayouts['keep']>[0];
+
+/** Word from an earlier start, and what the next one gets. */
+class Kept implements KeptLayouts {
+  said: Layouts | undefined;
+  find = () => this.said;
+  keep = (layouts: Layouts) => {
+    this.said = layouts;
+  };
+}
+
+const totalOf = async (device: Device) => {
+  const { bound } = await load(device);
+  const run = device.submit(bound, new Map([['x', new Float32Array(inner).fill(0.5)]]), {});
+  return floats((await device.wait(run, Number.POSITIVE_INFINITY)).get('total'));
+};
+
+test('weights are read before there is a program, as ranks took them at an earlier start', async () => {
+  const kept = new Kept();
+  await using first = openRanks(2, kept);
+  const total = await totalOf(first);
+  const right = kept.said;
+  assert.ok(right !== undefined);
+  await using second = openRanks(2, kept);
+  const bytes = memoryBytes(new Uint8Array(4 * inner * columns));
+  using early = await second.pack({ name: 'w', parameter: 'w', format: 'f32', shape: [inner, columns], bytes });
+  assert.equal(early.bytes, 4 * inner * columns);
+  assert.equal(second.memory().weights.now, first.memory().weights.now);
+  assert.deepEqual(await totalOf(second), total);
+  assert.equal(kept.said, right);
+});
+
+test('where the word is wrong, weights are read once more, and the right word is left', async () => {
+  const kept = new Kept();
+  kept.said = new Map([['w', { splits: [undefined, undefined] }]]);
+  await using device = openRanks(2, kept);
+  await using other = openRanks(2);
+  assert.deepEqual(await totalOf(device), await totalOf(other));
+  assert.equal(device.memory().weights.now, other.memory().weights.now);
+  assert.notDeepEqual(kept.said?.get('w')?.splits, [undefined, undefined]);
+});
 
 test('what is not bound yet has no parts, and errors of a rank are those of all', async () => {
   await using device = openRanks(2);

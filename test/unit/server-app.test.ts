@@ -307,3 +307,57 @@ test('many prompts of many choices are refused before they are made', async () =
   assert.match((await failed(refused)).message, /choices/);
   assert.equal(it.engine().requests.length, 0);
 });
+
+test('a field of the wrong kind is told by its place and by what it should be', async () => {
+  await using it = await server();
+  const message = async (path: string, body: object) => {
+    const response = await it.ask(path, body);
+    const { message, param } = (await failed(response)) as { message: string; param?: string };
+    return [response.status, param, message];
+  };
+  const [chat, text] = ['/v1/chat/completions', '/v1/completions'];
+  const messages = [{ role: 'user', content: 'x' }];
+  assert.deepEqual(await message(text, { prompt: 'x', stop: 5 }), [
+    400,
+    'stop',
+    'stop: Invalid input: expected string, received number; or Invalid input: expected array, received number',
+  ]);
+  assert.deepEqual(await message(text, { prompt: ['a', 5] }), [
+    400,
+    'prompt.1',
+    'prompt.1: Invalid input: expected string, received number',
+  ]);
+  assert.match(String(await message(text, { prompt: [] })), /^400,prompt,.*Too small: expected array/);
+  assert.match(
+    String(await message(chat, { messages: [{ role: 'user', content: 5 }] })),
+    /^400,messages\.0\.content,.*expected string, received number; or .*expected array/,
+  );
+  assert.match(String(await message(chat, { messages, top_logprobs: 2 })), /^400,top_logprobs,.*needs logprobs/);
+});
+
+test('bodies that are compressed are refused for that', async () => {
+  await using it = await server();
+  const refused = await it.ask('/v1/completions', { prompt: 'x' }, { 'content-encoding': 'gzip' });
+  assert.equal(refused.status, 415);
+  assert.match((await failed(refused)).message, /gzip/);
+});
+
+test("what other servers' fields would have changed is refused by name, and passes where it changes nothing", async () => {
+  await using it = await server();
+  const ask = (field: string, value: unknown) =>
+    it.ask('/v1/completions', { prompt: 'x', max_tokens: 1, [field]: value });
+  const fields: readonly (readonly [field: string, refused: unknown, harmless?: unknown])[] = [
+    ['guided_json', {}],
+    ['structured_outputs', { regex: 'a' }],
+    ['stop_token_ids', [1], []],
+    ['grammar', 'root ::= "a"', ''],
+    ['repeat_penalty', 1.1, 1],
+    ['n_predict', 3, null],
+  ];
+  for (const [field, refused, harmless] of fields) {
+    const answer = await ask(field, refused);
+    assert.equal(answer.status, 400, field);
+    assert.match((await failed(answer)).message, new RegExp(`^${field} is not supported`));
+    if (harmless !== undefined) assert.equal((await ask(field, harmless)).status, 200, field);
+  }
+});

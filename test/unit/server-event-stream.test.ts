@@ -34,6 +34,19 @@ test('a slow reader slows what is made, and a reader that stops is ended', async
   await reader.cancel();
 });
 
+test('a reader that stops is ended also where the first text took longer than it may', async () => {
+  const { promise: stopped, resolve } = withResolvers();
+  async function* texts(): AsyncGenerator<string, void, undefined> {
+    await new Promise((later) => setTimeout(later, 30));
+    for (;;) yield 'late';
+  }
+  const stream = eventStream(texts(), { onStopped: resolve, onEnd: ignore, patience: 0.005 });
+  const reader = stream.getReader();
+  await reader.read();
+  await stopped;
+  await reader.cancel();
+});
+
 test('a reader that goes away ends the work', async () => {
   const { texts } = counted(1000);
   let ends = 0;

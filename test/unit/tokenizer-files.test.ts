@@ -168,6 +168,15 @@ describe('rank files', () => {
       ));
   }
 
+  test("are found in a folder: Llama 3's under the name of SentencePiece's, and Qwen's", async () => {
+    const file = memoryBytes(utf8.encode(`${bytes}${line('ab', 256)}`));
+    const loaded = (name: string) => loadTokenizer({ kind: 'huggingface', companions: new Map([[name, file]]) });
+    const llama = await loaded('tokenizer.model');
+    assert.deepEqual(llama.encode('ab<|eot_id|>', { parseSpecial: true, addSpecial: false }), [256, 257 + 9]);
+    const qwen = await loaded('qwen.tiktoken');
+    assert.deepEqual(qwen.encode('ab<|im_end|>', { parseSpecial: true, addSpecial: false }), [256, 257 + 2]);
+  });
+
   test('an empty file is no vocabulary', () =>
     refused({ kind: 'tiktoken', bytes: new Uint8Array(0), model: { pre: 'gpt-2', specialTokens: [] } }, 'InvalidFile'));
 });

@@ -7,6 +7,7 @@ import type { BinaryOp, UnaryOp } from '../../ir/attributes.ts';
 import { bigBinary, bigUnary, elementConverter, numberBinary, numberUnary } from '../../ir/scalar-functions.ts';
 import type { DimValues } from '../../ir/types.ts';
 import { elementBytes, elementClass } from '../../numerics/element-types.ts';
+import type { HostArray } from '../../numerics/host-array.ts';
 import {
   type FloatType,
   fromBits,
@@ -40,18 +41,7 @@ export interface Address {
 export type Evaluator = (memory: readonly Address[], dims: DimValues) => void;
 
 type Scalar = number | bigint;
-type View =
-  | Float64Array
-  | Float32Array
-  | Int8Array
-  | Uint8Array
-  | Int16Array
-  | Uint16Array
-  | Int32Array
-  | Uint32Array
-  | BigInt64Array
-  | BigUint64Array;
-type ViewMaker = new (buffer: ArrayBufferLike, offset: number, length: number) => View;
+type ViewMaker = new (buffer: ArrayBufferLike, offset: number, length: number) => HostArray;
 
 const evaluators = new WeakMap<Kernel, Evaluator>();
 
@@ -188,7 +178,7 @@ class KernelText {
       ...helpers,
       'checked',
       `'use strict'; return (dims, ${at.join(', ')}) => {\n${text}\n};`,
-    ) as (...helpers: unknown[]) => (dims: DimValues, ...views: View[]) => void;
+    ) as (...helpers: unknown[]) => (dims: DimValues, ...views: HostArray[]) => void;
     const run = make(...this.#helpers, checked);
     return (memory, dims) => {
       const arrays = buffers.map(({ element, elements }, i) => {

@@ -2,7 +2,7 @@
 import type { BinaryOp, CompareType, ComparisonDirection, UnaryOp } from '../../ir/attributes.ts';
 import { asTensor, type Type } from '../../ir/types.ts';
 import { type ElementType, elementClass, elementTypes } from '../../numerics/element-types.ts';
-import type { FloatType } from '../../numerics/rounding.ts';
+import { type FloatType, floatLayout } from '../../numerics/rounding.ts';
 import { type ElementRow, elementType, unsupported } from './element-row.ts';
 import {
   add,
@@ -170,16 +170,6 @@ function shifted(unit: Expression, by: Expression, word: ScalarElement): Express
   const low = binary('shift_right_logical', unit, by);
   return word === 'i1' ? convert(and(low, constant(low.type, 1)), word) : convert(low, word);
 }
-
-/** [exponent, stored mantissa] bits. */
-const floatLayout: Readonly<Record<FloatType, readonly [number, number]>> = {
-  f64: [11, 52],
-  f32: [8, 23],
-  f16: [5, 10],
-  bf16: [8, 7],
-  f8E4M3FN: [4, 3],
-  f8E5M2: [5, 2],
-};
 
 /**
  * On the bits: rounds the mantissa to nearest even, then flushes to zero and to infinity what the smaller exponent cannot

@@ -5,7 +5,7 @@
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import type { Hardware } from '../../compiler/cost.ts';
 import { joinGrid } from '../../ir/process-groups.ts';
-import type { Parameter, Pass, Program } from '../../ir/program.ts';
+import type { Pass, Program } from '../../ir/program.ts';
 import {
   type DimValues,
   formatType,
@@ -42,7 +42,7 @@ import { usableThreads } from './os/os.ts';
 import { Profiler, type Recorded } from './profile.ts';
 import { WeightReader } from './read-weights.ts';
 import { Regions } from './regions.ts';
-import { CpuBound, CpuBuffer, CpuExecutable } from './resources.ts';
+import { CpuBound, CpuBuffer, CpuExecutable, type RunValue } from './resources.ts';
 import { bytesInRun, type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
 import { type InstructionSet, lowestSet, missing, type Target, usableTargets, whyNot } from './target.ts';
@@ -291,14 +291,13 @@ class CpuDevice implements Device {
     if (this.#disposed) throw invalid('the device was disposed');
     if (!(bound instanceof CpuBound)) throw invalid('the binding is of another device');
     if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
-    const { parameters, results } = bound.executable.program;
-    bound.buffers.forEach((buffer, i) => {
-      if (buffer?.disposed) throw invalid(`${parameters[i].role} ${parameters[i].name} was disposed`);
-    });
-    for (const { type } of results) if (type.kind === 'tensor') resolveShape(type.shape, dims);
-    const values = parameters.map((parameter) =>
-      parameter.role === 'input' ? inputBytes(parameter, inputs.get(parameter.name), dims) : undefined,
-    );
+    const gone = bound.buffers.findIndex((buffer) => buffer?.disposed);
+    if (gone >= 0) {
+      const { role, name } = bound.executable.program.parameters[gone];
+      throw invalid(`${role} ${name} was disposed`);
+    }
+    for (const { type } of bound.executable.outputs) resolveShape(type.shape, dims);
+    const values = bound.executable.inputs.map((input) => inputBytes(input, inputs.get(input.name), dims));
     return { id: this.#runs.submit(bound, values, dims) };
   }
 
@@ -363,7 +362,7 @@ function checkRange({ type, packed }: CpuBuffer, offset: number, length: number)
 }
 
 /** What the caller gave, or a copy of it. */
-function inputBytes({ name, type }: Parameter, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
+function inputBytes({ name, type }: RunValue, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
   if (view === undefined) throw invalid(`input ${name} is missing`);
   const bytes = bytesInRun(type, dims);
   if (view.byteLength !== bytes) {

@@ -1,9 +1,9 @@
 /** What the CPU device hands out: memory, executables, bindings. Each is freed when disposed and no longer in use. */
 import { type IngotError, isIngotError } from '../../base/errors.ts';
 import type { Program } from '../../ir/program.ts';
-import type { TensorType } from '../../ir/types.ts';
+import { asTensor, type TensorType } from '../../ir/types.ts';
 import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
-import type { Layout } from './image.ts';
+import type { Layout, Spot } from './image.ts';
 import type { CostOf, Linked } from './link.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import type { Workplace } from './workplace.ts';
@@ -56,9 +56,20 @@ export class CpuBuffer implements DeviceBuffer {
   }
 }
 
+/** An input or a result of a run. */
+export interface RunValue {
+  readonly name: string;
+  readonly type: TensorType;
+  /** Nowhere if nothing reads or makes it. */
+  readonly where: Spot | undefined;
+}
+
 export class CpuExecutable implements Executable {
   readonly program: Program;
   readonly layout: Layout;
+  /** What each run is given, and what it makes besides state: few of the program's parameters and results, which are mostly layers'. */
+  readonly inputs: readonly RunValue[];
+  readonly outputs: readonly RunValue[];
   /** Of each entry; none where it was kept from an earlier start. */
   readonly costs: readonly (CostOf | undefined)[];
   readonly code: MappedCode;
@@ -69,9 +80,17 @@ export class CpuExecutable implements Executable {
 
   constructor(system: OperatingSystem, program: Program, { image, costs }: Linked) {
     this.program = program;
-    this.layout = image.layout;
+    const { layout } = image;
+    this.layout = layout;
+    this.inputs = program.parameters.flatMap(({ name, type, role }, i) =>
+      role === 'input' ? [{ name, type, where: layout.parameters[i] }] : [],
+    );
+    const states = new Set(program.aliases.map(({ result }) => result));
+    this.outputs = program.results.flatMap(({ name, type }, i) =>
+      type.kind === 'tensor' && !states.has(i) ? [{ name, type: asTensor(type), where: layout.results[i] }] : [],
+    );
     this.costs = costs;
-    this.scratchBytes = image.layout.arenaBytes;
+    this.scratchBytes = layout.arenaBytes;
     this.constants = system.mapMemory(image.constants.length);
     this.constants.bytes().set(image.constants);
     this.code = system.mapCode(image.code);

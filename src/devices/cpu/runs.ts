@@ -2,20 +2,18 @@
  * The runs of the CPU device in their order: those that wait for memory, those that the team has, and how each of the others
  * ended. While one works, the next one's inputs lie in memory of their own already, so that the team goes on without a gap.
  */
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { IngotError, type StopSignal } from '../../base/errors.ts';
-import type { Program } from '../../ir/program.ts';
-import { asTensor, type DimValues, resolveShape, type TensorType } from '../../ir/types.ts';
+import { type DimValues, resolveShape, type TensorType } from '../../ir/types.ts';
 import { elementBytes } from '../../numerics/element-types.ts';
 import type { Profiler } from './profile.ts';
-import type { CpuBound } from './resources.ts';
+import type { CpuBound, CpuExecutable } from './resources.ts';
 import type { Team, TeamTicket } from './team.ts';
 import type { Workplace } from './workplace.ts';
 
 export type Results = ReadonlyMap<string, ArrayBufferView>;
 type Outcome = { readonly results: Results } | { readonly error: unknown };
-/** By the index of their parameter. */
-type Inputs = readonly (Uint8Array | undefined)[];
+/** In the order of `CpuExecutable.inputs`. */
+type Inputs = readonly Uint8Array[];
 
 interface Run {
   readonly id: number;
@@ -33,8 +31,11 @@ interface StartedRun extends Run {
   readonly start: number;
 }
 
-/** How long JavaScript stands still at most, in milliseconds, while its thread waits for a run. */
-const waitSlice = 20;
+/**
+ * How long JavaScript stands still at most, in milliseconds, while its thread waits for a run. Each turn between takes a core from a
+ * thread that computes.
+ */
+const waitSlice = 50;
 /** Runs that the team has at most: one that works, and the next. */
 const startedRuns = 2;
 
@@ -57,7 +58,7 @@ export class RunQueue {
     const run = { id: this.#nextId++, bound, dims, inputs };
     bound.hold();
     if (this.#waiting.length > 0 || !this.#start(run)) {
-      this.#waiting.push({ ...run, inputs: inputs.map((bytes) => bytes?.slice()) });
+      this.#waiting.push({ ...run, inputs: inputs.map((bytes) => bytes.slice()) });
     }
     return run.id;
   }
@@ -66,13 +67,11 @@ export class RunQueue {
   #start({ id, bound, inputs, dims }: WaitingRun): boolean {
     const place = this.#started.length < startedRuns ? bound.freePlace() : undefined;
     if (place === undefined) return false;
-    const { layout, program } = bound.executable;
-    inputs.forEach((bytes, i) => {
-      const where = layout.parameters[i];
-      if (bytes === undefined || where === undefined || bytes.length === 0) return;
-      place.bytes(where, program.parameters[i].type, bytes.length).set(bytes);
+    bound.executable.inputs.forEach(({ type, where }, i) => {
+      const bytes = inputs[i];
+      if (where !== undefined && bytes.length > 0) place.bytes(where, type, bytes.length).set(bytes);
     });
-    place.instance.begin({ dims, contextTokens: contextTokens(program, inputs) });
+    place.instance.begin({ dims, contextTokens: contextTokens(bound.executable, inputs) });
     place.busy = true;
     // Before it begins: this thread may stand still once the others are awake.
     const start = performance.now();
@@ -106,7 +105,7 @@ export class RunQueue {
     while (!signal?.aborted) {
       const now = performance.now();
       if (now >= deadline || this.#team.sleep(run.ticket, Math.min(deadline, now + waitSlice))) break;
-      await nextTurn();
+      await new Promise((resolve) => setImmediate(resolve));
       // Somebody else has waited for it meanwhile.
       if (this.#started[0] !== run) return;
     }
@@ -168,21 +167,18 @@ export class RunQueue {
 
 /** A copy of what a run made, but for what is state. */
 function readResults({ bound, place, dims }: StartedRun): Results {
-  const { program, layout } = bound.executable;
   const named = new Map<string, ArrayBufferView>();
-  program.results.forEach(({ name, type }, i) => {
-    const where = layout.results[i];
-    if (type.kind !== 'tensor' || where === undefined) return;
-    if (program.aliases.some(({ result }) => result === i)) return;
-    const length = bytesInRun(asTensor(type), dims);
-    named.set(name, length === 0 ? new Uint8Array() : place.bytes(where, asTensor(type), length).slice());
-  });
+  for (const { name, type, where } of bound.executable.outputs) {
+    if (where === undefined) continue;
+    const length = bytesInRun(type, dims);
+    named.set(name, length === 0 ? new Uint8Array() : place.bytes(where, type, length).slice());
+  }
   return named;
 }
 
 /** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */
-function contextTokens({ parameters }: Program, inputs: Inputs): number {
-  const lengths = inputs[parameters.findIndex(({ name, role }) => role === 'input' && name === 'ctxLen')];
+function contextTokens(executable: CpuExecutable, inputs: Inputs): number {
+  const lengths = inputs[executable.inputs.findIndex(({ name }) => name === 'ctxLen')] as Uint8Array | undefined;
   if (lengths === undefined) return 0;
   return new Int32Array(lengths.buffer, lengths.byteOffset, lengths.length >> 2).reduce((sum, n) => sum + n, 0);
 }

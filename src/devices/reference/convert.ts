@@ -5,7 +5,7 @@
 import { elementConverter } from '../../ir/scalar-functions.ts';
 import { type ElementType, elementClass, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements, type HostArray } from '../../numerics/host-array.ts';
-import { type FloatType, fromBits, toBits } from '../../numerics/rounding.ts';
+import { type FloatType, floatLayout, fromBits, toBits } from '../../numerics/rounding.ts';
 import type { KernelMaker, NumberArray } from './kernel.ts';
 import { wordsOf } from './strided.ts';
 
@@ -82,16 +82,6 @@ function bitsFloat(element: FloatType, bits: bigint): number {
   }
   return fromBits(element, Number(bits));
 }
-
-/** [exponent, stored mantissa] bits. */
-const floatLayout: Readonly<Record<FloatType, readonly [number, number]>> = {
-  f64: [11, 52],
-  f32: [8, 23],
-  f16: [5, 10],
-  bf16: [8, 7],
-  f8E4M3FN: [4, 3],
-  f8E5M2: [5, 2],
-};
 
 /**
  * Rounds the mantissa to nearest even, then flushes to zero and to infinity what the smaller exponent cannot hold. A

@@ -2,10 +2,10 @@
  * Rules of ops that choose, repeat, call or carry: what they hand on keeps its layout, which `ties.ts` and `localize.ts` see to
  * themselves, since it is between values and not within the op.
  */
-import type { OpName } from '../../../ir/attributes.ts';
+import type { control as rows } from '../../../ir/ops/control.ts';
 import { type PartitionRows, rankOf, whole } from './row.ts';
 
-export const control = {
+export const control: PartitionRows<keyof typeof rows> = {
   call: whole,
   case: whole,
   composite: whole,
@@ -26,17 +26,4 @@ export const control = {
   },
   tuple: whole,
   while: whole,
-} satisfies PartitionRows<
-  Extract<
-    OpName,
-    | 'call'
-    | 'case'
-    | 'composite'
-    | 'custom_call'
-    | 'get_tuple_element'
-    | 'if'
-    | 'optimization_barrier'
-    | 'tuple'
-    | 'while'
-  >
->;
+};

@@ -1,15 +1,13 @@
 /** Rules of ops that combine elements. */
-import type { BinaryOp, OpName } from '../../../ir/attributes.ts';
+import type { BinaryOp } from '../../../ir/attributes.ts';
+import type { reduction as rows } from '../../../ir/ops/reduction.ts';
 import { plainFold } from '../../../ir/plain-fold.ts';
-import type { Op, OpOf, Value } from '../../../ir/program.ts';
+import type { Op, OpOf } from '../../../ir/program.ts';
 import type { Factor } from '../../../ir/sharding-rule.ts';
-import { asTensor, type Dim, sameDim } from '../../../ir/types.ts';
+import { asTensor, sameDim } from '../../../ir/types.ts';
 import { foldIdentity } from '../fold-identity.ts';
 import { elementwiseRule } from './elementwise.ts';
-import { along, type PartitionRow, type PartitionRows } from './row.ts';
-
-const shapeOf = (value: Value): readonly Dim[] => asTensor(value.type).shape;
-const dims = (value: Value): readonly number[] => [...shapeOf(value).keys()];
+import { along, dims, type PartitionRow, type PartitionRows, shapeOf } from './row.ts';
 
 const dotGeneral: PartitionRow<'dot_general'> = {
   rule({ operands: [lhs, rhs], attributes: a }) {
@@ -165,7 +163,7 @@ const sort: PartitionRow<'sort'> = {
   },
 };
 
-export const reduction = {
+export const reduction: PartitionRows<keyof typeof rows> = {
   dot_general: dotGeneral,
   map: { rule: (op: OpOf<'map'>) => elementwiseRule(op as Op) },
   reduce,
@@ -173,6 +171,4 @@ export const reduction = {
   scatter,
   select_and_scatter: selectAndScatter,
   sort,
-} satisfies PartitionRows<
-  Extract<OpName, 'dot_general' | 'map' | 'reduce' | 'reduce_window' | 'scatter' | 'select_and_scatter' | 'sort'>
->;
+};

@@ -3,7 +3,7 @@ import type { OpName } from '../../../ir/attributes.ts';
 import type { Builder } from '../../../ir/build.ts';
 import type { OpOf, Region, Value } from '../../../ir/program.ts';
 import type { Along, Factor, ShardingRule } from '../../../ir/sharding-rule.ts';
-import { asTensor, type Type } from '../../../ir/types.ts';
+import { asTensor, type Dim, type Type } from '../../../ir/types.ts';
 import type { Place, Split } from '../split.ts';
 
 /** A factor that is split, and how that splits the dimensions it runs along. */
@@ -37,8 +37,17 @@ export type PartitionRows<N extends OpName> = { readonly [K in N]: PartitionRow<
 /** Nothing can be split. */
 export const whole: { rule(): ShardingRule } = { rule: () => ({ factors: [] }) };
 
+export function shapeOf(value: Value): readonly Dim[] {
+  return asTensor(value.type).shape;
+}
+
 export function rankOf(value: Value): number {
-  return asTensor(value.type).shape.length;
+  return shapeOf(value).length;
+}
+
+/** The numbers of its dimensions. */
+export function dims(value: Value): readonly number[] {
+  return [...shapeOf(value).keys()];
 }
 
 /** `at` of the operands or results that have a dimension, undefined for the others. */

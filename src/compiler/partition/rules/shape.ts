@@ -1,22 +1,19 @@
 /** Rules of ops that make or move elements. */
 import type { Builder } from '../../../ir/build.ts';
 import { literal, literalArray } from '../../../ir/literal.ts';
+import type { shape as rows } from '../../../ir/ops/shape.ts';
 import type { Value } from '../../../ir/program.ts';
 import type { Factor } from '../../../ir/sharding-rule.ts';
 import { asTensor, type Dim, sameDim, staticShape, type TensorType } from '../../../ir/types.ts';
 import { numbersPerElement } from '../../../numerics/host-array.ts';
 import type { Range } from '../split.ts';
-import { operandSplit, type PartitionRow, type PartitionRows, rankOf, resultSplit } from './row.ts';
-
-const shapeOf = (value: Value): readonly Dim[] => asTensor(value.type).shape;
+import { dims, operandSplit, type PartitionRow, type PartitionRows, rankOf, resultSplit, shapeOf } from './row.ts';
 
 /** Of one operand and one result. */
 const pair = (operand: number | undefined, result: number | undefined): Factor => ({
   operands: [operand],
   results: [result],
 });
-
-const dims = (value: Value): readonly number[] => [...shapeOf(value).keys()];
 
 const linearInFirst = { kind: 'each', operands: [0] } as const;
 
@@ -309,7 +306,7 @@ export function ownRows(b: Builder, ids: Value, range: Range, all: number): { sh
   return shiftIndices(b, ids, range, all, rankOf(ids), 0);
 }
 
-export const shape = {
+export const shape: PartitionRows<keyof typeof rows> = {
   broadcast_in_dim: broadcast,
   concatenate,
   constant,
@@ -322,17 +319,4 @@ export const shape = {
   reverse,
   slice,
   transpose,
-} satisfies PartitionRows<
-  | 'broadcast_in_dim'
-  | 'concatenate'
-  | 'constant'
-  | 'dynamic_slice'
-  | 'dynamic_update_slice'
-  | 'gather'
-  | 'iota'
-  | 'pad'
-  | 'reshape'
-  | 'reverse'
-  | 'slice'
-  | 'transpose'
->;
+};

@@ -1,6 +1,6 @@
 /**
- * The assembler: instructions, labels, constants and symbols in; bytes, relocations and a listing out. Jumps to labels
- * take their short form where the target turns out to be near enough.
+ * The assembler: instructions, labels and constants in; bytes and a listing out. Jumps to labels take their short form where the
+ * target turns out to be near enough.
  */
 import { IngotError } from '../../../base/errors.ts';
 import { type Encoded, encode } from './encode.ts';
@@ -11,17 +11,10 @@ import type { Label, Operand, Vec } from './operands.ts';
 import { formatInstruction, operandText } from './print.ts';
 import type { Mnemonic } from './tables.ts';
 
-/** Eight bytes at `offset` of the code take the address of a symbol. */
-export interface CodeRelocation {
-  readonly offset: number;
-  readonly name: string;
-}
-
 /** Assembled code; constants follow the instructions. Runs at any address that is a multiple of `alignment`. */
 export interface Code {
   readonly bytes: Uint8Array;
   readonly alignment: number;
-  readonly relocations: readonly CodeRelocation[];
   /** @throws IngotError 'InvalidArgument' for a label of another assembler. */
   offsetOf(label: Label): number;
   lines(): ListingLine[];
@@ -201,7 +194,6 @@ export const chosen = (item: Instruction | Jump) =>
 class AssembledCode implements Code {
   readonly bytes: Uint8Array;
   readonly alignment: number;
-  readonly relocations: readonly CodeRelocation[];
   readonly #items: readonly Item[];
   readonly #starts: number[] = [];
   readonly #labels: number[];
@@ -217,7 +209,7 @@ class AssembledCode implements Code {
     let size = this.#layOut();
     while (this.#growJumps()) size = this.#layOut();
     this.bytes = new Uint8Array(size);
-    this.relocations = this.#write();
+    this.#write();
   }
 
   offsetOf(label: Label): number {
@@ -272,8 +264,7 @@ class AssembledCode implements Code {
     return grew;
   }
 
-  #write(): CodeRelocation[] {
-    const relocations: CodeRelocation[] = [];
+  #write(): void {
     const view = new DataView(this.bytes.buffer);
     this.#items.forEach((item, index) => {
       const start = this.#starts[index];
@@ -289,9 +280,8 @@ class AssembledCode implements Code {
       } else if (item.kind === 'foreign') {
         this.bytes.set(UD2, start);
       } else if (item.kind === 'instruction' || item.kind === 'jump') {
-        const { bytes, fix, relocation } = chosen(item).encoded;
+        const { bytes, fix } = chosen(item).encoded;
         this.bytes.set(bytes, start);
-        if (relocation !== undefined) relocations.push({ offset: start + relocation.at, name: relocation.name });
         if (fix !== undefined) {
           const distance = this.offsetOf(fix.label) + fix.addend - (start + bytes.length);
           if (item.kind === 'jump' && !item.isNear) view.setInt8(start + fix.at, distance);
@@ -299,7 +289,6 @@ class AssembledCode implements Code {
         }
       }
     });
-    return relocations;
   }
 
   lines(): ListingLine[] {
@@ -324,16 +313,4 @@ class AssembledCode implements Code {
   listing(): string {
     return listingText(this.lines(), 16, 32);
   }
-}
-
-/** Writes the addresses of symbols into a copy of the code that is to be loaded. @throws IngotError for an unknown one. */
-export function relocate(code: Code, addresses: ReadonlyMap<string, bigint>): Uint8Array {
-  const bytes = code.bytes.slice();
-  const view = new DataView(bytes.buffer);
-  for (const { offset, name } of code.relocations) {
-    const address = addresses.get(name);
-    if (address === undefined) throw new IngotError('InvalidArgument', `the symbol ${name} has no address`);
-    view.setBigUint64(offset, address, true);
-  }
-  return bytes;
 }

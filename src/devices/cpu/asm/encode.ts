@@ -14,16 +14,9 @@ export interface LabelFix {
   readonly addend: number;
 }
 
-/** Eight bytes at `at` become the address of a symbol. */
-export interface Relocation {
-  readonly at: number;
-  readonly name: string;
-}
-
 export interface Encoded {
   readonly bytes: readonly number[];
   readonly fix: LabelFix | undefined;
-  readonly relocation: Relocation | undefined;
 }
 
 /** A form's operands by their role. */
@@ -37,7 +30,6 @@ interface Roles {
   is4: number;
   immediates: { operand: number | bigint; bytes: number }[];
   target: Label | undefined;
-  symbol: string | undefined;
   mask: number;
   zeroing: boolean;
   rounding: Rounding['mode'] | undefined;
@@ -59,7 +51,6 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     is4: -1,
     immediates: [],
     target: undefined,
-    symbol: undefined,
     mask: 0,
     zeroing: false,
     rounding: undefined,
@@ -76,10 +67,6 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     switch (operand.kind) {
       case 'label':
         found.target = operand;
-        continue;
-      case 'symbol':
-        found.symbol = operand.name;
-        found.immediates.push({ operand: 0, bytes: 8 });
         continue;
       case 'rounding':
         found.rounding = operand.mode;
@@ -241,12 +228,10 @@ export function encode(form: Form, operands: readonly Operand[]): Encoded {
     else bytes.push(0xc0 | ((found.reg & 7) << 3) | (b & 7));
   }
   if (found.is4 >= 0) bytes.push(found.is4 << 4);
-  let relocation: Relocation | undefined;
-  if (found.symbol !== undefined) relocation = { at: bytes.length, name: found.symbol };
   for (const { operand, bytes: count } of found.immediates) pushLittle(bytes, operand, count);
   if (found.target !== undefined) {
     fix = { at: bytes.length, label: found.target, addend: 0 };
     pushLittle(bytes, 0, (form.slots[0].rel ?? 32) / 8);
   }
-  return { bytes, fix, relocation };
+  return { bytes, fix };
 }

@@ -69,8 +69,6 @@ function fits(slot: Slot, operand: Operand, evex: boolean): boolean {
       return memFits(slot, operand, evex);
     case 'label':
       return slot.rel !== undefined;
-    case 'symbol':
-      return slot.imm === 'i64';
     case 'rounding':
       return false;
     default:
@@ -150,8 +148,6 @@ function classOf(operand: Operand): number {
   switch (operand.kind) {
     case 'label':
       return 8;
-    case 'symbol':
-      return 9;
     case 'rounding':
       return operand.mode === 'sae' ? 10 : 11;
     case 'tmm':

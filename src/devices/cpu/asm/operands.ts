@@ -1,5 +1,5 @@
 /**
- * What an x86-64 instruction works on: registers, memory, immediates, labels and symbols. Plain values; an immediate is a
+ * What an x86-64 instruction works on: registers, memory, immediates and labels. Plain values; an immediate is a
  * number or a bigint.
  */
 import { IngotError } from '../../../base/errors.ts';
@@ -63,19 +63,13 @@ export interface Label {
   readonly name: string;
 }
 
-/** An absolute 64-bit address known when the code is loaded: the immediate of `mov r64, symbol`. */
-export interface ExternalSymbol {
-  readonly kind: 'symbol';
-  readonly name: string;
-}
-
 /** The last operand of an EVEX form without memory: static rounding, or suppressed exceptions alone. */
 export interface Rounding {
   readonly kind: 'rounding';
   readonly mode: 'rn-sae' | 'rd-sae' | 'ru-sae' | 'rz-sae' | 'sae';
 }
 
-export type Operand = Gp | Vec | K | Tmm | Mem | Label | ExternalSymbol | Rounding | number | bigint;
+export type Operand = Gp | Vec | K | Tmm | Mem | Label | Rounding | number | bigint;
 
 export const isGp = (operand: Operand | undefined): operand is Gp =>
   typeof operand === 'object' && operand.kind === 'gp';
@@ -109,8 +103,6 @@ const idOf = (register: number | Gp) => (typeof register === 'number' ? register
 export const gp = (register: number | Gp, bits: GpBits): Gp => pick(GP[bits], idOf(register), 'r');
 export const r8b = (register: number | Gp): Gp => gp(register, 8);
 export const r16w = (register: number | Gp): Gp => gp(register, 16);
-export const r32d = (register: number | Gp): Gp => gp(register, 32);
-export const r64q = (register: number | Gp): Gp => gp(register, 64);
 
 export const [rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi] = GP[64];
 export const [r8, r9, r10, r11, r12, r13, r14, r15] = GP[64].slice(8);
@@ -160,5 +152,4 @@ export const masked = <T extends Vec | K | Mem>(operand: T, mask: K): T => ({ ..
 /** `operand{k}{z}`: lanes whose bit is 0 become zero. */
 export const zeroed = <T extends Vec>(operand: T, mask: K): T => ({ ...operand, mask, zeroing: true });
 
-export const symbol = (name: string): ExternalSymbol => ({ kind: 'symbol', name });
 export const rounding = (mode: Rounding['mode']): Rounding => ({ kind: 'rounding', mode });

@@ -59,7 +59,6 @@ export function operandText(operand: Operand, slot?: Slot): string {
     case 'mem':
       return `${memText(operand, slot)}${maskText(operand.mask?.id)}`;
     case 'label':
-    case 'symbol':
       return operand.name;
     case 'rounding':
       return `{${operand.mode}}`;

@@ -127,7 +127,6 @@ export class Arm64Assembler {
     return {
       bytes,
       alignment,
-      relocations: [],
       offsetOf: ({ id, name }) => offsetOf(id, name),
       lines: () => items.flatMap((item, index) => linesOf(item, starts[index] as number, bytes)),
       listing() {
