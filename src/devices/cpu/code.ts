@@ -13,7 +13,7 @@ import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { KernelCode } from './image.ts';
-import { kernelCode, keptKernel, type StoredCode } from './machine-code.ts';
+import { keptKernel, kernelCode, type StoredCode } from './machine-code.ts';
 import type { Target } from './target.ts';
 
 export interface PlanCode {
@@ -82,7 +82,6 @@ export function emitKernels(plan: Plan, target: Target): readonly Emitted[] {
     return { name: nameOf(title(emitted.name)), emitted, code, ...(loops && { loops }) };
   });
 }
-
 
 /** @throws IngotError 'UnsupportedOp' for what cannot be emitted. */
 export async function makeCode(plan: Plan, target: Target, cache?: CodeCache): Promise<PlanCode> {

@@ -3,7 +3,25 @@
  * it packed from there by the kernel of pack-rows.ts. Slices of any weights are one launch, so that no thread waits for another
  * between them.
  */
-import { eax, edx, esi, type Mem, ptr, r9, r12, r13, r14, rax, rbp, rcx, rdi, rdx, rsi, rsp, sized } from '../asm/operands.ts';
+import {
+  eax,
+  edx,
+  esi,
+  type Mem,
+  ptr,
+  r9,
+  r12,
+  r13,
+  r14,
+  rax,
+  rbp,
+  rcx,
+  rdi,
+  rdx,
+  rsi,
+  rsp,
+  sized,
+} from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { buildKernel } from './frame.ts';
 import { panelRows } from './packing.ts';
