@@ -23,7 +23,7 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   const threads = usableThreads(found.system.limits());
   const of = modelClass(matrixShapes(model.weights.values()));
   const target = tunedTarget(found.system, threads, chooseTarget(found.system), of);
-  const kernels = emitKernels(planForCpu(program).plan, target);
+  const kernels = emitKernels(planForCpu(program), target);
   const { name, emitted, code, loops } = choose(kernels, wanted);
   console.log(`${name}: ${code.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');

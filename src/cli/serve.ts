@@ -177,6 +177,7 @@ async function findModels(
       ...(kvDisk !== undefined && { kvDisk }),
       ...(traceSteps !== undefined && { traceSteps }),
     },
+    memory !== undefined,
     onProgress,
   );
   const large = sources.find(({ bytes }) => memory !== undefined && bytes > memory);

@@ -15,10 +15,14 @@ export interface ServedOptions extends Omit<OpenOptions, keyof LoadHooks | 'cont
   readonly sequences: number;
 }
 
-/** @throws IngotError 'Usage' for two of one name; whatever is wrong with a file, where there are several. */
+/**
+ * @param bounded whether what they need together is held below a bound.
+ * @throws IngotError 'Usage' for two of one name; whatever is wrong with a file, where there are several or a bound.
+ */
 export async function servedModels(
   models: readonly NamedModel[],
   options: ServedOptions,
+  bounded: boolean,
   onProgress: LoadHooks['onProgress'],
 ): Promise<readonly ModelSource[]> {
   const named = models.map(({ name, model: path }) => ({ name: name ?? usualName(path), path }));
@@ -29,8 +33,9 @@ export async function servedModels(
   return Promise.all(
     named.map(async ({ name, path }) => ({
       name,
-      // One alone is loaded at once, and says then what is wrong with it.
-      bytes: named.length === 1 ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
+      // One alone that may have all there is is loaded at once, and says then what is wrong with it.
+      bytes:
+        named.length === 1 && !bounded ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
       open: async (signal, onReplica) =>
         openReplicated(await findModel(path, { signal }), {
           ...options,

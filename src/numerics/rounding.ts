@@ -93,13 +93,6 @@ export function roundTo(type: FloatType, value: number): number {
   return rounders[type](value);
 }
 
-/** `roundTo` over an array, in place. */
-export function roundArray(type: FloatType, values: Float32Array | Float64Array): void {
-  if (type === 'f64' || (type === 'f32' && values instanceof Float32Array)) return;
-  const round = rounders[type];
-  for (let i = 0; i < values.length; i++) values[i] = round(values[i] as number);
-}
-
 /** Bit pattern of `value` rounded to `type`. Every NaN becomes the canonical one. */
 export function toBits(type: SmallFloatType, value: number): number {
   const format = smallFloats[type];

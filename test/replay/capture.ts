@@ -23,7 +23,7 @@ export async function* captured(): AsyncGenerator<Captured> {
   const names = new Map<string, number>();
   const seen = new Set<string>();
   for await (const { program } of programs()) {
-    const { plan } = planForCpu(program);
+    const plan = planForCpu(program);
     for (const target of sets) {
       const set = target.name;
       for (const { key, loops, emit, title } of plannedKernels(plan, target)) {

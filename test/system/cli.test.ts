@@ -365,6 +365,12 @@ const mistakes: readonly { what: string; args: string[]; code: number; says: Reg
     code: 1,
     says: /does not exist\n.*hf:Org\/Repo-0\.6B/,
   },
+  {
+    what: 'a model beyond --memory',
+    args: ['serve', '--port', '0', '--memory', '1MB'],
+    code: 2,
+    says: /tales needs [\d.]+ MiB.*more than --memory allows/,
+  },
   { what: 'a missing file', args: ['run', 'gone.gguf', 'x'], code: 1, says: /FileNotFound.*gone\.gguf/ },
   { what: 'an empty folder', args: ['run', 'empty', 'x'], code: 1, says: /is empty/ },
   {

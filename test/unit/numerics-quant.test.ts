@@ -4,13 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { isIngotError } from '../../src/base/errors.ts';
 import { type BlockFormat, type EncodableFormat, makeIntegerBlock } from '../../src/numerics/quant/format.ts';
-import {
-  blockFormat,
-  blockFormatOfGgmlType,
-  blockFormats,
-  encodableFormat,
-  encodableFormats,
-} from '../../src/numerics/quant/formats.ts';
+import { blockFormat, blockFormats, encodableFormat, encodableFormats } from '../../src/numerics/quant/formats.ts';
 
 interface Golden {
   values: string;
@@ -137,15 +131,11 @@ test('any finite block encodes, at any place, to finite values near it', () => {
   );
 });
 
-test('formats are found by name and by ggml number; others are refused with the list', () => {
-  for (const format of blockFormats) {
-    assert.equal(blockFormat(format.name), format);
-    if (format.ggmlType !== undefined) assert.equal(blockFormatOfGgmlType(format.ggmlType), format);
-  }
+test('formats are found by name; others are refused with the list', () => {
+  for (const format of blockFormats) assert.equal(blockFormat(format.name), format);
   const refused = (error: unknown) => isIngotError(error, 'UnsupportedFile') && /q6_K/.test(error.hint ?? '');
   assert.throws(() => blockFormat('q9_9'), refused);
   assert.throws(() => blockFormat('constructor'), refused);
-  assert.throws(() => blockFormatOfGgmlType(-1), refused);
 });
 
 function relativeRms(values: Float32Array, reference: Float32Array): number {

@@ -285,6 +285,21 @@ test('embeddings: floats or base64, texts or ids, and no dimensions that the mod
   }
 });
 
+test('bodies that are no JSON in UTF-8 are refused, and so are those that say too little', async () => {
+  await using it = await server();
+  const message = async (body: string | Uint8Array<ArrayBuffer>) => {
+    const refused = await it.app.fetch(new Request('http://here/v1/completions', { method: 'POST', body }));
+    assert.equal(refused.status, 400);
+    return (await failed(refused)).message;
+  };
+  const text = '{"prompt": "x", "max_tokens": 1}';
+  for (const body of [text.slice(0, -1), '', Buffer.from(text.replace('x', '\u00e9'), 'latin1')]) {
+    assert.match(await message(typeof body === 'string' ? body : new Uint8Array(body)), /not JSON in UTF-8/);
+  }
+  assert.match(await message('{}'), /^prompt: /);
+  assert.match(await message('[]'), /^the body: /);
+});
+
 test('bodies of any encoding end at their limit', async () => {
   await using it = await server({ maxBodyBytes: 1000 });
   let sent = 0;

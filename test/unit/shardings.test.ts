@@ -8,7 +8,7 @@ import { formatMesh, groupsAlong, indexAlong, type Mesh, parseMesh } from '../..
 import { parseModule, programOf } from '../../src/ir/mlir/parse.ts';
 import { printProgram } from '../../src/ir/mlir/print.ts';
 import { parseSharding, printSharding } from '../../src/ir/mlir/sharding-text.ts';
-import { meshOfTiles, printTiles, shardingOfTiles } from '../../src/ir/mlir/tile-sharding.ts';
+import { meshOfTiles, shardingOfTiles } from '../../src/ir/mlir/tile-sharding.ts';
 import { fixtures } from '../fixtures.ts';
 import { assertSame } from './partition-harness.ts';
 
@@ -54,19 +54,25 @@ test('attributes are printed as they were read', () => {
   for (const text of ['<@mesh, [{"x"}, {}]>', '<@mesh, [{"x", "y", ?}, {?}p1], replicated={"z"}>', '<@mesh, []>']) {
     assert.equal(printSharding(parseSharding(text)), text);
   }
-  const texts = [
-    '{devices=[2,1,4]<=[8] last_tile_dim_replicate}',
-    '{devices=[4,1,2]<=[2,4]T(1,0) last_tile_dim_replicate}',
-    '{devices=[8,1]<=[2,4]T(1,0)}',
-    '{devices=[2,4]<=[8]}',
-    '{replicated}',
+});
+
+test('tiles are the axes along which they are split, in the order of the devices', () => {
+  const texts: [text: string, dims: string[][], replicated: string[]][] = [
+    ['{devices=[2,1,4]<=[8] last_tile_dim_replicate}', [['axis_0'], []], ['axis_1']],
+    ['{devices=[4,1,2]<=[2,4]T(1,0) last_tile_dim_replicate}', [['axis_1'], []], ['axis_0']],
+    ['{devices=[8,1]<=[2,4]T(1,0)}', [['axis_1', 'axis_0'], []], []],
+    ['{devices=[2,4]<=[8]}', [['axis_0'], ['axis_1']], []],
+    ['{replicated}', [[], []], []],
   ];
-  const mesh = meshOfTiles(texts);
+  const mesh = meshOfTiles(texts.map(([text]) => text)) ?? assert.fail('there is no mesh');
   assert.deepEqual(
-    mesh?.axes.map(({ size }) => size),
+    mesh.axes.map(({ size }) => size),
     [2, 4],
   );
-  for (const text of texts) assert.equal(printTiles(shardingOfTiles(text, mesh, 2), mesh), text);
+  for (const [text, axes, replicated] of texts) {
+    const sharding = shardingOfTiles(text, mesh, 2);
+    assert.deepEqual([sharding.dims.map((dim) => dim.axes), sharding.replicated], [axes, replicated], text);
+  }
 });
 
 test('tiles of several grids share the coarsest mesh', () => {

@@ -424,6 +424,14 @@ describe('Hugging Face folders', () => {
     assert.equal(tokenizer.decode([2, 3, 2, 3]), 'hello hello');
   });
 
+  test('of ways with the same sum a Unigram model takes the one that was found first, as tokenizers does', async () => {
+    const vocab = Object.entries({ '<unk>': 0, a: -1, b: -1, ab: -2, c: -3, bc: -4, abc: -6 });
+    const json = { model: { type: 'Unigram', unk_id: 0, vocab }, added_tokens: [] };
+    const tokenizer = await loadTokenizer(folder({ 'tokenizer.json': json }));
+    const ids = ['ab', 'abc', 'bc', 'cab'].map((text) => tokenizer.encode(text));
+    assert.deepEqual(ids, [[3], [1, 5], [5], [4, 3]]);
+  });
+
   test('configurations name begin and end', async () => {
     const tokenizer = await loadTokenizer(
       folder({

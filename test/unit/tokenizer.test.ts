@@ -378,7 +378,10 @@ describe('streaming', () => {
 
   test('a byte order mark is a character', async () => {
     const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: byteLevelKeys() });
-    assert.equal(tokenizer.decode(tokenizer.encode('\ufeffa')), '\ufeffa');
+    const ids = tokenizer.encode('\ufeffa');
+    const stream = tokenizer.stream();
+    assert.equal(tokenizer.decode(ids), '\ufeffa');
+    assert.equal(ids.map((id) => stream.push(id)).join(''), '\ufeffa');
   });
 
   test('a continuation keeps the space that the start of a text drops', async () => {

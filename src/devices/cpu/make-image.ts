@@ -11,6 +11,6 @@ import type { Target } from './target.ts';
 
 /** @throws IngotError 'UnsupportedOp'. */
 export async function makeImage(program: Program, target: Target, cache: CodeCache | undefined): Promise<Linked> {
-  const { plan } = planForCpu(program);
+  const plan = planForCpu(program);
   return link(plan, await makeCode(plan, target, cache));
 }

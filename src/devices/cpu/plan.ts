@@ -10,7 +10,7 @@ import { hasKernel, isKernelName } from './composites/table.ts';
 import { checkPackedUses, packedValues, raiseProducts } from './weights.ts';
 
 /** @throws IngotError 'UnsupportedOp'. */
-export function planForCpu(program: Program): { readonly lowered: Program; readonly plan: Plan } {
+export function planForCpu(program: Program): Plan {
   for (const { name, type } of program.results) {
     if (type.kind === 'tuple') {
       throw new IngotError('UnsupportedOp', `result ${name} is a tuple`, { op: 'tuple', device: 'cpu' });
@@ -21,5 +21,5 @@ export function planForCpu(program: Program): { readonly lowered: Program; reado
   const lowered = simplify(dropDecompositions(inlineComposites(raised, (op) => hasKernel(op, stored))));
   const packed = packedValues(lowered);
   checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
-  return { lowered, plan: planProgram(overlapExchanges(lowered), isKernelName) };
+  return planProgram(overlapExchanges(lowered), isKernelName);
 }

@@ -103,20 +103,3 @@ export function shardingOfTiles(text: string, mesh: Mesh, rank: number): Shardin
   const dims = perTile.slice(0, rank).map((axes) => ({ axes, open: false }));
   return { dims, replicated: perTile.slice(rank).flat() };
 }
-
-/** The inverse of `shardingOfTiles`: dimensions that may be split further are whole. */
-export function printTiles({ dims }: Sharding, mesh: Mesh): string {
-  const sizes = new Map(mesh.axes.map(({ name, size }) => [name, size]));
-  const sizeOf = (name: string) => sizes.get(name) ?? 1;
-  const used = dims.flatMap(({ axes }) => axes);
-  if (used.length === 0) return '{replicated}';
-  const others = mesh.axes.map(({ name }) => name).filter((name) => !used.includes(name));
-  const tiles = dims.map(({ axes }) => product(axes.map(sizeOf)));
-  const rest = product(others.map(sizeOf));
-  const order = [...used, ...others].map((name) => mesh.axes.findIndex((axis) => axis.name === name));
-  const turned = order.some((d, i) => d !== i);
-  const shape = turned ? mesh.axes.map(({ size }) => size) : [product([...tiles, rest])];
-  const all = rest === 1 ? tiles : [...tiles, rest];
-  const turn = turned ? `T(${order})` : '';
-  return `{devices=[${all}]<=[${shape}]${turn}${rest === 1 ? '' : ' last_tile_dim_replicate'}}`;
-}

@@ -44,18 +44,10 @@ export const blockFormats: readonly BlockFormat[] = [
 ];
 
 const byName = new Map(blockFormats.map((format) => [format.name, format]));
-const byGgmlType = new Map(
-  blockFormats.flatMap((format) => (format.ggmlType === undefined ? [] : [[format.ggmlType, format] as const])),
-);
 
 /** @throws IngotError 'UnsupportedFile' for a name that the table does not have. */
 export function blockFormat(name: string): BlockFormat {
   return byName.get(name) ?? unsupported(`weight format ${JSON.stringify(name)} is not supported`);
-}
-
-/** By the number that GGUF files use. @throws IngotError 'UnsupportedFile'. */
-export function blockFormatOfGgmlType(type: number): BlockFormat {
-  return byGgmlType.get(type) ?? unsupported(`ggml type ${type} is not supported`);
 }
 
 /** Those that weights can be converted to. */
