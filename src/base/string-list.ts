@@ -55,6 +55,31 @@ export class StringList implements Strings {
   }
 }
 
+/** Which of some texts, all of two bytes at least, are in a list, and where: in the order of the list. */
+export function findTexts(
+  strings: Strings,
+  wanted: ReadonlySet<string>,
+): readonly (readonly [place: number, text: string])[] {
+  const found: [number, string][] = [];
+  const look = (place: number, text: string | undefined) => {
+    if (text !== undefined && wanted.has(text)) found.push([place, text]);
+  };
+  if (!(strings instanceof StringList)) {
+    for (let i = 0; i < strings.length; i++) look(i, strings.at(i));
+    return found;
+  }
+  // Few begin as those that are wanted do: of the others no text is made.
+  const { bytes, ends } = strings;
+  const beginning = (bytes: Uint8Array, at: number) => 256 * (bytes[at] ?? 0) + (bytes[at + 1] ?? 0);
+  const begins = new Uint8Array(2 ** 16);
+  for (const text of wanted) begins[beginning(encoder.encode(text), 0)] = 1;
+  for (let i = 0, start = 0; i < ends.length; i++) {
+    if (begins[beginning(bytes, start)] === 1) look(i, strings.at(i));
+    start = ends[i] ?? 0;
+  }
+  return found;
+}
+
 /** Places of strings of a list by their text: an open-addressing hash table. Of equal strings the last one counts. */
 export class StringIndex {
   readonly #list: StringList;
@@ -66,9 +91,11 @@ export class StringIndex {
     const { bytes, ends } = list;
     this.#list = list;
     this.#slots = new Int32Array(2 ** Math.ceil(Math.log2(1.5 * list.length + 2))).fill(-1);
+    let slot = 0;
+    const isKnown = () => this.#slots[slot] !== -1;
     for (let i = 0; i < list.length; i++) {
-      const slot = this.#slot(bytes, list.start(i), ends[i] ?? 0);
-      if (takes(i, () => this.#slots[slot] !== -1)) this.#slots[slot] = i;
+      slot = this.#slot(bytes, list.start(i), ends[i] ?? 0);
+      if (takes(i, isKnown)) this.#slots[slot] = i;
     }
   }
 

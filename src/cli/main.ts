@@ -1,12 +1,13 @@
 #!/usr/bin/env node
 /** The command line. One file a command; each adds itself to the program, and is loaded only when it is asked for. */
 import { createRequire } from 'node:module';
-import { Command, CommanderError } from 'commander';
+import type { Command as CommandType } from 'commander';
 import { IngotError } from '../base/errors.ts';
+import { startAhead } from '../engine/workers-node.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { leaveRanks } from './ranks.ts';
 
-type Add = (program: Command) => void;
+type Add = (program: CommandType) => void;
 
 /** In the order in which help lists them. */
 const commands: Readonly<Record<string, () => Promise<Add>>> = {
@@ -30,6 +31,11 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
   doctor: async () => (await import('./doctor.ts')).addDoctor,
 };
 
+const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
+// Somebody waits for the first word: the worker comes up while the command line is read, which takes as long.
+if (named === 'run' || named === 'chat') startAhead();
+
+const { Command, CommanderError } = await import('commander');
 const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };
 
 const program = new Command('ingot')
@@ -54,7 +60,6 @@ program.hook('preAction', async (_, command) => {
 });
 
 // Without the name of one, help is shown or a name is corrected: that takes all, and so does a command that starts others.
-const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
 const loads =
   named !== undefined && named !== 'launch' && Object.hasOwn(commands, named)
     ? [commands[named]]

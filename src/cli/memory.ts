@@ -38,10 +38,10 @@ export interface MemoryPrediction {
 
 /**
  * What the engine's thread takes beside what this one has taken for the same model: a second heap with the code of compiler and device,
- * and machine code. Runs and benches of five models took 10 to 19 MiB where the program was kept from an earlier start; the first
+ * and machine code. Runs took 12 to 18 MiB and benches 18 to 23 where the program was kept from an earlier start; the first
  * one, which compiles, takes 5 to 25 MiB more.
  */
-const engineBytes = 14 << 20;
+const engineBytes = 15 << 20;
 
 /** @throws IngotError as compiling does. */
 export async function predictMemory(

@@ -10,6 +10,9 @@ import { type Answer, type Call, type Port, type ToClient, type ToHost, window }
 /** Milliseconds between two messages with events, at least. */
 const pause = 4;
 
+/** The same between two messages about a load, each of which wakes a thread that packing weights has to make room for. */
+const progressPause = 50;
+
 /** An engine with all that it stands on. */
 type Loaded = AsyncDisposable & { readonly engine: Engine };
 
@@ -75,7 +78,12 @@ class Host<S> {
   async #perform(id: number, call: Call<S>, work: RunningCall): Promise<Answer> {
     switch (call.kind) {
       case 'load': {
-        const onProgress = (done: number, total: number) => this.#port.send({ kind: 'progress', id, done, total });
+        let shownAt = Number.NEGATIVE_INFINITY;
+        const onProgress = (done: number, total: number) => {
+          if (performance.now() - shownAt < progressPause && done < total) return;
+          shownAt = performance.now();
+          this.#port.send({ kind: 'progress', id, done, total });
+        };
         const onLost = (error: IngotError) => this.#port.send({ kind: 'lost', error: errorMessage(error) });
         this.#loaded = await this.#load(call.settings, { signal: work.signal, onProgress, onLost });
         const { model, device, contextLength, hasChatTemplate, answerFormat } = this.#loaded.engine;

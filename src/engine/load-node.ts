@@ -14,9 +14,8 @@ import type { MeshOptions } from '../parallel/mesh-device.ts';
 import type { RankGroup } from '../parallel/rank-group.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
-import { openMesh } from './open-mesh-node.ts';
 import { openTexts, openWeights } from './open-model-node.ts';
-import { openRanks, type RanksOptions } from './open-ranks-node.ts';
+import type { RanksOptions } from './open-ranks-node.ts';
 import { packWeights, type Weights } from './pack-weights.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
@@ -60,7 +59,7 @@ interface OpenDeviceOptions
     Pick<RanksOptions, 'onLost'> {}
 
 /** As an engine opens it. @throws IngotError 'Usage', 'DeviceLost'. */
-export function openDeviceFor(
+export async function openDeviceFor(
   model: Model,
   name?: string,
   { mesh, ranks, path, numerics, onProgram, onLost, meanwhile, ...options }: OpenDeviceOptions = {},
@@ -72,9 +71,13 @@ export function openDeviceFor(
   const parsed = mesh === undefined ? undefined : parseMesh(mesh);
   if (ranks !== undefined && path !== undefined) {
     const alone = parseMesh('tensor=1');
+    const { openRanks } = await import('./open-ranks-node.ts');
     return openRanks(parsed ?? alone, ranks, name, { ...options, ...of, model, path, onProgram, onLost });
   }
-  if (parsed !== undefined) return openMesh(parsed, model, name, { ...options, ...of, onProgram });
+  if (parsed !== undefined) {
+    const { openMesh } = await import('./open-mesh-node.ts');
+    return openMesh(parsed, model, name, { ...options, ...of, onProgram });
+  }
   return openDevice(name, { ...options, meanwhile, spareCore: bytes < smallBytes, ...of });
 }
 

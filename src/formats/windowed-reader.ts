@@ -3,7 +3,7 @@
  * reads however small the fields, and never more memory than the window plus the field asked for. Every field is
  * checked against the end before anything is allocated for it.
  */
-import type { ByteSource } from '../base/bytes.ts';
+import { type ByteSource, readInto } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import { decodeUtf8, StringList } from '../base/string-list.ts';
 
@@ -21,6 +21,8 @@ export class WindowedReader {
   #at = 0;
   #bytes: Uint8Array<ArrayBuffer> = new Uint8Array(0);
   #view = new DataView(this.#bytes.buffer);
+  /** For one window after another. */
+  #room: Uint8Array<ArrayBuffer> = this.#bytes;
 
   /** Fields beyond `limit` bytes are refused, so that a lying header cannot fill the memory from a huge file. */
   constructor(source: ByteSource, limit: number) {
@@ -65,8 +67,12 @@ export class WindowedReader {
     this.#at = 0;
     // Empty while the read is under way: should it fail, no stale bytes are taken for new ones.
     this.#bytes = new Uint8Array(0);
-    this.#bytes = await this.#source.read(this.#start, Math.min(Math.max(length, windowBytes), this.remaining));
-    this.#view = new DataView(this.#bytes.buffer);
+    const size = Math.min(Math.max(length, windowBytes), this.remaining);
+    if (this.#room.length < size) this.#room = new Uint8Array(size);
+    const window = this.#room.subarray(0, size);
+    await readInto(this.#source, window, this.#start);
+    this.#bytes = window;
+    this.#view = new DataView(window.buffer, 0, size);
   }
 
   // The readers below take bytes that `need` or `holds` has promised.
@@ -134,23 +140,41 @@ export class WindowedReader {
   async strings(count: number, what: string): Promise<StringList> {
     const ends = new Uint32Array(count);
     let bytes = new Uint8Array(Math.min(16 * count, this.remaining));
-    let size = 0;
-    for (let i = 0; i < count; i++) {
+    const lengthOfOne = `the length of a string in ${what}`;
+    for (let i = 0, size = 0; i < count; ) {
       // Waiting once a string would cost more than copying it: as long as the window lasts there is none.
-      if (!this.holds(8)) await this.need(8, what);
-      const length = this.count(1, `the length of a string in ${what}`);
-      if (!this.holds(length)) await this.need(length, what);
-      const at = this.#advance(length);
+      const taken = this.#takeStrings(ends, i, bytes, size);
+      i += taken;
+      if (taken > 0) size = ends[i - 1] ?? 0;
+      if (i === count) return new StringList(bytes.slice(0, size), ends);
+      await this.need(8, what);
+      const length = this.count(1, lengthOfOne);
+      this.#at -= 8;
+      await this.need(8 + length, what);
       if (size + length > bytes.length) {
         const larger = new Uint8Array(2 * (size + length));
         larger.set(bytes.subarray(0, size));
         bytes = larger;
       }
-      for (let j = 0; j < length; j++) bytes[size + j] = this.#bytes[at + j] ?? 0;
-      size += length;
-      ends[i] = size;
     }
-    return new StringList(bytes.slice(0, size), ends);
+    return new StringList(bytes.slice(0, 0), ends);
+  }
+
+  /** Strings from number `first` on to `target` from `size` on, as long as the window has them whole and `target` has room; how many. */
+  #takeStrings(ends: Uint32Array, first: number, target: Uint8Array, size: number): number {
+    const [bytes, view] = [this.#bytes, this.#view];
+    let at = this.#at;
+    let i = first;
+    for (let end = size; i < ends.length && at + 8 <= bytes.length; i++) {
+      const length = view.getUint32(at, true);
+      const long = length > bytes.length - at - 8 || length > target.length - end;
+      if (long || view.getUint32(at + 4, true) !== 0) break;
+      at += 8;
+      for (const stop = at + length; at < stop; ) target[end++] = bytes[at++] ?? 0;
+      ends[i] = end;
+    }
+    this.#at = at;
+    return i - first;
   }
 
   #advance(length: number): number {

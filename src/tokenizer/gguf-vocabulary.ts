@@ -194,10 +194,13 @@ function readSpacePrefix(keys: GgufKeys): SpacePrefix {
 
 function readKinds(keys: GgufKeys, size: number): TokenKinds {
   const types = keys.numbers('token_type', size);
-  return new TokenKindList(size, (id) => {
-    const type = types === undefined ? 1 : (types[id] ?? 0);
-    const kind = tokenKinds[type - 1];
-    if (kind === undefined) throw keys.wrong('token_type', `is ${type} for token ${id}; the types are 1 to 6`);
-    return kind;
-  });
+  const kinds = new Uint8Array(size);
+  for (let id = 0; types !== undefined && id < size; id++) {
+    const type = types[id] ?? 0;
+    if (tokenKinds[type - 1] === undefined) {
+      throw keys.wrong('token_type', `is ${type} for token ${id}; the types are 1 to 6`);
+    }
+    kinds[id] = type - 1;
+  }
+  return new TokenKindList(kinds);
 }

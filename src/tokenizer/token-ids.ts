@@ -22,9 +22,10 @@ export function normalIds(vocabulary: Vocabulary): TokenIds {
 function idsOf({ texts }: Vocabulary, takes: (id: number, isKnown: () => boolean) => boolean): TokenIds {
   if (texts instanceof StringList) return new StringIndex(texts, takes);
   const ids = new Map<string, number>();
-  let id = 0;
-  for (const text of texts) {
-    if (takes(id, () => ids.has(text))) ids.set(text, id);
+  let [id, text] = [0, ''];
+  const isKnown = () => ids.has(text);
+  for (text of texts) {
+    if (takes(id, isKnown)) ids.set(text, id);
     id++;
   }
   return ids;

@@ -3,7 +3,7 @@
  * of them begin and end a text.
  */
 import { IngotError } from '../base/errors.ts';
-import type { Strings } from '../base/string-list.ts';
+import { findTexts, type Strings } from '../base/string-list.ts';
 import type { AddedTokens } from './added-tokens.ts';
 
 export const tokenKinds = ['normal', 'unknown', 'control', 'userDefined', 'unused', 'byte'] as const;
@@ -18,13 +18,18 @@ export interface TokenKinds extends Iterable<TokenKind> {
 /** A byte for each: an array of so many is 1 MB for 128,000 tokens. */
 export class TokenKindList implements TokenKinds {
   readonly length: number;
-  /** Places in `tokenKinds`. */
   readonly #kinds: Uint8Array;
 
-  constructor(length: number, kindOf: (id: number) => TokenKind) {
-    this.length = length;
-    this.#kinds = new Uint8Array(length);
-    for (let id = 0; id < length; id++) this.set(id, kindOf(id));
+  /** @param kinds places in `tokenKinds`. */
+  constructor(kinds: Uint8Array) {
+    this.length = kinds.length;
+    this.#kinds = kinds;
+  }
+
+  /** A copy. */
+  static of(kinds: TokenKinds): TokenKindList {
+    if (kinds instanceof TokenKindList) return new TokenKindList(kinds.#kinds.slice());
+    return new TokenKindList(Uint8Array.from(kinds, (kind) => tokenKinds.indexOf(kind)));
   }
 
   at(id: number): TokenKind | undefined {
@@ -135,16 +140,12 @@ export function makeVocabulary(parts: VocabularyParts): Vocabulary {
     checkId('end', id, texts.length);
     if (id !== undefined) endOfGeneration.add(id);
   }
-  const kinds = new TokenKindList(parts.kinds.length, (known) => parts.kinds.at(known) ?? 'normal');
+  const kinds = TokenKindList.of(parts.kinds);
   const known = new Map<string, number>();
-  let id = 0;
-  for (const text of texts) {
-    if (isKnownEnd(text)) {
-      endOfGeneration.add(id);
-      kinds.set(id, 'control');
-      known.set(text, id);
-    }
-    id++;
+  for (const [id, text] of findTexts(texts, ends)) {
+    endOfGeneration.add(id);
+    kinds.set(id, 'control');
+    known.set(text, id);
   }
   // OpenAI's harmony format ends one message of an answer with '<|end|>'; others end the whole with it.
   const end = known.get('<|end|>');

@@ -145,6 +145,19 @@ test('read: a file that shrinks, or is written to, is an error; another weight i
   await withFile(weight, async (bytes, _, reader) => {
     using out = system().mapMemory(packedBytes('f32', shape));
     assert.ok(bytes.file);
+    // Read together: what is given up for another hears why.
+    const closed = { ...bytes, file: { ...bytes.file, descriptor: 99_999 } };
+    const both = [bytes, closed].map((source) =>
+      reader.pack({ name: 'w', format: 'f32', shape, bytes: source }, 'f32', out),
+    );
+    for (const outcome of await Promise.allSettled(both)) {
+      if (outcome.status === 'rejected') assert.ok(isIngotError(outcome.reason, 'FileAccess'), `${outcome.reason}`);
+    }
+    await assert.rejects(both[1]);
+  });
+  await withFile(weight, async (bytes, _, reader) => {
+    using out = system().mapMemory(packedBytes('f32', shape));
+    assert.ok(bytes.file);
     const { file } = bytes;
     let checks = 0;
     const check = async () => {

@@ -247,7 +247,7 @@ test('loading reports progress and can be given up', async () => {
     {
       async load({ signal, onProgress }) {
         for (let done = 1; !signal?.aborted; done++) {
-          onProgress?.(done, 100);
+          onProgress?.(done, 1e9);
           await turn();
         }
         throw new IngotError('Aborted', 'given up');
@@ -257,12 +257,14 @@ test('loading reports progress and can be given up', async () => {
       signal: controller.signal,
       onProgress(done) {
         seen.push(done);
-        if (done === 3) controller.abort();
+        if (seen.length === 2) controller.abort();
       },
     },
   );
   await assert.rejects(loading, (error) => isIngotError(error, 'Aborted'));
-  assert.deepEqual(seen.slice(0, 3), [1, 2, 3]);
+  // The first at once; those that come fast share a message.
+  assert.equal(seen[0], 1);
+  assert.ok(seen[1] > 2, `${seen}`);
 });
 
 test('a worker that ends by itself rejects what waits for it and what comes later', async () => {

@@ -13,8 +13,8 @@ import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import type { KernelCode } from './image.ts';
-import { kernelCode } from './machine-code.ts';
-import { type Target, targetKey } from './target.ts';
+import { keptKernel, kernelCode, type StoredCode } from './machine-code.ts';
+import type { Target } from './target.ts';
 
 export interface PlanCode {
   readonly target: Target;
@@ -83,31 +83,12 @@ export function emitKernels(plan: Plan, target: Target): readonly Emitted[] {
   });
 }
 
-/** A kernel without what only people look at. */
-interface StoredCode {
-  readonly name: string;
-  readonly bytes: Uint8Array;
-  readonly alignment: number;
-}
-
-/** What runs: from the cache where it is there. */
-function codeOf({ key, emit }: PlannedKernel, target: Target, cache: CodeCache | undefined): StoredCode {
-  const whole = `kernel ${targetKey(target)}\n${key}`;
-  const known = cache?.find<Omit<StoredCode, 'bytes'>>(whole);
-  if (known !== undefined) return { ...known.head, bytes: known.bytes };
-  const emitted = emit();
-  const { name } = emitted;
-  const { bytes, alignment } = kernelCode(emitted, target);
-  cache?.keep(whole, { head: { name, alignment }, bytes });
-  return { name, bytes, alignment };
-}
-
 /** @throws IngotError 'UnsupportedOp' for what cannot be emitted. */
 export async function makeCode(plan: Plan, target: Target, cache?: CodeCache): Promise<PlanCode> {
   const nameOf = distinctNames();
   const pieces = new Map<string, StoredCode>();
   for (const planned of plannedKernels(plan, target)) {
-    const code = codeOf(planned, target, cache);
+    const code = keptKernel(planned.key, planned.emit, target, cache);
     pieces.set(planned.key, { ...code, name: nameOf(planned.title(code.name)) });
   }
   const offsets = new Map<string, KernelCode>();

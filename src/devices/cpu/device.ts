@@ -156,7 +156,7 @@ class CpuDevice implements Device {
       this.#shared = new SharedWeights(system.shared, weightShare);
     }
     this.readsFiles = system.read !== undefined;
-    this.#reader = new WeightReader(system, team, target, () => this.#runs.drain());
+    this.#reader = new WeightReader(system, team, target, () => this.#runs.drain(), codeCache);
     this.hardware = hardware;
     // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
     // cannot be told apart from outside.

@@ -4,9 +4,10 @@
  */
 import { translate } from './arm64/translate.ts';
 import type { Assembler, Code } from './asm/assembler.ts';
+import type { CodeCache } from './code-cache.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import type { Architecture } from './os/os.ts';
-import type { Target } from './target.ts';
+import { type Target, targetKey } from './target.ts';
 
 /** A kernel for a target. */
 export function kernelCode(
@@ -15,6 +16,30 @@ export function kernelCode(
 ): Pick<Code, 'bytes' | 'alignment' | 'listing'> {
   if (architecture === 'x64') return { bytes, alignment, listing };
   return translate(source, { extensions: { dotprod: name !== 'neon', i8mm: name === 'i8mm' } });
+}
+
+/** A kernel without what only people look at. */
+export interface StoredCode {
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  readonly alignment: number;
+}
+
+/** The same from the cache where it is there. `key`: equal for equal code of a target. */
+export function keptKernel(
+  key: string,
+  emit: () => EmittedKernel,
+  target: Target,
+  cache: CodeCache | undefined,
+): StoredCode {
+  const whole = `kernel ${targetKey(target)}\n${key}`;
+  const known = cache?.find<Omit<StoredCode, 'bytes'>>(whole);
+  if (known !== undefined) return { ...known.head, bytes: known.bytes };
+  const emitted = emit();
+  const { name } = emitted;
+  const { bytes, alignment } = kernelCode(emitted, target);
+  cache?.keep(whole, { head: { name, alignment }, bytes });
+  return { name, bytes, alignment };
 }
 
 /** Code that meets no other thread. */

@@ -5,47 +5,47 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FileRange } from '../../base/bytes.ts';
 import { IngotError } from '../../base/errors.ts';
+import type { CodeCache } from './code-cache.ts';
+import type { EmittedKernel } from './emit/abi.ts';
 import { bytesOfRow, packRowsKernel } from './kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes, panelRows } from './kernels/packing.ts';
-import { canReadRows, failureOf, readRowsKernel } from './kernels/read-rows.ts';
-import { kernelCode } from './machine-code.ts';
+import { canReadRows, failureOf, readRowsKernel, rowsOfSlice, slice } from './kernels/read-rows.ts';
+import { keptKernel } from './machine-code.ts';
 import type { MappedCode, Memory, OperatingSystem } from './os/os.ts';
 import type { Target } from './target.ts';
-import type { KernelLaunch, LaunchList, Team, TeamTicket } from './team.ts';
+import type { LaunchList, Team, TeamTicket } from './team.ts';
 
-/** Of a file in one launch: a team is stopped between launches only, and disks may be slow. */
-const launchBytes = 16 << 20;
-/** Of a file in one list. */
+/** Of a weight at once: what is checked, and told of, together. */
+const pieceBytes = 16 << 20;
+/** Of files in one list. */
 const listBytes = 64 << 20;
 /** Lists that the team has at most: it goes on while JavaScript is busy for some tenths of a second. */
 const startedLists = 12;
 /** How often JavaScript looks whether a list has ended, in milliseconds. */
 const lookMilliseconds = 2;
-/** Words of a launch's argument: those of the kernel, and the word where it says what failed. */
-const [argumentWords, failureWord] = [8, 7];
+/** Words before the slices of a list: the kernel's argument, and the word that ends its work. */
+const [headWords, stopWord] = [8, 7];
 
-/** Rows to read: a launch. */
+/** Rows to read. */
 interface Piece {
-  readonly code: Codes;
+  readonly pack: MappedCode;
+  readonly format: PackedFormat;
+  readonly columns: number;
+  readonly stride: number;
   readonly file: FileRange;
-  /** In the file. */
-  readonly from: number;
-  /** Of the source. */
-  readonly at: number;
-  readonly bytes: number;
+  /** Of the source, which the file has from `file.offset` on. */
+  readonly row: number;
   readonly rows: number;
   readonly out: Memory;
+  /** Address of the panels of row 0. */
   readonly panels: number;
   end(outcome: Promise<void>): void;
 }
 
-interface Codes {
-  readonly read: MappedCode;
-  readonly pack: MappedCode;
-}
-
 interface Started {
   readonly pieces: readonly Piece[];
+  /** What each slice is of. */
+  readonly owners: readonly Piece[];
   readonly list: LaunchList;
   readonly ticket: TeamTicket;
   readonly words: BigInt64Array;
@@ -56,16 +56,18 @@ export class FileReader implements Disposable {
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
-  readonly #codes = new Map<string, Codes>();
+  readonly #codeCache: CodeCache | undefined;
+  readonly #codes = new Map<string, MappedCode>();
   readonly #waiting: Piece[] = [];
   readonly #started: Started[] = [];
   #working = false;
   #failure: { readonly error: unknown } | undefined;
 
-  constructor(system: OperatingSystem, team: Team, target: Target) {
+  constructor(system: OperatingSystem, team: Team, target: Target, codeCache: CodeCache | undefined) {
     this.#system = system;
     this.#team = team;
     this.#target = target;
+    this.#codeCache = codeCache;
   }
 
   /** Whether `pack` takes rows of `columns` values. */
@@ -84,18 +86,14 @@ export class FileReader implements Disposable {
     out: Memory,
     start: number,
   ): Promise<void> {
-    const rowBytes = bytesOfRow(format, columns);
-    const { stride = rowBytes } = file;
-    const step = Math.max(1, Math.floor(launchBytes / stride / panelRows)) * panelRows;
-    const code = this.#codesOf(format, columns, stride);
+    const { stride = bytesOfRow(format, columns) } = file;
+    const step = Math.max(1, Math.floor(pieceBytes / stride / panelRows)) * panelRows;
+    const pack = this.#code(`pack ${format} ${columns} ${stride}`, () => packRowsKernel(format, columns, stride));
     const outcomes: Promise<void>[] = [];
     for (let row = 0; row < rows; row += step) {
-      const count = Math.min(step, rows - row);
       const outcome = new Promise<void>((end) => {
-        const panels = out.address + start + packedBytes(format, [row, columns]);
-        const bytes = count * rowBytes;
-        const from = file.offset + row * stride;
-        this.#waiting.push({ code, file, from, at: row * rowBytes, bytes, rows: count, out, panels, end });
+        const what = { pack, format, columns, stride, file, row, rows: Math.min(step, rows - row) };
+        this.#waiting.push({ ...what, out, panels: out.address + start, end });
       });
       outcomes.push(outcome);
     }
@@ -137,32 +135,39 @@ export class FileReader implements Disposable {
       const piece = this.#waiting.shift() as Piece;
       if (this.#failure !== undefined) piece.end(Promise.reject(this.#failure.error));
       else pieces.push(piece);
-      bytes += piece.bytes;
+      bytes += piece.rows * piece.stride;
     }
     if (pieces.length === 0) return;
-    const memory = this.#system.mapMemory(8 * argumentWords * pieces.length);
+    const slices = pieces.flatMap((piece) => [...slicesOf(piece)]);
+    const memory = this.#system.mapMemory(8 * (headWords + slice.words * slices.length));
     const words = new BigInt64Array(memory.bytes().buffer as ArrayBuffer);
-    const launches = pieces.map(({ code, file, from, rows, panels }, i): KernelLaunch => {
-      const first = i * argumentWords;
-      const failure = memory.address + 8 * (first + failureWord);
-      const argument = [this.#system.read ?? 0, code.pack.address, file.descriptor, from, panels, failure];
-      words.set([...argument, rows].map(BigInt), first);
-      return { kind: 'kernel', code: code.read, offset: 0, argument: { memory, offset: 8 * first } };
+    const wordAt = (i: number) => memory.address + 8 * i;
+    words.set([this.#system.read ?? 0, wordAt(headWords), wordAt(stopWord), slices.length].map(BigInt));
+    slices.forEach((one, i) => {
+      words.set(one.map(BigInt), headWords + slice.words * i);
     });
+    const code = this.#code('read rows', readRowsKernel);
     const list = this.#team.list(
-      launches,
-      pieces.flatMap(({ code, out }) => [code.pack, out]),
+      [{ kind: 'kernel', code, offset: 0, argument: { memory, offset: 0 } }],
+      pieces.flatMap(({ pack, out }) => [pack, out]),
     );
-    this.#started.push({ pieces, list, ticket: this.#team.submit(list), words, memory });
+    const owners = pieces.flatMap((piece) => Array.from({ length: countSlices(piece) }, () => piece));
+    this.#started.push({ pieces, owners, list, ticket: this.#team.submit(list), words, memory });
   }
 
   #finish(): void {
-    const { pieces, list, ticket, words, memory } = this.#started.shift() as Started;
-    const whole = this.#team.wait(ticket, Number.POSITIVE_INFINITY) === 'done';
-    for (const [i, piece] of pieces.entries()) {
-      const judged = this.#judge(piece, whole, failureOf(words[i * argumentWords + failureWord]));
+    const { pieces, owners, list, ticket, words, memory } = this.#started.shift() as Started;
+    const whole = this.#team.wait(ticket, Number.POSITIVE_INFINITY) === 'done' && words[stopWord] === 0n;
+    const failed = new Map<Piece, Promise<void>>();
+    for (const [i, piece] of owners.entries()) {
+      const failure = words[headWords + slice.words * i + slice.failure];
+      if (failure !== 0n && !failed.has(piece)) failed.set(piece, this.#fail(piece, failureOf(failure)));
+    }
+    const [why] = failed.values();
+    for (const piece of pieces) {
+      const judged = failed.get(piece) ?? (whole ? checkPiece(piece) : this.#giveUp(why));
       judged.catch((error: unknown) => {
-        if (this.#failure === undefined && this.#started.length > 0) this.#team.abort();
+        if (this.#failure === undefined) for (const { words } of this.#started) Atomics.store(words, stopWord, 1n);
         this.#failure ??= { error };
       });
       piece.end(judged);
@@ -171,34 +176,52 @@ export class FileReader implements Disposable {
     memory[Symbol.dispose]();
   }
 
-  /** `result`: what `read` returned last. */
-  async #judge({ file, from, at, bytes }: Piece, whole: boolean, result: number): Promise<void> {
-    if (!whole)
-      throw this.#failure?.error ?? new IngotError('DeviceFault', 'packing a weight was stopped', { device: 'cpu' });
-    await file.check(at, bytes);
-    if (result > 0) return;
+  /** `result`: what `read` returned. */
+  async #fail(piece: Piece, result: number): Promise<never> {
+    await checkPiece(piece);
     const how = result === 0 ? 'it ended early' : `error ${-result}`;
-    throw new IngotError('FileAccess', `the system could not read a weight (${how})`, { offset: from });
+    const offset = piece.file.offset + piece.row * piece.stride;
+    throw new IngotError('FileAccess', `the system could not read a weight (${how})`, { offset });
   }
 
-  #codesOf(format: PackedFormat, columns: number, stride: number): Codes {
-    const key = `${format} ${columns} ${stride}`;
-    let codes = this.#codes.get(key);
-    if (codes === undefined) {
-      const [read, pack] = [readRowsKernel, packRowsKernel].map((kernel) =>
-        this.#system.mapCode(kernelCode(kernel(format, columns, stride), this.#target).bytes),
-      ) as [MappedCode, MappedCode];
-      codes = { read, pack };
-      this.#codes.set(key, codes);
+  /** With what else failed. */
+  async #giveUp(why: Promise<void> | undefined): Promise<never> {
+    await why;
+    throw this.#failure?.error ?? new IngotError('DeviceFault', 'packing a weight was stopped', { device: 'cpu' });
+  }
+
+  #code(key: string, emit: () => EmittedKernel): MappedCode {
+    let code = this.#codes.get(key);
+    if (code === undefined) {
+      code = this.#system.mapCode(keptKernel(key, emit, this.#target, this.#codeCache).bytes);
+      this.#codes.set(key, code);
     }
-    return codes;
+    return code;
   }
 
   [Symbol.dispose](): void {
-    for (const { read, pack } of this.#codes.values()) {
-      read[Symbol.dispose]();
-      pack[Symbol.dispose]();
-    }
+    for (const code of this.#codes.values()) code[Symbol.dispose]();
     this.#codes.clear();
   }
+}
+
+function countSlices({ rows, stride }: Piece): number {
+  return Math.ceil(rows / rowsOfSlice(stride));
+}
+
+/** Their words, as the kernel wants them. */
+function* slicesOf({ pack, format, columns, stride, file, row, rows, panels }: Piece): Generator<readonly number[]> {
+  const between = stride - bytesOfRow(format, columns);
+  const step = rowsOfSlice(stride);
+  for (let first = row; first < row + rows; first += step) {
+    const count = Math.min(step, row + rows - first);
+    const to = panels + packedBytes(format, [first, columns]);
+    yield [pack.address, file.descriptor, file.offset + first * stride, count * stride - between, to, count];
+  }
+}
+
+/** @throws what `file.check` throws. */
+function checkPiece({ file, row, rows, format, columns }: Piece): Promise<void> {
+  const rowBytes = bytesOfRow(format, columns);
+  return file.check(row * rowBytes, rows * rowBytes);
 }

@@ -7,6 +7,7 @@ import { readInto, sliceBytes } from '../../base/bytes.ts';
 import { IngotError } from '../../base/errors.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
 import type { WeightSource } from '../device.ts';
+import type { CodeCache } from './code-cache.ts';
 import { packRowsKernel } from './kernels/pack-rows.ts';
 import { type PackedFormat, packedBytes, panelRows } from './kernels/packing.ts';
 import { kernelCode } from './machine-code.ts';
@@ -42,11 +43,11 @@ export class WeightReader implements Disposable {
   readonly #waiting: ((buffer: Buffer) => void)[] = [];
 
   /** `finishRuns` is called before the team is used. */
-  constructor(system: OperatingSystem, team: Team, target: Target, finishRuns: () => void) {
+  constructor(system: OperatingSystem, team: Team, target: Target, finishRuns: () => void, codeCache?: CodeCache) {
     this.#system = system;
     this.#team = team;
     this.#target = target;
-    this.#files = new FileReader(system, team, target);
+    this.#files = new FileReader(system, team, target, codeCache);
     this.#finishRuns = () => {
       finishRuns();
       this.#files.settle();

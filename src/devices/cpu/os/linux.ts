@@ -197,7 +197,9 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
   function allowedCores(): number[] {
     const mask = new Uint8Array(maskCores / 8);
     if (getAffinity(0, mask.length, mask) !== 0) return [0];
-    return Array.from({ length: maskCores }, (_, core) => core).filter((core) => (mask[core >> 3] >> (core & 7)) & 1);
+    const cores: number[] = [];
+    for (let core = 0; core < maskCores; core++) if ((mask[core >> 3] >> (core & 7)) & 1) cores.push(core);
+    return cores;
   }
 }
 
