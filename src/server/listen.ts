@@ -49,6 +49,9 @@ export async function listen(app: App, options: ListenOptions): Promise<Listenin
   };
 }
 
+/** Longer than load balancers keep a connection that nobody uses (60 s is usual), or they would send into one that closes just then. */
+const keepAliveMilliseconds = 75_000;
+
 /** @throws IngotError 'Usage' for certificates that are none. */
 function bind(app: App, { host, port, tls }: ListenOptions): ReturnType<typeof serve> {
   try {
@@ -56,7 +59,8 @@ function bind(app: App, { host, port, tls }: ListenOptions): ReturnType<typeof s
       fetch: app.fetch,
       hostname: host,
       port,
-      ...(tls && { createServer: createTlsServer, serverOptions: tls }),
+      ...(tls && { createServer: createTlsServer }),
+      serverOptions: { ...tls, keepAliveTimeout: keepAliveMilliseconds },
     });
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : String(cause);

@@ -45,6 +45,13 @@ test('what is not read is not made, and a reader that has stopped is cut off', a
   await new Promise((resolve) => socket.once('close', resolve));
 });
 
+test('a connection that nobody uses is kept for longer than load balancers keep theirs', async () => {
+  await using it = await start(1);
+  const answer = await fetch(`${it.url}/health`);
+  await answer.text();
+  assert.equal(answer.headers.get('keep-alive'), 'timeout=75');
+});
+
 test('a slow reader gets all of it, however long that takes', async () => {
   const patience = 3;
   await using it = await start(patience);
