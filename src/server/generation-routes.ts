@@ -18,6 +18,8 @@ import { chatRequest, completionRequest, type SamplingRequest, unsupportedField 
 interface Kind<R extends SamplingRequest> {
   /** Of the ids of its answers. */
   readonly prefix: string;
+  /** Tokens that its answers have together at most, as far as it says. */
+  most(request: R): number;
   ask(request: R, lease: Lease): Promise<Asked> | Asked;
 }
 
@@ -32,6 +34,7 @@ export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/chat/completions', async (c) =>
     respond(c, services, await readBody(c, chatRequest), {
       prefix: 'chatcmpl',
+      most: (request) => (request.n ?? 1) * (request.max_completion_tokens ?? request.max_tokens ?? 0),
       async ask(request, lease) {
         const { wanted, parser } = await askedOfChat(request, lease);
         return {
@@ -45,6 +48,8 @@ export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/completions', async (c) =>
     respond(c, services, await readBody(c, completionRequest), {
       prefix: 'cmpl',
+      most: (request) =>
+        wantedOfCompletion(request).reduce((sum, { made, maxTokens }) => sum + (made ?? request.n ?? 1) * maxTokens, 0),
       ask: (request) => ({
         wanted: wantedOfCompletion(request),
         chunks: (events, head, textsOf) => completionChunks(events, request, head, textsOf),
@@ -58,7 +63,7 @@ async function respond<R extends SamplingRequest>(
   c: Ctx,
   services: Services,
   request: R,
-  { prefix, ask }: Kind<R>,
+  { prefix, most, ask }: Kind<R>,
 ): Promise<Response> {
   const { models, log, rates } = services;
   models.check(request.model);
@@ -66,7 +71,7 @@ async function respond<R extends SamplingRequest>(
   if (field !== undefined) {
     throw new ApiError(400, `${field} is not supported`, { param: field, code: 'unsupported_parameter' });
   }
-  const work = new Work(services, c, request, rates.take(c.get('key'), leastTokens(request)));
+  const work = new Work(services, c, request, rates.take(c.get('key'), textTokens(request) + most(request)));
   const lease = await work.acquire();
   const head: AnswerHead = {
     id: answerId(prefix, c.get('requestId')),
@@ -97,9 +102,9 @@ function answerId(prefix: string, requestId: string): string {
   return `${prefix}-${hash.digest('hex').slice(0, 24)}`;
 }
 
-/** What a request will cost, before it is encoded: a token is about four characters. */
-function leastTokens(request: SamplingRequest): number {
-  return JSON.stringify(request).length / 4 + (request.n ?? 1) * (request.max_tokens ?? 0);
+/** What a request says will cost so much, before it is encoded: a token is about four characters. */
+function textTokens(request: SamplingRequest): number {
+  return JSON.stringify(request).length / 4;
 }
 
 type Events = AsyncGenerator<ChoiceEvent, void, undefined>;
@@ -176,8 +181,11 @@ class Work {
   #settle(model: string): void {
     const n = this.#request.n ?? 1;
     const promptTokens = this.#statistics.reduce((sum, each, i) => sum + (i % n === 0 ? each.promptTokens : 0), 0);
-    this.#charge.settle(promptTokens + this.#tokens);
-    this.#c.set('facts', { model, promptTokens, generatedTokens: this.#tokens });
+    // Of answers that were made and not given only the statistics know.
+    const made = this.#statistics.reduce((sum, each) => sum + each.generatedTokens, 0);
+    const generatedTokens = Math.max(this.#tokens, made);
+    this.#charge.settle(promptTokens + generatedTokens);
+    this.#c.set('facts', { model, promptTokens, generatedTokens });
     this.#end();
   }
 }

@@ -125,6 +125,54 @@ test('every answer has the id of its request; pages of other origins may ask whe
   assert.equal(other.headers.get('access-control-allow-origin'), null);
 });
 
+test('every parameter of a request reaches the engine, and whose it is', async () => {
+  const path = '/v1/completions';
+  const sent = {
+    ...{ prompt: 'x', max_tokens: 7, min_tokens: 3, logprobs: 4, n: 2, seed: -1, stop: ['s1', '', 's2'], priority: -5 },
+    ...{ ignore_eos: true, temperature: 0.11, top_p: 0.12, top_k: 13, min_p: 0.14, repetition_penalty: 1.5 },
+    ...{ frequency_penalty: 0.16, presence_penalty: 0.17, logit_bias: { 18: 0.19, 20: -0.21 } },
+  };
+  const sampling = {
+    ...{ temperature: 0.11, topP: 0.12, topK: 13, minP: 0.14, repetitionPenalty: 1.5 },
+    ...{ frequencyPenalty: 0.16, presencePenalty: 0.17 },
+    logitBias: new Map([
+      [18, 0.19],
+      [20, -0.21],
+    ]),
+  };
+  const owners: (string | undefined)[][] = [];
+  for (const isolate of [false, true]) {
+    await using it = await server({ apiKeys: ['a', 'b'], isolate });
+    for (const key of ['a', 'b']) {
+      assert.equal((await it.ask(path, sent, { authorization: `Bearer ${key}` })).status, 200);
+    }
+    const { requests } = it.engine();
+    for (const [i, request] of requests.entries()) {
+      const { signal, begun, owner, cacheOwner, ...rest } = request;
+      assert.deepEqual(rest, {
+        ...{ prompt: 'x', maxTokens: 7, minTokens: 3, topLogprobs: 4, ignoreEnd: true, priority: -5 },
+        // Choices draw apart, and seeds are 64 bits.
+        sampling: { ...sampling, seed: i % 2 === 0 ? 2n ** 64n - 1n : 0n },
+        stop: ['s1', 's2'],
+      });
+    }
+    owners.push(
+      requests.map(({ owner }) => owner),
+      requests.map(({ cacheOwner }) => cacheOwner),
+    );
+    const messages = [{ role: 'user', content: 'x' }];
+    const chat = { messages, max_completion_tokens: 5, max_tokens: 9, logprobs: true, top_logprobs: 2 };
+    await it.ask('/v1/chat/completions', chat, { authorization: 'Bearer a' });
+    assert.deepEqual([requests.at(-1)?.maxTokens, requests.at(-1)?.topLogprobs], [5, 2]);
+  }
+  assert.deepEqual(owners, [
+    ['0', '0', '1', '1'],
+    ['', '', '', ''],
+    ['0', '0', '1', '1'],
+    ['0', '0', '1', '1'],
+  ]);
+});
+
 test('a key has its requests and tokens a minute, and others have theirs', async () => {
   await using it = await server({ apiKeys: ['a', 'b'], requestsPerMinute: 3, tokensPerMinute: 100 });
   const ask = (key: string, max_tokens: number) =>
@@ -145,6 +193,28 @@ test('a key has its requests and tokens a minute, and others have theirs', async
   assert.equal(fourth.status, 429);
   assert.match((await failed(fourth)).message, /3 requests a minute/);
   assert.equal((await ask('b', 1)).status, 200);
+});
+
+test('what answers may cost is charged before they are made: by either limit, of all choices of all prompts', async () => {
+  await using it = await server({ apiKeys: ['a', 'b', 'c', 'd'], tokensPerMinute: 200 });
+  const ask = (key: string, path: string, body: object) => it.ask(path, body, { authorization: `Bearer ${key}` });
+  const messages = [{ role: 'user', content: 'x' }];
+  const requests: [key: string, path: string, body: object][] = [
+    ['a', '/v1/chat/completions', { messages, max_completion_tokens: 150, max_tokens: 1 }],
+    ['b', '/v1/chat/completions', { messages, max_tokens: 50, n: 3 }],
+    ['c', '/v1/completions', { prompt: 'x', max_tokens: 50, best_of: 3 }],
+    ['d', '/v1/completions', { prompt: ['x', 'y', 'z'], max_tokens: 50 }],
+  ];
+  for (const [key, path, body] of requests) {
+    it.engine().beforeToken = () => sleep(1);
+    const [first, second] = await Promise.all([ask(key, path, body), ask(key, path, body)]);
+    assert.deepEqual([first.status, second.status].sort(), [200, 429], JSON.stringify(body));
+    const { headers } = first.status === 200 ? first : second;
+    assert.ok(Number(headers.get('x-ratelimit-remaining-tokens')) < 50, JSON.stringify(body));
+  }
+  // Answers that were made and not given have been charged, too: 150 of 200 are gone.
+  it.engine().beforeToken = () => {};
+  assert.equal((await ask('c', '/v1/completions', { prompt: 'x', max_tokens: 140 })).status, 429);
 });
 
 test('metrics belong to their key; where keys are isolated nobody else reads them', async () => {
