@@ -4,9 +4,11 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from 'no
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { isIngotError } from '../../src/base/errors.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { IngotError, isIngotError } from '../../src/base/errors.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { openDevice } from '../../src/devices/open-node.ts';
+import { BlockManager } from '../../src/engine/blocks.ts';
 import { LocalEngine, type LocalEngineOptions } from '../../src/engine/local-engine.ts';
 import { openEngine } from '../../src/engine/open-node.ts';
 import { openSlots } from '../../src/engine/slots-node.ts';
@@ -16,7 +18,7 @@ import { openModel } from '../../src/models/architectures.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generateWith } from './engine-suite.ts';
-import { faultyDevice } from './faulty-device.ts';
+import { changedDevice, faultyDevice } from './faulty-device.ts';
 
 const path = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 const checkpoint = await openCheckpoint(path);
@@ -82,6 +84,36 @@ test('the trace of an engine in a worker: a prompt and running answers in one su
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+});
+
+test('where the device takes two steps, it has the next one while one runs, and answers are the same', async () => {
+  const requests = ['The fox', 'Tom'].map((prompt, i) => {
+    const sampling = { temperature: 1, seed: BigInt(i), presencePenalty: 0.5 };
+    return { prompt, maxTokens: 40, ignoreEnd: true, sampling };
+  });
+  const alone: (readonly number[])[] = [];
+  {
+    const { engine } = await open({}, changedDevice(usable, { runsAhead: 1 }));
+    await using _ = engine;
+    for (const request of requests) alone.push((await generateWith(engine, request)).ids);
+  }
+  let underWay = 0;
+  const seen: number[] = [];
+  const submit: Device['submit'] = (...given) => {
+    seen.push(++underWay);
+    return usable.submit(...given);
+  };
+  const wait: Device['wait'] = (...given) => usable.wait(...given).finally(() => underWay--);
+  const { engine, steps } = await open({}, changedDevice(usable, { submit, wait, runsAhead: 2 }));
+  await using _ = engine;
+  const answers = await Promise.all(requests.map((request) => generateWith(engine, request)));
+  assert.deepEqual(
+    answers.map(({ ids }) => ids),
+    alone,
+  );
+  assert.ok(steps.length >= 40 && Math.max(...seen) === 2);
+  assert.ok(seen.filter((count) => count === 2).length > 35, String(seen));
+  assert.ok(steps.filter(({ gap }) => gap === 0).length > 35, 'the device waits for JavaScript');
 });
 
 test('choices of one prompt compute it once, and say what each says alone', async () => {
@@ -348,6 +380,29 @@ test('a device that is lost, or that fails again and again, ends every request w
     for (const answer of answers) assert.ok(answer.status === 'rejected' && isIngotError(answer.reason, code));
     await engine.checkIntegrity();
   }
+});
+
+test('blocks are checked whenever nothing is left to do, and an engine that is damaged takes no more requests', async (t) => {
+  const check = t.mock.method(BlockManager.prototype, 'checkIntegrity');
+  const checked = async () => {
+    for (let turn = 0; check.mock.callCount() === 0 && turn < 1000; turn++) await sleep(1);
+    assert.equal(check.mock.callCount(), 1);
+    check.mock.resetCalls();
+  };
+  const { engine } = await open();
+  await using _ = engine;
+  const { ids } = await generateWith(engine);
+  await checked();
+  check.mock.mockImplementation(() => {
+    throw new IngotError('DeviceFault', 'a block was lost');
+  });
+  // What was answered stays so.
+  assert.deepEqual((await generateWith(engine)).ids, ids);
+  await checked();
+  await assert.rejects(
+    generateWith(engine),
+    (error) => isIngotError(error, 'DeviceFault') && /block/.test(error.message),
+  );
 });
 
 test('a request that comes while the one before it ends is computed', async () => {

@@ -1,4 +1,4 @@
-/** A device whose runs go wrong where a test wants that. */
+/** Devices that do something else than they would where a test wants that: runs that go wrong, or are watched. */
 import { type ErrorCode, IngotError } from '../../src/base/errors.ts';
 import type { Device } from '../../src/devices/device.ts';
 
@@ -19,7 +19,12 @@ export function faultyDevice(device: Device, fails: () => ErrorCode | undefined,
     return results;
   };
   // Two at a time, so that what follows the failure is on its way already.
-  const changed = new Map<unknown, unknown>(Object.entries({ submit, wait, runsAhead: 2 }));
+  return changedDevice(device, { submit, wait, runsAhead: 2 });
+}
+
+/** A device with some of its members in place of its own. */
+export function changedDevice(device: Device, changes: Partial<Device>): Device {
+  const changed = new Map<unknown, unknown>(Object.entries(changes));
   return new Proxy(device, {
     get(target, name) {
       if (changed.has(name)) return changed.get(name);

@@ -1,5 +1,6 @@
 /** The API behind a real socket: readers that are slow, stop, or are cut off, and the end of a server. */
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,17 +19,33 @@ async function start(readerPatience: number) {
   return { engine, url: server.url, [Symbol.asyncDispose]: () => server[Symbol.asyncDispose]() };
 }
 
-const asked = JSON.stringify({ prompt: 'x', max_tokens: 1e6, stream: true });
-
-/** A client that has sent its request, and reads nothing. */
-function silent(url: string): Socket {
+/** A client that has asked for an answer without an end. */
+function client(url: string, stream: boolean): Socket {
   const { hostname, port } = new URL(url);
   const socket = connect(Number(port), hostname);
   socket.on('error', () => {});
+  const asked = JSON.stringify({ prompt: 'x', max_tokens: 1e6, stream });
   socket.write(`POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Length: ${asked.length}\r\n\r\n${asked}`);
-  socket.pause();
   return socket;
 }
+
+/** One that reads nothing of it. */
+const silent = (url: string) => client(url, true).pause();
+
+test('a client that goes away ends its request, whole or streamed', async () => {
+  await using it = await start(60);
+  const { engine } = it;
+  engine.beforeToken = () => sleep(1);
+  for (const stream of [false, true]) {
+    const socket = client(it.url, stream);
+    if (stream) await once(socket, 'data');
+    while (engine.running === 0) await sleep(1);
+    const before = engine.made;
+    socket.destroy();
+    for (let turn = 0; engine.running > 0 && turn < 5000; turn++) await sleep(1);
+    assert.equal(engine.running, 0, `${stream ? 'streamed' : 'whole'}: ${engine.made - before} tokens for nobody`);
+  }
+});
 
 test('what is not read is not made, and a reader that has stopped is cut off', async () => {
   const patience = 0.5;
