@@ -1,9 +1,10 @@
 /** Metrics under a load that is known to the last token: they say what the clients were told. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { repositoryPath } from '../fixtures.ts';
 import { post, readMetrics, startServer } from './serve-harness.ts';
 
 interface Usage {
@@ -41,6 +42,11 @@ test('counters, histograms and gauges add up, whatever was preempted, refused or
     const metrics = await readMetrics(url);
     const sum = (of: (usage: Usage) => number) => usages.reduce((total, usage) => total + of(usage), 0);
     const value = (name: string) => metrics(`ingot_${name}`);
+    const text = await (await fetch(`${url}/metrics`)).text();
+    const names = [...text.matchAll(/^# TYPE (\S+)/gm)].map(([, name]) => name);
+    const rows = readFileSync(repositoryPath('docs', 'metrics.md'), 'utf8').match(/^\|.*\|$/gm) ?? [];
+    const described = rows.flatMap((row) => [...row.split('|')[1].matchAll(/`(\w+)`/g)].map(([, name]) => name));
+    assert.deepEqual(described.toSorted(), names.toSorted(), 'the table of docs/metrics.md');
     const model = '{model="tales"}';
     assert.equal(
       value('prompt_tokens_total'),

@@ -217,6 +217,18 @@ test('what answers may cost is charged before they are made: by either limit, of
   assert.equal((await ask('c', '/v1/completions', { prompt: 'x', max_tokens: 140 })).status, 429);
 });
 
+test('metrics say what an engine says of its work, and its share of what the machine was measured to do', async () => {
+  await using it = await server();
+  const engine = it.engine();
+  const status = await engine.status();
+  const totals = { ...status.totals, stepSeconds: 2, operations: 300, bytes: 100, evictedTokens: 48 };
+  engine.status = async () => ({ ...status, totals, machine: { operations: 1000, bytes: 500 } });
+  const text = await (await it.ask('/metrics')).text();
+  const said = (name: string) => Number(new RegExp(`^ingot_${name}{model="m"} (.*)$`, 'm').exec(text)?.[1]);
+  assert.deepEqual(['operations_share', 'bytes_share', 'kv_cache_evicted_tokens_total'].map(said), [0.15, 0.1, 48]);
+  assert.deepEqual(['machine_operations_per_second', 'machine_bytes_per_second'].map(said), [1000, 500]);
+});
+
 test('metrics belong to their key; where keys are isolated nobody else reads them', async () => {
   const metrics = async (options: Partial<AppOptions>, key: string) => {
     await using it = await server({ apiKeys: ['a'], ...options });
