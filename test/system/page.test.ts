@@ -243,6 +243,10 @@ test('errors, as a person would want them: a key, a queue that is full, a server
   await send(page, 'Hello');
   const busy = page.getByRole('alert').filter({ hasText: 'The server is busy' });
   await busy.waitFor();
+  await page
+    .getByRole('region', { name: 'Server' })
+    .getByText(/^Running1$/)
+    .waitFor();
   controller.abort();
   await other.text().catch(() => {});
   await idle(guarded.url, headers);

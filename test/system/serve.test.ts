@@ -1,13 +1,14 @@
 /** `ingot serve` as clients meet it: the real server on the bundled model, OpenAI's own client, the AI SDK, and plain requests. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';
-import { streamText } from 'ai';
+import { embed, streamText } from 'ai';
 import OpenAI from 'openai';
+import { writeEmbedder } from './embedder-model.ts';
 import { post as postTo, readMetrics, type Server, startServer } from './serve-harness.ts';
 import { writeTemplateModel } from './template-model.ts';
 
@@ -206,6 +207,26 @@ async function idle(): Promise<(name: string) => number> {
   }
 }
 
+test("embeddings by OpenAI's client and the AI SDK are what floats say", async () => {
+  await using own = await serve(writeEmbedder(join(folder, 'embedder')));
+  const input = ['the cat sat', 'a very long line of other words'];
+  const asked = { model: 'embedder', input };
+  const openai = client('none', own.url);
+  // The client asks for base64 by itself.
+  const { data, usage } = await openai.embeddings.create(asked);
+  const floats = await openai.embeddings.create({ ...asked, encoding_format: 'float' });
+  assert.deepEqual(
+    data.map(({ embedding }) => embedding),
+    floats.data.map(({ embedding }) => embedding),
+  );
+  assert.equal(usage.prompt_tokens, 10);
+  assert.ok(Math.abs(Math.hypot(...data[0].embedding) - 1) < 1e-5);
+  assert.notDeepEqual(data[0].embedding, data[1].embedding);
+  const provider = createOpenAICompatible({ name: 'ingot', baseURL: `${own.url}/v1` });
+  const { embedding } = await embed({ model: provider.textEmbeddingModel('embedder'), value: input[0] });
+  assert.deepEqual(embedding, data[0].embedding);
+});
+
 test('a client that goes away ends its request, and frees its memory', async () => {
   const controller = new AbortController();
   const asked = { messages, max_tokens: 400, ignore_eos: true, stream: true };
@@ -287,8 +308,9 @@ test('keys, isolation, and a queue that is full', async () => {
   assert.equal((await guarded.ended).code, 0);
 });
 
-test('SIGTERM lets those finish that run; a port that is taken is said', async () => {
-  const drained = await serve('--context', '512');
+test('SIGTERM lets those finish that run, whose steps were traced; a port that is taken is said', async () => {
+  const trace = join(folder, 'steps.jsonl');
+  const drained = await serve('--context', '512', '--trace-steps', trace);
   const stream = await client('none', drained.url).completions.create({
     model: 'tales',
     prompt: 'A',
@@ -303,6 +325,9 @@ test('SIGTERM lets those finish that run; a port that is taken is said', async (
   }
   assert.ok(reason === 'length' || reason === 'stop', 'the answer was cut off');
   assert.equal((await drained.ended).code, 0);
+  const steps = readFileSync(trace, 'utf8').trim().split('\n');
+  assert.ok(steps.length >= chunks / 2, `${steps.length} steps, ${chunks} chunks`);
+  assert.ok(steps.every((line, i) => (JSON.parse(line) as { step: number }).step === i));
 
   const blocker = createServer().listen(0, '127.0.0.1');
   await new Promise((resolve) => blocker.once('listening', resolve));
