@@ -9,7 +9,7 @@ import { memoryBytes } from '../../src/base/bytes.ts';
 import { type Divergence, measureDivergence } from '../../src/cli/eval-divergence.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
-import { type EngineNumerics, engineNumerics } from '../../src/engine/engine.ts';
+import { type EngineNumerics, type EngineOptions, engineNumerics } from '../../src/engine/engine.ts';
 import { LocalEngine } from '../../src/engine/local-engine.ts';
 import { openTokenizer } from '../../src/engine/open-model-node.ts';
 import type { Checkpoint, StoredTensor } from '../../src/formats/checkpoint.ts';
@@ -35,20 +35,17 @@ interface Opened {
 async function load(
   device: Device,
   { checkpoint, tokenizer }: Opened,
-  numerics?: EngineNumerics,
+  options: Pick<EngineOptions, 'numerics' | 'kv'> = {},
 ): Promise<LocalEngine> {
-  return await LocalEngine.load(device, openModel(checkpoint), tokenizer, {
-    contextLength: 96,
-    ...(numerics && { numerics }),
-  });
+  return await LocalEngine.load(device, openModel(checkpoint), tokenizer, { contextLength: 96, ...options });
 }
 
 const signal = new AbortController().signal;
 
-async function divergence(opened: Opened, numerics: EngineNumerics): Promise<Divergence> {
+async function divergence(opened: Opened, options: Pick<EngineOptions, 'numerics' | 'kv'>): Promise<Divergence> {
   await using cpu = openCpu();
   await using plain = createReferenceDevice();
-  await using engine = await load(cpu, opened, numerics);
+  await using engine = await load(cpu, opened, options);
   await using reference = await load(plain, opened);
   const windows = [{ tokens: opened.tokenizer.encode(text).slice(0, 80), first: 17 }];
   return await measureDivergence(engine, reference, windows, () => {}, signal);
@@ -117,7 +114,7 @@ test('the bundled model is near f32 after every layer', { skip: noCpu ?? false }
     await using reference = await load(plain, part);
     const truth = await reference.logits(ids);
     for (const numerics of engineNumerics) {
-      await using engine = await load(cpu, part, numerics);
+      await using engine = await load(cpu, part, { numerics });
       const error = relativeError(await engine.logits(ids), truth);
       assert.ok(error < bounds[numerics].layer, `${numerics}, after ${count} of ${layers} layers: ${error}`);
     }
@@ -134,11 +131,24 @@ for (const numerics of engineNumerics) {
 
   test(`${numerics}: the bundled model thinks of a text what it thinks in f32`, { skip: noCpu ?? false }, async () => {
     await using opened = await bundled();
-    check(await divergence(opened, numerics));
+    check(await divergence(opened, { numerics }));
   });
 
   test(`${numerics}: so does stories260K in Q8_0`, { skip: noCpu ?? skipWithoutData }, async () => {
     await using opened = await stories();
-    check(await divergence({ ...opened, checkpoint: await encoded(opened.checkpoint, 'q8_0') }, numerics));
+    check(await divergence({ ...opened, checkpoint: await encoded(opened.checkpoint, 'q8_0') }, { numerics }));
+  });
+}
+
+for (const [kv, bound] of [
+  ['int8', 0.003],
+  ['int4', 0.6],
+] as const) {
+  test(`keys and values in ${kv} cost stories260K no more than docs/kv-cache.md says`, {
+    skip: noCpu ?? skipWithoutData,
+  }, async () => {
+    await using opened = await stories();
+    const { meanKl } = await divergence(opened, { kv });
+    assert.ok(meanKl > 0 && meanKl < bound, `mean KL divergence ${meanKl}`);
   });
 }
