@@ -162,8 +162,8 @@ export interface EngineStatus {
   readonly cache: { readonly capacity: number; readonly used: number; readonly known: number; readonly stored: number };
   /** Since the engine was loaded; `reusedTokens` of the prompts' tokens were known. */
   readonly totals: EngineTotals;
-  /** Of the device, by kind. */
-  readonly memory: Readonly<Record<MemoryKind, number>>;
+  /** Of the device, by kind; and of JavaScript in the thread of the engine, 0 where it has none of its own. */
+  readonly memory: Readonly<Record<MemoryKind | 'javascript', number>>;
   /** Operations and bytes a second that the machine was measured to do; undefined where what steps ask for cannot be held to that. */
   readonly machine: { readonly operations: number; readonly bytes: number } | undefined;
   /** Of an engine that consists of several. */

@@ -125,7 +125,9 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const onStep = trace === undefined ? {} : { onStep: trace.write };
     const weights = early === undefined ? {} : { weights: early.weights };
     const given = { ...options, ...hooks, ...onPass, ...onStep, ...slots, ...templates, ...weights };
-    const engine = await LocalEngine.load(device, model, tokenizer, given);
+    // Of this thread, other than what the whole process has.
+    const javascriptBytes = () => process.memoryUsage().heapUsed;
+    const engine = await LocalEngine.load(device, model, tokenizer, { ...given, javascriptBytes });
     opened.push(engine);
     return { engine, [Symbol.asyncDispose]: close };
   } catch (error) {

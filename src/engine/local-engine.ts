@@ -38,6 +38,8 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTempla
   readonly onStep?: (record: StepRecord) => void;
   /** Packed already, or soon; they are the caller's, and stay longer than the engine. Without them it packs its own. */
   readonly weights?: Promise<Weights>;
+  /** Bytes of JavaScript now, where the engine has a thread of its own. */
+  readonly javascriptBytes?: () => number;
   /** Opens memory outside of the KV pools, in pieces of so many bytes, for what they have no room for. */
   readonly slots?: (blockBytes: number) => Promise<BlockSlots>;
 }
@@ -45,7 +47,7 @@ export interface LocalEngineOptions extends EngineOptions, LoadHooks, ChatTempla
 /** Streams that run keep half of their pace, whatever else comes: predictions may be off by a little. */
 const defaultPace = 1.75;
 
-interface Parts extends Pick<LocalEngineOptions, 'onStep'> {
+interface Parts extends Pick<LocalEngineOptions, 'onStep' | 'javascriptBytes'> {
   readonly templates: ChatTemplates;
   readonly contextLength: number;
   readonly runner: Runner;
@@ -67,6 +69,7 @@ export class LocalEngine implements Engine {
   readonly #device: Device;
   readonly #queue: number;
   readonly #queueSeconds: number;
+  readonly #javascriptBytes: () => number;
   readonly #runner: Runner;
   readonly #blocks: BlockManager;
   readonly #closing = new AbortController();
@@ -79,7 +82,18 @@ export class LocalEngine implements Engine {
   #nextId = 0;
 
   private constructor(device: Device, model: Model, tokenizer: Tokenizer, parts: Parts) {
-    const { contextLength, templates, runner, slots, kv, queue, queueSeconds, pace, onStep } = parts;
+    const {
+      contextLength,
+      templates,
+      runner,
+      slots,
+      kv,
+      queue,
+      queueSeconds,
+      pace,
+      onStep,
+      javascriptBytes = () => 0,
+    } = parts;
     const template = templates.toolTemplate ?? templates.chatTemplate;
     this.#templates = templates;
     this.answerFormat = template === undefined ? plainText : answerFormat(template, tokenizer);
@@ -87,6 +101,7 @@ export class LocalEngine implements Engine {
     this.#device = device;
     this.#queue = queue;
     this.#queueSeconds = queueSeconds;
+    this.#javascriptBytes = javascriptBytes;
     this.model = model;
     this.tokenizer = tokenizer;
     this.contextLength = contextLength;
@@ -141,7 +156,7 @@ export class LocalEngine implements Engine {
     const { pace = defaultPace, queue = Number.POSITIVE_INFINITY, queueSeconds = Number.POSITIVE_INFINITY } = options;
     if (!(pace >= 1)) throw new IngotError('InvalidArgument', `pace is ${pace}; it must be a number from 1`);
     const { templates, contextLength, ...given } = plan(model, tokenizer, options);
-    const { slots: openSlots, onStep, kv } = { ...options, ...given };
+    const { slots: openSlots, onStep, javascriptBytes, kv } = { ...options, ...given };
     const runner = await Runner.load(device, model, given);
     let slots: BlockSlots | undefined;
     try {
@@ -153,6 +168,7 @@ export class LocalEngine implements Engine {
     return new LocalEngine(device, model, tokenizer, {
       ...{ contextLength, templates, runner, slots, kv, queue, queueSeconds, pace },
       ...(onStep && { onStep }),
+      ...(javascriptBytes && { javascriptBytes }),
     });
   }
 
@@ -250,7 +266,7 @@ export class LocalEngine implements Engine {
         storedTokens: stored * blockSize,
         fetchedTokens: fetched * blockSize,
       },
-      memory: { weights: weights.now, state: state.now, scratch: scratch.now },
+      memory: { weights: weights.now, state: state.now, scratch: scratch.now, javascript: this.#javascriptBytes() },
       machine: this.#work.limits,
     };
   }

@@ -24,6 +24,7 @@ export function addedStatus(statuses: readonly EngineStatus[]): EngineStatus {
       weights: sum(({ memory }) => memory.weights),
       state: sum(({ memory }) => memory.state),
       scratch: sum(({ memory }) => memory.scratch),
+      javascript: sum(({ memory }) => memory.javascript),
     },
     machine: statuses.length === 1 ? statuses[0].machine : undefined,
   };

@@ -66,6 +66,11 @@ const gauges: readonly { readonly name: string; readonly help: string; read(stat
   { name: 'weights_bytes', help: 'Memory of weights', read: ({ memory }) => memory.weights },
   { name: 'state_bytes', help: 'Memory of the KV cache and of sampling', read: ({ memory }) => memory.state },
   { name: 'scratch_bytes', help: 'Memory of activations', read: ({ memory }) => memory.scratch },
+  {
+    name: 'engine_heap_bytes',
+    help: "Memory of JavaScript in the engine's thread",
+    read: ({ memory }) => memory.javascript,
+  },
 ];
 
 /** How far the steps of an engine have used what the machine was measured to do; nothing where that is not known. */

@@ -91,6 +91,7 @@ test('counters, histograms and gauges add up, whatever was preempted, refused or
     assert.ok(value('step_tokens_total') >= computed, `${value('step_tokens_total')} in steps, ${computed} needed`);
     assert.ok(value('step_tokens_total') <= 1.5 * computed + 100, 'steps ahead throw few away');
     assert.ok(value('step_operations_total') > 0 && value('step_bytes_total') > 0);
+    for (const name of ['engine_heap_bytes', 'javascript_heap_bytes']) assert.ok(value(name) > 1e6, name);
     assert.ok(Number.isNaN(value('operations_share')), 'nobody has measured this machine');
     assert.equal(value('requests_running'), 0);
     assert.equal(value('requests_waiting'), 0);

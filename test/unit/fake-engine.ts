@@ -91,7 +91,7 @@ export class FakeEngine implements Engine {
         storedTokens: 0,
         fetchedTokens: 0,
       },
-      memory: { weights: 1, state: 0, scratch: 0 },
+      memory: { weights: 1, state: 0, scratch: 0, javascript: 1 },
       machine: undefined,
     };
   }

@@ -43,7 +43,7 @@ function source(name: string, bytes: number, log: Log, fail: () => Error | undef
               fetchedTokens: 0,
             },
           },
-          memory: { weights: bytes, state: 0, scratch: 0 },
+          memory: { weights: bytes, state: 0, scratch: 0, javascript: 0 },
           machine: undefined,
         }),
         [Symbol.asyncDispose]: async () => {
