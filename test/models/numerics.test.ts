@@ -140,15 +140,10 @@ for (const numerics of engineNumerics) {
   });
 }
 
-for (const [kv, bound] of [
-  ['int8', 0.003],
-  ['int4', 0.6],
-] as const) {
-  test(`keys and values in ${kv} cost stories260K no more than docs/kv-cache.md says`, {
-    skip: noCpu ?? skipWithoutData,
-  }, async () => {
-    await using opened = await stories();
-    const { meanKl } = await divergence(opened, { kv });
-    assert.ok(meanKl > 0 && meanKl < bound, `mean KL divergence ${meanKl}`);
-  });
-}
+test('keys and values in int8 cost stories260K what docs/kv-cache.md says', {
+  skip: noCpu ?? skipWithoutData,
+}, async () => {
+  await using opened = await stories();
+  const { meanKl } = await divergence(opened, { kv: 'int8' });
+  assert.ok(meanKl > 0.0001 && meanKl < 0.003, `mean KL divergence ${meanKl}`);
+});
