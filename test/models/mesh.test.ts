@@ -163,7 +163,8 @@ test('greedy rows gather no logits, rows that draw do, and what was chosen is as
     const logits = (4 * vocabularySize) / 2;
     /** Bytes that rank 0 sends for prompts of so many tokens, each with one row to sample, and what is sampled. */
     const step = async (tokens: number, ...temperatures: readonly number[]) => {
-      device.profile();
+      for (const rank of ranks) rank.profile();
+      const { steps: before } = (await engine.status()).totals;
       const answers = await Promise.all(
         temperatures.map((temperature, i) => {
           const prompt = Array.from({ length: tokens }, (_, t) => 100 + t);
@@ -171,7 +172,14 @@ test('greedy rows gather no logits, rows that draw do, and what was chosen is as
           return generateWith(engine, { prompt, maxTokens: 1, sampling, cacheOwner: `${tokens} ${temperatures} ${i}` });
         }),
       );
-      const { kernels } = device.profile();
+      const profiles = ranks.map((rank) => rank.profile());
+      const steps = (await engine.status()).totals.steps - before;
+      assert.deepEqual(
+        profiles.map(({ submissions }) => submissions),
+        [steps, steps],
+        'one submission a step and rank',
+      );
+      const [{ kernels }] = profiles;
       return {
         sent: kernels.reduce((sum, { sentBytes = 0 }) => sum + sentBytes, 0),
         ids: answers.map(({ ids }) => ids),
