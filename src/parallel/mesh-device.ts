@@ -57,8 +57,15 @@ export interface MeshOptions {
   readonly onProgram?: ((rank: number, program: Program) => void) | undefined;
 }
 
-/** The ranks are the device's own, and closed with it. */
+/**
+ * The ranks are the device's own, and closed with it.
+ * @throws IngotError 'InvalidArgument' for an end of another rank than the one that gets it: one that joined twice would take what is sent to itself.
+ */
 export function createMeshDevice(mesh: Mesh, ranks: readonly MeshRank[], options: MeshOptions = {}): Device {
+  for (const [rank, { communicator }] of ranks.entries()) {
+    if (communicator === undefined || communicator.rank === rank) continue;
+    throw new IngotError('InvalidArgument', `rank ${rank} is given the end of rank ${communicator.rank}`);
+  }
   return new MeshDevice(mesh, ranks, options);
 }
 

@@ -141,6 +141,20 @@ test('more ranks than there is something for are refused before weights are read
   assert.equal(device.memory().weights.peak, 0);
 });
 
+test('a rank that joins twice, or in the place of another, is refused', () => {
+  const [first, second] = createHostGroup(2);
+  for (const [ends, said] of [
+    [[first, first], /rank 1 is given the end of rank 0/],
+    [[second, first], /rank 0 is given the end of rank 1/],
+  ] as const) {
+    const ranks = ends.map((communicator) => ({ device: createReferenceDevice(), communicator }));
+    assert.throws(
+      () => createMeshDevice(parseMesh('tensor=2'), ranks),
+      (error) => isIngotError(error, 'InvalidArgument') && said.test(error.message),
+    );
+  }
+});
+
 test('what is not bound yet has no parts, and errors of a rank are those of all', async () => {
   await using device = openRanks(2);
   const state = await device.allocate(tensor('f32', [rows, columns, 2]), 'state');

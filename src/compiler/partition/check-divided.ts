@@ -20,7 +20,7 @@ export function checkDivided(plan: Plan): void {
     largest === 1
       ? 'it runs on one rank alone'
       : `--mesh ${formatMesh(withSize(mesh, largest))} is the nearest that fits`;
-  throw new IngotError('Usage', `nothing of the model can be divided among ${size} ranks along '${axis}'`, { hint });
+  throw new IngotError('Usage', `nothing of the model is worth dividing among ${size} ranks along '${axis}'`, { hint });
 }
 
 function isDivided({ program, splitsOf }: Plan): boolean {
