@@ -2,6 +2,7 @@
 import { IngotError } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
 import type { Hardware } from '../compiler/cost.ts';
+import { checkDivided } from '../compiler/partition/check-divided.ts';
 import { localProgram, type Plan } from '../compiler/partition/partition.ts';
 import { planOf } from '../compiler/partition/plan.ts';
 import { type RankCost, rankCost, rankSeconds } from '../compiler/partition/rank-cost.ts';
@@ -64,7 +65,7 @@ export async function reportMesh(
     return model.build({ limits, kv, numerics: 'i8', results: [result] });
   };
   const prompt = planOf(build(promptTokens), mesh);
-  checkDivided(prompt, mesh);
+  checkDivided(prompt);
   const decode = planOf(build(1), mesh, { choices: prompt.choices });
   const ranks: RankReport[] = [];
   let slowestPrompt = 0;
@@ -98,16 +99,6 @@ export async function reportMesh(
 function totalSeconds(cost: RankCost, hardware: Hardware): number {
   const { computing, communicating } = rankSeconds(cost, hardware);
   return computing + communicating;
-}
-
-function checkDivided({ choices }: Plan, mesh: Mesh): void {
-  const ranks = sizeAlong(
-    mesh,
-    mesh.axes.filter(({ name }) => name === 'tensor').map(({ name }) => name),
-  );
-  if (ranks === 1 || choices.length > 0) return;
-  const hint = 'take fewer ranks';
-  throw new IngotError('Usage', `nothing of the model can be divided among ${ranks} ranks`, { hint });
 }
 
 /** One rank for each combination of amounts, and how many have it. */

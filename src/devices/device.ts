@@ -128,6 +128,8 @@ export interface Profile {
   readonly runs: number;
   readonly seconds: number;
   readonly kernels: readonly KernelProfile[];
+  /** What native threads were given to do, each from its submission to its end without JavaScript: one a run. Of a device that has such threads. */
+  readonly submissions?: number;
   /** Of a device that was opened to keep it. */
   readonly timeline?: Timeline;
 }

@@ -25,8 +25,8 @@ export async function openMesh(
   const size = meshSize(mesh);
   const processors = availableParallelism();
   if (size > ranksPerProcessor * processors) {
-    const hint = `take ${ranksPerProcessor * processors} at most`;
-    throw new IngotError('Usage', `${size} ranks are too many for ${processors} processors`, { hint });
+    const hint = `--mesh tensor=${ranksPerProcessor * processors} is the nearest that fits`;
+    throw new IngotError('Usage', `${size} ranks along 'tensor' are too many for ${processors} processors`, { hint });
   }
   const threads = Math.max(1, Math.floor((options.threads ?? processors) / size));
   const devices: Device[] = [];

@@ -5,6 +5,7 @@
  */
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import type { Hardware } from '../compiler/cost.ts';
+import { checkDivided } from '../compiler/partition/check-divided.ts';
 import { type Choice, localProgram, type Plan, type RankProgram } from '../compiler/partition/partition.ts';
 import { planOf } from '../compiler/partition/plan.ts';
 import { type Layout, layoutKey, Place, rangesSize } from '../compiler/partition/split.ts';
@@ -56,8 +57,15 @@ export interface MeshOptions {
   readonly onProgram?: ((rank: number, program: Program) => void) | undefined;
 }
 
-/** The ranks are the device's own, and closed with it. */
+/**
+ * The ranks are the device's own, and closed with it.
+ * @throws IngotError 'InvalidArgument' for an end of another rank than the one that gets it: one that joined twice would take what is sent to itself.
+ */
 export function createMeshDevice(mesh: Mesh, ranks: readonly MeshRank[], options: MeshOptions = {}): Device {
+  for (const [rank, { communicator }] of ranks.entries()) {
+    if (communicator === undefined || communicator.rank === rank) continue;
+    throw new IngotError('InvalidArgument', `rank ${rank} is given the end of rank ${communicator.rank}`);
+  }
   return new MeshDevice(mesh, ranks, options);
 }
 
@@ -191,6 +199,8 @@ class MeshDevice implements Device {
     const { choices: kept } = this.#options;
     const known = this.#choices ?? kept?.find(program);
     const plan = planOf(program, this.#mesh, known === undefined ? {} : { choices: known });
+    // Of later programs, what they have in common with the first is divided, be it nothing.
+    if (this.#choices === undefined) checkDivided(plan);
     if (known === undefined) kept?.keep(program, plan.choices);
     if (this.#choices === undefined) this.#keepLayouts(plan);
     this.#choices = plan.choices;

@@ -21,6 +21,8 @@ export interface MpiWorld extends Disposable {
   split(ranks: number): Communicator;
 }
 
+type Environment = Readonly<Record<string, string | undefined>>;
+
 /** Tells the device of an end that a peer is lost: its runs end, and every later one fails. */
 export function giveUp({ transport }: Communicator, peer: number): void {
   if (transport.kind === 'native') openForeign().store(transport.lost, lostPeer(peer));
@@ -37,7 +39,7 @@ export function isLost(system: OperatingSystem, { transport }: Communicator): bo
  */
 export function joinMpi(
   system: OperatingSystem,
-  environment: Readonly<Record<string, string | undefined>>,
+  environment: Environment,
   { epoch = 0, patienceMilliseconds = defaultPatience }: GroupOptions = {},
 ): MpiWorld {
   if (system.name !== 'linux') {
@@ -138,19 +140,23 @@ const functions = [
   [end.free, 'MPI_Request_free'],
 ] as const;
 
-/** The library whose launcher has started this process; any that is there if none has. */
-function openLibrary(environment: Readonly<Record<string, string | undefined>>): { library: Library; abi: MpiAbi } {
+function openLibrary(environment: Environment): { library: Library; abi: MpiAbi } {
   const foreign = openForeign();
   // UCX, below MPICH, would patch the C library's memory functions while other threads use them.
   const setVariable = foreign.load(null).function('setenv', ['bytes', 'bytes', 'i32'], 'i32');
   setVariable(Buffer.from('UCX_MEM_EVENTS\0'), Buffer.from('no\0'), 0);
+  return findLibrary(environment, (file) => foreign.load(file));
+}
+
+/** The library whose launcher has started this process; any that `load` finds if none has. @throws IngotError 'FileNotFound'. */
+export function findLibrary<L>(environment: Environment, load: (file: string) => L): { library: L; abi: MpiAbi } {
   const ours = mpiLibraries.filter(({ launched }) => environment[launched.size] !== undefined);
   const candidates = ours.length > 0 ? ours : mpiLibraries;
   let cause: unknown;
   for (const abi of candidates) {
     for (const file of abi.files) {
       try {
-        return { library: foreign.load(file), abi };
+        return { library: load(file), abi };
       } catch (error) {
         // not there, or not to be loaded: the next one may be
         cause = error;

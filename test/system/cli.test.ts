@@ -185,6 +185,7 @@ test('--mesh divides the model among ranks: the same text, and programs that --d
     assert.match(err, /ingot: /, mesh);
     // What is to be typed keeps its case.
     if (mesh === 'data=2') assert.match(err, /^tensor=2 divides/m);
+    if (mesh === 'tensor=4000') assert.match(err, /4000 ranks along 'tensor' are too many.*^--mesh tensor=\d+ is/ms);
   }
 });
 

@@ -24,7 +24,7 @@ await using device = openCpu(1);
 switch (how) {
   case 'all': {
     const results = await runRank(device, communicator, everyCollective(size), x, dims);
-    print({ digests: digests(results) });
+    print({ digests: digests(results), submissions: device.profile().submissions });
     break;
   }
   // Many sums, until the last rank stops or dies; the others say when and how they learn of it.

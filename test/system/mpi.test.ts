@@ -22,6 +22,7 @@ interface Line {
   readonly size: number;
   readonly library: string;
   readonly digests?: Readonly<Record<string, string>>;
+  readonly submissions?: number;
   readonly code?: string;
   readonly message?: string;
   readonly after?: number;
@@ -70,7 +71,8 @@ for (const launcher of launchers) {
             return await runRank(device, end, everyCollective(size), inputOf(tokens)(rank), { T: tokens });
           }),
         );
-        for (const { rank, library, digests: theirs } of lines) {
+        for (const { rank, library, digests: theirs, submissions } of lines) {
+          assert.equal(submissions, 1);
           assert.match(library, launcher.library);
           assert.deepEqual(theirs, digests(expected[rank]));
         }

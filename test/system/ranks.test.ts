@@ -6,14 +6,14 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { after, test } from 'node:test';
 import { repositoryPath } from '../fixtures.ts';
 import { complete } from './complete.ts';
 import { writeEmbedder } from './embedder-model.ts';
 import { type Launcher, launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 import { isRunning, rankProcesses } from './rank-processes.ts';
-import { startServer } from './serve-harness.ts';
+import { rankLosses, startServer } from './serve-harness.ts';
 
 const main = repositoryPath('dist', 'ingot', 'main.js');
 const folder = mkdtempSync(join(tmpdir(), 'ingot-ranks-'));
@@ -97,12 +97,22 @@ for (const launcher of launchers) {
 const [openMpi] = launchers;
 const skip = missing(openMpi);
 
-test('ranks embed texts as one process does, started by mpirun and by ingot launch', { skip }, async () => {
+/** A folder where the launcher is called `mpirun`. */
+function asMpirun({ name, command }: Launcher): string {
+  const bin = join(folder, name.replaceAll(' ', '-'));
+  mkdirSync(bin);
+  writeFileSync(join(bin, 'mpirun'), `#!/bin/sh\nexec "${command}" "$@"\n`, { mode: 0o755 });
+  return bin;
+}
+
+test('ranks embed texts as one process does, started by mpirun and by ingot launch with each mpirun', {
+  skip,
+}, async () => {
   const model = writeEmbedder(join(folder, 'embedder'), 'qwen3-embedding');
   const embed = ['embed', model];
   const ranks = [...embed, '--mesh', 'tensor=2'];
-  const vectors = async (command: string, args: readonly string[]) => {
-    const { code, out, err } = await start(command, args, {}, 'the cat sat\na very long line of other words\n');
+  const vectors = async (command: string, args: readonly string[], more: Launcher['environment'] = {}) => {
+    const { code, out, err } = await start(command, args, more, 'the cat sat\na very long line of other words\n');
     assert.equal(code, 0, err);
     return out
       .trim()
@@ -111,10 +121,14 @@ test('ranks embed texts as one process does, started by mpirun and by ingot laun
   };
   const expected = await vectors(process.execPath, [main, ...embed]);
   assert.equal(expected.length, 2);
-  for (const each of [
-    await vectors(openMpi.command, [...openMpi.options, '-n', '2', process.execPath, main, ...ranks]),
-    await vectors(process.execPath, [main, 'launch', '-n', '2', ...ranks]),
-  ]) {
+  const found = [await vectors(openMpi.command, [...openMpi.options, '-n', '2', process.execPath, main, ...ranks])];
+  for (const launcher of launchers) {
+    if (missing(launcher) !== false) continue;
+    const PATH = `${asMpirun(launcher)}${delimiter}${process.env.PATH}`;
+    const more = { ...launcher.environment, PATH };
+    found.push(await vectors(process.execPath, [main, 'launch', '-n', '2', ...ranks], more));
+  }
+  for (const each of found) {
     assert.deepEqual(
       each.map((vector) => vector.length),
       expected.map((vector) => vector.length),
@@ -147,6 +161,9 @@ test('ranks that differ in options or in their file of the model are refused bef
   const options = await two(['--kv', 'int8'], ['--kv', 'int4']);
   assert.notEqual(options.code, 0);
   assert.match(options.err, /differs from rank \d in its format of keys and values: int\d, not int\d/);
+  const numerics = await two(['--numerics', 'fast'], ['--numerics', 'exact']);
+  assert.notEqual(numerics.code, 0);
+  assert.match(numerics.err, /differs from rank \d in its numerics: (fast, not exact|exact, not fast)/);
   const files = await two([], []);
   assert.notEqual(files.code, 0);
   assert.match(files.err, /rank 1 has another model than model.gguf/);
@@ -188,8 +205,11 @@ test('a rank that is killed or stopped costs a stream time and no word; nothing 
   const front = server.child.pid ?? 0;
   const text = await complete(server.url);
   assert.match(text, /\w+/);
-  for (const how of ['SIGKILL', 'SIGSTOP'] as const) {
-    const victim = rankProcesses(front)[1];
+  for (const [rank, how] of [
+    [1, 'SIGKILL'],
+    [0, 'SIGSTOP'],
+  ] as const) {
+    const victim = rankProcesses(front)[rank];
     for (const pid of rankProcesses(front)) all.add(pid);
     let began = 0;
     const again = await complete(server.url, (count) => {
@@ -198,14 +218,11 @@ test('a rank that is killed or stopped costs a stream time and no word; nothing 
       process.kill(victim, how);
     });
     assert.equal(again, text);
-    const lines = server
-      .log()
-      .split('\n')
-      .filter((line) => line.startsWith('{') && line.includes('RankLost'));
-    const { time, error } = JSON.parse(lines.at(-1) ?? '{}');
-    assert.match(error.message, how === 'SIGKILL' ? /rank 1 .* is gone/ : /rank 1 .* has not answered for 1\.\d+ s/);
-    // A busy machine may be late by itself: on a quiet one it is less than two seconds.
-    assert.ok(time - began < 60_000, `${how}: ${time - began} ms`);
+    const loss = rankLosses(server.log()).at(-1);
+    assert.ok(loss !== undefined);
+    assert.match(loss.message, how === 'SIGKILL' ? /rank 1 .* is gone/ : /rank 0 .* has not answered for 1\.\d+ s/);
+    // A busy machine may be late by itself: on a quiet one it is less than two seconds (bench/rank-losses.ts).
+    assert.ok(loss.time - began < 60_000, `${how}: ${loss.time - began} ms`);
   }
   for (const pid of rankProcesses(front)) all.add(pid);
   assert.ok(all.size >= 6);

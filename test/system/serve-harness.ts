@@ -61,6 +61,15 @@ export async function startServer(
   };
 }
 
+/** What its log with `--verbose` says of lost ranks: when, in milliseconds of `Date.now()`, and who. */
+export function rankLosses(log: string): readonly { readonly time: number; readonly message: string }[] {
+  const lines = log.split('\n').filter((line) => line.startsWith('{') && line.includes('RankLost'));
+  return lines.map((line) => {
+    const { time, error } = JSON.parse(line) as { time: number; error: { message: string } };
+    return { time, message: error.message };
+  });
+}
+
 export function post(url: string, path: string, body: string | object, init: RequestInit = {}): Promise<Response> {
   return fetch(url + path, { method: 'POST', body: typeof body === 'string' ? body : JSON.stringify(body), ...init });
 }

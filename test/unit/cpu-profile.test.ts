@@ -56,7 +56,7 @@ for (const threads of [1, 2]) {
       const mean = kernel.threadSeconds.reduce((a, b) => a + b, 0) / threads;
       assert.ok(mean > 0 && kernel.barrierSeconds > 0 && kernel.seconds < seconds);
       assert.ok(Math.abs(mean + kernel.barrierSeconds - kernel.seconds) < 1e-9);
-      assert.deepEqual(device.profile(), { runs: 0, seconds: 0, kernels: [] });
+      assert.deepEqual(device.profile(), { runs: 0, seconds: 0, kernels: [], submissions: 0 });
     };
     await runs(device, rows, check);
     await runs(device, rows);

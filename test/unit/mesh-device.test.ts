@@ -131,6 +131,30 @@ test('where the word is wrong, weights are read once more, and the right word is
   assert.notDeepEqual(kept.said?.get('w')?.splits, [undefined, undefined]);
 });
 
+test('more ranks than there is something for are refused before weights are read, with the most that have something', async () => {
+  await using device = openRanks(11);
+  const refused = (error: unknown) =>
+    isIngotError(error, 'Usage') &&
+    /11 ranks along 'tensor'/.test(error.message) &&
+    /--mesh tensor=10 /.test(`${error.hint}`);
+  await assert.rejects(load(device), refused);
+  assert.equal(device.memory().weights.peak, 0);
+});
+
+test('a rank that joins twice, or in the place of another, is refused', () => {
+  const [first, second] = createHostGroup(2);
+  for (const [ends, said] of [
+    [[first, first], /rank 1 is given the end of rank 0/],
+    [[second, first], /rank 0 is given the end of rank 1/],
+  ] as const) {
+    const ranks = ends.map((communicator) => ({ device: createReferenceDevice(), communicator }));
+    assert.throws(
+      () => createMeshDevice(parseMesh('tensor=2'), ranks),
+      (error) => isIngotError(error, 'InvalidArgument') && said.test(error.message),
+    );
+  }
+});
+
 test('what is not bound yet has no parts, and errors of a rank are those of all', async () => {
   await using device = openRanks(2);
   const state = await device.allocate(tensor('f32', [rows, columns, 2]), 'state');

@@ -80,10 +80,14 @@ test('meshes up to thousands of ranks, without reading a weight', async () => {
 test('meshes that a model cannot be divided over', async () => {
   await using checkpoint = await openCheckpoint(`${fixtures('models')}/llama`);
   const model = openModel(checkpoint);
-  for (const mesh of ['tensor=5000', 'pipeline=2']) {
+  const cases = [
+    ['tensor=97,data=2', /97 ranks along 'tensor'/, /^--mesh tensor=48,data=2 /],
+    ['pipeline=2', /'pipeline'/, /data and tensor/],
+  ] as const;
+  for (const [mesh, message, hint] of cases) {
     await assert.rejects(
       reportMesh(model, parseMesh(mesh), { contextLength: 64, kv: 'f32' }, hardware),
-      (error) => isIngotError(error, 'Usage'),
+      (error) => isIngotError(error, 'Usage') && message.test(error.message) && hint.test(error.hint ?? ''),
       mesh,
     );
   }

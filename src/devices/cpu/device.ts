@@ -132,6 +132,8 @@ class CpuDevice implements Device {
     scratch: { now: 0, peak: 0 },
   };
   readonly #runs: RunQueue;
+  /** Submissions that `profile` has told of. */
+  #told = 0;
   #disposed = false;
 
   constructor(
@@ -381,7 +383,9 @@ class CpuDevice implements Device {
 
   profile(): Profile {
     this.#runs.drain();
-    return this.#profiler.take();
+    const submissions = this.#team.submitted - this.#told;
+    this.#told = this.#team.submitted;
+    return { ...this.#profiler.take(), submissions };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -67,6 +67,8 @@ export interface Team extends Disposable {
   readonly control: number;
   /** What meets other processes: the offsets of three kernels (exchange-code.ts). */
   readonly exchange: ExchangeKernels;
+  /** Lists, since it began. */
+  readonly submitted: number;
   /** Ticks of the time stamp counter in some time. */
   ticks(milliseconds: number): number;
   /**
@@ -196,6 +198,10 @@ class NativeTeam implements Team {
       this.#holds.push(this.#exchange.code.hold());
     }
     return this.#exchange;
+  }
+
+  get submitted(): number {
+    return this.#submitted;
   }
 
   submit(list: LaunchList): TeamTicket {
