@@ -19,7 +19,7 @@ import { drawnShape, randomModelOf, shapes } from '../random-model.ts';
 import { type Comparison, compareSpeed, compareStart, type Place } from './compare.ts';
 import { findPeer, installPeer, peerPackage } from './peer.ts';
 import { type ModelFile, type Row, rows, type SpeedRow } from './rows.ts';
-import { type FileFacts, heading, type Machine, tableLine } from './table.ts';
+import { type FileFacts, heading, type Machine, otherRuntimes, tableLine } from './table.ts';
 
 export interface CpuBenchOptions {
   readonly peer?: string;
@@ -80,8 +80,7 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
       '',
       ...heading,
       ...outcomes.map(({ row, compared, facts }) => tableLine(row, compared, machine, facts)),
-      '',
-      'onnxruntime-node, on which transformers.js computes, needs another file of the same shape: see bench/onnx.ts.',
+      ...otherRuntimes,
     ].join('\n');
     console.log(text);
     if (options.only.length === 0) writeTable(text);

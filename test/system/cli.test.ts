@@ -438,6 +438,22 @@ test('Ctrl-C twice leaves at once, whatever the engine does', { skip: process.pl
   assert.equal(out, '');
 });
 
+test('Ctrl-C ends ingot tune: nothing was found, or all that was found is remembered', {
+  skip: noCpu ?? (process.platform !== 'linux' && 'skipped, because memory is looked at in /proc'),
+}, async () => {
+  /** What is timed takes more memory than anything before it. */
+  const hasBegun = ({ pid }: Child) =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) > 300 * 1024;
+  const { code, out, err } = await ingot(['tune', '--json'], undefined, async (child) => {
+    while (child.exitCode === null && !hasBegun(child)) await sleep(20);
+    child.kill('SIGINT');
+  });
+  const remembered = existsSync(join(folder, 'cache', 'ingot', 'tunings.json'));
+  if (code === 0) assert.ok(remembered && JSON.parse(out).gains.length > 0, err);
+  else assert.deepEqual([code, remembered, out], [130, false, ''], err);
+  assert.doesNotMatch(err, /\n\s+at /);
+});
+
 test('a reader that stops listening ends the work quietly', async () => {
   const args = ['run', '-n', '400', '--device', 'reference'];
   const { code, err } = await ingot(args, (child) => child.stdout?.destroy());
