@@ -166,6 +166,6 @@ test('exact: where stories260K in Q8_0 leaves its published story, two tokens we
   const text = [...tokenizer.encode(''), ...expected.slice(0, at + 1)];
   const logits = await published.logits(text, { first: text.length - 1 });
   const margin = logits[expected[at]] - logits[made[at]];
-  const spread = Math.max(...logits) - Math.min(...logits);
-  assert.ok(margin >= 0 && margin < 0.02 * spread, `token ${at}: ahead by ${margin} of ${spread}`);
+  // One of the two is 1.04 times as likely as the other; the logits of a token spread over 28.
+  assert.ok(margin >= 0 && margin < 0.1, `token ${at}: ahead by ${margin}`);
 });
