@@ -19,7 +19,7 @@ import { drawnShape, randomModelOf, shapes } from '../random-model.ts';
 import { type Comparison, compareSpeed, compareStart, type Place } from './compare.ts';
 import { findPeer, installPeer, peerPackage } from './peer.ts';
 import { type ModelFile, type Row, rows, type SpeedRow } from './rows.ts';
-import { type FileFacts, heading, type Machine, tableLine } from './table.ts';
+import { type FileFacts, heading, type Machine, otherRuntimes, tableLine } from './table.ts';
 
 export interface CpuBenchOptions {
   readonly peer?: string;
@@ -80,8 +80,7 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
       '',
       ...heading,
       ...outcomes.map(({ row, compared, facts }) => tableLine(row, compared, machine, facts)),
-      '',
-      'onnxruntime-node, on which transformers.js computes, needs another file of the same shape: see bench/onnx.ts.',
+      ...otherRuntimes,
     ].join('\n');
     console.log(text);
     if (options.only.length === 0) writeTable(text);
@@ -169,7 +168,6 @@ async function factsOf(path: string): Promise<FileFacts> {
 function unmeasurable({ set }: SpeedRow, system: OperatingSystem): string | undefined {
   if (set === undefined) return undefined;
   const usable = usableTargets(system.cpuFeatures());
-  if (usable.at(-1)?.name === set) return `the processor has no more than ${set}: the other rows are that`;
   return usable.some(({ name }) => name === set) ? undefined : `the processor lacks ${set}`;
 }
 

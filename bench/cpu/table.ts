@@ -123,6 +123,15 @@ export function tableLine(row: Row, compared: Comparison | string, machine: Mach
   ]);
 }
 
+/** Of what needs another kind of file. */
+export const otherRuntimes: readonly string[] = [
+  ['prefill 512', '5x'],
+  ['decode', '1.8x'],
+].map(([work, bar]) => {
+  const why = 'not measured: needs a file of another kind (bench/onnx.ts)';
+  return line([`${work}, beside onnxruntime-node`, 'llama-3.2-1b q4_0', '', '', '', '', '', '', bar, '', why]);
+});
+
 function line(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '/').replaceAll('\n', ' ')).join(' | ')} |`;
 }

@@ -100,7 +100,11 @@ export interface EngineFlags {
 export function addEngineOptions(command: Command): Command {
   return command
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
-    .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option(
+      '-t, --threads <n>',
+      'threads, one a core at most; as many as cores and quota allow if left out',
+      wholeNumber(1, 4096),
+    )
     .option(
       '--mesh <axes>',
       'tensor=2 divides the model among ranks, data=2 the requests among engines: of this process, whose threads they share, or of those that mpirun has started',

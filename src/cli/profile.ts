@@ -3,7 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import type { Device, Profile } from '../devices/device.ts';
-import { chosenDevice, openDevice, processorName } from '../devices/open-node.ts';
+import { openDevice, processorName } from '../devices/open-node.ts';
 import type { Engine, GenerateRequest } from '../engine/engine.ts';
 import { LocalEngine } from '../engine/local-engine.ts';
 import { type OpenedModel, openForRunning } from '../engine/open-model-node.ts';
@@ -55,7 +55,11 @@ export function addProfile(program: Command): void {
     .option('-p <tokens>', 'prompt tokens; 0 = no prefill', wholeNumber(0), 128)
     .option('-n <tokens>', 'tokens to decode; 0 = no decode', wholeNumber(0), 32)
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
-    .option('-t, --threads <n>', 'threads to use at most', wholeNumber(1, 4096))
+    .option(
+      '-t, --threads <n>',
+      'threads, one a core at most; as many as cores and quota allow if left out',
+      wholeNumber(1, 4096),
+    )
     .option('--device <name>', 'where to compute: cpu or reference (default: the first that can be used)')
     .addOption(kvOption())
     .option('--trace <file>', 'write when each thread was in which kernel, for https://ui.perfetto.dev')
@@ -100,7 +104,7 @@ async function profile(
 ): Promise<{ readonly phases: readonly Phase[]; readonly traced: readonly TracedPhase[] }> {
   await measureFirst(options.device, signal);
   const recorded = options.trace === undefined ? 'sums' : 'timeline';
-  await using device = await openDevice(options.device ?? chosenDevice(), {
+  await using device = await openDevice(options.device, {
     threads: options.threads,
     profile: recorded,
   });

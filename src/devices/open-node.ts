@@ -122,16 +122,20 @@ export function chosenDevice(): keyof typeof deviceRows {
   return names.find((name) => deviceRows[name].whyNot() === undefined) ?? 'reference';
 }
 
-/** The chosen device; the reference device, with a word about it, where the code of the other is wrong. */
+/** The CPU device; the reference device, with a word about it, where that cannot be used or its code is wrong. */
 async function openFirst(options: DeviceOptions): Promise<Device> {
-  const chosen = chosenDevice();
-  try {
-    return await deviceRows[chosen].open(options);
-  } catch (error) {
-    if (chosen === 'reference' || !isIngotError(error, 'DeviceLost')) throw error;
-    console.error(`ingot: the ${chosen} device cannot be used (${error.message}); the reference device is, slowly`);
-    return deviceRows.reference.open(options);
+  const { whyNot, open } = deviceRows.cpu;
+  let why = whyNot();
+  if (why === undefined) {
+    try {
+      return await open(options);
+    } catch (error) {
+      if (!isIngotError(error, 'DeviceLost')) throw error;
+      why = error.message;
+    }
   }
+  console.error(`ingot: the cpu device cannot be used (${why}); the reference device is, slowly`);
+  return deviceRows.reference.open(options);
 }
 
 /** @throws IngotError 'Usage' for a device that there is not, 'DeviceLost' for one that cannot be used here. */

@@ -1,9 +1,9 @@
 /** The ranks of a mesh in one process, each a device with threads of its own, as one device. */
 import { availableParallelism } from 'node:os';
 import { IngotError } from '../base/errors.ts';
-import { findSystem } from '../devices/cpu/os/open.ts';
+import { findSystem, usableProcessors } from '../devices/cpu/os/open.ts';
 import type { Device } from '../devices/device.ts';
-import { chosenDevice, type DeviceOptions, openDevice } from '../devices/open-node.ts';
+import { type DeviceOptions, openDevice } from '../devices/open-node.ts';
 import { type Mesh, meshSize, refuseOtherAxes } from '../ir/mesh.ts';
 import type { Model } from '../models/model.ts';
 import { createHostGroup } from '../parallel/host-group.ts';
@@ -28,11 +28,11 @@ export async function openMesh(
     const hint = `--mesh tensor=${ranksPerProcessor * processors} is the nearest that fits`;
     throw new IngotError('Usage', `${size} ranks along 'tensor' are too many for ${processors} processors`, { hint });
   }
-  const threads = Math.max(1, Math.floor((options.threads ?? processors) / size));
+  const threads = Math.max(1, Math.floor((options.threads ?? usableProcessors()) / size));
   const devices: Device[] = [];
   try {
-    for (let rank = 0; rank < size; rank++)
-      devices.push(await openDevice(name ?? chosenDevice(), { ...options, threads }));
+    // All ranks compute on what the first found.
+    while (devices.length < size) devices.push(await openDevice(devices[0]?.name ?? name, { ...options, threads }));
     const group = openGroup(devices[0].name, size);
     const ranks = devices.map((device, rank) => ({ device, communicator: group.ends[rank] }));
     const kept = { choices: keptChoices(mesh), layouts: keptLayouts(mesh, model) };

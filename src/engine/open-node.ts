@@ -1,6 +1,7 @@
 /** Opens a model: in a worker thread, or in several of them, each with the model and a part of the requests (`data` of a mesh). */
 import { availableParallelism } from 'node:os';
 import { IngotError } from '../base/errors.ts';
+import { usableProcessors } from '../devices/cpu/os/open.ts';
 import { formatMesh, parseMesh, replicaCount } from '../ir/mesh.ts';
 import type { Ranks } from '../parallel/rank-group.ts';
 import type { Engine, LoadHooks } from './engine.ts';
@@ -100,7 +101,7 @@ function shareOfMachine(count: number, wanted?: number): Pick<Settings, 'threads
   if (count === 1) return wanted === undefined ? {} : { threads: wanted };
   const processors = availableParallelism();
   if (count > processors) throw usage(`${count} replicas are too many for ${processors} processors`, processors);
-  return { threads: Math.max(1, Math.floor((wanted ?? processors) / count)), memoryShare: 1 / count };
+  return { threads: Math.max(1, Math.floor((wanted ?? usableProcessors()) / count)), memoryShare: 1 / count };
 }
 
 function usage(message: string, count: number): IngotError {

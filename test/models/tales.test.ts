@@ -5,7 +5,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { StepLimits } from '../../src/composites/step.ts';
-import { createReferenceDevice } from '../../src/devices/reference/device.ts';
+import type { Device } from '../../src/devices/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { CachedSequence } from '../../src/engine/sequence.ts';
@@ -15,6 +15,7 @@ import type { Model } from '../../src/models/model.ts';
 import type { DotNumerics } from '../../src/numerics/dot.ts';
 import { renderChat } from '../../src/tokenizer/chat.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
+import { devices } from '../conformance/devices.ts';
 import { fixtures, repositoryPath } from '../fixtures.ts';
 
 interface Golden {
@@ -56,11 +57,11 @@ async function openTokenizer() {
 }
 
 /** Rows of logits, one a token, for the ids of every case. */
-async function logitsOfCases(numerics: DotNumerics): Promise<Float32Array[][]> {
+async function logitsOfCases(create: () => Device, numerics: DotNumerics): Promise<Float32Array[][]> {
   await using checkpoint = await openCheckpoint(file);
   const opened = openModel(checkpoint);
   const model: Model = { ...opened, build: (options) => opened.build({ ...options, numerics }) };
-  await using device = createReferenceDevice();
+  await using device = create();
   await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
   const cases: Float32Array[][] = [];
   for (const { ids, greedy } of golden.cases) {
@@ -116,32 +117,34 @@ test('the chat template writes what the model was trained on; system messages ar
   );
 });
 
-test('f32 numerics: the logits and the greedy text that PyTorch computes', async () => {
-  const computed = await logitsOfCases('f32');
-  for (const [i, { ids, logits, greedy, margins, prompt }] of golden.cases.entries()) {
-    const rows = computed[i];
-    for (const { position, max_abs, top } of logits) {
-      for (const [id, value] of top) {
-        const difference = Math.abs(rows[position][id] - value);
-        assert.ok(difference <= 1e-4 * max_abs, `${prompt}: logit of ${id} at ${position} is off by ${difference}`);
+for (const [name, create] of Object.entries(devices)) {
+  test(`f32 numerics: the logits and the greedy text that PyTorch computes, on ${name}`, async () => {
+    const computed = await logitsOfCases(create, 'f32');
+    for (const [i, { ids, logits, greedy, margins, prompt }] of golden.cases.entries()) {
+      const rows = computed[i];
+      for (const { position, max_abs, top } of logits) {
+        for (const [id, value] of top) {
+          const difference = Math.abs(rows[position][id] - value);
+          assert.ok(difference <= 1e-4 * max_abs, `${prompt}: logit of ${id} at ${position} is off by ${difference}`);
+        }
+      }
+      for (const [step, id] of greedy.entries()) {
+        if (margins[step] < 1e-3) continue;
+        const row = rows[ids.length - 1 + step];
+        assert.equal(row.indexOf(Math.max(...row)), id, `${prompt}: greedy id ${step}`);
       }
     }
-    for (const [step, id] of greedy.entries()) {
-      if (margins[step] < 1e-3) continue;
-      const row = rows[ids.length - 1 + step];
-      assert.equal(row.indexOf(Math.max(...row)), id, `${prompt}: greedy id ${step}`);
-    }
-  }
-});
+  });
 
-test('i8 numerics stay near: each top logit within a twentieth of the largest', async () => {
-  const computed = await logitsOfCases('i8');
-  for (const [i, { logits, prompt }] of golden.cases.entries()) {
-    for (const { position, max_abs, top } of logits) {
-      for (const [id, value] of top) {
-        const difference = Math.abs(computed[i][position][id] - value);
-        assert.ok(difference <= 0.05 * max_abs, `${prompt}: logit of ${id} at ${position} is off by ${difference}`);
+  test(`i8 numerics stay near: each top logit within a twentieth of the largest, on ${name}`, async () => {
+    const computed = await logitsOfCases(create, 'i8');
+    for (const [i, { logits, prompt }] of golden.cases.entries()) {
+      for (const { position, max_abs, top } of logits) {
+        for (const [id, value] of top) {
+          const difference = Math.abs(computed[i][position][id] - value);
+          assert.ok(difference <= 0.05 * max_abs, `${prompt}: logit of ${id} at ${position} is off by ${difference}`);
+        }
       }
     }
-  }
-});
+  });
+}

@@ -48,10 +48,13 @@ export async function* programs(): AsyncGenerator<NamedProgram> {
     yield { name: `bundled model ${i}`, program: compile(bundled.model.build({ ...step, ...variant })) };
   }
   for (const [shape, type] of drawn) {
-    const weights = weightsOf(shape, type);
-    yield { name: `${shape} ${type}`, program: compile(buildDecoder(shapes[shape].decoder, weights, step)) };
+    yield { name: `${shape} ${type}`, program: compile(stepOf(shape, type)) };
   }
 }
+
+/** As an engine builds it, before passes. */
+export const stepOf = (shape: ShapeName, type: WeightType): Program =>
+  buildDecoder(shapes[shape].decoder, weightsOf(shape, type), step);
 
 /** What programs see of weights: names, shapes and formats. */
 function weightsOf(shape: ShapeName, type: WeightType): ReadonlyMap<string, StoredTensor> {

@@ -42,9 +42,14 @@ function ingot(
   args: readonly string[],
   onOutput?: (child: Child) => void,
   onStart?: (child: Child) => void,
+  environment: NodeJS.ProcessEnv = env,
 ): Promise<Ended> {
   return new Promise((resolve, reject) => {
-    const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(process.execPath, [main, ...args], {
+      cwd: folder,
+      env: environment,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    });
     let out = '';
     let err = '';
     child.stdout.setEncoding('utf8').on('data', (text: string) => {
@@ -71,9 +76,10 @@ test('run streams text to standard output and ends with one line of figures on s
   assert.equal(code, 0, err);
   assert.match(out, /^Once upon a time\S*( \S+){5}/);
   const lines = err.trim().split('\n');
-  assert.equal(lines.length, 1, err);
+  // Where the cpu device cannot be used a line before it says so.
+  assert.equal(lines.length, noCpu === undefined ? 1 : 2, err);
   assert.match(
-    lines[0],
+    lines[lines.length - 1],
     /TTFT [\d.]+ [mu]?s \| TBOT [\d.]+ [mu]?s \| [\d.]+ tokens\/s \| peak memory [\d.]+ MiB \| seed 7$/,
   );
 });
@@ -433,6 +439,22 @@ test('Ctrl-C twice leaves at once, whatever the engine does', { skip: process.pl
   assert.equal(out, '');
 });
 
+test('Ctrl-C ends ingot tune: nothing was found, or all that was found is remembered', {
+  skip: noCpu ?? (process.platform !== 'linux' && 'skipped, because memory is looked at in /proc'),
+}, async () => {
+  /** What is timed takes more memory than anything before it. */
+  const hasBegun = ({ pid }: Child) =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) > 300 * 1024;
+  const { code, out, err } = await ingot(['tune', '--json'], undefined, async (child) => {
+    while (child.exitCode === null && !hasBegun(child)) await sleep(20);
+    child.kill('SIGINT');
+  });
+  const remembered = existsSync(join(folder, 'cache', 'ingot', 'tunings.json'));
+  if (code === 0) assert.ok(remembered && JSON.parse(out).gains.length > 0, err);
+  else assert.deepEqual([code, remembered, out], [130, false, ''], err);
+  assert.doesNotMatch(err, /\n\s+at /);
+});
+
 test('a reader that stops listening ends the work quietly', async () => {
   const args = ['run', '-n', '400', '--device', 'reference'];
   const { code, err } = await ingot(args, (child) => child.stdout?.destroy());
@@ -482,6 +504,18 @@ test('kernels that failed their self-test are named and not used', { skip: noCpu
   const doctor = await ingot(['doctor']);
   assert.match(doctor.out, /^Self-test {2}code for \w+ passed its self-test$/m, 'the doctor tries again');
   assert.equal(JSON.parse(readFileSync(path, 'utf8')).verdicts[0].passed, true);
+});
+
+test('where no machine code is made one line says so, and the reference device computes', async () => {
+  const preload = "data:text/javascript,Object.defineProperty(process,'arch',{value:'riscv64'})";
+  const elsewhere = { ...env, NODE_OPTIONS: `--import=${preload}` };
+  const said = /^ingot: the cpu device cannot be used \(.*riscv64.*\); the reference device is, slowly$/gm;
+  for (const more of [[], ['--mesh', 'tensor=2']]) {
+    const { code, out, err } = await ingot(['run', '-n', '1', '--seed', '1', ...more], undefined, undefined, elsewhere);
+    assert.equal(code, 0, err);
+    assert.match(out, /^Once upon a time/);
+    assert.equal(err.match(said)?.length, 1, err);
+  }
 });
 
 test('memory is locked, or the way to allow it is shown', { skip: noCpu }, async () => {

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { type ByteSource, memoryBytes } from '../../src/base/bytes.ts';
 import { IngotError, isIngotError } from '../../src/base/errors.ts';
+import { createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { packRowsKernel } from '../../src/devices/cpu/kernels/pack-rows.ts';
 import { packedBytes, packedFormats } from '../../src/devices/cpu/kernels/packing.ts';
 import { WeightReader } from '../../src/devices/cpu/read-weights.ts';
@@ -15,6 +16,7 @@ import { createTeam } from '../../src/devices/cpu/team.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { skip } from './cpu-emit-harness.ts';
+import { processStatus } from './cpu-support.ts';
 import { machineOf, system } from './machine.ts';
 import { Guarded, packed, runKernel } from './native-kernel.ts';
 
@@ -119,5 +121,19 @@ test('pack: a file is never held twice', { skip }, () => {
     assert.ok(peak - before < 1.3 * packed, `${peak - before} of ${packed}`);
   } finally {
     rmSync(folder, { recursive: true });
+  }
+});
+
+test('a device that locks keeps its weights in memory, or names the limit', { skip }, async () => {
+  await using device = createCpuDevice(system(), { threads: 1, lock: true });
+  const shape = [128, 128];
+  const bytes = memoryBytes(new Uint8Array(4 * 128 * 128));
+  const before = processStatus('VmLck');
+  try {
+    using weight = await device.pack({ name: 'w', format: 'f32', shape, bytes });
+    assert.ok(processStatus('VmLck') - before >= weight.bytes / 1024, 'kilobytes');
+  } catch (error) {
+    assert.ok(isIngotError(error, 'OutOfMemory') && /ulimit -l/.test(error.hint ?? ''), String(error));
+    assert.equal(device.memory().weights.now, 0);
   }
 });

@@ -30,7 +30,7 @@ export const testKernels = {
   nothing: kernel(() => {}),
   /** u32 arguments[index]++ */
   count: kernel((a) => a.emit('inc', sized(indexed(rdi, rsi, 4), 32))),
-  /** With `count` before and a barrier between: u32 arguments[8 + index] += the sum of all arguments[0 .. count]. */
+  /** With `count` before and a barrier between: u32 arguments[128 + index] += the sum of all arguments[0 .. count]. */
   sum: kernel((a) => {
     a.emit('xor', eax, eax);
     const again = a.here();
@@ -38,7 +38,7 @@ export const testKernels = {
     a.emit('add', eax, indexed(rdi, rdx, 4));
     a.emit('test', edx, edx);
     a.emit('jnz', again);
-    a.emit('add', indexed(rdi, rsi, 4, 32), eax);
+    a.emit('add', indexed(rdi, rsi, 4, 4 * 128), eax);
   }),
   /** Thread 0 does not return before the word at `arguments` is not 0. */
   untilSetOne: kernel((a) => {

@@ -55,7 +55,7 @@ import { Workplace } from './workplace.ts';
 
 export interface CpuDeviceOptions {
   readonly memoryBytes?: number;
-  /** At most so many; as many as the process may use if absent. */
+  /** So many, at most one a core, whatever the quota of a control group; as many as that covers if absent. */
   readonly threads?: number;
   /** Keep weights and state from being swapped out. */
   readonly lock?: boolean;
@@ -79,7 +79,9 @@ export function createCpuDevice(system: OperatingSystem, options: CpuDeviceOptio
   if (reason !== undefined) throw new IngotError('DeviceLost', reason, { device: 'cpu' });
   const chosen = chooseTarget(system, options.instructionSet);
   const target = { ...chosen, schedule: options.schedule ?? chosen.schedule };
-  const threads = Math.min(options.threads ?? Number.POSITIVE_INFINITY, usableThreads(system.limits()));
+  const allowed = system.limits();
+  const threads =
+    options.threads === undefined ? usableThreads(allowed) : Math.min(options.threads, allowed.cores.length);
   const team = createTeam(system, { threads });
   const profiler = new Profiler(options.profile ?? 'nothing', threads);
   const limits =

@@ -54,7 +54,8 @@ interface Call {
 }
 
 const MiB = 2 ** 20;
-const manyTokens = 512;
+/** What a step has at most (engine/step-limits.ts). */
+const manyTokens = 128;
 /** Of each work, that larger ones are cut to: some milliseconds. */
 const decodeBytes = 96 * MiB;
 const mostCopies = 256;
@@ -77,7 +78,7 @@ export class Works implements Disposable {
     try {
       this.list = [
         ...shapes.flatMap((shape) => this.#products(shape, target)),
-        ...[1, 256].map((tokens) => this.#attention(tokens)),
+        ...[1, manyTokens].map((tokens) => this.#attention(tokens)),
         ...this.#loops(target),
       ];
     } catch (error) {

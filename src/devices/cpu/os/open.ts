@@ -1,8 +1,9 @@
 /** The system that this process runs on, where machine code made at run time can be used, or why it cannot. */
+import { availableParallelism } from 'node:os';
 import { openDarwin } from './darwin.ts';
 import { type Foreign, openForeign } from './foreign.ts';
 import { openLinux } from './linux.ts';
-import type { Architecture, OperatingSystem } from './os.ts';
+import { type Architecture, type OperatingSystem, usableThreads } from './os.ts';
 import { openWindows } from './windows.ts';
 
 export type FoundSystem =
@@ -21,6 +22,12 @@ let found: FoundSystem | undefined;
 export function findSystem(): FoundSystem {
   found ??= open();
   return found;
+}
+
+/** Threads that can run at the same time, whichever device they are for. */
+export function usableProcessors(): number {
+  const found = findSystem();
+  return found.usable ? usableThreads(found.system.limits()) : availableParallelism();
 }
 
 function open(): FoundSystem {
