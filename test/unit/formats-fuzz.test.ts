@@ -1,5 +1,7 @@
 /** Damaged files: whatever the bytes, a parser ends quickly, with a checkpoint or an IngotError. Seeded. */
 import assert from 'node:assert/strict';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ByteSource } from '../../src/base/bytes.ts';
 import { memoryBytes } from '../../src/base/bytes.ts';
@@ -7,9 +9,11 @@ import { IngotError } from '../../src/base/errors.ts';
 import type { Checkpoint, MetadataValue } from '../../src/formats/checkpoint.ts';
 import { readGguf } from '../../src/formats/gguf.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { readSafetensors } from '../../src/formats/safetensors.ts';
 import { layoutSafetensors } from '../../src/formats/safetensors-write.ts';
-import { bytesOf, concat, ramp, seededRandom, tensor, u64 } from './formats-support.ts';
+import { bytesOf, concat, folderWith, ramp, seededRandom, tensor, u64 } from './formats-support.ts';
+import { type Json, mutated } from './mutated-json.ts';
 import { processorTime } from './processor-time.ts';
 
 const interesting = [0, 1, 4, 8, 9, 0x7f, 0x80, 0xff];
@@ -173,4 +177,27 @@ test('a small file cannot ask for much memory', async () => {
     assert.equal(model.metadata.size, 1);
   }
   assert.ok(largest <= 100_000);
+});
+
+test('an index of shards with strange values', async () => {
+  const shard = async (name: string) => bytesOf(layoutSafetensors([tensor(name, 'u8', [8], ramp(8))]));
+  const shards = { 'a.safetensors': await shard('x'), 'b.safetensors': await shard('y') };
+  await using folder = await folderWith({ 'config.json': '{}', ...shards });
+  const valid = { metadata: { total_size: 16 }, weight_map: { x: 'a.safetensors', y: 'b.safetensors' } };
+  const random = seededRandom(33);
+  let fine = 0;
+  for (let round = 0; round < 300; round++) {
+    let json: Json = valid;
+    for (let changes = 1 + random(2); changes > 0; changes--) json = mutated(json, random);
+    const text = JSON.stringify(json);
+    await writeFile(join(folder.path, 'model.safetensors.index.json'), text);
+    try {
+      await using model = await openCheckpoint(folder.path);
+      await checkAccepted(model, 16);
+      fine++;
+    } catch (error) {
+      assert.ok(error instanceof IngotError, `${text}: ${error instanceof Error ? error.stack : String(error)}`);
+    }
+  }
+  assert.ok(fine > 20 && fine < 280, `${fine} of 300 could be opened`);
 });
