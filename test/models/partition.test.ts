@@ -16,6 +16,7 @@ import { reads } from '../../src/ir/walk.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
+import { openAbsorbed } from './absorbed.ts';
 import { golden, modelFolder, modelNames } from './golden.ts';
 
 const limits: StepLimits = {
@@ -113,10 +114,15 @@ const overlaps = new Map([
   ['olmoe', ['all_reduce beside ingot.quantized_dot']],
 ]);
 
-for (const name of modelNames) {
-  test(`${name} on 2, 3 and 4 ranks: logits and greedy ids of one rank`, async (t) => {
+const cases = [
+  ...modelNames.map((name) => ({ name, form: '', open: () => openCheckpoint(modelFolder(name)) })),
+  { name: 'deepseek-v2-lite', form: ', absorbed,', open: () => openAbsorbed('deepseek-v2-lite') },
+];
+
+for (const { name, form, open } of cases) {
+  test(`${name}${form} on 2, 3 and 4 ranks: logits and greedy ids of one rank`, async (t) => {
     const { ids } = await golden(name);
-    await using checkpoint = await openCheckpoint(modelFolder(name));
+    await using checkpoint = await open();
     const model = openModel(checkpoint);
     const program = model.build({ limits, results: ['logits', 'sample'], kv: 'f32', numerics: 'f32' });
     await using one = await new Rank(program).load(model.weights);
