@@ -115,10 +115,7 @@ const overlaps = new Map([
   ['gemma3', ['all_gather beside ingot.quantized_dot']],
   ['olmo2', ['all_reduce beside ingot.quantized_dot', 'all_gather beside ingot.quantized_dot']],
   ['olmoe', ['all_reduce beside ingot.quantized_dot']],
-  [
-    'deepseek-v2-lite, absorbed,',
-    ['all_gather beside ingot.quantized_dot', 'all_to_all beside ingot.quantized_dot'],
-  ],
+  ['deepseek-v2-lite, absorbed,', ['all_gather beside ingot.quantized_dot', 'all_to_all beside ingot.quantized_dot']],
 ]);
 
 const cases = [
@@ -151,7 +148,9 @@ for (const { name, form, open } of cases) {
           group.map(async (communicator, rank) => {
             const local = localProgram(plan, rank);
             verify(local.program);
-            const idle = besideCollectives(local.program).filter((what) => !(overlaps.get(name + form) ?? []).includes(what));
+            const idle = besideCollectives(local.program).filter(
+              (what) => !(overlaps.get(name + form) ?? []).includes(what),
+            );
             assert.deepEqual(idle, [], 'a chain, in which nothing could be computed meanwhile');
             const place = new Place(mesh, rank);
             const weights = new Map(

