@@ -21,15 +21,26 @@ interface Groups {
   readonly kept: number;
 }
 
+/** GGUF's number of the function that makes weights of experts out of scores. */
+const softmax = 1;
+
+/** Files of DeepSeek-V3 and its kin have the same architecture and route otherwise. */
 const groups: Setting<Groups | undefined> = {
-  gguf: () => undefined,
+  gguf(s) {
+    if (s.number('expert_gating_func', softmax) !== softmax) s.unsupported('expert_gating_func', `${softmax}, softmax`);
+    if (s.boolean('expert_weights_norm', false)) s.unsupported('expert_weights_norm', 'false');
+    return s.number('expert_group_count', 1) === 1
+      ? undefined
+      : { groups: s.count('expert_group_count'), kept: s.count('expert_group_used_count') };
+  },
   huggingface: (s) =>
     s.string('topk_method', 'greedy') === 'greedy'
       ? undefined
       : { groups: s.count('n_group'), kept: s.count('topk_group') },
-  write(value) {
+  write(value, keys) {
     if (value === undefined) return;
-    throw new IngotError('UnsupportedFile', 'GGUF files of deepseek2 cannot limit experts to groups by their best');
+    keys.set('expert_group_count', value.groups);
+    keys.set('expert_group_used_count', value.kept);
   },
 };
 
@@ -47,17 +58,55 @@ const denseLayers: Setting<number> = {
   write: (value, keys) => keys.set('leading_dense_block_count', value),
 };
 
-/** What a head's queries and keys have that does not turn is said by Hugging Face, the whole of it by GGUF. */
-const keyDim: Setting<number> = {
+/** Of heads, and of the vector that keys and values come from. */
+interface LatentSizes {
+  readonly kvRank: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+  /** Dimensions of a key that turn. */
+  readonly turning: number;
+  /** The file has what makes keys and values as attention over that vector needs it: see `latentAttention`. */
+  readonly absorbed: boolean;
+}
+
+/**
+ * What a head's queries and keys have that does not turn is said by Hugging Face, the whole of it by GGUF. The sizes of heads
+ * in absorbed files are those of what is kept; those of the heads themselves have keys of their own.
+ */
+const latentSizes: Setting<LatentSizes> = {
   gguf(s) {
-    const absorbed = 'attention.key_length_mla';
-    return s.has(absorbed)
-      ? s.unsupported(absorbed, 'files that have attn_kv_b whole')
-      : s.count('attention.key_length');
+    const absorbed = s.has('attention.key_length_mla');
+    const suffix = absorbed ? '_mla' : '';
+    const kvRank = s.count('attention.kv_lora_rank');
+    const turning = s.count('rope.dimension_count');
+    const keyDim = s.count(`attention.key_length${suffix}`);
+    if (keyDim <= turning) s.unsupported(`attention.key_length${suffix}`, `more than the ${turning} that turn`);
+    if (absorbed) {
+      for (const [key, size] of keptSizes(kvRank, turning)) if (s.count(key) !== size) s.unsupported(key, `${size}`);
+    }
+    return { kvRank, keyDim, valueDim: s.count(`attention.value_length${suffix}`), turning, absorbed };
   },
-  huggingface: (s) => s.count('qk_nope_head_dim') + s.count('qk_rope_head_dim'),
-  write: (value, keys) => keys.set('attention.key_length', value),
+  huggingface(s) {
+    const turning = s.count('qk_rope_head_dim');
+    const keyDim = s.count('qk_nope_head_dim') + turning;
+    return { kvRank: s.count('kv_lora_rank'), keyDim, valueDim: s.count('v_head_dim'), turning, absorbed: false };
+  },
+  write({ kvRank, keyDim, valueDim, turning, absorbed }, keys) {
+    const suffix = absorbed ? '_mla' : '';
+    keys.set('attention.kv_lora_rank', kvRank);
+    if (absorbed) for (const [key, size] of keptSizes(kvRank, turning)) keys.set(key, size);
+    keys.set(`attention.key_length${suffix}`, keyDim);
+    keys.set(`attention.value_length${suffix}`, valueDim);
+  },
 };
+
+/** Of each token, for all heads together. */
+function keptSizes(kvRank: number, turning: number): readonly (readonly [key: string, size: number])[] {
+  return [
+    ['attention.key_length', kvRank + turning],
+    ['attention.value_length', kvRank],
+  ];
+}
 
 const plainRope = ropeSetting('interleaved', count('rope.dimension_count', 'qk_rope_head_dim'));
 /** A tenth of `mscale_all_dim`. llama.cpp takes `mscale` for the same, so that cos and sin keep their size. */
@@ -95,10 +144,8 @@ const settings = {
   feedForwardSize: decoderSizes.feedForwardSize,
   heads: decoderSizes.heads,
   kvHeads: decoderSizes.kvHeads,
-  kvRank: count('attention.kv_lora_rank', 'kv_lora_rank'),
+  latent: latentSizes,
   queryRank,
-  keyDim,
-  valueDim: count('attention.value_length', 'v_head_dim'),
   sizes: expertSizes,
   sharedExperts: count('expert_shared_count', 'n_shared_experts'),
   denseLayers,
@@ -117,7 +164,7 @@ const known: KnownValues = {
 };
 
 /** YaRN's factor on queries and keys, once for each. */
-function attentionScale({ keyDim, rope: { scaling } }: { readonly keyDim: number; readonly rope: RopeAttributes }) {
+function attentionScale({ keyDim }: LatentSizes, { scaling }: RopeAttributes) {
   const all = scaling.kind === 'yarn' ? (scaling.mscaleAllDimensions ?? 0) : 0;
   const mscale = scaling.kind === 'yarn' && scaling.factor > 1 ? 0.1 * all * Math.log(scaling.factor) + 1 : 1;
   return mscale ** 2 / Math.sqrt(keyDim);
@@ -132,7 +179,7 @@ export const deepseekV2 = decoderArchitecture(settings, {
     layer: (i) =>
       preNormLayer(
         config,
-        latentAttention({ ...config, scale: attentionScale(config) }),
+        latentAttention({ ...config, ...config.latent, scale: attentionScale(config.latent, config.rope) }),
         i < config.denseLayers
           ? gatedFeedForward(config, 'silu')
           : sum(

@@ -99,7 +99,6 @@ const limits: StepLimits = {
 /** What GGUF's keys cannot say of a model. */
 const unsayable: Readonly<Record<string, RegExp>> = {
   'gemma2-scale': /scale of queries/,
-  'deepseek-v2': /limit experts to groups/,
 };
 
 for (const [name, why] of Object.entries(unsayable)) {

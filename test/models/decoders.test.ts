@@ -11,6 +11,7 @@ import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';
 import { devices } from '../conformance/devices.ts';
+import { absorbedNames, openAbsorbed } from './absorbed.ts';
 import { golden, modelFolder, modelNames } from './golden.ts';
 
 const limits: StepLimits = {
@@ -54,11 +55,17 @@ function argMax(row: Float32Array): number {
   return row.reduce((best, value, i) => (value > row[best] ? i : best), 0);
 }
 
+/** The folders, and GGUF files of another form than `ingot convert` makes of them. */
+const cases = [
+  ...modelNames.map((name) => ({ name, form: '', open: () => openCheckpoint(modelFolder(name)) })),
+  ...absorbedNames.map((name) => ({ name, form: ', absorbed,', open: () => openAbsorbed(name) })),
+];
+
 for (const [on, create] of Object.entries(devices)) {
-  for (const name of modelNames) {
-    test(`${name} on ${on}: logits as transformers computes them; prompt at once, in chunks, token by token: the same bits`, async () => {
+  for (const { name, form, open } of cases) {
+    test(`${name}${form} on ${on}: logits as transformers computes them; prompt at once, in chunks, token by token: the same bits`, async () => {
       const { ids, logits: expected } = await golden(name);
-      await using checkpoint = await openCheckpoint(modelFolder(name));
+      await using checkpoint = await open();
       const model = inFloats(openModel(checkpoint));
       await using device = create();
       await using runner = await Runner.load(device, model, { limits, kv: 'f32' });

@@ -24,7 +24,7 @@ export const llamaCppExceptions: Readonly<Record<string, string>> = {
   'gemma2-scale': "GGUF's keys cannot say its scale of queries",
   'gpt-oss': "it rounds the range of YaRN's ramp to whole dimensions",
   'deepseek-v2-lite': 'it knows DeepSeek-V2-Lite by its number of layers',
-  'deepseek-v2': "GGUF's keys cannot say that experts are limited to groups by their best",
+  'deepseek-v2': 'it ranks groups of experts by the sum of their two best',
 };
 
 export const modelFolder = (name: string): string => join(folder, name);

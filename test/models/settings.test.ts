@@ -5,6 +5,7 @@ import type { Checkpoint, MetadataValue } from '../../src/formats/checkpoint.ts'
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { ingot } from '../unit/formats-support.ts';
+import { openAbsorbed } from './absorbed.ts';
 import { modelFolder } from './golden.ts';
 
 type Changes = Readonly<Record<string, MetadataValue | undefined>>;
@@ -71,5 +72,26 @@ test('settings that Ingot does not follow are refused by name', async () => {
   for (const [name, changes] of refused) {
     await using checkpoint = await openCheckpoint(modelFolder(name));
     assert.throws(() => openModel(changed(checkpoint, changes)), ingot('UnsupportedFile', /setting/), name);
+  }
+});
+
+test('absorbed files of latent attention are described as they are; what they may not say is refused by name', async () => {
+  await using file = await openAbsorbed('deepseek-v2');
+  const { metadata, weights } = openModel(file).toGguf();
+  for (const [key, value] of file.metadata) {
+    // That weights of experts are a softmax goes without saying.
+    if (/^deepseek2\.(?!expert_gating)/.test(key)) assert.deepEqual(metadata.get(key), value, key);
+  }
+  assert.deepEqual(new Set(weights.map(({ name }) => name)), new Set(file.tensors.keys()));
+  const other: Changes = {
+    'attention.key_length': 64,
+    'attention.value_length': 64,
+    'attention.key_length_mla': 8,
+    expert_gating_func: 2,
+    expert_weights_norm: true,
+  };
+  for (const [key, value] of Object.entries(other)) {
+    const changes = { [`deepseek2.${key}`]: value };
+    assert.throws(() => openModel(changed(file, changes)), ingot('UnsupportedFile', new RegExp(`setting .*${key} `)));
   }
 });
