@@ -7,7 +7,7 @@ import { isIngotError } from '../../src/base/errors.ts';
 import { openEngine } from '../../src/engine/open-node.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
-import { devices, noCpu } from '../conformance/devices.ts';
+import { devices } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generateWith, testEngine } from './engine-suite.ts';
 
@@ -18,19 +18,6 @@ const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metad
 testEngine('in a worker', (options) => openEngine(path, { ...options, device: 'reference' }), tokenizer);
 
 testEngine('two replicas', (options) => openEngine(path, { ...options, mesh: 'data=2' }), tokenizer);
-
-test('two replicas of two ranks each say what one device says, at the same time', {
-  skip: noCpu ?? false,
-}, async () => {
-  const requests = ['The fox', 'Tom'].map((prompt) => ({ prompt, maxTokens: 40, ignoreEnd: true }));
-  const answers = async (mesh?: string) => {
-    await using engine = await openEngine(path, { sequences: 2, ...(mesh !== undefined && { mesh }) });
-    const all = await Promise.all(requests.map((request) => generateWith(engine, request)));
-    await engine.checkIntegrity();
-    return all.map(({ ids }) => ids);
-  };
-  assert.deepEqual(await answers('data=2,tensor=2'), await answers());
-});
 
 const longPrompt = 'Once upon a time there was a fox. '.repeat(14);
 
