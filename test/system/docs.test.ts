@@ -2,7 +2,7 @@
  * A reader never meets a command that does not work. Every ```sh and ```ts block of README.md, CONTRIBUTING.md and docs/
  * runs here, in an empty folder that holds nothing but the bundled model as `model.gguf`: shell blocks as they stand, with
  * the built command line as `ingot` and `npx ingot`; TypeScript blocks compiled against the package `ingot`. What cannot
- * run here is marked ```text. The paths that the documents name and link exist.
+ * run here is marked ```text. The paths that the documents name and link exist, and tables have heads.
  *
  * `npm ci` is taken as done and the scripts of package.json as existing or not; `npm start` is really run.
  */
@@ -67,6 +67,15 @@ function exists(path: string): boolean {
   if (pattern === '') return existsSync(path);
   const match = new RegExp(`^${pattern.replaceAll('.', '\\.').replaceAll('*', '.*')}$`);
   return existsSync(folder) && readdirSync(folder).some((name) => match.test(name));
+}
+
+/** First lines of tables that have no line of dashes under them, without which they are no tables. */
+function tablesWithoutHead(text: string): string[] {
+  const lines = text.replace(/^```[\s\S]*?^```$/gm, '').split('\n');
+  return lines.filter((line, i) => {
+    const isFirst = line.startsWith('|') && !lines[i - 1]?.startsWith('|');
+    return isFirst && !/^\|( *:?-+:? *\|)+$/.test(lines[i + 1] ?? '');
+  });
 }
 
 const scratch = mkdtempSync(join(tmpdir(), 'ingot-docs-'));
@@ -178,6 +187,8 @@ for (const path of documents) {
     );
   });
 
+  test(`${path} gives every table a head`, () => assert.deepEqual(tablesWithoutHead(text), []));
+
   for (const { place, language, code } of codeBlocks(path, text)) {
     if (language === 'text' || language === 'mlir') continue;
     test(`the ${language} block at ${place} works`, { skip }, async () => {
@@ -232,4 +243,10 @@ test('paths in prose are found, those of a plan are left out', () => {
   const links = '[a](b.md) [c](../d.md#e) [f](https://g.h/i.md) [j](#k)';
   assert.deepEqual(linkedPaths('docs/x.md', links), [join('docs', 'b.md'), 'd.md']);
   assert.ok(!exists(join(root, 'src/formats/*-web.ts')) && !exists(join(root, 'src/ir/none.ts')));
+});
+
+test('a table that has lost its head is found', () => {
+  const table = '| a | b |\n| --- |--:|\n| 1 | 2 |\n';
+  assert.deepEqual(tablesWithoutHead(`${table}\nText.\n\n| 1 | 2 |\n| 3 | 4 |\n\n| 5 |`), ['| 1 | 2 |', '| 5 |']);
+  assert.deepEqual(tablesWithoutHead(`${table}\n\`\`\`text\n| 1 |\n\`\`\`\n${table}`), []);
 });

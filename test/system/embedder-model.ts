@@ -1,4 +1,4 @@
-/** A tiny model with random weights that embeds texts, and a vocabulary of words for it. */
+/** A tiny model with random weights, which embeds texts unless another is named, and a vocabulary of words for it. */
 import { cpSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fixtures } from '../fixtures.ts';

@@ -75,8 +75,8 @@ export function noHosts(): string | false {
   }
 }
 
-/** `ingot launch` on the first host, with a rank on each. */
-export function launchOn(hosts: Hosts, folder: string): ServeOptions {
+/** `ingot launch` on the first host, with so many ranks on each. */
+export function launchOn(hosts: Hosts, folder: string, ranks = 1): ServeOptions {
   // What mpirun calls to start something on the other host, instead of ssh.
   const agent = join(folder, 'agent');
   writeFileSync(agent, `#!/bin/sh\nshift\nexec ${hosts.on(1)} sh -c "$*"\n`);
@@ -87,5 +87,6 @@ export function launchOn(hosts: Hosts, folder: string): ServeOptions {
     OMPI_MCA_oob_tcp_if_include: hosts.network,
     OMPI_MCA_btl_tcp_if_include: hosts.network,
   };
-  return { folder, env, launch: ['launch', '--hosts', hosts.addresses.join()], through: hosts.on(0) };
+  const named = hosts.addresses.map((address) => `${address}:${ranks}`);
+  return { folder, env, launch: ['launch', '--hosts', named.join()], through: hosts.on(0) };
 }

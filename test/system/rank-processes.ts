@@ -1,4 +1,4 @@
-/** The processes of ranks that a command has started: children of a launcher that is its child. */
+/** The processes of ranks that a command has started: children of a launcher that is its child, or is what was started. */
 import { readdirSync, readFileSync } from 'node:fs';
 
 interface Running {
@@ -21,14 +21,14 @@ function running(): readonly Running[] {
   });
 }
 
-/** In the order in which they were started. */
-export function rankProcesses(front: number): readonly number[] {
+/** Of `command`, below the process `from`, in the order in which they were started. */
+export function rankProcesses(from: number, command = 'rank'): readonly number[] {
   const all = running();
   const below = (pids: readonly number[]): readonly Running[] => {
     const children = all.filter(({ parent }) => pids.includes(parent));
     return children.length === 0 ? [] : [...children, ...below(children.map(({ pid }) => pid))];
   };
-  const ranks = below([front]).filter(({ words }) => words.includes('rank') && !/mpi/.test(words[0]));
+  const ranks = below([from]).filter(({ words }) => words.includes(command) && !/mpi/.test(words[0]));
   return ranks.map(({ pid }) => pid).sort((a, b) => a - b);
 }
 

@@ -9,7 +9,7 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { after, test } from 'node:test';
 import { repositoryPath } from '../fixtures.ts';
-import { complete } from './complete.ts';
+import { complete, completeAlone } from './complete.ts';
 import { writeEmbedder } from './embedder-model.ts';
 import { type Launcher, launcherEnvironment, launchers, missing } from './mpi-launchers.ts';
 import { isRunning, rankProcesses } from './rank-processes.ts';
@@ -138,6 +138,44 @@ test('ranks embed texts as one process does, started by mpirun and by ingot laun
   }
 });
 
+test('a mixture of experts on 2, 3 and 4 ranks writes the text of one process', { skip }, async () => {
+  const words = ['run', writeEmbedder(join(folder, 'experts'), 'qwen3-moe'), 'the cat sat', '-n', '8'];
+  const run = [process.execPath, main, ...words, '--temperature', '0'];
+  const own = await start(run[0], run.slice(1));
+  assert.match(own.out, /^( \w+){8}\n$/, own.err);
+  for (const size of openMpi.sizes) {
+    const many = [...openMpi.options, '-n', String(size), ...run, '--mesh', `tensor=${size}`];
+    const { code, out, err } = await start(openMpi.command, many);
+    assert.equal(code, 0, err);
+    assert.equal(out, own.out);
+  }
+});
+
+test('mpirun ingot serve: two replicas of two ranks write the text of one process, and one goes on for both', {
+  skip,
+}, async () => {
+  const { command, options, recover = [] } = openMpi;
+  const through = [command, ...options, ...recover, '-n', '4'].join(' ');
+  const words = ['--mesh', 'data=2,tensor=2', '--threads', '1', '--verbose'];
+  await using server = await startServer({ folder, env: environment, through }, ...words);
+  const text = await completeAlone(folder);
+  const two = (onToken?: (i: number, count: number) => void) =>
+    Promise.all([0, 1].map((i) => complete(server.url, (count) => onToken?.(i, count))));
+  assert.deepEqual(await two(), [text, text]);
+  const victim = rankProcesses(server.child.pid ?? 0, 'serve')[3];
+  const counts = [0, 0];
+  let killed = false;
+  const again = await two((i, count) => {
+    counts[i] = count;
+    if (killed || counts.some((each) => each < 10)) return;
+    killed = process.kill(victim, 'SIGKILL');
+  });
+  assert.deepEqual([killed, ...again], [true, text, text]);
+  const lost = server.log().match(/"replica":(\d),"epoch":1,"requests":(\d).*rank 3 .* is gone/);
+  assert.deepEqual(lost?.slice(1), ['1', '1'], server.log());
+  assert.equal(await complete(server.url), text, 'by the other replica');
+});
+
 const ingot = (...args: string[]) => start(process.execPath, [main, ...args]);
 
 test('ranks that differ in options or in their file of the model are refused before weights are loaded', {
@@ -203,8 +241,8 @@ test('a rank that is killed or stopped costs a stream time and no word; nothing 
   const server = await startServer(options, '--mesh', 'tensor=2', '--verbose');
   const all = new Set<number>();
   const front = server.child.pid ?? 0;
-  const text = await complete(server.url);
-  assert.match(text, /\w+/);
+  const text = await completeAlone(folder);
+  assert.equal(await complete(server.url), text);
   for (const [rank, how] of [
     [1, 'SIGKILL'],
     [0, 'SIGSTOP'],

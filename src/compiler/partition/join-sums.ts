@@ -6,7 +6,7 @@ import type { BinaryOp } from '../../ir/attributes.ts';
 import { plainFold } from '../../ir/plain-fold.ts';
 import type { Op, OpOf, Program, Region, Value } from '../../ir/program.ts';
 import { rewriteProgram } from '../../ir/rewrite.ts';
-import { asTensor, maxBytes, sameType } from '../../ir/types.ts';
+import { asTensor, maxBytes, sameType, type TensorType } from '../../ir/types.ts';
 import { reachable, reads, walk } from '../../ir/walk.ts';
 import { joinedBytes, usualLink } from '../cost.ts';
 import { effects, hasSideEffect } from '../dce.ts';
@@ -74,9 +74,17 @@ const isSum = (op: Op): op is Sum => op.name === 'all_reduce';
 const bytesOf = (sums: readonly Sum[]) =>
   sums.flatMap(({ operands }) => operands).reduce((sum, { type }) => sum + maxBytes(asTensor(type)), 0);
 
-/** States, and what may be a newer version of one in its memory. */
+/**
+ * States, and what may be a newer version of one in its memory. Of all that a call gives, which takes a state, that is what has the elements and
+ * the symbolic dimension of one: of those every rank says the same, where sizes differ.
+ */
 function versionsOfState(program: Program): ReadonlySet<Value> {
-  const versions = new Set(stateValues(program));
+  const states = program.parameters.filter(({ role }) => role === 'state').map(({ type }) => likeness(type));
+  const versions = new Set(
+    [...stateValues(program)].filter(({ type }) => {
+      return type.kind !== 'tensor' || states.includes(likeness(type));
+    }),
+  );
   for (const func of reachable(program)) {
     for (const op of walk(func)) {
       const types = op.operands.filter((value) => versions.has(value)).map(({ type }) => type);
@@ -84,6 +92,11 @@ function versionsOfState(program: Program): ReadonlySet<Value> {
     }
   }
   return versions;
+}
+
+/** What a type keeps in another shape. */
+function likeness({ element, shape }: TensorType): string {
+  return `${element} ${shape.map((dim) => (typeof dim === 'number' ? '' : dim.sym)).join('')}`;
 }
 
 /** The same is made of what they take, by the same ranks. */
