@@ -171,9 +171,9 @@ test('mpirun ingot serve: two replicas of two ranks write the text of one proces
     killed = process.kill(victim, 'SIGKILL');
   });
   assert.deepEqual([killed, ...again], [true, text, text]);
+  assert.equal(await complete(server.url), text, 'by the other replica');
   const lost = server.log().match(/"replica":(\d),"epoch":1,"requests":(\d).*rank 3 .* is gone/);
   assert.deepEqual(lost?.slice(1), ['1', '1'], server.log());
-  assert.equal(await complete(server.url), text, 'by the other replica');
 });
 
 const ingot = (...args: string[]) => start(process.execPath, [main, ...args]);
