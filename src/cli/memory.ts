@@ -58,7 +58,8 @@ export async function predictMemory(
   const contextLength = Math.min(context, model.contextLength);
   // Temporaries for more rows of logits than one have their places, but nothing touches them.
   const limits = { ...stepLimits(model, { contextLength }), maxRows: 1 };
-  const program = model.build({ limits, kv, numerics: 'i8', results: ['sample'] });
+  const result = model.results.includes('sample') ? 'sample' : 'embedding';
+  const program = model.build({ limits, kv, numerics: 'i8', results: [result] });
   using executable = await device.compile(program, compile);
   const need = memoryNeed(device, model, executable);
   const totalBytes = need.weights + need.state + need.scratch + processBytes;

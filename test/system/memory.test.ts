@@ -7,20 +7,27 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { randomModel, type ShapeName } from '../../bench/random-model.ts';
-import { type MemoryPrediction, predictMemory } from '../../src/cli/memory.ts';
+import { formatPrediction, type MemoryPrediction, predictMemory } from '../../src/cli/memory.ts';
+import { formatBytes } from '../../src/cli/report.ts';
+import { createReferenceDevice } from '../../src/devices/reference/device.ts';
+import { Runner } from '../../src/engine/runner.ts';
+import { stepLimits } from '../../src/engine/step-limits.ts';
 import { createFile } from '../../src/formats/atomic-write-node.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
+import { Settings } from '../../src/models/settings.ts';
 import { noCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
+import { modelFolder } from '../models/golden.ts';
+import { ingot } from '../unit/formats-support.ts';
 
 const main = repositoryPath('dist', 'ingot', 'main.js');
 const bundled = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 const folder = mkdtempSync(join(tmpdir(), 'ingot-memory-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-async function ingot(...args: readonly string[]): Promise<string> {
+async function runIngot(...args: readonly string[]): Promise<string> {
   const env = { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') };
   return (await promisify(execFile)(process.execPath, [main, ...args], { env, maxBuffer: 64 << 20 })).stdout;
 }
@@ -29,12 +36,12 @@ async function ingot(...args: readonly string[]): Promise<string> {
 const prompt = 'the fox '.repeat(150);
 
 async function compare(path: string): Promise<{ readonly predicted: number; readonly taken: number }> {
-  const run = async () => JSON.parse(await ingot('run', path, prompt, '-n', '2', '--temperature', '0', '--json'));
+  const run = async () => JSON.parse(await runIngot('run', path, prompt, '-n', '2', '--temperature', '0', '--json'));
   // Compiling, the first time, takes more.
   await run();
   const { peakBytes: taken, promptTokens } = (await run()).statistics;
   assert.ok(promptTokens > 128, String(promptTokens));
-  const { memory } = JSON.parse(await ingot('inspect', path, '--context', String(promptTokens + 2), '--json'));
+  const { memory } = JSON.parse(await runIngot('inspect', path, '--context', String(promptTokens + 2), '--json'));
   return { predicted: (memory as MemoryPrediction).totalBytes, taken };
 }
 
@@ -60,7 +67,7 @@ for (const [name, pathOf] of Object.entries(models)) {
   });
 }
 
-test('what fits: a context, or other formats; a run that cannot fit says the same before it reads', async () => {
+test('what fits: a context, or other formats', async () => {
   await using checkpoint = await openCheckpoint(bundled);
   const model = openModel(checkpoint);
   const all = await predictMemory(checkpoint, model, 'f32');
@@ -74,4 +81,47 @@ test('what fits: a context, or other formats; a run that cannot fit says the sam
   assert.ok(!half.fittingFormats.some(({ format }) => format === 'f16' || format === 'q8_0'));
   const none = await predictMemory(checkpoint, model, 'f32', 512, 1000);
   assert.deepEqual([none.longestContext, none.fittingFormats], [0, []]);
+
+  const room = `There is room for a context of ${half.longestContext} tokens.`;
+  const noRoom = 'There is not enough room for this model.';
+  const other = 'With its matrices in another format it would fit:';
+  const said = (memory: MemoryPrediction) =>
+    [room, noRoom, other].filter((sentence) => formatPrediction(memory).includes(sentence));
+  assert.deepEqual([all, half, none].map(said), [[], [room, other], [noRoom]]);
+  const [best] = half.fittingFormats;
+  assert.ok(formatPrediction(half).includes(`${other} ${best?.format} (${formatBytes(best?.totalBytes ?? 0)})`));
+});
+
+test('a run that cannot fit says the same figures before it reads', async () => {
+  await using checkpoint = await openCheckpoint(modelFolder('llama'));
+  const model = openModel(checkpoint);
+  // Enough for the figures of a refusal, which are in tenths of a GiB.
+  const large = { ...model, contextLength: 2 ** 22 };
+  const { weightBytes, kvBytes } = await predictMemory(checkpoint, large, 'f32');
+  assert.ok(kvBytes > 2 ** 30, String(kvBytes));
+  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const read = () => assert.fail('a weight is read');
+  const weights = new Map(
+    [...model.weights].map(([name, stored]) => {
+      const { bytes } = stored;
+      return [name, { ...stored, bytes: { name: bytes.name, length: bytes.length, read } }];
+    }),
+  );
+  await using device = createReferenceDevice({ memoryBytes: 2 ** 28 });
+  const limits = { ...stepLimits(large, { contextLength: large.contextLength }), maxRows: 1 };
+  await assert.rejects(
+    Runner.load(device, { ...large, weights }, { limits, kv: 'f32' }),
+    ingot(
+      'OutOfMemory',
+      new RegExp(`${gib(weightBytes)} for weights, ${gib(kvBytes)} for the KV cache of ${2 ** 22} tokens`),
+    ),
+  );
+});
+
+test('of a model that embeds texts the vectors of all tokens are counted', { skip: noCpu ?? false }, async () => {
+  await using checkpoint = await openCheckpoint(modelFolder('bert-mean'));
+  const model = openModel(checkpoint);
+  const { scratchBytes } = await predictMemory(checkpoint, model, 'f32');
+  const hidden = new Settings(checkpoint).count('hidden_size');
+  assert.ok(scratchBytes >= model.contextLength * hidden * 4, String(scratchBytes));
 });
