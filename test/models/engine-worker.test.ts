@@ -44,7 +44,7 @@ test('loading reports progress in bytes of the file, and a signal ends it', asyn
   };
   const engine = await openEngine(path, { device: 'reference', contextLength: 32, onProgress });
   await engine[Symbol.asyncDispose]();
-  assert.ok(seen.length > 10 && seen.every((done, i) => i === 0 || done > seen[i - 1]));
+  assert.ok(seen.length > 1 && seen.every((done, i) => i === 0 || done > seen[i - 1]));
   assert.equal(seen.at(-1), total);
   const controller = new AbortController();
   const loading = openEngine(path, { signal: controller.signal, onProgress: () => controller.abort() });
