@@ -59,7 +59,9 @@ function inFloats(model: Model): Model {
 /** The GGUF file of a fixture with the matrices in q8_0 whose rows are whole blocks. */
 async function inQ8(folder: Checkpoint): Promise<Checkpoint> {
   const model = openModel(folder);
-  const matrices = model.toGguf().weights.filter(({ stored: { shape } }) => shape.length > 1 && Number(shape.at(-1)) % 32 === 0);
+  const matrices = model
+    .toGguf()
+    .weights.filter(({ stored: { shape } }) => shape.length > 1 && Number(shape.at(-1)) % 32 === 0);
   assert.ok(matrices.length > 3 * model.layers, String(matrices.length));
   const formats = new Map(matrices.map(({ name }) => [name, 'q8_0']));
   const contents = exportGguf(folder, model, { name: 'a fixture', tokenizer: new Map(), weights: { formats } });
@@ -101,7 +103,7 @@ for (const [on, create] of Object.entries(devices)) {
     });
   }
 
-  for (const name of ['qwen3-moe', 'deepseek-v2-yarn', 'mistral', 'gemma2']) {
+  for (const name of ['mistral', 'gemma2']) {
     test(`${name} in q8_0 on ${on}: products of integers give the same bits however the prompt is cut`, async () => {
       const { ids, logits: expected } = await golden(name);
       await using folder = await openCheckpoint(modelFolder(name));

@@ -83,5 +83,6 @@ test('kinds of pooling in GGUF files are those that it numbers', async () => {
     return poolingSetting.gguf(new Settings({ metadata, path: '' }), checkpoint);
   };
   assert.deepEqual([0, 1, 2, 3].map(read), [undefined, 'mean', 'cls', 'last']);
-  for (const type of [-1, 0.5, 4]) assert.throws(() => read(type), ingot('UnsupportedFile', /pooling_type/), String(type));
+  for (const type of [-1, 0.5, 4])
+    assert.throws(() => read(type), ingot('UnsupportedFile', /pooling_type/), String(type));
 });

@@ -28,7 +28,12 @@ function ingot(
   started?: (child: ChildProcess) => void,
   offline = '',
 ): Promise<Ended> {
-  const env = { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: offline, XDG_CACHE_HOME: join(folder, 'xdg') };
+  const env = {
+    ...process.env,
+    HF_ENDPOINT: hub.endpoint,
+    HF_HUB_OFFLINE: offline,
+    XDG_CACHE_HOME: join(folder, 'xdg'),
+  };
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     started?.(child);
