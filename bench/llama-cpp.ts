@@ -39,13 +39,38 @@ export interface LlamaCpp {
   forget(sequence: number, position: number): void;
 }
 
-/** @throws Error if the folder lacks a library or the model cannot be loaded. */
-export function openLlamaCpp(folder: string, path: string, size: ContextSize): LlamaCpp {
+/** llama.h's library, silent, with what computes for it. @throws Error if the folder lacks it. */
+function openLibrary(folder: string) {
   const library = (name: string) => {
     const file = readdirSync(folder).find((one) => one.startsWith(name) && one.includes('.so'));
     if (file === undefined) throw new Error(`${folder} holds no ${name}`);
     return koffi.load(join(folder, file));
   };
+  const ggml = library('libggml.');
+  const lib = library('libllama.');
+  const logLevel = koffi.proto('void Log(int32 level, str text, void *data)');
+  const silence = koffi.register(() => {}, koffi.pointer(logLevel));
+  lib.func('void llama_log_set(Log *callback, void *data)')(silence, null);
+  ggml.func('void ggml_backend_load_all_from_path(str folder)')(folder);
+  return lib;
+}
+
+/** Writes a GGUF file in `type`, llama.cpp's number of it. @throws Error if it cannot. */
+export function quantizeWithLlamaCpp(folder: string, path: string, out: string, type: number, threads: number): void {
+  const lib = openLibrary(folder);
+  koffi.struct('QuantizeParameters', { nthread: 'int32', ftype: 'int32', bytes: koffi.array('uint8', 512) });
+  const parameters = {
+    ...lib.func('QuantizeParameters llama_model_quantize_default_params()')(),
+    ...{ nthread: threads, ftype: type },
+  };
+  const quantize = lib.func('uint32 llama_model_quantize(str path, str out, const QuantizeParameters *parameters)');
+  const failed = quantize(path, out, parameters);
+  if (failed !== 0) throw new Error(`llama_model_quantize: ${failed}`);
+}
+
+/** @throws Error if the folder lacks a library or the model cannot be loaded. */
+export function openLlamaCpp(folder: string, path: string, size: ContextSize): LlamaCpp {
+  const lib = openLibrary(folder);
   // Parameters by value, of which the first fields are known and the rest is as the library fills it.
   koffi.struct('ModelParameters', { bytes: koffi.array('uint8', 512) });
   koffi.struct('ContextParameters', {
@@ -72,13 +97,6 @@ export function openLlamaCpp(folder: string, path: string, size: ContextSize): L
     seq_id: 'void *',
     logits: 'int8 *',
   });
-  const ggml = library('libggml.');
-  const lib = library('libllama.');
-  const logLevel = koffi.proto('void Log(int32 level, str text, void *data)');
-  const silence = koffi.register(() => {}, koffi.pointer(logLevel));
-  lib.func('void llama_log_set(Log *callback, void *data)')(silence, null);
-  ggml.func('void ggml_backend_load_all_from_path(str folder)')(folder);
-
   const model = lib.func('void *llama_model_load_from_file(str path, ModelParameters parameters)')(
     path,
     lib.func('ModelParameters llama_model_default_params()')(),

@@ -60,6 +60,11 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
   const part = (name: string, format: string): StoredTensor => {
     const found = tensors.get(`${stem}.${name}`);
     if (found?.format === format && found.shape.length === 2) return found;
+    if (name === 'scales' && (found?.format === 'bf16' || found?.format === 'f32')) {
+      const hint = 'blocks have scales of f16, to which these would have to be rounded';
+      const place = { path: found.bytes.name, tensor: found.name, hint };
+      throw new IngotError('UnsupportedFile', `${found.name} is of ${found.format}, which is not supported`, place);
+    }
     const what =
       found === undefined ? 'is missing' : `is [${found.shape}] of ${found.format}, not a matrix of ${format}`;
     throw new IngotError('InvalidFile', `${stem}.${name} ${what}`, { tensor: `${stem}.${name}` });

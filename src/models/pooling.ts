@@ -23,7 +23,7 @@ export const poolingSetting: Setting<Pooling | undefined> = {
   gguf(s) {
     if (!s.has('pooling_type')) return undefined;
     const type = s.number('pooling_type');
-    if (ggufKinds.length <= type) s.unsupported('pooling_type', '0 to 3');
+    if (!Object.hasOwn(ggufKinds, type)) s.unsupported('pooling_type', '0 to 3');
     return ggufKinds[type];
   },
   huggingface(s) {

@@ -1,16 +1,22 @@
 /** Logits of every decoder against those of Hugging Face transformers (goldens.py), and the same bits however the prompt is cut. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { memoryBytes } from '../../src/base/bytes.ts';
+import { exportGguf } from '../../src/cli/gguf-file.ts';
 import type { StepLimits } from '../../src/composites/step.ts';
 import type { DeviceBuffer, Ticket } from '../../src/devices/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
 import type { CachedSequence, StepEntry } from '../../src/engine/sequence.ts';
+import type { Checkpoint } from '../../src/formats/checkpoint.ts';
+import { readGguf } from '../../src/formats/gguf.ts';
+import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';
 import { devices } from '../conformance/devices.ts';
+import { bytesOf } from '../unit/formats-support.ts';
 import { absorbedNames, openAbsorbed } from './absorbed.ts';
 import { golden, modelFolder, modelNames } from './golden.ts';
 
@@ -51,6 +57,18 @@ function inFloats(model: Model): Model {
   return { ...model, build: (options) => model.build({ ...options, numerics: 'f32' }) };
 }
 
+/** The GGUF file of a fixture with the matrices in q8_0 whose rows are whole blocks. */
+async function inQ8(folder: Checkpoint): Promise<Checkpoint> {
+  const model = openModel(folder);
+  const matrices = model
+    .toGguf()
+    .weights.filter(({ stored: { shape } }) => shape.length > 1 && Number(shape.at(-1)) % 32 === 0);
+  assert.ok(matrices.length > 3 * model.layers, String(matrices.length));
+  const formats = new Map(matrices.map(({ name }) => [name, 'q8_0']));
+  const contents = exportGguf(folder, model, { name: 'a fixture', tokenizer: new Map(), weights: { formats } });
+  return readGguf(memoryBytes(await bytesOf(layoutGguf(contents))));
+}
+
 function argMax(row: Float32Array): number {
   return row.reduce((best, value, i) => (value > row[best] ? i : best), 0);
 }
@@ -89,6 +107,23 @@ for (const [on, create] of Object.entries(devices)) {
         logits,
         'token by token',
       );
+    });
+  }
+
+  for (const name of ['mistral', 'gemma2']) {
+    test(`${name} in q8_0 on ${on}: products of integers give the same bits however the prompt is cut`, async () => {
+      const { ids, logits: expected } = await golden(name);
+      await using folder = await openCheckpoint(modelFolder(name));
+      const model = openModel(await inQ8(folder));
+      await using device = create();
+      await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
+      const logits = await logitsOf(runner, ids, [ids.length]);
+      const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
+      const worst = logits.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i])), 0);
+      assert.ok(worst > 1e-4 * largest && worst < 0.1 * largest, `largest difference ${worst} of ${largest}`);
+      assert.deepEqual(await logitsOf(runner, ids, [5, 1, 17, 8, 9]), logits, 'in chunks');
+      const alone = ids.map(() => 1);
+      assert.deepEqual(await logitsOf(runner, ids, alone), logits, 'token by token');
     });
   }
 

@@ -346,6 +346,8 @@ def compare(seed, count, folder):
             texts += list(real_texts(rng, count // 10))
         for letter in ["a", " ", "😀", "1", "\n", "e\u0301"]:
             texts.append(letter * (2000 // len(letter)))
+        if name in ("gpt2", "spm-bpe-prepend", "unigram", "bert"):
+            texts.append("a" * 1_000_000)
         print(json.dumps({"name": name, "cases": [case(tokenizer, text) for text in texts]}), flush=True)
 
 

@@ -1,9 +1,11 @@
 /** docs/models.md: which models and weight formats work, and what each is held to. Made of the lists that the tests go through. */
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { architectures } from '../../src/models/architectures.ts';
 import type { Architecture } from '../../src/models/model.ts';
 import { blockFormats } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
+import { quantizedFolders, quantizedFormats } from '../unit/quantized-formats.ts';
 import { embedderNames, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
 
 export const reportPath = repositoryPath('docs', 'models.md');
@@ -26,7 +28,7 @@ function architectureRow(architecture: Architecture): string {
   );
   const cells = [
     architecture.name,
-    code(architecture.gguf),
+    architecture.gguf.length === 0 ? 'as `llama`' : code(architecture.gguf),
     code(architecture.huggingface),
     fixtures.join(', '),
     fixtures.length === 0 ? 'none' : oracle.join(', '),
@@ -40,12 +42,22 @@ function formatRows(): readonly string[] {
     readonly encoded: Readonly<Record<string, string>>;
     readonly decoded: Readonly<Record<string, unknown>>;
   };
+  const fp8: Readonly<Record<string, string>> = JSON.parse(readFileSync(join(quantizedFolders, 'fp8.json'), 'utf8'));
   const mark = (has: boolean) => (has ? 'ggml' : '');
   return blockFormats.map(({ name, blockSize, blockBytes, integers }) => {
     const bits = (8 * blockBytes) / blockSize;
     const decoded = blockSize === 1 ? 'exact' : mark(name in quants.decoded);
-    const oracles = [decoded, mark(name in quants.encoded)];
+    const oracles = [name in fp8 ? 'torch' : decoded, mark(name in quants.encoded)];
     return `| \`${name}\` | ${blockSize} | ${bits} | ${oracles.join(' | ')} | ${integers === undefined ? 'f32' : 'i8'} |`;
+  });
+}
+
+/** What `quantization_config` says of each folder that the tests go through. */
+function quantizedRows(): readonly string[] {
+  return Object.entries(quantizedFormats).map(([name, format]) => {
+    const config = JSON.parse(readFileSync(join(quantizedFolders, name, 'config.json'), 'utf8'));
+    const says = Object.entries(config.quantization_config).map(([key, value]) => `${key} ${JSON.stringify(value)}`);
+    return `| ${name} | ${says.join(', ')} | \`${format}\` | transformers |`;
   });
 }
 
@@ -69,6 +81,9 @@ export function renderReport(): string {
     '',
     ...exceptions,
     '',
+    'Mistral and Mixtral have no name of their own in GGUF files, which say `llama`. Folders of Gemma 3 with 4 billion weights and more',
+    '(`Gemma3ForConditionalGeneration`), which see images, are refused; their GGUF files, which hold the text part alone, are read.',
+    '',
     '## Weight formats',
     '',
     'Any architecture takes any of them. Decoded and encoded: held to the bytes and values of which implementation. Products:',
@@ -77,5 +92,14 @@ export function renderReport(): string {
     '| format | block | bits a weight | decoded | encoded | products |',
     '| --- | --: | --: | --- | --- | --- |',
     ...formatRows(),
+    '',
+    '## Folders with quantized weights',
+    '',
+    'What each becomes is in `docs/hub.md`. On the reference device the logits of each fixture are within 1e-5 of the largest one of',
+    "transformers' with the weights that the format's definition gives; the cpu device rounds activations where products are i8.",
+    '',
+    '| fixture | its `quantization_config` | held as | logits |',
+    '| --- | --- | --- | --- |',
+    ...quantizedRows(),
   ].join('\n')}\n`;
 }

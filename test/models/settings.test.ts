@@ -4,6 +4,8 @@ import { test } from 'node:test';
 import type { Checkpoint, MetadataValue } from '../../src/formats/checkpoint.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
+import { poolingSetting } from '../../src/models/pooling.ts';
+import { Settings } from '../../src/models/settings.ts';
 import { ingot } from '../unit/formats-support.ts';
 import { openAbsorbed } from './absorbed.ts';
 import { modelFolder } from './golden.ts';
@@ -94,4 +96,15 @@ test('absorbed files of latent attention are described as they are; what they ma
     const changes = { [`deepseek2.${key}`]: value };
     assert.throws(() => openModel(changed(file, changes)), ingot('UnsupportedFile', new RegExp(`setting .*${key} `)));
   }
+});
+
+test('kinds of pooling in GGUF files are those that it numbers', async () => {
+  await using checkpoint = await openCheckpoint(modelFolder('bert-mean'));
+  const read = (type: number) => {
+    const metadata = new Map([['pooling_type', type]]);
+    return poolingSetting.gguf(new Settings({ metadata, path: '' }), checkpoint);
+  };
+  assert.deepEqual([0, 1, 2, 3].map(read), [undefined, 'mean', 'cls', 'last']);
+  for (const type of [-1, 0.5, 4])
+    assert.throws(() => read(type), ingot('UnsupportedFile', /pooling_type/), String(type));
 });

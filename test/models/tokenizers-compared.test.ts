@@ -41,11 +41,12 @@ test('ids and texts are those of the Rust library', { skip }, async () => {
     const file = memoryBytes(new Uint8Array(readFileSync(join(folder, `${name}.json`))));
     const tokenizer = await loadTokenizer({ kind: 'huggingface', companions: new Map([['tokenizer.json', file]]) });
     for (const { text, ids, decoded } of cases) {
-      const where = `seed ${seed}, ${name}: ${JSON.stringify(text)}`;
+      const where = `seed ${seed}, ${name}: ${JSON.stringify(text.slice(0, 2000))}`;
       assert.deepEqual(tokenizer.encode(text, { parseSpecial: true }), ids, where);
       assert.equal(tokenizer.decode(ids), decoded, where);
       strings++;
     }
   }
-  assert.ok(strings >= 40 * count, `${strings} strings`);
+  // With the longer ones of each.
+  assert.ok(strings >= 50 * count, `${strings} strings`);
 });

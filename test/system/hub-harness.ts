@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
 import { parseHubName } from '../../src/hub/name.ts';
-import { type Pulled, pull } from '../../src/hub/pull.ts';
+import { type Pulled, type PullHooks, pull } from '../../src/hub/pull.ts';
 import { commitOf, type Repository, TestHub } from './hub-server.ts';
 
 export const MiB = 1 << 20;
@@ -45,7 +45,7 @@ export async function freshHub(): Promise<TestHub> {
   return hub;
 }
 
-interface PullSettings {
+interface PullSettings extends Pick<PullHooks, 'onProgress'> {
   readonly signal?: AbortSignal;
   /** Machines on which tests run may be busy. */
   readonly patience?: number;
@@ -54,10 +54,10 @@ interface PullSettings {
 export function pullFrom(
   hub: Pick<TestHub, 'endpoint'>,
   name = 'hf:org/repo',
-  settings: PullSettings = {},
+  { onProgress, ...settings }: PullSettings = {},
 ): Promise<Pulled> {
   const asHub = { endpoint: hub.endpoint, token: 'hf_secret', patience: 20_000, firstWait: 1 };
-  return pull(parseHubName(name), { hub: { ...asHub, ...settings } });
+  return pull(parseHubName(name), { hub: { ...asHub, ...settings }, ...(onProgress && { onProgress }) });
 }
 
 export function isModel(path: string): boolean {

@@ -10,7 +10,7 @@ import { CachedRepository } from '../../src/hub/cache.ts';
 import { lock } from '../../src/hub/lock.ts';
 import { fixtures, repositoryPath } from '../fixtures.ts';
 import { blobs, folder, freshHub, isModel, MiB, model, modelHash, noise, pullFrom, repository } from './hub-harness.ts';
-import { commitOf, type TestHub } from './hub-server.ts';
+import { commitOf, sendRange, type TestHub } from './hub-server.ts';
 
 const main = repositoryPath('dist', 'ingot', 'main.js');
 const bundled = readFileSync(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
@@ -22,8 +22,18 @@ interface Ended {
 }
 
 /** Runs `ingot ...` against a hub; `started` sees the process. */
-function ingot(hub: TestHub, args: readonly string[], started?: (child: ChildProcess) => void): Promise<Ended> {
-  const env = { ...process.env, HF_ENDPOINT: hub.endpoint, HF_HUB_OFFLINE: '', XDG_CACHE_HOME: join(folder, 'xdg') };
+function ingot(
+  hub: TestHub,
+  args: readonly string[],
+  started?: (child: ChildProcess) => void,
+  offline = '',
+): Promise<Ended> {
+  const env = {
+    ...process.env,
+    HF_ENDPOINT: hub.endpoint,
+    HF_HUB_OFFLINE: offline,
+    XDG_CACHE_HOME: join(folder, 'xdg'),
+  };
   return new Promise((resolve, reject) => {
     const child = spawn(process.execPath, [main, ...args], { cwd: folder, env, stdio: ['ignore', 'pipe', 'pipe'] });
     started?.(child);
@@ -39,9 +49,20 @@ function ingot(hub: TestHub, args: readonly string[], started?: (child: ChildPro
   });
 }
 
-test('a pull fetches the usual file in pieces, and tells the token to the hub alone', async () => {
+test('a pull fetches the usual file in pieces at once, and tells the token to the hub alone', async () => {
   await using hub = await freshHub();
-  const { path, bytes, fetchedBytes } = await pullFrom(hub);
+  // None is answered before all are asked for.
+  const held: (() => void)[] = [];
+  hub.onContents = (request, response, contents) => {
+    held.push(() => sendRange(contents, request, response));
+    if (held.length === 3) for (const answer of held) answer();
+    return true;
+  };
+  const progress: (readonly [number, number])[] = [];
+  const onProgress = (done: number, total: number) => void progress.push([done, total]);
+  const { path, bytes, fetchedBytes } = await pullFrom(hub, 'hf:org/repo', { onProgress });
+  assert.ok(progress.every(([done, total], i) => total === model.length && done >= (progress[i - 1]?.[0] ?? 0)));
+  assert.deepEqual(progress.at(-1), [model.length, model.length]);
   assert.ok(isModel(path));
   assert.deepEqual([bytes, fetchedBytes], [model.length, model.length]);
   assert.deepEqual(blobs(), [modelHash]);
@@ -185,6 +206,21 @@ test('commands take names of the hub: fetched the first time, then without askin
   const asked = hub.asked.length;
   assert.equal((await ingot(hub, tell)).code, 0);
   assert.equal((await ingot(hub, ['inspect', 'hf:org/repo:tales-Q8_0.gguf', '--offline'])).code, 0);
+  const text = join(folder, 'text.txt');
+  writeFileSync(text, 'The fox ran. '.repeat(20));
+  const small = join(folder, 'small.gguf');
+  const name = 'hf:org/repo:Q8_0';
+  for (const args of [
+    ['tokenize', '--model', name, 'The fox'],
+    ['eval', name, '--text', text, '--context', '16', '--against', name],
+    ['quantize', name, small, '--type', 'q4_0', '--requantize'],
+  ]) {
+    const { code, err } = await ingot(hub, [...args, '--offline']);
+    assert.equal(code, 0, err);
+  }
+  assert.equal((await ingot(hub, ['inspect', name], undefined, '1')).code, 0);
+  const absent = await ingot(hub, ['inspect', 'hf:org/repo:F16'], undefined, '1');
+  assert.match(absent.err, /hf:org\/repo:F16 is not in the cache.*offline/);
   assert.equal(hub.asked.length, asked, 'nobody was asked');
 
   const missing = await ingot(hub, ['inspect', 'hf:org/repo:F16', '--offline']);

@@ -9,8 +9,10 @@ import { randomModel } from '../../bench/random-model.ts';
 import { createFile } from '../../src/formats/atomic-write-node.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { recode } from '../../src/formats/recode.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { dataPath, repositoryPath, skipWithoutData } from '../fixtures.ts';
+import { bytesOf } from '../unit/formats-support.ts';
 
 const main = repositoryPath('dist', 'ingot', 'main.js');
 const folder = mkdtempSync(join(tmpdir(), 'ingot-quantize-'));
@@ -79,6 +81,37 @@ test('one line says what there is, and the number of threads changes no byte', a
     return Promise.all(tensors.map(({ bytes }) => bytes.read(0, bytes.length)));
   };
   assert.deepEqual(await bytes('one.gguf'), await bytes('three.gguf'));
+});
+
+test('an importance matrix says which columns matter: the bytes are those of the encoder with it', async () => {
+  const name = 'blk.0.attn_q.weight';
+  await using given = await openCheckpoint(source);
+  const stored = given.tensors.get(name);
+  assert.ok(stored);
+  const columns = stored.shape[1] ?? 0;
+  const importance = Float32Array.from({ length: columns }, (_, i) => (i % 7 === 0 ? 100 : 0.01));
+  const f32 = (entry: string, shape: readonly number[], values: Float32Array) => ({
+    ...{ name: entry, format: 'f32', shape },
+    chunks: () => [new Uint8Array(values.buffer)],
+  });
+  const matrix = layoutGguf({
+    metadata: new Map([['general.type', 'imatrix']]),
+    tensors: [f32(`${name}.in_sum2`, [1, columns], importance), f32(`${name}.counts`, [1, 1], Float32Array.of(1))],
+  });
+  writeFileSync(join(folder, 'columns.imatrix'), await bytesOf(matrix));
+  const type = ['--type', 'q4_0'];
+  assert.equal((await quantize([source, 'without.gguf', ...type])).code, 0);
+  const ended = await quantize([source, 'with.gguf', ...type, '--imatrix', 'columns.imatrix']);
+  assert.equal(ended.code, 0, ended.err);
+  const read = async (path: string) => {
+    await using checkpoint = await openCheckpoint(path);
+    const { bytes, format } = checkpoint.tensors.get(name) ?? assert.fail(path);
+    assert.equal(format, path === source ? 'f16' : 'q4_0');
+    return await bytes.read(0, bytes.length);
+  };
+  const [plain, weighted] = [await read(join(folder, 'without.gguf')), await read(join(folder, 'with.gguf'))];
+  assert.notDeepEqual(weighted, plain);
+  assert.deepEqual(weighted, recode({ bytes: await read(source), from: 'f16', to: 'q4_0', importance }));
 });
 
 test('what is quantized already is quantized again only on request', async () => {

@@ -6,6 +6,7 @@ import assert from 'node:assert/strict';
 import { cpSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { memoryBytes } from '../../src/base/bytes.ts';
 import type { StepLimits } from '../../src/composites/step.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
@@ -14,14 +15,14 @@ import { Runner } from '../../src/engine/runner.ts';
 import type { CachedSequence } from '../../src/engine/sequence.ts';
 import type { StoredTensor } from '../../src/formats/checkpoint.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { joinPackedIntegers } from '../../src/formats/packed-integers.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import { decodeElements } from '../../src/numerics/host-array.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { devices, noCpu } from '../conformance/devices.ts';
-import { fixtures } from '../fixtures.ts';
 import { folderWith, ingot } from './formats-support.ts';
+import { quantizedFolders, quantizedFormats } from './quantized-formats.ts';
 
-const folder = join(fixtures('unit'), 'quantized');
 const limits: StepLimits = {
   maxTokens: 12,
   maxSequences: 1,
@@ -31,20 +32,8 @@ const limits: StepLimits = {
   blocksPerSequence: 1,
   maxBias: 1,
 };
-/** In which our blocks hold each of them. */
-const formats: Readonly<Record<string, string>> = {
-  'gptq-sym': 'q4_0',
-  'gptq-zeros': 'q5_0',
-  'gptq-8': 'q8_0',
-  awq: 'q5_0',
-  'fp8-tensor': 'e4m3_32',
-  'fp8-e5m2': 'e5m2_32',
-  'fp8-rows': 'e4m3_32',
-  'fp8-tiles': 'e4m3_32',
-};
-
 async function golden(name: string) {
-  await using file = await openCheckpoint(join(folder, name, 'golden.safetensors'));
+  await using file = await openCheckpoint(join(quantizedFolders, name, 'golden.safetensors'));
   const read = async (tensor: string) => {
     const { bytes } = file.tensors.get(tensor) as StoredTensor;
     return bytes.read(0, bytes.length);
@@ -56,7 +45,7 @@ async function golden(name: string) {
 /** The largest difference of a logit from the golden one, as a part of the largest logit. */
 async function difference(name: string, device: Device): Promise<number> {
   const { ids, logits: expected } = await golden(name);
-  await using checkpoint = await openCheckpoint(join(folder, name));
+  await using checkpoint = await openCheckpoint(join(quantizedFolders, name));
   await using runner = await Runner.load(device, openModel(checkpoint), { limits, kv: 'f32' });
   const blocks = new BlockManager(limits);
   const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
@@ -67,9 +56,9 @@ async function difference(name: string, device: Device): Promise<number> {
   return logits.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i])), 0) / largest;
 }
 
-for (const [name, format] of Object.entries(formats)) {
+for (const [name, format] of Object.entries(quantizedFormats)) {
   test(`${name}: as ${format}, with the logits of transformers`, async () => {
-    await using checkpoint = await openCheckpoint(join(folder, name));
+    await using checkpoint = await openCheckpoint(join(quantizedFolders, name));
     const matrix = checkpoint.tensors.get('model.layers.0.mlp.down_proj.weight');
     assert.deepEqual([matrix?.format, matrix?.shape], [format, [64, 96]]);
     await using device = createReferenceDevice();
@@ -81,7 +70,7 @@ for (const [name, format] of Object.entries(formats)) {
 test('the cpu device: AWQ and GPTQ up to the rounding of activations, FP8 without any', {
   skip: noCpu ?? false,
 }, async () => {
-  for (const [name, format] of Object.entries(formats)) {
+  for (const [name, format] of Object.entries(quantizedFormats)) {
     await using device = devices.cpu();
     const found = await difference(name, device);
     if (format.startsWith('e')) assert.ok(found <= 1e-5, `${name}: ${found}`);
@@ -90,12 +79,12 @@ test('the cpu device: AWQ and GPTQ up to the rounding of activations, FP8 withou
 });
 
 test('every folder of goldens is tested', () => {
-  const names = readdirSync(folder, { withFileTypes: true }).filter((entry) => entry.isDirectory());
-  assert.deepEqual(names.map(({ name }) => name).sort(), Object.keys(formats).sort());
+  const names = readdirSync(quantizedFolders, { withFileTypes: true }).filter((entry) => entry.isDirectory());
+  assert.deepEqual(names.map(({ name }) => name).sort(), Object.keys(quantizedFormats).sort());
 });
 
 test('FP8: all bytes mean what torch says', () => {
-  const expected: Record<string, string> = JSON.parse(readFileSync(join(folder, 'fp8.json'), 'utf8'));
+  const expected: Record<string, string> = JSON.parse(readFileSync(join(quantizedFolders, 'fp8.json'), 'utf8'));
   for (const [name, text] of Object.entries(expected)) {
     const { blockSize, blockBytes, decode } = blockFormat(name);
     const golden = new Float32Array(new Uint8Array(Buffer.from(text, 'base64')).buffer);
@@ -115,7 +104,7 @@ test('FP8: all bytes mean what torch says', () => {
 
 test('a range of a weight is the same whatever is read before it, and at any offset', async () => {
   for (const name of ['awq', 'gptq-zeros', 'fp8-tiles']) {
-    await using checkpoint = await openCheckpoint(join(folder, name));
+    await using checkpoint = await openCheckpoint(join(quantizedFolders, name));
     const { bytes } = checkpoint.tensors.get('model.layers.0.mlp.up_proj.weight') as StoredTensor;
     const all = await bytes.read(0, bytes.length);
     assert.equal(all.length, bytes.length);
@@ -135,7 +124,7 @@ test('a range of a weight is the same whatever is read before it, and at any off
 /** The folder `name` with other settings. */
 async function withSettings(name: string, change: Readonly<Record<string, unknown>>) {
   const copy = await folderWith({});
-  cpSync(join(folder, name), copy.path, { recursive: true });
+  cpSync(join(quantizedFolders, name), copy.path, { recursive: true });
   const path = join(copy.path, 'config.json');
   const config = JSON.parse(readFileSync(path, 'utf8'));
   writeFileSync(path, JSON.stringify({ ...config, quantization_config: { ...config.quantization_config, ...change } }));
@@ -161,6 +150,15 @@ test('what is not supported, and parts that do not fit, are refused by name', as
   for (const [name, change, code, text] of cases) {
     await using copy = await withSettings(name, change);
     await assert.rejects(openCheckpoint(copy.path), ingot(code, text), `${name} ${JSON.stringify(change)}`);
+  }
+  const part = (name: string, format: string): [string, StoredTensor] => [
+    `a.${name}`,
+    { name: `a.${name}`, format, shape: [1, 1], bytes: memoryBytes(new Uint8Array(4)) },
+  ];
+  for (const format of ['bf16', 'f32']) {
+    const parts = new Map([part('qweight', 'i32'), part('qzeros', 'i32'), part('scales', format)]);
+    const settings = { method: 'gptq', bits: 4, symmetric: true, zeroOffset: 1 } as const;
+    assert.throws(() => joinPackedIntegers(parts, settings), ingot('UnsupportedFile', /a\.scales is of (bf16|f32)/));
   }
   // Contents are looked at when they are read.
   await using zeros = await withSettings('gptq-zeros', { sym: true });
