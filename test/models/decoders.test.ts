@@ -120,7 +120,7 @@ for (const [on, create] of Object.entries(devices)) {
       const logits = await logitsOf(runner, ids, [ids.length]);
       const largest = expected.reduce((max, value) => Math.max(max, Math.abs(value)), 0);
       const worst = logits.reduce((max, value, i) => Math.max(max, Math.abs(value - expected[i])), 0);
-      assert.ok(worst > 1e-4 * largest && worst < 0.1 * largest, `largest difference ${worst} of ${largest}`);
+      assert.ok(worst > 1e-4 * largest && worst < 0.2 * largest, `largest difference ${worst} of ${largest}`);
       assert.deepEqual(await logitsOf(runner, ids, [5, 1, 17, 8, 9]), logits, 'in chunks');
       const alone = ids.map(() => 1);
       assert.deepEqual(await logitsOf(runner, ids, alone), logits, 'token by token');
