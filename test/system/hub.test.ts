@@ -211,7 +211,7 @@ test('commands take names of the hub: fetched the first time, then without askin
   const small = join(folder, 'small.gguf');
   const name = 'hf:org/repo:Q8_0';
   for (const args of [
-    ['tokenize', '--model', name, 'The fox'],
+    ['tokenize', '--model', name],
     ['eval', name, '--text', text, '--context', '16', '--against', name],
     ['quantize', name, small, '--type', 'q4_0', '--requantize'],
   ]) {
