@@ -11,7 +11,7 @@ import { ProgramBuilder } from '../../src/ir/build.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { FrameReader, frameBytes } from '../../src/parallel/frames.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { answerPulse, keepAlive, watchPulse } from '../../src/parallel/pulse.ts';
+import { keepAlive, PulseAnswers, watchPulse } from '../../src/parallel/pulse.ts';
 import type { RankAddress } from '../../src/parallel/rank-group.ts';
 import { dialRank, listenForFronts, type RankLink } from '../../src/parallel/rank-link.ts';
 import { readQuestion } from '../../src/parallel/rank-messages.ts';
@@ -62,14 +62,14 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
   });
   let answers = true;
   const lost: number[] = [];
+  const silences: boolean[] = [];
+  const asked = new PulseAnswers({
+    onLost: (rank) => lost.push(rank),
+    onSilence: (isSilent) => silences.push(isSilent),
+  });
   const pulse = await listenForFronts('127.0.0.1', secret, { purpose: 'pulse', epoch }, (link) => {
     links.push(link);
-    if (answers)
-      answerPulse(
-        link,
-        (rank) => lost.push(rank),
-        () => {},
-      );
+    if (answers) asked.answer(link, () => {});
     else
       link.listen(
         () => {},
@@ -81,12 +81,13 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
     ...{ devicePort: listener.port, pulsePort: pulse.port },
   };
   return {
-    ...{ address, lost, links },
+    ...{ address, lost, links, silences },
     ended: () => ended,
     fallSilent() {
       answers = false;
     },
     [Symbol.dispose]() {
+      asked[Symbol.dispose]();
       listener.close();
       pulse.close();
     },
@@ -188,6 +189,19 @@ test('a rank that answers nothing is lost', async () => {
   assert.ok(isIngotError(lost, 'RankLost'));
   assert.match(lost.message, /has not answered for 1.5 s/);
   for (const link of rank.links) link.drop();
+});
+
+test('a rank that nobody asks any more notices, and that somebody does again', async () => {
+  using rank = await openRank();
+  const until = async (silences: readonly boolean[]) => {
+    while (rank.silences.length < silences.length) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(rank.silences, silences);
+  };
+  const watch = () => watchPulse(rank.address, epoch, () => assert.fail());
+  (await watch())[Symbol.dispose]();
+  await until([true]);
+  using _ = await watch();
+  await until([true, false]);
 });
 
 test('when one of a group is gone the others are told who', async () => {
