@@ -1,5 +1,6 @@
 /** The devices that the conformance suite runs on, by name; a new device is a line here. */
-import { createCpuDevice } from '../../src/devices/cpu/device.ts';
+import type { CodeCache, Kept } from '../../src/devices/cpu/code-cache.ts';
+import { type CpuDeviceOptions, createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type InstructionSet, usableTargets, whyNot } from '../../src/devices/cpu/target.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
@@ -17,9 +18,18 @@ export const cpuSets: readonly InstructionSet[] = found.usable
   ? usableTargets(found.system.cpuFeatures()).map(({ name }) => name)
   : [];
 
-export function openCpu(threads = 2, instructionSet?: InstructionSet): Device {
+export function openCpu(threads = 2, options: Omit<CpuDeviceOptions, 'threads'> = {}): Device {
   if (!found.usable) throw new Error(found.reason);
-  return createCpuDevice(found.system, { threads, ...(instructionSet && { instructionSet }) });
+  return createCpuDevice(found.system, { ...options, threads });
+}
+
+/** What devices have made of programs, for those that come after them. */
+export function createCodeCache(): CodeCache {
+  const kept = new Map<string, Kept<unknown>>();
+  return {
+    find: <H>(key: string) => kept.get(key) as Kept<H> | undefined,
+    keep: (key, what) => kept.set(key, what),
+  };
 }
 
 /** Ranks of this process. For its length: a device may outlive a test that fails. */

@@ -106,7 +106,7 @@ async function withSession<T>(
 ): Promise<T> {
   await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
   const model = openModel(checkpoint);
-  await using device = openCpu(threads, set);
+  await using device = openCpu(threads, { instructionSet: set });
   await using runner = await Runner.load(device, model, { limits, kv });
   const random = generator(3);
   const prompts = lengths.map((length) => Array.from({ length }, () => integer(random, model.vocabularySize)));

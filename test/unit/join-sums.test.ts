@@ -4,13 +4,14 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { exchangeOf, lowerCollectives } from '../../src/compiler/exchange.ts';
 import { joinSums } from '../../src/compiler/partition/join-sums.ts';
+import type { Device } from '../../src/devices/device.ts';
 import type { Builder } from '../../src/ir/build.ts';
 import type { Program, Value } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { verify } from '../../src/ir/verify.ts';
 import { walk } from '../../src/ir/walk.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { devices, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
+import { createCodeCache, devices, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
 import { programOf, sum } from './collective-program.ts';
 import { drawn, runOn, square, stateful } from './drawn-exchanges.ts';
 
@@ -97,21 +98,22 @@ test('a sum passes a branch in which ranks meet, and those within a branch are j
 test('drawn programs keep every bit, with fewer sums', { skip: noCpu ?? false }, async () => {
   const decisions = fc.array(fc.nat(0xffff), { minLength: 6, maxLength: 20 });
   let saved = 0;
+  const codeCache = createCodeCache();
   await fc.assert(
     fc.asyncProperty(decisions, fc.constantFrom(2, 3), async (list, size) => {
       const program = drawn(list, size);
       const made = joined(program);
       saved += sums(program).length - sums(made).length;
-      const on = async (each: Program, ends: Parameters<typeof runOn>[2][], open: typeof openCpu) =>
+      const on = async (each: Program, ends: Parameters<typeof runOn>[2][], open: () => Device) =>
         Promise.all(
           ends.map(async (end, rank) => {
-            await using device = open(1);
+            await using device = open();
             return await runOn(device, each, end, rank);
           }),
         );
       const expected = await on(program, [...createHostGroup(size)], () => devices.reference());
       assert.deepEqual(await on(made, [...createHostGroup(size)], () => devices.reference()), expected);
-      assert.deepEqual(await on(made, [...localGroup(size)], openCpu), expected);
+      assert.deepEqual(await on(made, [...localGroup(size)], () => openCpu(1, { codeCache })), expected);
     }),
     { numRuns: 5, seed: 9 },
   );
