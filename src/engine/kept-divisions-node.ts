@@ -3,9 +3,10 @@ import type { Layout } from '../compiler/partition/split.ts';
 import { openCodeCache } from '../devices/cpu/code-cache.ts';
 import { formatMesh, type Mesh } from '../ir/mesh.ts';
 import type { Program } from '../ir/program.ts';
-import { programText } from '../ir/program-text.ts';
+import { type Outline, programText } from '../ir/program-text.ts';
 import type { Model } from '../models/model.ts';
 import type { Divided, KeptDivisions, KeptLayouts } from '../parallel/division.ts';
+import type { KeptOutlines } from '../parallel/rank-server.ts';
 
 /** JSON has null for what is whole. */
 type Splits = readonly (Layout['splits'][number] | null)[];
@@ -70,5 +71,16 @@ export function keptLayouts(mesh: Mesh, { architecture, weights }: Model): KeptL
       const rows = [...layouts].map(([name, layout]) => [name, saidSplits(layout)] as const);
       cache.keep<readonly (readonly [string, Splits])[]>(key, { head: rows, bytes: new Uint8Array() });
     },
+  };
+}
+
+/** Undefined where nothing can be kept. */
+export function keptOutlines(): KeptOutlines | undefined {
+  const cache = openCodeCache();
+  if (cache === undefined) return undefined;
+  const keyOf = (text: string) => `outline\n${text}`;
+  return {
+    find: (text) => cache.find<Outline>(keyOf(text))?.head,
+    keep: (text, outline) => cache.keep<Outline>(keyOf(text), { head: outline, bytes: new Uint8Array() }),
   };
 }

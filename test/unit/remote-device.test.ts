@@ -8,6 +8,7 @@ import { isIngotError } from '../../src/base/errors.ts';
 import { compile } from '../../src/compiler/compile.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
+import type { Outline } from '../../src/ir/program-text.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { FrameReader, frameBytes } from '../../src/parallel/frames.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
@@ -48,11 +49,13 @@ const stored = {
 async function openRank(onServed: (link: RankLink) => void = () => {}) {
   const [communicator] = createHostGroup(1);
   const links: RankLink[] = [];
+  const outlines = new Map<string, Outline>();
   let ended: Promise<void> = Promise.resolve();
   const serve = frontServer(async () => {
     const device = createReferenceDevice();
     return {
       ...{ device, communicator, digest: 'digest', weights: new Map([['w', stored]]) },
+      outlines: { find: (text) => outlines.get(text), keep: (text, outline) => outlines.set(text, outline) },
       [Symbol.asyncDispose]: () => device[Symbol.asyncDispose](),
     };
   });
@@ -81,7 +84,7 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
     ...{ devicePort: listener.port, pulsePort: pulse.port },
   };
   return {
-    ...{ address, lost, links, silences },
+    ...{ address, lost, links, silences, outlines },
     ended: () => ended,
     fallSilent() {
       answers = false;
@@ -106,7 +109,10 @@ test('a device at the other end of a connection computes, keeps state and says w
   assert.equal(device.digest, 'digest');
   assert.equal(device.name, 'reference');
   assert.equal(device.packedBytes(stored), createReferenceDevice().packedBytes(stored));
+  using _ = await device.compile(program, compile);
+  // Now the rank knows what the text takes and gives.
   const executable = await device.compile(program, compile);
+  assert.equal(rank.outlines.size, 1);
   // Of the three rows the rank is to take the last two.
   const part = { ...stored, shape: [rows, columns], ranges: [[{ start: 1, limit: 3 }], undefined] };
   const weights = new Map([['w', await device.pack({ ...part, parameter: 'w' })]]);
