@@ -185,7 +185,11 @@ async function measure(
         throw new IngotError('Aborted', 'the measurement was interrupted');
       if (event.kind === 'end' && waits > 0)
         throw usageError(`one of ${requests.length} sequences has ended before the last began; ask for more with -n`);
-      if (event.kind === 'end') measured ??= { start, end: performance.now(), profile: device.profile() };
+      if (event.kind === 'end' && measured === undefined) {
+        // The others are in a step that this awaits and counts.
+        const profile = device.profile();
+        measured = { start, end: performance.now(), profile };
+      }
       if (!first) continue;
       first = false;
       if (--waits !== 0) continue;
