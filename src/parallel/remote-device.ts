@@ -199,7 +199,9 @@ class Remote implements RemoteDevice {
     };
     const id = this.#calls.newHandle();
     const begin = performance.now();
-    const run = this.#calls.ask(question, [...inputs.values()].map(bytesOf)).then((frame) => {
+    // The socket may have them still when the caller fills in the next step.
+    const values = [...inputs.values()].map((view) => bytesOf(view).slice());
+    const run = this.#calls.ask(question, values).then((frame) => {
       this.#runs++;
       this.#seconds += (performance.now() - begin) / 1000;
       return frame;

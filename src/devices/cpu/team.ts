@@ -220,7 +220,7 @@ class NativeTeam implements Team {
     if (ticket > this.#submitted || ticket <= this.#submitted - ringSlots) {
       throw invalid(`run ${ticket} is none of the latest ${ringSlots}, which end with ${this.#submitted}`);
     }
-    const inTime = this.sleep(ticket, deadline);
+    const inTime = this.ended(ticket) || this.sleep(ticket, deadline);
     if (!inTime) this.#stop();
     const stopped = this.#get(control.ring + ((ticket - 1) % ringSlots) * slot.bytes + slot.stopped) !== 0;
     return stopped ? (inTime ? 'stopped' : 'timeout') : 'done';
