@@ -18,18 +18,16 @@ export const cpuSets: readonly InstructionSet[] = found.usable
   ? usableTargets(found.system.cpuFeatures()).map(({ name }) => name)
   : [];
 
+/** Code is made once in a process: kernels of many programs are alike, and tests open a device each. */
+const made = new Map<string, Kept<unknown>>();
+const codeCache: CodeCache = {
+  find: <H>(key: string) => made.get(key) as Kept<H> | undefined,
+  keep: (key, kept) => void made.set(key, kept),
+};
+
 export function openCpu(threads = 2, options: Omit<CpuDeviceOptions, 'threads'> = {}): Device {
   if (!found.usable) throw new Error(found.reason);
-  return createCpuDevice(found.system, { ...options, threads });
-}
-
-/** What devices have made of programs, for those that come after them. */
-export function createCodeCache(): CodeCache {
-  const kept = new Map<string, Kept<unknown>>();
-  return {
-    find: <H>(key: string) => kept.get(key) as Kept<H> | undefined,
-    keep: (key, what) => kept.set(key, what),
-  };
+  return createCpuDevice(found.system, { codeCache, ...options, threads });
 }
 
 /** Ranks of this process. For its length: a device may outlive a test that fails. */

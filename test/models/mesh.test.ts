@@ -14,7 +14,7 @@ import { formatMesh, type Mesh, meshSize, parseMesh } from '../../src/ir/mesh.ts
 import { openModel } from '../../src/models/architectures.ts';
 import { createMeshDevice, type MeshOptions } from '../../src/parallel/mesh-device.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
-import { createCodeCache, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
+import { localGroup, noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generateWith } from './engine-suite.ts';
 import { anyVocabulary, embedderNames, golden, modelFolder, modelNames } from './golden.ts';
@@ -22,9 +22,7 @@ import { assertSameText } from './same-text.ts';
 
 const skip = noCpu ?? false;
 
-/** Ranks of a model, and models of an architecture, share most kernels. */
-const codeCache = createCodeCache();
-const openRank = (profile: Recorded = 'nothing') => openCpu(1, { codeCache, profile });
+const openRank = (profile: Recorded = 'nothing') => openCpu(1, { profile });
 
 function openMesh(mesh: Mesh, options?: MeshOptions, profile?: Recorded): Device {
   const joined = localGroup(meshSize(mesh)).map((communicator) => ({ device: openRank(profile), communicator }));

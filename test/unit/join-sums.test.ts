@@ -11,7 +11,7 @@ import { tensor } from '../../src/ir/types.ts';
 import { verify } from '../../src/ir/verify.ts';
 import { walk } from '../../src/ir/walk.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { createCodeCache, devices, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
+import { devices, localGroup, noCpu, openCpu } from '../conformance/devices.ts';
 import { programOf, sum } from './collective-program.ts';
 import { drawn, runOn, square, stateful } from './drawn-exchanges.ts';
 
@@ -98,7 +98,6 @@ test('a sum passes a branch in which ranks meet, and those within a branch are j
 test('drawn programs keep every bit, with fewer sums', { skip: noCpu ?? false }, async () => {
   const decisions = fc.array(fc.nat(0xffff), { minLength: 6, maxLength: 20 });
   let saved = 0;
-  const codeCache = createCodeCache();
   await fc.assert(
     fc.asyncProperty(decisions, fc.constantFrom(2, 3), async (list, size) => {
       const program = drawn(list, size);
