@@ -112,7 +112,7 @@ test('drawn programs keep every bit, with fewer sums', { skip: noCpu ?? false },
         );
       const expected = await on(program, [...createHostGroup(size)], () => devices.reference());
       assert.deepEqual(await on(made, [...createHostGroup(size)], () => devices.reference()), expected);
-      assert.deepEqual(await on(made, [...localGroup(size)], () => openCpu(1, { codeCache })), expected);
+      assert.deepEqual(await on(made, [...localGroup(size)], () => openCpu(1)), expected);
     }),
     { numRuns: 5, seed: 9 },
   );
