@@ -261,8 +261,10 @@ test('ranks on JavaScript threads of their own have the bits of ranks on one', {
   const theirs = await Promise.all(
     localGroup(2).map(async (end) => {
       const worker = new Worker(new URL('collective-worker.js', import.meta.url), { workerData: end });
+      // On a busy machine a worker has ended before its message is read.
+      const ended = once(worker, 'exit');
       const [message] = await once(worker, 'message');
-      await once(worker, 'exit');
+      await ended;
       return message as unknown;
     }),
   );
