@@ -356,7 +356,7 @@ export function testDeviceContract(name: string, create: () => Device): void {
   contract('every element type crosses in memory layout', async (device) => {
     const cases = {
       i1: Uint8Array.of(1, 0),
-      i4: Uint8Array.of(0x0f, 7),
+      i4: Uint8Array.of(0xff, 7),
       bf16: Uint16Array.of(0x3f80, 0xc000),
       f16: Uint16Array.of(0x3c00, 0xfc00),
       i64: BigInt64Array.of(-1n, 1n << 62n),
@@ -369,7 +369,10 @@ export function testDeviceContract(name: string, create: () => Device): void {
       }));
       const y = (await runOnce(device, program, { x: data })).get('y') as ArrayBufferView;
       const half = data.byteLength / 2;
-      const bytes = (view: ArrayBufferView) => [...new Uint8Array(view.buffer, view.byteOffset, view.byteLength)];
+      // The upper half of a byte with an integer of 4 bits says nothing.
+      const mask = element === 'i4' ? 15 : 255;
+      const bytes = (view: ArrayBufferView) =>
+        Array.from(new Uint8Array(view.buffer, view.byteOffset, view.byteLength), (byte) => byte & mask);
       assert.deepEqual(bytes(y), [...bytes(data).slice(half), ...bytes(data).slice(0, half)], element);
     }
   });
