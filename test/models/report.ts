@@ -10,11 +10,24 @@ import { embedderNames, llamaCppExceptions, modelFolder, modelNames } from './go
 
 export const reportPath = repositoryPath('docs', 'models.md');
 
+/** The fixtures, and what each says that it is. */
+const architectureOf: ReadonlyMap<string, string> = new Map(
+  [...modelNames, ...embedderNames].map((name) => {
+    const config = JSON.parse(readFileSync(join(modelFolder(name), 'config.json'), 'utf8')) as {
+      architectures: string[];
+    };
+    return [name, config.architectures[0]];
+  }),
+);
+
 function fixturesOf({ huggingface }: Architecture): readonly string[] {
-  return [...modelNames, ...embedderNames].filter((name) => {
-    const config = JSON.parse(readFileSync(`${modelFolder(name)}/config.json`, 'utf8')) as { architectures: string[] };
-    return huggingface.includes(config.architectures[0]);
-  });
+  return [...architectureOf].filter(([, name]) => huggingface.includes(name)).map(([fixture]) => fixture);
+}
+
+/** Names of folders that are read and that no fixture has. */
+export function namesWithoutFixture(): readonly string[] {
+  const held = new Set(architectureOf.values());
+  return architectures.flatMap(({ huggingface }) => huggingface).filter((name) => !held.has(name));
 }
 
 const code = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(', ');
@@ -31,7 +44,7 @@ function architectureRow(architecture: Architecture): string {
     architecture.gguf.length === 0 ? 'as `llama`' : code(architecture.gguf),
     code(architecture.huggingface),
     fixtures.join(', '),
-    fixtures.length === 0 ? 'none' : oracle.join(', '),
+    oracle.join(', '),
     held.join(', '),
   ];
   return `| ${cells.join(' | ')} |`;
