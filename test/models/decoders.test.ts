@@ -123,7 +123,7 @@ for (const [on, create] of Object.entries(devices)) {
       await using checkpoint = await openCheckpoint(modelFolder(name));
       const model = openModel(checkpoint);
       await using device = create();
-      await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
+      await using runner = await Runner.load(device, model, { limits: { ...limits, maxSequences: 2 }, kv: 'bf16' });
       const blocks = new BlockManager(limits);
       const start = (row: number, tokens: readonly number[]): CachedSequence => ({
         row,

@@ -170,6 +170,21 @@ MIXTURES = {
     # whole blocks, so that its matrices can be quantized.
     "deepseek-v2-yarn": DeepseekV2Config(**{**LATENT, **BLOCKS}, q_lora_rank=32, rope_parameters=MSCALE),
 }
+# The seed of a model is its place: what came later stands here.
+LATER = {
+    # Phi-4-mini: a part of each head turns, stretched by LongRoPE, and the head is the embedding.
+    "phi4-mini": Phi3Config(
+        **SHAPE,
+        original_max_position_embeddings=32,
+        tie_word_embeddings=True,
+        rope_parameters={
+            **LONGROPE,
+            "partial_rotary_factor": 0.75,
+            "short_factor": [1.0, 1.25, 2.0],
+            "long_factor": [1.5, 4.0, 9.0],
+        },
+    ),
+}
 SHARDED = {"qwen2"}
 # Saved in bf16, which the goldens see too: smaller files, and another format.
 HALVED = {"gemma3", "gpt-neox", "phi3-short", "bert-cls", "roberta", "xlm-roberta", "qwen3-embedding", "deepseek-v2-yarn"}
@@ -238,10 +253,10 @@ def pool(hidden: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS, *MIXTURES]
+    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS, *MIXTURES, *LATER]
     configs = [(name, config, None) for name, config in CONFIGS.items()]
     configs += [(name, config, mode) for name, (config, mode) in EMBEDDERS.items()]
-    mixtures = [(name, config, None) for name, config in MIXTURES.items()]
+    mixtures = [(name, config, None) for name, config in {**MIXTURES, **LATER}.items()]
     for seed, (name, config, mode) in [*enumerate(configs), *enumerate(mixtures, len(CONFIGS))]:
         if name not in wanted:
             continue

@@ -29,8 +29,8 @@ export const inBlocks = [
   },
 ].flatMap(({ formats, ...model }) => formats.map((format) => ({ ...model, format })));
 
-/** The same model with those matrices in a format whose rows are whole blocks of it. */
-export async function fileInFormat(checkpoint: Checkpoint, format: string): Promise<Uint8Array> {
+/** The same model with those matrices in a format whose rows are whole blocks of it; in memory. */
+export async function inFormat(checkpoint: Checkpoint, format: string): Promise<Checkpoint> {
   const model = openModel(checkpoint);
   const { blockSize } = blockFormat(format);
   const matrices = model
@@ -40,10 +40,5 @@ export async function fileInFormat(checkpoint: Checkpoint, format: string): Prom
   const formats = new Map(matrices.map(({ name }) => [name, format]));
   const tokenizer = anyVocabulary(model.vocabularySize);
   const contents = exportGguf(checkpoint, model, { name: 'a fixture', tokenizer, weights: { formats } });
-  return await bytesOf(layoutGguf(contents));
-}
-
-/** That file, in memory. */
-export async function inFormat(checkpoint: Checkpoint, format: string): Promise<Checkpoint> {
-  return await readGguf(memoryBytes(await fileInFormat(checkpoint, format)));
+  return await readGguf(memoryBytes(await bytesOf(layoutGguf(contents))));
 }

@@ -7,7 +7,7 @@ import type { CachedSequence } from '../../src/engine/sequence.ts';
 /** Of what the fixtures' goldens are of. */
 export const limits: StepLimits = {
   maxTokens: 40,
-  maxSequences: 2,
+  maxSequences: 1,
   maxRows: 40,
   blockSize: 16,
   blockCount: 16,

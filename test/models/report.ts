@@ -7,6 +7,7 @@ import { blockFormats } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { quantizedFolders, quantizedFormats } from '../unit/quantized-formats.ts';
 import { embedderNames, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
+import { inBlocks } from './in-format.ts';
 
 export const reportPath = repositoryPath('docs', 'models.md');
 
@@ -48,6 +49,15 @@ function architectureRow(architecture: Architecture): string {
     held.join(', '),
   ];
   return `| ${cells.join(' | ')} |`;
+}
+
+function blockedModels(): string {
+  const models = new Map<string, string[]>();
+  for (const { name, form, format } of inBlocks) {
+    const model = `${name}${form === '' ? '' : ' in halves'}`;
+    models.set(model, [...(models.get(model) ?? []), format]);
+  }
+  return [...models].map(([model, formats]) => `${model} (${code(formats)})`).join(', ');
 }
 
 function formatRows(): readonly string[] {
@@ -99,8 +109,9 @@ export function renderReport(): string {
     '',
     '## Weight formats',
     '',
-    'Any architecture takes any of them. Decoded and encoded: held to the bytes and values of which implementation. Products:',
-    'the numerics of a step (`docs/architecture.md`, Numerics).',
+    'Architectures know nothing of formats. Decoded and encoded: held to the bytes and values of which implementation. Products:',
+    'the numerics of a step (`docs/architecture.md`, Numerics), to whose scalar references the products of every format are held bit by bit.',
+    `Whole models with their matrices in blocks give the same bits however prompts are cut: ${blockedModels()}.`,
     '',
     '| format | block | bits a weight | decoded | encoded | products |',
     '| --- | --: | --: | --- | --- | --- |',
