@@ -207,7 +207,9 @@ test('inspect and doctor say what there is', async () => {
   assert.equal(found.bundledModel, bundled);
 });
 
-test('doctor shows what was measured, by doctor --measure as other commands start it', { skip: noCpu ?? false }, async () => {
+test('doctor shows what was measured, by doctor --measure as other commands start it', {
+  skip: noCpu ?? false,
+}, async () => {
   const { measured } = JSON.parse((await ingot(['doctor', '--json'])).out);
   assert.ok(measured.threads >= 1 && Date.now() - Date.parse(measured.taken) < 3_600_000);
   for (const of of ['read', 'copy', 'f32', 'i8']) {
