@@ -103,7 +103,8 @@ export class StepInputs {
     this.#dims = dims;
     this.#arrays = makeArrays(this.#limits, dims);
     const { step, windows, sampling } = this.#arrays;
-    for (const [name, values] of Object.entries({ ...step, ...(this.#samples && sampling) })) this.named.set(name, values);
+    for (const [name, values] of Object.entries({ ...step, ...(this.#samples && sampling) }))
+      this.named.set(name, values);
     this.#limits.windows?.forEach(({ window }, w) => {
       this.named.set(windowInput('blockTable', window), windows[w].blockTable);
       this.named.set(windowInput('slots', window), windows[w].slots);
