@@ -1,6 +1,7 @@
 /**
  * A decode step deep in a context, by what keys and values are kept in: `node dist/bench/kv-decode.js MODEL [--depth N] [--threads N]
- * [FORMAT...]`. The context is not computed: pools of zeros take as long to read. The formats take turns, so that all see the same
+ * [FORMAT...]`. The context is not computed: nobody has written the pools, and where the system maps one page of zeros for all of them,
+ * reading them costs less than memory does (bench/attention.ts writes its own). The formats take turns, so that all see the same
  * neighbours, with a read of as many bytes as the weights have, in the quicker of two ways; shown are the best and the median wall time of a step,
  * the read's, the median of what it is of the step beside it, and the least time that all threads of the process together worked for a step.
  */
