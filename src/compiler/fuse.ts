@@ -1,7 +1,8 @@
 /**
  * Groups of ops that one kernel computes, so that what lies between them never reaches memory: chains of elementwise ops
- * with their broadcasts, reductions of such a chain and what is computed with them for the same rows (softmax, norms: a row
- * stays in the cache from the first of its loops to the last), matrix products with what comes before and after them.
+ * with their broadcasts and slices, and what puts their results side by side; reductions of such a chain and what is computed with
+ * them for the same rows (softmax, norms: a row stays in the cache from the first of its loops to the last); matrix products with
+ * what comes before and after them.
  * The result describes; kernels are lowered from it. An op is in one group; nothing is computed twice.
  *
  * Groups grow along the program order (as in XLA's instruction fusion): an op joins the groups that make its operands if
@@ -18,8 +19,11 @@ import { reachable, reads } from '../ir/walk.ts';
 import { opOperations, valueBytes } from './cost.ts';
 import { type InPlace, planState } from './state.ts';
 
-/** `data`: a constant, or a new name of state; nothing to compute. `single`: one op of any other kind. */
-export type GroupKind = 'data' | 'elementwise' | 'reduce' | 'dot' | 'single';
+/**
+ * `data`: a constant, or a new name of state; nothing to compute. `concatenate`: elementwise, and what it computes are parts of one value.
+ * `single`: one op of any other kind.
+ */
+export type GroupKind = 'data' | 'elementwise' | 'concatenate' | 'reduce' | 'dot' | 'single';
 
 export interface Group {
   readonly kind: GroupKind;
@@ -33,12 +37,18 @@ export interface Group {
   readonly operations: number;
 }
 
-/** For every function that main reaches, and every branch and loop in it: its groups, in an order of execution. */
-export function fuse(program: Program): ReadonlyMap<Region, readonly Group[]> {
+/**
+ * For every function that main reaches, and every branch and loop in it: its groups, in an order of execution. `isKernel`: composites
+ * that a device runs whole.
+ */
+export function fuse(
+  program: Program,
+  isKernel: (composite: string) => boolean = () => false,
+): ReadonlyMap<Region, readonly Group[]> {
   const inPlace = planState(program);
   const found = new Map<Region, readonly Group[]>();
   const visit = (region: Region) => {
-    found.set(region, new Fusion(region, inPlace).groups());
+    found.set(region, new Fusion(region, inPlace, isKernel).groups());
     for (const op of region.body) {
       if (op.name === 'if' || op.name === 'case' || op.name === 'while') op.regions.forEach(visit);
     }
@@ -74,6 +84,7 @@ interface Draft {
 class Fusion {
   readonly #region: Region;
   readonly #inPlace: InPlace;
+  readonly #isKernel: (composite: string) => boolean;
   readonly #users = new Map<Value, ReadonlySet<Op | undefined>>();
   readonly #order: ReadonlyMap<Op, number>;
   readonly #groupOf = new Map<Op, Draft>();
@@ -83,9 +94,10 @@ class Fusion {
   #open = new Set<Draft>();
   readonly #done: Draft[] = [];
 
-  constructor(region: Region, inPlace: InPlace) {
+  constructor(region: Region, inPlace: InPlace, isKernel: (composite: string) => boolean) {
     this.#region = region;
     this.#inPlace = inPlace;
+    this.#isKernel = isKernel;
     this.#order = new Map(region.body.map((op, i) => [op, i]));
     // A nested use is one of the op of this region that holds it.
     for (const op of region.body) for (const value of reads(op)) this.#use(value, op);
@@ -108,7 +120,11 @@ class Fusion {
   }
 
   #kind(op: Op): GroupKind {
-    return this.#isRename(op) ? 'data' : kindOf(op);
+    if (this.#isRename(op)) return 'data';
+    if (op.name === 'composite' && this.#isKernel(op.attributes.name)) return 'single';
+    // What places elements elsewhere has read all of a state before it overwrites it.
+    const moves = op.name === 'slice' || op.name === 'concatenate';
+    return moves && this.#inPlace.has(op.results[0]) ? 'single' : kindOf(op);
   }
 
   #isRename(op: Op): boolean {
@@ -153,7 +169,8 @@ class Fusion {
   #place(op: Op): void {
     const kind = this.#kind(op);
     const rows = kind === 'reduce' ? rowsOf(op) : undefined;
-    const draft: Draft = { kind, ops: [op], shape: shapeOf(op.results.at(0)), rows, before: new Set() };
+    const shape = shapeOf(kind === 'concatenate' ? op.operands[0] : op.results.at(0));
+    const draft: Draft = { kind, ops: [op], shape, rows, before: new Set() };
     const after = (other: Op | undefined) => {
       const earlier = other && this.#openGroup(other);
       if (earlier === undefined) return;
@@ -218,6 +235,10 @@ class Fusion {
         }
         if (maker.kind !== 'elementwise' || !sameShape(made, maker.shape)) return undefined;
         return sameShape(own.shape, maker.shape) || continues(op, made) ? own : undefined;
+      case 'concatenate':
+        return maker.kind === 'elementwise' && sameShape(made, maker.shape) && sameShape(own.shape, maker.shape)
+          ? own
+          : undefined;
       case 'dot':
         // Before a product: what computes its activations for nobody else.
         if (maker.kind === 'elementwise' && own.ops.length === 1 && operand === op.operands[0]) {
@@ -323,7 +344,12 @@ function kindOf(op: Op): GroupKind {
     case 'broadcast_in_dim':
     case 'iota':
     case 'reshape':
+    case 'slice':
       return 'elementwise';
+    case 'concatenate':
+      return op.operands.every(({ type }) => sameShape(shapeOf(op.operands[0]), asTensor(type).shape))
+        ? 'concatenate'
+        : 'single';
     // Its result has another number of elements, or is a pair of numbers.
     case 'bitcast_convert':
       return sameShape(shapeOf(op.operands[0]), shapeOf(op.results[0])) ? 'elementwise' : 'single';

@@ -36,29 +36,29 @@ export const ropeComposite: Composite<RopeAttributes> = {
       b.broadcast(b.convert(positions, 'f32'), [tokens, pairs], [0]),
       b.broadcast(frequencies, [tokens, pairs], [1]),
     );
+    // The members of pairs lie half a head apart, or side by side in a last dimension of their own.
+    const half = layout === 'half';
+    const [axis, size] = half ? [2, pairs] : [3, 1];
+    const member = half ? [tokens, heads, pairs] : [tokens, heads, pairs, 1];
     const spread = (part: Value) => {
       const scaled = attentionFactor === 1 ? part : b.multiply(part, b.full('f32', [tokens, pairs], attentionFactor));
-      return b.broadcast(scaled, [tokens, heads, pairs], [0, 2]);
+      return b.broadcast(scaled, member, [0, 2]);
     };
     const cos = spread(b.unary('cosine', angles));
     const sin = spread(b.unary('sine', angles));
 
     const wide = b.convert(x, 'f32');
     const turned = b.slice(wide, 2, 0, dimensions);
-    // Pairs lie side by side in the last dimension, or half a head apart.
-    const [split, pairAxis] = layout === 'half' ? [[2, pairs], 2] : [[pairs, 2], 3];
-    const paired = b.reshape(turned, [tokens, heads, ...split]);
-    const member = (i: number) => b.reshape(b.slice(paired, pairAxis, i, i + 1), [tokens, heads, pairs]);
-    const [first, second] = [member(0), member(1)];
-    const column = layout === 'half' ? [tokens, heads, 1, pairs] : [tokens, heads, pairs, 1];
+    const paired = half ? turned : b.reshape(turned, [tokens, heads, pairs, 2]);
+    const [first, second] = [0, size].map((at) => b.slice(paired, axis, at, at + size));
     const rotated = b.concatenate(
       [
-        b.reshape(b.subtract(b.multiply(first, cos), b.multiply(second, sin)), column),
-        b.reshape(b.add(b.multiply(second, cos), b.multiply(first, sin)), column),
+        b.subtract(b.multiply(first, cos), b.multiply(second, sin)),
+        b.add(b.multiply(second, cos), b.multiply(first, sin)),
       ],
-      pairAxis,
+      axis,
     );
-    const head = b.reshape(rotated, [tokens, heads, dimensions]);
+    const head = half ? rotated : b.reshape(rotated, [tokens, heads, dimensions]);
     const whole = dimensions === headDim ? head : b.concatenate([head, b.slice(wide, 2, dimensions, headDim)], 2);
     return [b.convert(whole, element)];
   },

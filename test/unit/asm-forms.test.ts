@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
-import { encode } from '../../src/devices/cpu/asm/encode.ts';
+import { CodeBytes, encode } from '../../src/devices/cpu/asm/encode.ts';
 import { type Form, formText } from '../../src/devices/cpu/asm/forms.ts';
 import { findForm, formsOf, mnemonics } from '../../src/devices/cpu/asm/match.ts';
 import type { Label, Operand } from '../../src/devices/cpu/asm/operands.ts';
@@ -18,8 +18,10 @@ interface Sample {
 const END: Label = { kind: 'label', id: 0, name: '0' };
 
 function sample(form: Form, operands: Operand[]): Sample {
-  const { bytes, fix } = encode(form, operands);
-  const whole = Uint8Array.from(bytes);
+  const bytes = new CodeBytes();
+  const fix = encode(form, operands, bytes);
+  const whole = new Uint8Array(bytes.length);
+  bytes.copy(0, bytes.length, whole, 0);
   if (fix !== undefined) new DataView(whole.buffer).setInt32(fix.at, fix.addend, true);
   return { form, text: formatInstruction(form, operands), bytes: whole };
 }

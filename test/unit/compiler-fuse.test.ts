@@ -95,6 +95,41 @@ const cases: readonly [
     ['reduce: reduce broadcast_in_dim subtract multiply reduce broadcast_in_dim multiply'],
   ],
   [
+    'parts of an input, turned and put side by side',
+    (b, { y }) => {
+      const [p, q] = [0, 4].map((at) => b.slice(y, 1, at, at + 4));
+      return { out: b.concatenate([b.subtract(p, q), b.add(q, p)], 1) };
+    },
+    ['concatenate: slice slice subtract add concatenate'],
+  ],
+  [
+    'a part of what is computed has loops of its own',
+    (b, { x }) => ({ out: b.negate(b.slice(b.negate(x), 1, 2, 6)) }),
+    ['elementwise: negate', 'elementwise: slice negate'],
+  ],
+  [
+    'so have parts of different lengths, and what is put together is whole before others read it',
+    (b, { x, y }) => ({
+      out: b.negate(b.concatenate([b.negate(x), b.slice(y, 1, 2, 6)], 1)),
+      even: b.negate(b.concatenate([b.negate(x), y], 1)),
+    }),
+    [
+      'concatenate: negate concatenate',
+      'elementwise: slice',
+      'single: concatenate',
+      'elementwise: negate',
+      'elementwise: negate',
+    ],
+  ],
+  [
+    'a part of the state that is overwritten is read before',
+    (b, { s, u }) => {
+      const [p, q] = [0, 4].map((at) => b.slice(s, 0, at, at + 4));
+      return { s: b.concatenate([q, p], 0), out: b.negate(u) };
+    },
+    ['elementwise: slice', 'elementwise: slice', 'single: concatenate', 'elementwise: negate'],
+  ],
+  [
     'few rows keep their threads apart',
     (b, { w }) => ({ out: softmax(b, w) }),
     ['reduce: reduce', 'reduce: broadcast_in_dim subtract exponential reduce', 'elementwise: broadcast_in_dim divide'],
@@ -221,6 +256,16 @@ const cases: readonly [
   ],
 ];
 for (const [name, body, expected] of cases) test(`fuse: ${name}`, () => assert.deepEqual(groupsOf(body), expected));
+
+test('fuse: what follows a composite that is a kernel joins what comes after it', () => {
+  const program = new ProgramBuilder().program(parameters, (b, { x, y, n }) => {
+    const sum = b.add(y, rmsNorm(b, x, n, 1e-5));
+    return { sum, out: softmax(b, sum) };
+  });
+  const groups = fuse(program, (name) => name === 'ingot.rms_norm').get(program.main) ?? [];
+  const kinds = groups.filter(({ kind }) => kind !== 'data').map(({ kind, ops }) => `${kind} ${ops[0].name}`);
+  assert.deepEqual(kinds, ['single composite', 'reduce add']);
+});
 
 /** What every grouping of a region keeps to. */
 function check(program: Program, fused: ReturnType<typeof fuse>): number {

@@ -143,9 +143,9 @@ test('a composite that is a kernel is a step with its memory; its decomposition 
   );
   const [step] = plan.main.steps;
   assert.ok(step.kind === 'composite');
-  const { inputs, outputs } = step.group;
-  assert.deepEqual([inputs.length, outputs.length], [2, 1]);
-  assert.ok([...inputs, ...outputs].every((value) => step.memory.has(value)));
+  const { operands, results } = step.op;
+  assert.deepEqual([operands.length, results.length], [2, 1]);
+  assert.ok([...operands, ...results].every((value) => step.memory.has(value)));
   assert.equal(plan.functions.size, 1);
 });
 

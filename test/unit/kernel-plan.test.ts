@@ -8,7 +8,7 @@ import { planProgram } from '../../src/compiler/kernel/plan.ts';
 import { planState } from '../../src/compiler/state.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter, Value } from '../../src/ir/program.ts';
-import { tensor } from '../../src/ir/types.ts';
+import { asTensor, tensor } from '../../src/ir/types.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
 import { execute } from './compiler-harness.ts';
 import { decisions, randomProgram } from './random-program.ts';
@@ -53,6 +53,36 @@ test('rows that are reduced and then computed with: one kernel, the bits of the 
       plan.main.steps.map((step) => (step.kind === 'launch' ? step.kernel.name : step.kind)),
       ['add_reduce_subtract_multiply_reduce_sqrt_divide'],
     );
+    for (const dims of [{ T: 1 }, { T: 4 }]) {
+      assert.deepEqual(await execute(program, 3, dims, {}, createPlanDevice()), await execute(program, 3, dims));
+    }
+  }
+});
+
+test('parts that are turned and put side by side: one kernel, the bits of the reference device', async () => {
+  const T = { sym: 'T', max: 4 } as const;
+  for (const [shape, axis] of [
+    [[T, 3, 6], 2],
+    [[T, 3, 5, 2], 3],
+    [[6, 20], 0],
+    [[T, 4, 7], 1],
+  ] as const) {
+    const parameters = [
+      { name: 'x', type: tensor('f32', shape), role: 'input' },
+      { name: 'y', type: tensor('f32', shape.slice(0, 1)), role: 'input' },
+    ] as const satisfies readonly Parameter[];
+    const program = new ProgramBuilder().program(parameters, (b, { x, y }) => {
+      const half = (shape[axis] as number) / 2;
+      const [p, q] = [0, half].map((at) => b.slice(x, axis, at, at + half));
+      const scale = (value: Value) =>
+        axis === 0 ? value : b.multiply(value, b.broadcast(y, asTensor(value.type).shape, [0]));
+      const difference = b.subtract(scale(p), q);
+      return { difference, out: b.concatenate([difference, b.add(q, p), p], axis) };
+    });
+    const names = planProgram(program).main.steps.map((step) =>
+      step.kind === 'launch' ? step.kernel.name : step.kind,
+    );
+    assert.equal(names.length, 1, names.join());
     for (const dims of [{ T: 1 }, { T: 4 }]) {
       assert.deepEqual(await execute(program, 3, dims, {}, createPlanDevice()), await execute(program, 3, dims));
     }

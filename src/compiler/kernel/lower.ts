@@ -4,7 +4,7 @@
  */
 import type { Op, OpOf, Program, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, maxDim, maxElements, sameShape } from '../../ir/types.ts';
-import { callee, reads, walk } from '../../ir/walk.ts';
+import { callee, definedBy, reads, walk } from '../../ir/walk.ts';
 import { addIndex, indexConstant, linearIndex, scaleIndex } from './index-arithmetic.ts';
 import { isInline, reshapedIndex, shapeOf } from './index-maps.ts';
 import type { Buffer } from './language.ts';
@@ -12,6 +12,7 @@ import { buildKernel, type KernelParts, type Launch, loopNest, type MemoryOf } f
 import { assigns, scatterUpdates, selectAndScatter, updateSlice } from './lower-scatter.ts';
 import { sortLines } from './lower-sort.ts';
 import { mergeLoops } from './merge-loops.ts';
+import type { Index } from './scope.ts';
 
 /** Ops of one group in program order, the values that they read from outside and those that others need. */
 export interface OpGroup {
@@ -101,6 +102,24 @@ interface Choices {
   readonly afterFolds: boolean;
 }
 
+/** What loops run over for a value: over one of the parts that it is put together of. */
+function loopsOf(value: Value): readonly Dim[] {
+  return shapeOf(definedBy(value, 'concatenate')?.operands[0] ?? value);
+}
+
+const turnsOf = (dims: readonly Dim[]) => dims.reduce<number>((n, dim) => n * maxDim(dim), 1);
+
+/** Values that a value is put together of, and where the element at an index of each is in it. */
+function partsOf(value: Value, index: Index): readonly { readonly part: Value; readonly to: Index }[] {
+  const whole = definedBy(value, 'concatenate');
+  if (whole === undefined) return [{ part: value, to: index }];
+  const { dimension } = whole.attributes;
+  return whole.operands.map((part, i) => {
+    const start = indexConstant(i * maxDim(shapeOf(part)[dimension]));
+    return { part, to: index.with(dimension, addIndex(index[dimension], start)) };
+  });
+}
+
 /** Threads share loops in lanes by 64 turns. */
 const MANY_FOLDS = 256;
 
@@ -178,13 +197,13 @@ class GroupLowering {
       (value) => value.type.kind === 'tensor' && maxElements(value.type) > 0 && !this.#isRenamed(value),
     );
     if (wanted.length === 0) return [];
-    const size = (value: Value) => maxElements(asTensor(value.type));
+    const size = (value: Value) => turnsOf(loopsOf(value));
     const folded = wanted.find(({ owner }) => owner.kind === 'op' && owner.name === 'reduce');
     const largest = wanted.reduce((best, value) => (size(value) >= size(best) ? value : best));
     const folds = this.#foldsFor(largest);
     const afterFolds = folds.some(({ results: [fold] }) => !sameShape(shapeOf(fold), shapeOf(largest)));
     const main = afterFolds ? largest : (folded ?? largest);
-    const shape = shapeOf(main);
+    const shape = loopsOf(main);
     const [op] = this.#group.ops;
     const moved = this.#group.ops.length === 1 ? movedOperands(op) : undefined;
     const left: Value[] = [];
@@ -198,12 +217,16 @@ class GroupLowering {
         const stores = order.flatMap((value) => {
           const own = value === main ? index : this.#indexOf(value, shape, index);
           const first = own === undefined ? inner.writer.firstUse(value) : { index: own, scope: inner };
-          if (first !== undefined) return [{ value, ...first, parts: first.scope.value(value, first.index) }];
-          left.push(value);
-          return [];
+          if (first === undefined) {
+            left.push(value);
+            return [];
+          }
+          return partsOf(value, first.index).map(({ part, to }) => {
+            return { value, to, ...first, parts: first.scope.value(part, first.index) };
+          });
         });
-        for (const { value, index: at, scope: user, parts } of stores) {
-          user.homeFor(at).store(outs[wanted.indexOf(value)], linearIndex(at, shapeOf(value)), parts);
+        for (const { value, to, index: at, scope: user, parts } of stores) {
+          user.homeFor(at).store(outs[wanted.indexOf(value)], linearIndex(to, shapeOf(value)), parts);
         }
       });
     });
@@ -234,12 +257,11 @@ class GroupLowering {
   }
 
   /** Where the element of a value stands that has as many as the loops have turns. */
-  #indexOf(value: Value, shape: readonly Dim[], index: Parameters<typeof reshapedIndex>[0]) {
-    const own = shapeOf(value);
+  #indexOf(value: Value, shape: readonly Dim[], index: Index) {
+    const own = loopsOf(value);
     if (sameShape(own, shape)) return index;
     const sym = (dims: readonly Dim[]) => dims.find((dim) => typeof dim !== 'number');
-    const count = (dims: readonly Dim[]) => dims.reduce<number>((n, dim) => n * maxDim(dim), 1);
-    return count(own) === count(shape) && sym(own) === sym(shape) ? reshapedIndex(index, shape, own) : undefined;
+    return turnsOf(own) === turnsOf(shape) && sym(own) === sym(shape) ? reshapedIndex(index, shape, own) : undefined;
   }
 
   #whole(op: Op, updated: readonly number[], write: (outs: readonly Buffer[], kernel: KernelParts) => void): Launch {

@@ -42,8 +42,8 @@ export type Step =
       readonly parameters: readonly (Memory | undefined)[];
       readonly results: readonly (Memory | undefined)[];
     }
-  /** Composites that the device runs whole, with what is fused to them; memory by value. */
-  | { readonly kind: 'composite'; readonly group: OpGroup; readonly memory: ReadonlyMap<Value, Memory> }
+  /** A composite that the device runs whole; memory by value. */
+  | { readonly kind: 'composite'; readonly op: OpOf<'composite'>; readonly memory: ReadonlyMap<Value, Memory> }
   /** With other processes: memory of operands, then of results; `types` are theirs. If it `starts` only, a `finish` follows. */
   | {
       readonly kind: 'exchange';
@@ -93,13 +93,8 @@ export interface Plan {
  * @throws IngotError 'UnsupportedOp', 'StateWouldCopy'.
  */
 export function planProgram(program: Program, isKernel: (composite: string) => boolean = () => false): Plan {
-  const fused = fuse(program);
   const groups = new Map<Region, readonly OpGroup[]>();
-  for (const [region, list] of fused)
-    groups.set(
-      region,
-      list.flatMap((group) => pieces(group, isKernel)),
-    );
+  for (const [region, list] of fuse(program, isKernel)) groups.set(region, list.flatMap(pieces));
   const groupsOf = (region: Region) => groups.get(region) ?? [];
   const memory = planMemory(program, isKernel, groupsOf);
   const callsOf = callers(program);
@@ -146,15 +141,11 @@ function callers(program: Program): ReadonlyMap<Func, readonly { readonly caller
 
 const placeMemory = (place: Place): Memory => (place.kind === 'frame' ? place : { ...place, offset: 0 });
 
-/**
- * What feeds a product runs before it: within its loops it would be computed for every column. A composite that the device
- * runs whole stands alone.
- */
-function pieces(group: Group, isKernel: (composite: string) => boolean): readonly OpGroup[] {
+/** What feeds a product runs before it: within its loops it would be computed for every column. */
+function pieces(group: Group): readonly OpGroup[] {
   const { ops, inputs, outputs } = group;
   if (ops.length === 1) return [{ ops, inputs, outputs: ops[0].results }];
-  const whole = ops.find((op) => op.name === 'composite' && isKernel(op.attributes.name));
-  const product = whole ?? ops.find(({ name }) => name === 'dot_general');
+  const product = ops.find(({ name }) => name === 'dot_general');
   if (product === undefined) return [group];
   const needed = new Set(product.operands);
   const before = ops
@@ -166,8 +157,7 @@ function pieces(group: Group, isKernel: (composite: string) => boolean): readonl
       return true;
     })
     .toReversed();
-  const rest = ops.filter((op) => op !== product && !before.includes(op));
-  const parts = whole === undefined ? [before, ops.filter((op) => !before.includes(op))] : [before, [product], rest];
+  const parts = [before, ops.filter((op) => !before.includes(op))];
   return parts.flatMap((part, i) => (part.length === 0 ? [] : [piece(part, parts.slice(i + 1).flat(), outputs)]));
 }
 
@@ -252,15 +242,15 @@ class Planner {
 
   #group(group: OpGroup): readonly Step[] {
     const [op] = group.ops;
-    if (group.ops.some((each) => each.name === 'composite' && this.#isKernel(each.attributes.name))) {
-      const values = [...group.inputs, ...group.outputs];
+    if (op.name === 'composite' && this.#isKernel(op.attributes.name)) {
+      const values = [...op.operands, ...op.results];
       const memory = new Map(
         values.flatMap((value) => {
           const place = this.#memory(value);
           return place === undefined ? [] : [[value, place] as const];
         }),
       );
-      return [{ kind: 'composite', group, memory }];
+      return [{ kind: 'composite', op, memory }];
     }
     if (group.ops.length > 1) return this.#kernels(group);
     switch (op.name) {

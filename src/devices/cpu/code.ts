@@ -56,7 +56,7 @@ export function* plannedKernels(plan: Plan, target: Target): Generator<PlannedKe
       if (isNew(key)) yield { key, loops, emit: () => emitKernel(loops, target), title: () => kernelTitle(loops) };
     }
     if (step.kind === 'composite') {
-      for (const { key, kernel, dims } of compositeKernels(step.group, target)) {
+      for (const { key, kernel, dims } of compositeKernels(step.op, target)) {
         if (isNew(key)) yield { key, emit: kernel, title: (name) => `${name} [${dims.join(', ')}]` };
       }
     }

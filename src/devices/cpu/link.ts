@@ -52,7 +52,7 @@ function compositeScratch(plan: Plan, target: Target): number {
   let most = 0;
   for (const step of allSteps(plan)) {
     if (step.kind !== 'composite') continue;
-    for (const { scratchBytes } of compositeKernels(step.group, target)) most = Math.max(most, scratchBytes);
+    for (const { scratchBytes } of compositeKernels(step.op, target)) most = Math.max(most, scratchBytes);
   }
   return most;
 }
@@ -126,7 +126,7 @@ class Flattener {
         return;
       }
       case 'composite': {
-        const launches = compositeKernels(step.group, this.#code.target);
+        const launches = compositeKernels(step.op, this.#code.target);
         const scratch = launches.some(({ buffers }) => buffers.some((buffer) => 'scratch' in buffer));
         if (scratch && launches.every(({ prepares }) => prepares === undefined)) this.#prepared = [];
         for (const { key, buffers, dims, cost, prepares } of launches) {

@@ -3,7 +3,7 @@
  * target turns out to be near enough.
  */
 import { IngotError } from '../../../base/errors.ts';
-import { type Encoded, encode } from './encode.ts';
+import { CodeBytes, encode, type LabelFix } from './encode.ts';
 import type { Form } from './forms.ts';
 import { instructionLine, type ListingLine, listingText, padding, placedLines } from './listing.ts';
 import { findForm, formsOf } from './match.ts';
@@ -26,7 +26,10 @@ export interface Instruction {
   readonly kind: 'instruction';
   readonly form: Form;
   readonly operands: readonly Operand[];
-  readonly encoded: Encoded;
+  /** Its bytes among those that the assembler has written. */
+  readonly start: number;
+  readonly length: number;
+  readonly fix: LabelFix | undefined;
 }
 /** A jump to a label, short until its target is known to be far. */
 interface Jump {
@@ -74,6 +77,7 @@ export class Assembler {
   readonly #constants = new Map<string, Item & { kind: 'data' }>();
   readonly #labels: Label[] = [];
   readonly #bound = new Set<Label>();
+  readonly #bytes = new CodeBytes();
 
   /** A new label, to be placed by `bind`. */
   label(name = `.L${this.#labels.length}`): Label {
@@ -118,16 +122,21 @@ export class Assembler {
   emit(mnemonic: Mnemonic, ...operands: readonly Operand[]): void {
     for (const operand of operands) this.#check(operand);
     const form = findForm(mnemonic, operands);
-    const item: Instruction = { kind: 'instruction', form, operands, encoded: encode(form, operands) };
+    const item = this.#encoded(form, operands);
     const target = operands[0];
     if (form.slots[0]?.rel === 8 && typeof target === 'object' && target.kind === 'label') {
       const nearForm = formsOf(mnemonic).find((other) => other.slots[0]?.rel === 32);
       if (nearForm === undefined) throw new IngotError('InvalidArgument', `${mnemonic} has no form for a far target`);
-      const near: Instruction = { kind: 'instruction', form: nearForm, operands, encoded: encode(nearForm, operands) };
-      this.#items.push({ kind: 'jump', short: item, near, target, isNear: false });
+      this.#items.push({ kind: 'jump', short: item, near: this.#encoded(nearForm, operands), target, isNear: false });
     } else {
       this.#items.push(item);
     }
+  }
+
+  #encoded(form: Form, operands: readonly Operand[]): Instruction {
+    const start = this.#bytes.length;
+    const fix = encode(form, operands, this.#bytes);
+    return { kind: 'instruction', form, operands, start, length: this.#bytes.length - start, fix };
   }
 
   /** Appends an instruction that x86-64 lacks. */
@@ -164,7 +173,7 @@ export class Assembler {
 
   /** @throws IngotError 'InvalidArgument' for a label that was used but never bound. */
   assemble(): Code {
-    return new AssembledCode(this.items, this.#labels.length);
+    return new AssembledCode(this.items, this.#bytes, this.#labels.length);
   }
 
   #own(label: Label): void {
@@ -195,11 +204,14 @@ class AssembledCode implements Code {
   readonly bytes: Uint8Array;
   readonly alignment: number;
   readonly #items: readonly Item[];
-  readonly #starts: number[] = [];
+  readonly #written: CodeBytes;
+  readonly #starts: Int32Array;
   readonly #labels: number[];
 
-  constructor(items: readonly Item[], labels: number) {
+  constructor(items: readonly Item[], written: CodeBytes, labels: number) {
     this.#items = items;
+    this.#written = written;
+    this.#starts = new Int32Array(items.length);
     this.#labels = new Array(labels).fill(-1);
     this.alignment = items.reduce(
       (most, item) => Math.max(most, item.kind === 'align' ? item.to : item.kind === 'data' ? item.align : 1),
@@ -225,7 +237,7 @@ class AssembledCode implements Code {
       switch (item.kind) {
         case 'instruction':
         case 'jump':
-          offset += chosen(item).encoded.bytes.length;
+          offset += chosen(item).length;
           break;
         case 'foreign':
           offset += UD2.length;
@@ -255,7 +267,7 @@ class AssembledCode implements Code {
     let grew = false;
     this.#items.forEach((item, index) => {
       if (item.kind !== 'jump' || item.isNear) return;
-      const distance = this.offsetOf(item.target) - (this.#starts[index] + item.short.encoded.bytes.length);
+      const distance = this.offsetOf(item.target) - (this.#starts[index] + item.short.length);
       if (distance < -128 || distance > 127) {
         item.isNear = true;
         grew = true;
@@ -280,10 +292,10 @@ class AssembledCode implements Code {
       } else if (item.kind === 'foreign') {
         this.bytes.set(UD2, start);
       } else if (item.kind === 'instruction' || item.kind === 'jump') {
-        const { bytes, fix } = chosen(item).encoded;
-        this.bytes.set(bytes, start);
+        const { start: from, length, fix } = chosen(item);
+        this.#written.copy(from, length, this.bytes, start);
         if (fix !== undefined) {
-          const distance = this.offsetOf(fix.label) + fix.addend - (start + bytes.length);
+          const distance = this.offsetOf(fix.label) + fix.addend - (start + length);
           if (item.kind === 'jump' && !item.isNear) view.setInt8(start + fix.at, distance);
           else view.setInt32(start + fix.at, distance, true);
         }
@@ -297,8 +309,8 @@ class AssembledCode implements Code {
       switch (item.kind) {
         case 'instruction':
         case 'jump': {
-          const { form, operands, encoded } = chosen(item);
-          return [instructionLine(formatInstruction(form, operands), offset, this.bytes, encoded.bytes.length)];
+          const { form, operands, length } = chosen(item);
+          return [instructionLine(formatInstruction(form, operands), offset, this.bytes, length)];
         }
         case 'foreign': {
           const text = `${item.mnemonic} ${item.operands.map((each) => operandText(each)).join(', ')}`;

@@ -7,16 +7,30 @@ import type { Form } from './forms.ts';
 import { formText } from './forms.ts';
 import type { Label, Mem, Operand, Rounding } from './operands.ts';
 
-/** Four bytes at `at` become the distance from the end of the instruction to `label + addend`. */
+/** Four bytes, `at` of the instruction, become the distance from its end to `label + addend`. */
 export interface LabelFix {
   readonly at: number;
   readonly label: Label;
   readonly addend: number;
 }
 
-export interface Encoded {
-  readonly bytes: readonly number[];
-  readonly fix: LabelFix | undefined;
+/** Bytes of instructions, one after another: an array for each would be most of what an assembler takes. */
+export class CodeBytes {
+  length = 0;
+  #room = new Uint8Array(1024);
+
+  push(byte: number): void {
+    if (this.length === this.#room.length) {
+      const more = new Uint8Array(2 * this.length);
+      more.set(this.#room);
+      this.#room = more;
+    }
+    this.#room[this.length++] = byte;
+  }
+
+  copy(start: number, length: number, to: Uint8Array, at: number): void {
+    for (let i = 0; i < length; i++) to[at + i] = this.#room[start + i] as number;
+  }
 }
 
 /** A form's operands by their role. */
@@ -28,7 +42,7 @@ interface Roles {
   vvvv: number;
   opcodeReg: number;
   is4: number;
-  immediates: { operand: number | bigint; bytes: number }[];
+  immediates: readonly { operand: number | bigint; bytes: number }[];
   target: Label | undefined;
   mask: number;
   zeroing: boolean;
@@ -39,6 +53,7 @@ interface Roles {
   low: boolean;
 }
 
+const none: Roles['immediates'] = [];
 const IMMEDIATE_BYTES = { i8: 1, s8: 1, i16: 2, i32: 4, s32: 4, i64: 8, one: 0 } as const;
 
 function roles(form: Form, operands: readonly Operand[]): Roles {
@@ -49,7 +64,7 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     vvvv: 0,
     opcodeReg: 0,
     is4: -1,
-    immediates: [],
+    immediates: none,
     target: undefined,
     mask: 0,
     zeroing: false,
@@ -61,7 +76,7 @@ function roles(form: Form, operands: readonly Operand[]): Roles {
     const operand = operands[index];
     if (typeof operand !== 'object') {
       const bytes = IMMEDIATE_BYTES[form.slots[index].imm ?? 'one'];
-      if (bytes > 0) found.immediates.push({ operand, bytes });
+      if (bytes > 0) found.immediates = [...found.immediates, { operand, bytes }];
       continue;
     }
     switch (operand.kind) {
@@ -109,7 +124,7 @@ const refuse = (form: Form, message: string, hint?: string) =>
 
 const fitsByte = (value: number) => value >= -128 && value <= 127;
 
-function pushLittle(bytes: number[], value: number | bigint, count: number): void {
+function pushLittle(bytes: CodeBytes, value: number | bigint, count: number): void {
   if (typeof value === 'number' && count <= 4) {
     for (let index = 0; index < count; index++) bytes.push((value >>> (8 * index)) & 0xff);
     return;
@@ -122,7 +137,7 @@ function pushLittle(bytes: number[], value: number | bigint, count: number): voi
 }
 
 /** ModRM.rm, the SIB byte and the displacement. */
-function pushMemory(bytes: number[], form: Form, reg: number, mem: Mem, unit: number): LabelFix | undefined {
+function pushMemory(bytes: CodeBytes, form: Form, reg: number, mem: Mem, unit: number): void {
   const field = (reg & 7) << 3;
   const { base, index, disp } = mem;
   if (!Number.isInteger(disp) || disp < -0x8000_0000 || disp > 0x7fff_ffff) {
@@ -133,27 +148,28 @@ function pushMemory(bytes: number[], form: Form, reg: number, mem: Mem, unit: nu
   }
   if (index?.kind === 'gp' && index.id === 4) throw refuse(form, 'rsp cannot be an index');
   if (mem.label !== undefined) {
-    bytes.push(field | 5, 0, 0, 0, 0);
-    return { at: bytes.length - 4, label: mem.label, addend: disp };
+    bytes.push(field | 5);
+    pushLittle(bytes, 0, 4);
+    return;
   }
   const scale = Math.log2(mem.scale) << 6;
   const indexField = index === undefined ? 4 << 3 : (index.id & 7) << 3;
   if (base === undefined) {
-    bytes.push(field | 4, scale | indexField | 5);
+    bytes.push(field | 4);
+    bytes.push(scale | indexField | 5);
     pushLittle(bytes, disp, 4);
-    return undefined;
+    return;
   }
   const needsSib = index !== undefined || (base.id & 7) === 4 || form.sib;
   const short = disp % unit === 0 && fitsByte(disp / unit);
   const mod = disp === 0 && (base.id & 7) !== 5 ? 0 : short ? 1 : 2;
-  if (needsSib) bytes.push((mod << 6) | field | 4, scale | indexField | (base.id & 7));
-  else bytes.push((mod << 6) | field | (base.id & 7));
+  bytes.push((mod << 6) | field | (needsSib ? 4 : base.id & 7));
+  if (needsSib) bytes.push(scale | indexField | (base.id & 7));
   if (mod === 1) bytes.push((disp / unit) & 0xff);
   else if (mod === 2) pushLittle(bytes, disp, 4);
-  return undefined;
 }
 
-function pushLegacy(bytes: number[], form: Form, r: number, x: number, b: number, found: Roles): void {
+function pushLegacy(bytes: CodeBytes, form: Form, r: number, x: number, b: number, found: Roles): void {
   if (form.prefix !== 0) bytes.push(form.prefix);
   if (form.lock) bytes.push(0xf0);
   const rex = (form.w ? 8 : 0) | ((r & 8) >> 1) | ((x & 8) >> 2) | ((b & 8) >> 3);
@@ -169,14 +185,20 @@ function pushLegacy(bytes: number[], form: Form, r: number, x: number, b: number
 const PP: Readonly<Record<number, number>> = { 0: 0, 102: 1, 243: 2, 242: 3 };
 const ROUNDING = { 'rn-sae': 0, 'rd-sae': 1, 'ru-sae': 2, 'rz-sae': 3, sae: 0 } as const;
 
-function pushVex(bytes: number[], form: Form, r: number, x: number, b: number, found: Roles): void {
+function pushVex(bytes: CodeBytes, form: Form, r: number, x: number, b: number, found: Roles): void {
   const pp = PP[form.prefix] | (form.length === 256 ? 4 : 0) | ((~found.vvvv & 15) << 3);
   const high = (~r & 8) << 4;
-  if (!form.w && form.map === 1 && ((x | b) & 8) === 0) bytes.push(0xc5, high | pp);
-  else bytes.push(0xc4, high | ((~x & 8) << 3) | ((~b & 8) << 2) | form.map, (form.w ? 0x80 : 0) | pp);
+  if (!form.w && form.map === 1 && ((x | b) & 8) === 0) {
+    bytes.push(0xc5);
+    bytes.push(high | pp);
+    return;
+  }
+  bytes.push(0xc4);
+  bytes.push(high | ((~x & 8) << 3) | ((~b & 8) << 2) | form.map);
+  bytes.push((form.w ? 0x80 : 0) | pp);
 }
 
-function pushEvex(bytes: number[], form: Form, r: number, x: number, b: number, found: Roles): void {
+function pushEvex(bytes: CodeBytes, form: Form, r: number, x: number, b: number, found: Roles): void {
   const { mem } = found;
   // A register in ModRM.rm has its fifth bit in X, an index register of vectors in V'.
   const x3 = mem === undefined ? b >> 1 : x;
@@ -186,7 +208,10 @@ function pushEvex(bytes: number[], form: Form, r: number, x: number, b: number, 
   const length = form.length === 512 ? 2 : form.length === 256 ? 1 : 0;
   const control = found.rounding === undefined ? length : ROUNDING[found.rounding];
   const b1 = found.rounding !== undefined || mem?.broadcast ? 0x10 : 0;
-  bytes.push(0x62, first, second, (found.zeroing ? 0x80 : 0) | (control << 5) | b1 | ((~v & 16) >> 1) | found.mask);
+  bytes.push(0x62);
+  bytes.push(first);
+  bytes.push(second);
+  bytes.push((found.zeroing ? 0x80 : 0) | (control << 5) | b1 | ((~v & 16) >> 1) | found.mask);
 }
 
 /** Bytes that one step of disp8 counts. */
@@ -209,29 +234,34 @@ function checkDistinct(form: Form, operands: readonly Operand[]): void {
 }
 
 /**
- * @throws IngotError 'InvalidArgument' for operands that fit the form one by one but not together.
+ * Appends an instruction.
+ * @throws IngotError 'InvalidArgument' for operands that fit the form one by one but not together; nothing of it counts then.
  */
-export function encode(form: Form, operands: readonly Operand[]): Encoded {
+export function encode(form: Form, operands: readonly Operand[], bytes: CodeBytes): LabelFix | undefined {
   checkDistinct(form, operands);
   const found = roles(form, operands);
-  const bytes: number[] = [];
+  const start = bytes.length;
   const { mem } = found;
   const b = mem !== undefined ? (mem.base?.id ?? 0) : found.rm | found.opcodeReg;
   const x = mem?.index?.id ?? 0;
   if (form.space === 'legacy') pushLegacy(bytes, form, found.reg, x, b, found);
   else if (form.space === 'vex') pushVex(bytes, form, found.reg, x, b, found);
   else pushEvex(bytes, form, found.reg, x, b, found);
-  bytes.push(form.opcode | (found.opcodeReg & 7), ...form.tail);
+  bytes.push(form.opcode | (found.opcodeReg & 7));
+  for (const byte of form.tail) bytes.push(byte);
   let fix: LabelFix | undefined;
   if (form.modrm !== 'none') {
-    if (mem !== undefined) fix = pushMemory(bytes, form, found.reg, mem, displacementUnit(form, operands, mem));
-    else bytes.push(0xc0 | ((found.reg & 7) << 3) | (b & 7));
+    if (mem === undefined) bytes.push(0xc0 | ((found.reg & 7) << 3) | (b & 7));
+    else {
+      pushMemory(bytes, form, found.reg, mem, displacementUnit(form, operands, mem));
+      if (mem.label !== undefined) fix = { at: bytes.length - 4 - start, label: mem.label, addend: mem.disp };
+    }
   }
   if (found.is4 >= 0) bytes.push(found.is4 << 4);
   for (const { operand, bytes: count } of found.immediates) pushLittle(bytes, operand, count);
   if (found.target !== undefined) {
-    fix = { at: bytes.length, label: found.target, addend: 0 };
+    fix = { at: bytes.length - start, label: found.target, addend: 0 };
     pushLittle(bytes, 0, (form.slots[0].rel ?? 32) / 8);
   }
-  return { bytes, fix };
+  return fix;
 }

@@ -10,27 +10,26 @@ import { type Mnemonic, ROWS } from './tables.ts';
 
 export const { formsOf, mnemonics } = formTable(ROWS, readRow);
 
-const within = (value: bigint, low: bigint, high: bigint) => value >= low && value <= high;
+const within = (value: number | bigint, low: number | bigint, high: number | bigint) => value >= low && value <= high;
 
 /** Whether an immediate can be written in a slot. Unsigned readings are taken where no sign is extended. */
-function immediateFits(imm: Slot['imm'], operand: number | bigint): boolean {
-  if (typeof operand === 'number' && !Number.isSafeInteger(operand)) return false;
-  const value = BigInt(operand);
+function immediateFits(imm: Slot['imm'], value: number | bigint): boolean {
+  if (typeof value === 'number' && !Number.isSafeInteger(value)) return false;
   switch (imm) {
     case undefined:
       return false;
     case 'one':
-      return value === 1n;
+      return within(value, 1, 1);
     case 's8':
-      return within(value, -0x80n, 0x7fn);
+      return within(value, -0x80, 0x7f);
     case 's32':
-      return within(value, -0x8000_0000n, 0x7fff_ffffn);
+      return within(value, -0x8000_0000, 0x7fff_ffff);
     case 'i8':
-      return within(value, -0x80n, 0xffn);
+      return within(value, -0x80, 0xff);
     case 'i16':
-      return within(value, -0x8000n, 0xffffn);
+      return within(value, -0x8000, 0xffff);
     case 'i32':
-      return within(value, -0x8000_0000n, 0xffff_ffffn);
+      return within(value, -0x8000_0000, 0xffff_ffff);
     case 'i64':
       return within(value, -(1n << 63n), (1n << 64n) - 1n);
     default:
@@ -182,7 +181,7 @@ function immediateClass(value: number | bigint): number {
   if (value >= -0x8000 && value <= 0xffff) return 4;
   if (value >= -0x8000_0000 && value <= 0x7fff_ffff) return 5;
   if (value >= -0x8000_0000 && value <= 0xffff_ffff) return 6;
-  return within(BigInt(value), -(1n << 63n), (1n << 64n) - 1n) ? 7 : Number.NaN;
+  return within(value, -(1n << 63n), (1n << 64n) - 1n) ? 7 : Number.NaN;
 }
 
 function searchForm(mnemonic: Mnemonic, operands: readonly Operand[]): Form {

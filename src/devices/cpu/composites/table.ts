@@ -1,6 +1,5 @@
 /** Composites that have hand-scheduled kernels; all others, and uses that a row does not cover, are inlined. */
-import type { OpGroup } from '../../../compiler/kernel/lower.ts';
-import type { Op, OpOf } from '../../../ir/program.ts';
+import type { OpOf } from '../../../ir/program.ts';
 import type { Target } from '../target.ts';
 import type { PackedValues } from '../weights.ts';
 import type { CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
@@ -26,10 +25,9 @@ export function isKernelName(name: string): boolean {
   return rows.has(name);
 }
 
-/** The launches of a group that is one composite with a kernel. */
-export function compositeKernels({ ops }: OpGroup, target: Target): readonly CompositeLaunch[] {
-  const [op] = ops as readonly Op[];
-  const row = op?.name === 'composite' && ops.length === 1 ? rows.get(op.attributes.name) : undefined;
-  if (op?.name !== 'composite' || row === undefined) throw new Error('a composite with a kernel stands alone');
+/** The launches of a composite with a kernel. */
+export function compositeKernels(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
+  const row = rows.get(op.attributes.name);
+  if (row === undefined) throw new Error(`${op.attributes.name} has no kernel`);
   return row.launches(op, target);
 }

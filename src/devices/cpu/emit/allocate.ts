@@ -91,7 +91,8 @@ function eachTouch(
   const read = (register: Register | undefined) => {
     if (register !== undefined && register.id >= 0) tell(register, true, false);
   };
-  for (const [index, operand] of operands.entries()) {
+  for (let index = 0; index < operands.length; index++) {
+    const operand = operands[index];
     if (typeof operand !== 'object') continue;
     if (operand.kind === 'view') {
       const first = index === 0;

@@ -124,13 +124,25 @@ const SETS: ReadonlySet<string> = new Set<Mnemonic>(['vpgatherdd', 'vgatherdps',
 /** Families that add to their first operand, or choose from it. */
 const UPDATING = /^(vfn?m|vpternlog|vpdp|vdp|vperm[it]2)/;
 
-/** What a mnemonic does to its first operand. */
-function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
-  if (SETS.has(mnemonic) && operands.length === 3) return 'gather';
+/** What a mnemonic does to its first operand, where the operands do not say; `blend` takes all lanes from the others. */
+function usualRole(mnemonic: Mnemonic): Role | 'blend' {
+  if (SETS.has(mnemonic)) return 'gather';
   if (READS.has(mnemonic) || mnemonic.startsWith('j')) return 'read';
   if (UPDATES.has(mnemonic) || UPDATING.test(mnemonic)) return 'update';
+  return mnemonic.startsWith('vblendm') ? 'blend' : 'write';
+}
+
+const usual = new Map<Mnemonic, Role | 'blend'>();
+
+function roleOf(mnemonic: Mnemonic, operands: readonly MachineOperand[]): Role {
+  let role = usual.get(mnemonic);
+  if (role === undefined) {
+    role = usualRole(mnemonic);
+    usual.set(mnemonic, role);
+  }
+  if (role === 'blend') return 'write';
+  if (role === 'read' || role === 'update' || (role === 'gather' && operands.length === 3)) return role;
   if (mnemonic === 'imul' && operands.length === 2) return 'update';
-  if (mnemonic.startsWith('vblendm')) return 'write';
   const [first] = operands;
   const keeps = typeof first === 'object' && first.kind === 'view' && first.mask !== undefined && !first.zeroing;
   return keeps ? 'update' : 'write';
