@@ -106,6 +106,8 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
       texts ??= openTexts(source);
       return texts;
     };
+    // Ranks elsewhere open their own files meanwhile; whoever wants the texts hears of it.
+    if (ranks !== undefined) readTexts().catch(() => {});
     const device = await openDeviceFor(model, deviceName, {
       ...{ threads, instructionSet, mlock, memoryShare, weightShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),

@@ -77,8 +77,8 @@ export class Runner implements AsyncDisposable {
     this.#kv = kv;
     this.#numerics = numerics;
     this.limits = limits;
-    this.#answerInputs = new StepInputs(limits);
-    this.#textInputs = new StepInputs(limits);
+    this.#answerInputs = new StepInputs(limits, true);
+    this.#textInputs = new StepInputs(limits, false);
   }
 
   /** Compiles the sampling programs, packs the weights, allocates the pools. Whatever fails leaves nothing allocated. */

@@ -60,29 +60,37 @@ export class StepCost {
 
   /** Microseconds. */
   predict(load: StepLoad): number {
-    return this.#parts(load).reduce((sum, { factor, microseconds }) => sum + this.#valueOf(factor) * microseconds, 0);
+    return this.#sum(this.#parts(load));
+  }
+
+  #sum(parts: readonly Part[]): number {
+    let sum = 0;
+    for (const { factor, microseconds } of parts) sum += this.#valueOf(factor) * microseconds;
+    return sum;
   }
 
   /** What a step has taken, in microseconds. */
   observe(load: StepLoad, took: number): void {
     const parts = this.#parts(load);
-    const off = took / this.predict(load);
+    const off = took / this.#sum(parts);
     // A size that is new is as far off as the whole step was.
     const values = parts.map(({ factor }) => factor.value ?? off * this.#valueOf(factor));
-    for (const [i, { factor }] of parts.entries()) factor.value = values[i];
-    const predicted = this.predict(load);
-    const missed = took - predicted;
+    for (let i = 0; i < parts.length; i++) parts[i].factor.value = values[i];
+    const predicted = this.#sum(parts);
     const doubts = parts.map(({ factor, microseconds }, i) => factor.doubt * (values[i] * microseconds) ** 2);
     // What is far off by chance counts less.
     const chance = noise ** 2 * predicted * Math.max(took, predicted);
     const all = doubts.reduce((sum, doubt) => sum + doubt, chance);
-    for (const each of [...this.#products, this.#attention]) each.doubt = Math.min(1, each.doubt + drift);
-    for (const [i, { factor, microseconds }] of parts.entries()) {
+    for (const each of this.#products) each.doubt = Math.min(1, each.doubt + drift);
+    this.#attention.doubt = Math.min(1, this.#attention.doubt + drift);
+    for (let i = 0; i < parts.length; i++) {
+      const { factor, microseconds } = parts[i];
       const gain = doubts[i] / all;
-      factor.value = Math.max(leastKept * values[i], values[i] + (gain * missed) / microseconds);
+      factor.value = Math.max(leastKept * values[i], values[i] + (gain * (took - predicted)) / microseconds);
       factor.doubt *= 1 - gain;
     }
-    this.#bound();
+    const sizes = parts.filter(({ factor }) => factor !== this.#attention);
+    if (sizes.length > 1) this.#bound();
   }
 
   /**

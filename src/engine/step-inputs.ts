@@ -7,35 +7,41 @@ import type { SamplingParameters } from './sampling.ts';
 import type { CachedSequence, StepEntry } from './sequence.ts';
 
 type Entry = StepEntry<CachedSequence>;
-type Values = Int32Array | Uint32Array | Float32Array;
+
+/** A step's dimensions. */
+interface Dims {
+  readonly T: number;
+  readonly S: number;
+  readonly R: number;
+}
 
 export class StepInputs {
   /** By the names of the program's inputs; good until the next step is filled in. */
-  readonly named = new Map<string, Values>();
+  readonly named = new Map<string, ArrayBufferView>();
   readonly #limits: StepLimits;
+  readonly #samples: boolean;
+  #dims: Dims = { T: 0, S: 0, R: 0 };
+  #arrays: Arrays;
 
-  constructor(limits: StepLimits) {
+  /** @param samples whether the program does. */
+  constructor(limits: StepLimits, samples: boolean) {
     this.#limits = limits;
+    this.#samples = samples;
+    this.#arrays = makeArrays(limits, this.#dims);
   }
 
-  /** What of a sequence is computed, and from where in the cache. `rowsOf`: how many of its last tokens have rows of logits. The step's dimensions. */
-  fill(entries: readonly Entry[], rowsOf: (entry: Entry) => number): { readonly T: number; S: number; R: number } {
-    const { blockSize, blocksPerSequence } = this.#limits;
+  /** What of each sequence is computed, and where its blocks lie. `rowsOf`: how many of its last tokens have rows of logits. */
+  fill(entries: readonly Entry[], rowsOf: (entry: Entry) => number): Dims {
+    const { blockSize, blocksPerSequence, windows } = this.#limits;
     const S = entries.length;
     let [T, R] = [0, 0];
     for (const entry of entries) {
       T += entry.count;
       R += rowsOf(entry);
     }
-    const tokens = this.#integers('tokens', T);
-    const positions = this.#integers('positions', T);
-    const sequence = this.#integers('sequence', T);
-    const slots = this.#integers('slots', T);
-    const qStart = this.#integers('qStart', S);
-    const qLen = this.#integers('qLen', S);
-    const ctxLen = this.#integers('ctxLen', S);
-    const blockTable = this.#integers('blockTable', S * blocksPerSequence).fill(-1);
-    const logitRows = this.#integers('logitRows', R);
+    this.#resize({ T, S, R });
+    const { tokens, positions, sequence, slots, qStart, qLen, ctxLen, blockTable, logitRows } = this.#arrays.step;
+    blockTable.fill(-1);
     let [at, row] = [0, 0];
     for (let s = 0; s < S; s++) {
       const { sequence: of, start, count } = entries[s];
@@ -51,72 +57,90 @@ export class StepInputs {
         slots[at] = slotIn(of.blocks, position, blockSize);
       }
     }
-    this.#limits.windows?.forEach(({ window }, w) => {
-      const table = this.#integers(windowInput('blockTable', window), S * blocksPerSequence).fill(-1);
-      const own = this.#integers(windowInput('slots', window), T);
+    windows?.forEach((_, w) => {
+      const { blockTable: table, slots: own } = this.#arrays.windows[w];
       const places = entries.map(({ windowTables = [] }) => windowTables[w] ?? []);
+      table.fill(-1);
       for (const [s, blocks] of places.entries()) table.set(blocks, s * blocksPerSequence);
       for (let t = 0; t < T; t++) own[t] = slotIn(places[sequence[t]], positions[t], blockSize);
     });
-    return { T, S, R };
+    return this.#dims;
   }
 
-  /** How each entry that samples does so. */
+  /** How those of the same entries sample that do; each has one row. */
   fillSampling(entries: readonly Entry[], sampling: readonly SamplingParameters[]): void {
-    const { maxBias } = this.#limits;
-    const R = entries.reduce((sum, { samples }) => sum + (samples ? 1 : 0), 0);
-    const temperatures = this.#floats('temperature', R);
-    const topKs = this.#integers('topK', R);
-    const topPs = this.#floats('topP', R);
-    const minPs = this.#floats('minP', R);
-    const seeds = this.#array('seed', 2 * R, (length) => new Uint32Array(length));
-    const drawPositions = this.#integers('drawPosition', R);
-    const countRows = this.#integers('countRow', R);
-    const penalties = this.#floats('penalties', 3 * R);
-    const biasRows = this.#integers('biasRow', maxBias).fill(-1);
-    const biasTokens = this.#integers('biasToken', maxBias);
-    const biasValues = this.#floats('biasValue', maxBias);
+    const { temperature, topK, topP, minP, seed, drawPosition, countRow, penalties, ...biases } = this.#arrays.sampling;
+    const { biasRow, biasToken, biasValue } = biases;
+    biasRow.fill(-1);
     let [row, bias] = [0, 0];
-    for (const [s, { sequence, start, count, samples }] of entries.entries()) {
+    for (let s = 0; s < entries.length; s++) {
+      const { sequence, start, count, samples } = entries[s];
       if (!samples) continue;
-      const { temperature, topK, topP, minP, seed, logitBias } = sampling[s];
-      temperatures[row] = temperature;
-      topKs[row] = topK;
-      topPs[row] = topP;
-      minPs[row] = minP;
-      seeds[2 * row] = Number(seed & 0xffffffffn);
-      seeds[2 * row + 1] = Number(seed >> 32n);
-      drawPositions[row] = start + count;
-      countRows[row] = sequence.row ?? 0;
-      penalties[3 * row] = sampling[s].repetitionPenalty;
-      penalties[3 * row + 1] = sampling[s].frequencyPenalty;
-      penalties[3 * row + 2] = sampling[s].presencePenalty;
-      for (const [token, value] of logitBias) {
-        biasRows[bias] = row;
-        biasTokens[bias] = token;
-        biasValues[bias++] = value;
+      const how = sampling[s];
+      temperature[row] = how.temperature;
+      topK[row] = how.topK;
+      topP[row] = how.topP;
+      minP[row] = how.minP;
+      seed[2 * row] = Number(how.seed & 0xffffffffn);
+      seed[2 * row + 1] = Number(how.seed >> 32n);
+      drawPosition[row] = start + count;
+      countRow[row] = sequence.row ?? 0;
+      penalties[3 * row] = how.repetitionPenalty;
+      penalties[3 * row + 1] = how.frequencyPenalty;
+      penalties[3 * row + 2] = how.presencePenalty;
+      for (const [token, value] of how.logitBias) {
+        biasRow[bias] = row;
+        biasToken[bias] = token;
+        biasValue[bias++] = value;
       }
       row++;
     }
   }
 
-  #integers(name: string, length: number): Int32Array {
-    return this.#array(name, length, (of) => new Int32Array(of));
+  #resize(dims: Dims): void {
+    const { T, S, R } = this.#dims;
+    if (dims.T === T && dims.S === S && dims.R === R) return;
+    this.#dims = dims;
+    this.#arrays = makeArrays(this.#limits, dims);
+    const { step, windows, sampling } = this.#arrays;
+    for (const [name, values] of Object.entries({ ...step, ...(this.#samples && sampling) })) this.named.set(name, values);
+    this.#limits.windows?.forEach(({ window }, w) => {
+      this.named.set(windowInput('blockTable', window), windows[w].blockTable);
+      this.named.set(windowInput('slots', window), windows[w].slots);
+    });
   }
+}
 
-  #floats(name: string, length: number): Float32Array {
-    return this.#array(name, length, (of) => new Float32Array(of));
-  }
+type Arrays = ReturnType<typeof makeArrays>;
 
-  /** What was there is there still, if it is as long. */
-  #array<A extends Values>(name: string, length: number, make: (length: number) => A): A {
-    const known = this.named.get(name);
-    // One name has one kind of numbers.
-    if (known?.length === length) return known as A;
-    const made = make(length);
-    this.named.set(name, made);
-    return made;
-  }
+function makeArrays({ blocksPerSequence, maxBias, windows = [] }: StepLimits, { T, S, R }: Dims) {
+  return {
+    step: {
+      tokens: new Int32Array(T),
+      positions: new Int32Array(T),
+      sequence: new Int32Array(T),
+      slots: new Int32Array(T),
+      qStart: new Int32Array(S),
+      qLen: new Int32Array(S),
+      ctxLen: new Int32Array(S),
+      blockTable: new Int32Array(S * blocksPerSequence),
+      logitRows: new Int32Array(R),
+    },
+    windows: windows.map(() => ({ blockTable: new Int32Array(S * blocksPerSequence), slots: new Int32Array(T) })),
+    sampling: {
+      temperature: new Float32Array(R),
+      topK: new Int32Array(R),
+      topP: new Float32Array(R),
+      minP: new Float32Array(R),
+      seed: new Uint32Array(2 * R),
+      drawPosition: new Int32Array(R),
+      countRow: new Int32Array(R),
+      penalties: new Float32Array(3 * R),
+      biasRow: new Int32Array(maxBias),
+      biasToken: new Int32Array(maxBias),
+      biasValue: new Float32Array(maxBias),
+    },
+  };
 }
 
 /** Where the blocks of a table have a position. */

@@ -1,6 +1,6 @@
 /** The devices that the conformance suite runs on, by name; a new device is a line here. */
 import type { CodeCache, Kept } from '../../src/devices/cpu/code-cache.ts';
-import { createCpuDevice } from '../../src/devices/cpu/device.ts';
+import { type CpuDeviceOptions, createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type InstructionSet, usableTargets, whyNot } from '../../src/devices/cpu/target.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
@@ -25,9 +25,9 @@ const codeCache: CodeCache = {
   keep: (key, kept) => void made.set(key, kept),
 };
 
-export function openCpu(threads = 2, instructionSet?: InstructionSet): Device {
+export function openCpu(threads = 2, options: Omit<CpuDeviceOptions, 'threads'> = {}): Device {
   if (!found.usable) throw new Error(found.reason);
-  return createCpuDevice(found.system, { threads, codeCache, ...(instructionSet && { instructionSet }) });
+  return createCpuDevice(found.system, { codeCache, ...options, threads });
 }
 
 /** Ranks of this process. For its length: a device may outlive a test that fails. */

@@ -107,7 +107,7 @@ async function withSession<T>(
   kv: KvFormat,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  await using device = openCpu(threads, set);
+  await using device = openCpu(threads, { instructionSet: set });
   await using runner = await Runner.load(device, model, { limits, kv });
   const random = generator(3);
   const prompts = lengths.map((length) => Array.from({ length }, () => integer(random, model.vocabularySize)));

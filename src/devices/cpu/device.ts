@@ -4,7 +4,7 @@
  */
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import type { Hardware } from '../../compiler/cost.ts';
-import { joinGrid } from '../../ir/process-groups.ts';
+import { checkMember, gridOf } from '../../ir/process-groups.ts';
 import type { Pass, Program } from '../../ir/program.ts';
 import { asTensor, type DimValues, formatType, maxBytes, sameType, type TensorType, tensor } from '../../ir/types.ts';
 import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
@@ -290,7 +290,8 @@ class CpuDevice implements Device {
       return own;
     });
     const { rank, size } = communicator ?? { rank: 0, size: 1 };
-    const member = membership(joinGrid(executable.program, rank, size), communicator);
+    const member = membership(gridOf(executable.program, size), communicator);
+    checkMember(executable.layout.meetings, rank);
     const make = () => this.#makePlace(executable, buffers, member);
     const makeResults = () => this.#makeResults(executable);
     return new CpuBound(executable, buffers, make, makeResults, () => lostRank(this.#system, member));
