@@ -16,6 +16,8 @@ export class Charsmap {
   readonly #units: Uint32Array;
   readonly #texts: Uint8Array;
   readonly #known = new Map<string, string | undefined>();
+  /** What characters below `SIMPLE` become, as far as they were asked for: most text is of these. */
+  readonly #single: string[] = [];
   readonly #graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' });
 
   /** @throws IngotError 'InvalidFile' if a length passes the end. */
@@ -53,24 +55,30 @@ export class Charsmap {
   /** As huggingface/tokenizers does. */
   normalizeGraphemes(text: string): string {
     let out = '';
+    let done = 0;
     for (let at = 0; at < text.length; ) {
-      let end = at + 1;
-      if (this.#isAlone(text, at)) {
-        out += this.#transform(text.charAt(at)) ?? text.charAt(at);
+      const start = at++;
+      if (this.#isAlone(text, start)) {
+        const letter = text.charAt(start);
+        this.#single[letter.charCodeAt(0)] ??= this.#transform(letter) ?? letter;
+        const made = this.#single[letter.charCodeAt(0)] ?? letter;
+        if (made === letter) continue;
+        out += text.slice(done, start) + made;
       } else {
-        while (end < text.length && !this.#isAlone(text, end)) end++;
-        for (const grapheme of this.#split(text.slice(at, end))) out += this.#grapheme(grapheme);
+        while (at < text.length && !this.#isAlone(text, at)) at++;
+        out += text.slice(done, start);
+        for (const grapheme of this.#split(text.slice(start, at))) out += this.#grapheme(grapheme);
       }
-      at = end;
+      done = at;
     }
-    return out;
+    return out + text.slice(done);
   }
 
   /** A character that is a grapheme whatever stands beside it. */
   #isAlone(text: string, at: number): boolean {
     const code = text.charCodeAt(at);
-    const after = text.charCodeAt(at + 1);
-    return code < SIMPLE && code !== 0x0d && code !== 0x0a && !(after >= SIMPLE);
+    if (code >= SIMPLE || text.charCodeAt(at + 1) >= SIMPLE) return false;
+    return code === 0x0d ? text.charCodeAt(at + 1) !== 0x0a : code !== 0x0a || text.charCodeAt(at - 1) !== 0x0d;
   }
 
   /** Graphemes, by windows: the engine's segmenter takes time quadratic in its text. */
