@@ -1,7 +1,7 @@
 /**
- * `paged_attention` on the CPU device against the machine's limits: `node dist/bench/attention.js [--inlined]`. Decode is one token
- * of the 1B shape through the pools of 16 layers, in bytes of keys and values a second beside what a loop that only reads
- * gets in the same run; prefill is a prompt, in operations a second that causality leaves, in both numerics. Each figure is the best
+ * `paged_attention` on the CPU device against the machine's limits: `node dist/bench/attention.js [--latent] [--inlined]`. Decode is one token
+ * of the 1B shape (`--latent`: of DeepSeek-V2-Lite where it keeps vectors) through the pools of 16 layers, in bytes of keys and values a
+ * second beside what a loop that only reads gets in the same run; prefill is a prompt, in operations a second that causality leaves, in both numerics. Each figure is the best
  * of several runs.
  */
 import { inlineComposites } from '../src/compiler/inline.ts';
@@ -17,7 +17,9 @@ import { encodeElements } from '../src/numerics/host-array.ts';
 import { encodeKv, isCoded, type KvFormat, kvFormats, kvRow } from '../src/numerics/kv-format.ts';
 import { system } from './system.ts';
 
-const [heads, kvHeads, dim, blockSize, layers] = [32, 8, 64, 16, 16];
+const latent = process.argv.includes('--latent');
+const [heads, kvHeads, keyDim, valueDim] = latent ? ([16, 1, 576, 512] as const) : ([32, 8, 64, 64] as const);
+const [blockSize, layers] = [16, 16];
 const [decodeDepth, prefillTokens] = [4096, 256];
 /** Sequences that begin alike. */
 const [sharers, sharedDepth] = [16, 2048];
@@ -38,14 +40,15 @@ async function prepare(device: Device, pool: KvFormat, { tokens, context, count,
   const columns = context / blockSize;
   const each = tokens / sequences;
   const inputs: Parameter[] = [
-    { name: 'q', type: tensor('f32', [tokens, heads, dim]), role: 'input' },
+    { name: 'q', type: tensor('f32', [tokens, heads, keyDim]), role: 'input' },
     { name: 'positions', type: tensor('i32', [tokens]), role: 'input' },
     { name: 'sequence', type: tensor('i32', [tokens]), role: 'input' },
     { name: 'ctxLen', type: tensor('i32', [sequences]), role: 'input' },
     { name: 'blockTable', type: tensor('i32', [sequences, columns]), role: 'input' },
   ];
+  const dims = [keyDim, valueDim];
   const pools = Array.from({ length: 2 * count }, (_, i): Parameter => {
-    const { element, length } = kvRow(pool, dim);
+    const { element, length } = kvRow(pool, dims[i % 2] as number);
     return { name: `pool.${i}`, type: tensor(element, [context, kvHeads, length]), role: 'state' };
   });
   const built = new ProgramBuilder().program([...inputs, ...pools], (b, values) => {
@@ -55,30 +58,31 @@ async function prepare(device: Device, pool: KvFormat, { tokens, context, count,
       const [kPool, vPool] = [values[`pool.${2 * layer}`], values[`pool.${2 * layer + 1}`]];
       const operands = { q, kPool, vPool, positions, sequence, ctxLen, blockTable };
       const coded = isCoded(pool) ? pool : undefined;
-      q = pagedAttention(b, operands, { scale: 1 / Math.sqrt(dim), blockSize, kv: coded, numerics });
+      const y = pagedAttention(b, operands, { scale: 1 / Math.sqrt(keyDim), blockSize, kv: coded, numerics });
+      q = keyDim === valueDim ? y : b.concatenate([y, b.slice(q, 2, valueDim, keyDim)], 2);
     }
     return { y: q };
   });
   const program = inlined ? inlineComposites(built, () => false) : built;
   const executable = await device.compile(program);
   const state = new Map();
-  const values = poolBytes(pool, context * kvHeads);
-  for (const { name, type } of pools) {
+  const values = dims.map((dim) => poolBytes(pool, context * kvHeads, dim));
+  for (const [i, { name, type }] of pools.entries()) {
     const buffer = await device.allocate(type, 'state');
-    device.write(buffer, values);
+    device.write(buffer, values[i % 2] as Uint8Array);
     state.set(name, buffer);
   }
   const bound = await device.bind(executable, new Map(), state);
   const random = (length: number) => Float32Array.from({ length }, () => 4 * (Math.random() - 0.5));
   const given = new Map<string, ArrayBufferView>([
-    ['q', random(tokens * heads * dim)],
+    ['q', random(tokens * heads * keyDim)],
     ['positions', Int32Array.from({ length: tokens }, (_, i) => context - each + (i % each))],
     ['sequence', Int32Array.from({ length: tokens }, (_, i) => Math.floor(i / each))],
     ['ctxLen', new Int32Array(sequences).fill(context)],
     ['blockTable', Int32Array.from({ length: sequences * columns }, (_, i) => ((i % columns) * 5 + 3) % columns)],
   ]);
   return {
-    bytes: 2 * count * values.length,
+    bytes: values.reduce((sum, { length }) => sum + count * length, 0),
     run: async () => {
       const start = performance.now();
       await device.wait(device.submit(bound, given, {}), Number.POSITIVE_INFINITY);
@@ -91,7 +95,7 @@ async function prepare(device: Device, pool: KvFormat, { tokens, context, count,
   };
 }
 
-function poolBytes(pool: KvFormat, rows: number): Uint8Array {
+function poolBytes(pool: KvFormat, rows: number, dim: number): Uint8Array {
   const random = (length: number) => Float32Array.from({ length }, () => Math.random() + Math.random() - 1);
   if (!isCoded(pool)) return encodeElements(pool, random(rows * dim));
   return new Uint8Array(Buffer.concat(Array.from({ length: rows }, () => encodeKv(pool, random(dim)))));
@@ -160,7 +164,7 @@ for (const pool of kvFormats) {
   using exact = await prepare(device, pool, load);
   using rounded = await prepare(device, pool, { ...load, numerics: 'bf16' });
   const times = await best(exact.run, rounded.run);
-  const flops = 2 * prefillTokens * (prefillTokens + 1) * heads * dim;
+  const flops = prefillTokens * (prefillTokens + 1) * heads * (keyDim + valueDim);
   for (const [i, numerics] of ['f32', 'bf16'].entries()) {
     const seconds = times[i] as number;
     console.log(

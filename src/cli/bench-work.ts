@@ -18,6 +18,12 @@ export async function timePrompt(engine: Engine, request: GenerateRequest): Prom
   return { seconds: ttftSeconds, operations, bytes };
 }
 
+/** 'tg128', 'tg128@d4096', 'tg128@b16': of `n` tokens after `d`, of `b` sequences at once. */
+export function decodeName({ n, d, b }: { readonly n: number; readonly d: number; readonly b: number }): string {
+  const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`);
+  return `tg${n}${at.join('')}`;
+}
+
 /** `n` tokens of every request while all of them run. */
 export async function timeAnswers(engine: Engine, requests: readonly GenerateRequest[], n: number): Promise<TimedWork> {
   let begun = 0;

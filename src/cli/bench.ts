@@ -6,7 +6,7 @@ import { parseMesh } from '../ir/mesh.ts';
 import { launchedRank } from '../parallel/mpi-abi.ts';
 import type { Communication, MeshWork } from './bench-communication.ts';
 import { addBenchServe } from './bench-serve.ts';
-import { type TimedWork, timeAnswers, timePrompt } from './bench-work.ts';
+import { decodeName, type TimedWork, timeAnswers, timePrompt } from './bench-work.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -133,11 +133,6 @@ async function bench(path: string, options: BenchOptions, signal: AbortSignal): 
 /** Decoding begins after at least one token, and n gaps lie between n + 1 tokens. */
 function contextOf({ p, n, d }: BenchOptions): number {
   return Math.max(p + 1, n === 0 ? 0 : Math.max(d, 1) + n + 1);
-}
-
-function decodeName({ n, d, b }: BenchOptions): string {
-  const at = [...(d > 0 ? [`d${d}`] : []), ...(b > 1 ? [`b${b}`] : [])].map((part) => `@${part}`);
-  return `tg${n}${at.join('')}`;
 }
 
 /** Whether the model is divided among ranks of which this process is one, or has all. */

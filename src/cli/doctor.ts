@@ -10,10 +10,9 @@ import { type Measurements, recallMeasurements } from '../devices/cpu/measuremen
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from '../devices/cpu/os/os.ts';
 import { type MachineCodeTrial, tryMachineCode } from '../devices/cpu/os/try-machine-code.ts';
-import { describeChanges } from '../devices/cpu/schedule.ts';
 import { describeVerdict, selfTest, type Verdict } from '../devices/cpu/self-test/self-test.ts';
 import { whyNot } from '../devices/cpu/target.ts';
-import { recallTunings } from '../devices/cpu/tunings.ts';
+import { describeChanges, recallTunings } from '../devices/cpu/tunings.ts';
 import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
 import { bundledModel } from './bundled-model.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -128,10 +127,11 @@ function printMeasured(measured: Measurements | null): void {
 /** What `ingot tune` found, by class of models. */
 function tunings(system: OperatingSystem) {
   const target = chooseTarget(system);
-  return [...recallTunings(system, usableThreads(system.limits()), target)].map(([of, recalled]) =>
+  const usual = { schedule: target.schedule, threads: usableThreads(system.limits()) };
+  return [...recallTunings(system, usual.threads, target)].map(([of, recalled]) =>
     recalled.kind === 'unused'
       ? { of, unused: recalled.reason }
-      : { of, ...recalled.tuning, changes: describeChanges(target.schedule, recalled.tuning.schedule) },
+      : { of, ...recalled.tuning, changes: describeChanges(usual, recalled.tuning) },
   );
 }
 

@@ -8,7 +8,7 @@ import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { usableThreads } from '../devices/cpu/os/os.ts';
 import { planForCpu } from '../devices/cpu/plan.ts';
-import { tunedTarget } from '../devices/cpu/tunings.ts';
+import { tunedChoice } from '../devices/cpu/tunings.ts';
 import { stepLimits } from '../engine/step-limits.ts';
 import type { Model } from '../models/model.ts';
 import { usageError } from './failure.ts';
@@ -22,7 +22,8 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   const program = compile(model.build({ limits, kv: 'f32', numerics: 'i8', results: ['sample'] }));
   const threads = usableThreads(found.system.limits());
   const of = modelClass(matrixShapes(model.weights.values()));
-  const target = tunedTarget(found.system, threads, chooseTarget(found.system), of);
+  const chosen = chooseTarget(found.system);
+  const target = { ...chosen, schedule: tunedChoice(found.system, threads, chosen, of).schedule };
   const kernels = emitKernels(planForCpu(program), target);
   const { name, emitted, code, loops } = choose(kernels, wanted);
   console.log(`${name}: ${code.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);

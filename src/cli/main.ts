@@ -4,6 +4,7 @@ import { createRequire } from 'node:module';
 import type { Command as CommandType } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { startAhead } from '../engine/workers-node.ts';
+import { launchedRank } from '../parallel/mpi-abi.ts';
 import { exitCodes, reportFailure } from './failure.ts';
 import { leaveRanks } from './ranks.ts';
 
@@ -32,8 +33,9 @@ const commands: Readonly<Record<string, () => Promise<Add>>> = {
 };
 
 const named = process.argv.find((word, i) => i >= 2 && !word.startsWith('-'));
-// Somebody waits for the first word: the worker comes up while the command line is read, which takes as long.
-if (named === 'run' || named === 'chat') startAhead();
+// Somebody waits for the first word: the worker comes up while the command line is read, which takes as long. Ranks that are not the front have no engine.
+const isFront = (launchedRank(process.env)?.rank ?? 0) === 0;
+if (isFront && (named === 'run' || named === 'chat')) startAhead();
 
 const { Command, CommanderError } = await import('commander');
 const { version } = createRequire(import.meta.url)('ingot/package.json') as { version: string };

@@ -9,6 +9,7 @@ import { LocalEngine } from '../engine/local-engine.ts';
 import { type OpenedModel, openForRunning } from '../engine/open-model-node.ts';
 import { systemError } from '../formats/file-node.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
+import { decodeName } from './bench-work.ts';
 import { bundledModel, modelName } from './bundled-model.ts';
 import { usageError } from './failure.ts';
 import { withInterrupt } from './interrupt.ts';
@@ -25,6 +26,7 @@ interface ProfileOptions {
   readonly p: number;
   readonly n: number;
   readonly d: number;
+  readonly b: number;
   readonly threads?: number;
   readonly device?: string;
   readonly kv: KvFormat;
@@ -35,7 +37,7 @@ interface ProfileOptions {
 
 /** Prefill or decode. */
 export interface Phase extends Analysis {
-  /** 'pp128', 'tg32', 'tg32@d4096'. */
+  /** 'pp128', or as `decodeName` says. */
   readonly test: string;
   readonly device: string;
   readonly model: string;
@@ -48,13 +50,14 @@ export function addProfile(program: Command): void {
     .command('profile')
     .summary('show where the time goes, kernel by kernel')
     .description(
-      'Measures the kernels of a prefill of -p tokens and of a decode of -n tokens after -d tokens of context, after a run of each that is not counted, ' +
+      'Measures the kernels of a prefill of -p tokens and of a decode of -n tokens after -d tokens of context, by -b sequences at once, after a run of each that is not counted, ' +
         "beside what this machine's memory and arithmetic could do. With --asm nothing is run.",
     )
     .argument('[model]', 'a GGUF file or a Hugging Face folder; the bundled model without it')
     .option('-p <tokens>', 'prompt tokens; 0 = no prefill', wholeNumber(0), 128)
     .option('-n <tokens>', 'tokens to decode; 0 = no decode', wholeNumber(0), 32)
     .option('-d <tokens>', 'context before the decoded tokens', wholeNumber(0), 0)
+    .option('-b <sequences>', 'sequences at once in the decode', wholeNumber(1, 1024), 1)
     .option(
       '-t, --threads <n>',
       'threads, one a core at most; as many as cores and quota allow if left out',
@@ -112,10 +115,11 @@ async function profile(
   await using engine = await LocalEngine.load(device, opened.model, opened.tokenizer, {
     contextLength,
     kv: options.kv,
+    sequences: options.b,
     signal,
     onProgress: loading.update,
   });
-  const { p, n, d } = options;
+  const { p, n, d, b } = options;
   const prompt = (length: number) => randomTokens(length, opened.model.vocabularySize);
   let requests = 0;
   /** Shares nothing with those before. */
@@ -123,21 +127,27 @@ async function profile(
   const phases: Phase[] = [];
   const traced: TracedPhase[] = [];
   type Asked = Pick<GenerateRequest, 'prompt' | 'maxTokens'>;
-  const add = async (test: string, tokens: number, asked: Asked, from: 'start' | 'second step') => {
-    await measure(engine, device, { ...request(), ...asked }, from);
-    const measured = await measure(engine, device, { ...request(), ...asked }, from);
+  const add = async (test: string, tokens: number, asked: readonly Asked[], from: 'start' | 'second step') => {
+    const work = () =>
+      measure(
+        engine,
+        device,
+        asked.map((one) => ({ ...request(), ...one })),
+        from,
+      );
+    await work();
+    const { start, end, profile } = await work();
     // A device that runs ahead has not yet done all that was submitted before.
-    const done = from === 'start' ? tokens : measured.profile.runs;
+    const done = from === 'start' ? tokens : profile.runs * asked.length;
     const facts = { test, device: device.name, model: name, threads: device.hardware.threads, tokens: done };
-    const { start, end, profile } = measured;
     phases.push({ ...facts, ...analyse((end - start) / 1000, done, profile, device.hardware) });
     if (profile.timeline !== undefined) traced.push({ test, start, end, timeline: profile.timeline });
   };
-  if (p > 0) await add(`pp${p}`, p, { prompt: prompt(p), maxTokens: 1 }, 'start');
+  if (p > 0) await add(`pp${p}`, p, [{ prompt: prompt(p), maxTokens: 1 }], 'start');
   if (n > 0) {
     // When the first token is told, the step of the second has been submitted.
-    const asked = { prompt: prompt(Math.max(d, 1)), maxTokens: n + 2 };
-    await add(d === 0 ? `tg${n}` : `tg${n}@d${d}`, n, asked, 'second step');
+    const asked = () => ({ prompt: prompt(Math.max(d, 1)), maxTokens: n + 2 });
+    await add(decodeName({ n, d, b }), n * b, Array.from({ length: b }, asked), 'second step');
   }
   return { phases, traced };
 }
@@ -157,25 +167,37 @@ interface MeasuredPhase {
   readonly profile: Profile;
 }
 
-/** Runs a request and measures it from its start, or from the end of its second step on. */
+/** Runs requests and measures from their start, or while all of them write: from the end of the second step of the last to begin. */
 async function measure(
   engine: Engine,
   device: Device,
-  request: GenerateRequest,
+  requests: readonly GenerateRequest[],
   from: 'start' | 'second step',
 ): Promise<MeasuredPhase> {
   device.profile();
   let start = performance.now();
-  let waits = from === 'second step';
-  for await (const event of engine.generate(request)) {
-    if (event.kind === 'end') {
-      if (event.reason === 'aborted') throw new IngotError('Aborted', 'the measurement was interrupted');
-      break;
+  let waits = from === 'second step' ? requests.length : 0;
+  let measured: MeasuredPhase | undefined;
+  const run = async (request: GenerateRequest) => {
+    let first = true;
+    for await (const event of engine.generate(request)) {
+      if (event.kind === 'end' && event.reason === 'aborted')
+        throw new IngotError('Aborted', 'the measurement was interrupted');
+      if (event.kind === 'end' && waits > 0)
+        throw usageError(`one of ${requests.length} sequences has ended before the last began; ask for more with -n`);
+      if (event.kind === 'end' && measured === undefined) {
+        // The others are in a step that this awaits and counts.
+        const profile = device.profile();
+        measured = { start, end: performance.now(), profile };
+      }
+      if (!first) continue;
+      first = false;
+      if (--waits !== 0) continue;
+      device.profile();
+      start = performance.now();
     }
-    if (!waits) continue;
-    waits = false;
-    device.profile();
-    start = performance.now();
-  }
-  return { start, end: performance.now(), profile: device.profile() };
+  };
+  await Promise.all(requests.map(run));
+  if (measured === undefined) throw new IngotError('DeviceFault', 'the generation ended without saying why');
+  return measured;
 }

@@ -84,8 +84,10 @@ async function joinStarted(
     throw error;
   }
   if (text === undefined || mesh === undefined) return undefined;
-  const facts = { ...(await factsOf(text)), numerics, 'format of keys and values': kv };
-  const join = () => joinWorld({ epoch: 0, groupSize: groupSize(mesh), facts });
+  const join = async () => {
+    const facts = { ...(await factsOf(text)), numerics, 'format of keys and values': kv };
+    return joinWorld({ epoch: 0, groupSize: groupSize(mesh), facts });
+  };
   if (started.rank > 0) {
     const { serveRank } = await import('../engine/rank-node.ts');
     await serveRank(join);

@@ -54,7 +54,7 @@ export function addServe(program: Command): void {
     .description(
       'Serves models at /v1/chat/completions, /v1/completions, /v1/embeddings, /v1/models, /tokenize, /detokenize, /health, /ready ' +
         'and /metrics, and a page to chat in at /. The first is loaded at once, others when they are asked for. Requests are computed together; ' +
-        'Ctrl-C or SIGTERM lets those that run finish, a second one ends them.',
+        'Ctrl-C, SIGTERM or SIGHUP lets those that run finish, a second one ends them.',
     )
     .argument('[models...]', 'GGUF files or Hugging Face folders, also NAME=MODEL; the bundled model without any')
     .option('--host <address>', 'where to listen', '127.0.0.1')
@@ -169,7 +169,7 @@ async function findModels(
     named.map((text) => ({ ...splitName(text, existsSync), ...(name !== undefined && { name }) })),
     {
       ...engineSettings(options),
-      ...{ workers, sequences, queue },
+      ...{ workers, sequences, queue, compilesAll: true },
       contextLength: context,
       ...(queueTime !== undefined && { queueSeconds: queueTime }),
       ...(pace !== undefined && { pace }),
@@ -232,7 +232,6 @@ function signals(): Promise<void> {
       if (++count > 1) process.exit(exitCodes.interrupted);
       resolve();
     };
-    process.on('SIGINT', onSignal);
-    process.on('SIGTERM', onSignal);
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, onSignal);
   });
 }

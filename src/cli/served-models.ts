@@ -37,7 +37,7 @@ export async function servedModels(
       bytes:
         named.length === 1 && !bounded ? 0 : await (await import('./expected-memory.ts')).expectedBytes(path, options),
       open: async (signal, onReplica) =>
-        openReplicated(await findModel(path, { signal }), {
+        openReplicated(await findModel(path, { signal, onNotice: (text) => console.error(`ingot: ${text}`) }), {
           ...options,
           contextLength: { atMost: options.contextLength },
           signal,

@@ -6,9 +6,8 @@ import { chooseTarget } from '../devices/cpu/device.ts';
 import { anyModel, matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { usableThreads } from '../devices/cpu/os/os.ts';
-import { describeChanges, type Schedule } from '../devices/cpu/schedule.ts';
 import { type Tuned, tuneMachine } from '../devices/cpu/tune.ts';
-import { rememberTuning } from '../devices/cpu/tunings.ts';
+import { type Choice, describeChanges, rememberTuning } from '../devices/cpu/tunings.ts';
 import { openForRunning } from '../engine/open-model-node.ts';
 import { withInterrupt } from './interrupt.ts';
 import { showProgress } from './progress.ts';
@@ -16,7 +15,7 @@ import { showProgress } from './progress.ts';
 const seconds = 45;
 
 /** Where no model is named: the matrices of one of a billion parameters. */
-const usual = [
+const commonShapes = [
   { format: 'q4_0', N: 8192, K: 2048 },
   { format: 'q8_0', N: 8192, K: 2048 },
   { format: 'q4_K', N: 8192, K: 2048 },
@@ -27,7 +26,7 @@ export function addTune(program: Command): void {
     .command('tune')
     .summary('find how kernels are fastest on this machine')
     .description(
-      `Measures kernels with other schedules (prefetches, blocks, shares of threads) for ${seconds} seconds and remembers the best; results keep their bits. Ctrl-C keeps what was found.`,
+      `Measures kernels with other schedules (prefetches, blocks, shares of threads) and with fewer threads for ${seconds} seconds and remembers the best; results keep their bits. Ctrl-C keeps what was found.`,
     )
     .argument('[model]', 'tune for its matrices, and models like it; without one for any model')
     .option('--json', 'print one JSON object')
@@ -43,17 +42,18 @@ async function tune(path: string | undefined, json: boolean, signal: AbortSignal
   const target = chooseTarget(system);
   const shapes = path === undefined ? [] : await shapesOf(path);
   const of = modelClass(shapes);
+  const usual = { schedule: target.schedule, threads: usableThreads(system.limits()) };
   const deadline = performance.now() + 1000 * seconds;
   const tuned = await (async () => {
     using progress = showProgress('Tuning', 'seconds');
     const onTrial = () => progress.update(Math.round(seconds - (deadline - performance.now()) / 1000), seconds);
-    return tuneMachine(system, target, shapes.length === 0 ? usual : shapes, { deadline, signal, onTrial });
+    return tuneMachine(system, target, shapes.length === 0 ? commonShapes : shapes, { deadline, signal, onTrial });
   })();
   // Given up before anything was found: what is remembered stays.
   if (tuned.gains.length === 0) throwIfAborted(signal);
-  const kept = await rememberTuning(system, usableThreads(system.limits()), target, of, tuned);
+  const kept = await rememberTuning(system, usual.threads, target, of, tuned);
   if (json) console.log(JSON.stringify({ class: of, ...tuned }, undefined, 2));
-  else print(of, target.schedule, tuned);
+  else print(of, usual, tuned);
   if (!kept) console.error(`It cannot be remembered: ${cacheFolder()} cannot be written.`);
 }
 
@@ -62,10 +62,10 @@ async function shapesOf(path: string) {
   return matrixShapes(source.model.weights.values());
 }
 
-function print(of: string, before: Schedule, { schedule, gains }: Tuned): void {
-  const changes = describeChanges(before, schedule);
+function print(of: string, usual: Choice, tuned: Tuned): void {
+  const changes = describeChanges(usual, tuned);
   console.log(
     `For ${of === anyModel ? 'any model' : `models of ${of}`}: ${changes === '' ? 'nothing is faster than what is usual' : changes}`,
   );
-  for (const { work, gain } of gains) console.log(`  ${work.padEnd(40)} ${gain.toFixed(3)} times as fast`);
+  for (const { work, gain } of tuned.gains) console.log(`  ${work.padEnd(40)} ${gain.toFixed(3)} times as fast`);
 }

@@ -1,4 +1,5 @@
 /** Every composite, one row each, by the name that programs know it by. */
+import { drawComposite } from './draw.ts';
 import { gatedActivationComposite } from './gated_activation.ts';
 import { layerNormComposite } from './layer_norm.ts';
 import { pagedAttentionComposite } from './paged_attention.ts';
@@ -11,6 +12,7 @@ import { routedDotComposite } from './routed_dot.ts';
 import { sampleComposite } from './sample.ts';
 
 export const composites = {
+  draw: drawComposite,
   gated_activation: gatedActivationComposite,
   layer_norm: layerNormComposite,
   paged_attention: pagedAttentionComposite,

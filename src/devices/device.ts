@@ -72,6 +72,8 @@ export interface NativeTransport {
   readonly cancel: number;
   /** A word of 64 bits, not 0 when a peer is lost: its rank plus 2. Whoever finds out writes it. */
   readonly lost: number;
+  /** A word of 64 bits, not 0 while nobody asks whether this rank is alive: it polls for two seconds at most then. */
+  readonly alone: number;
   /** There are more ranks than cores: who waits lets another have the core at once. */
   readonly crowded?: boolean;
   /** How long a rank polls for a peer before it gives it up. */

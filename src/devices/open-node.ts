@@ -12,7 +12,7 @@ import type { Recorded } from './cpu/profile.ts';
 import { describeVerdict, selfTest, trustedSet } from './cpu/self-test/self-test.ts';
 import type { WeightShare } from './cpu/shared-weights.ts';
 import { type InstructionSet, whyNot } from './cpu/target.ts';
-import { tunedTarget } from './cpu/tunings.ts';
+import { tunedChoice } from './cpu/tunings.ts';
 import type { Device } from './device.ts';
 
 /** What a user may ask of a device. */
@@ -71,19 +71,19 @@ export const deviceRows: Readonly<Record<'cpu' | 'reference', DeviceRow>> = {
       const found = findSystem();
       if (!found.usable) throw new IngotError('DeviceLost', found.reason, { device: 'cpu' });
       const usable = usableThreads(found.system.limits());
-      const threads = wanted ?? (spareCore ? Math.max(1, usable - 1) : usable);
+      const most = spareCore ? Math.max(1, usable - 1) : usable;
       const measured = recallMeasurements(found.system);
       const codeCache = openCodeCache();
       const deviceFor = (instructionSet?: InstructionSet, onUnused: (why: string) => void = () => {}) => {
         const target = chooseTarget(found.system, instructionSet);
-        const { schedule } = tunedTarget(found.system, usable, target, modelClass, onUnused);
+        const { schedule, threads } = tunedChoice(found.system, usable, target, modelClass, onUnused);
         return createCpuDevice(found.system, {
           memoryBytes: memoryShare * availableMemory(),
           lock: mlock,
           instructionSet: target.name,
           schedule,
           profile,
-          threads,
+          threads: wanted ?? Math.min(threads, most),
           ...(measured !== undefined && { measured }),
           ...(codeCache !== undefined && { codeCache }),
           ...(weightShare !== undefined && { weightShare }),

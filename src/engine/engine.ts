@@ -26,6 +26,11 @@ export interface EngineOptions {
   readonly contextLength?: number | Pick<GenerateRequest, 'prompt' | 'maxTokens'> | { readonly atMost: number };
   /** Requests that are computed at the same time at most, each in a context of its own; 1 if absent. */
   readonly sequences?: number;
+  /**
+   * Whether all that requests may ask for is compiled when the model is loaded, so that none waits for a compiler; otherwise what few
+   * ask for is compiled the first time. Where several sequences are computed together if absent.
+   */
+  readonly compilesAll?: boolean;
   /** Requests that wait at most; more are refused. As many as come if absent. */
   readonly queue?: number;
   /** Seconds that a request waits at most before it begins; then it is refused. As long as it takes if absent. */

@@ -98,7 +98,7 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
     const source = await openWeights(path);
     opened.push(source);
     const { model } = source;
-    const onPass = dump === undefined ? {} : { onPass: await dumpTo(dump) };
+    const onPass = dump === undefined ? {} : { onPass: dumpTo(dump) };
     const onProgram = (rank: number, program: Program) => onPass.onPass?.(`rank-${rank}`, program);
     const slots = kvDisk === undefined ? {} : { slots: (bytes: number) => openSlots(cacheFolder(), kvDisk, bytes) };
     let texts: ReturnType<typeof openTexts> | undefined;
@@ -106,6 +106,8 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
       texts ??= openTexts(source);
       return texts;
     };
+    // Ranks elsewhere open their own files meanwhile; whoever wants the texts hears of it.
+    if (ranks !== undefined) readTexts().catch(() => {});
     const device = await openDeviceFor(model, deviceName, {
       ...{ threads, instructionSet, mlock, memoryShare, weightShare, path, onProgram, onLost: hooks.onLost },
       ...(mesh !== undefined && { mesh }),

@@ -339,7 +339,7 @@ function plan(model: Model, tokenizer: Tokenizer, options: LocalEngineOptions) {
     );
   }
   const { kv = 'f32', contextLength: wanted, sequences = 1, chatTemplate, toolTemplate, cacheTokens, slots } = options;
-  const { numerics, signal, onProgress, onPass, weights } = options;
+  const { numerics, signal, onProgress, onPass, weights, compilesAll } = options;
   const templates = { ...(chatTemplate && { chatTemplate }), ...(toolTemplate && { toolTemplate }) };
   const contextLength = chooseContext(wanted, model, (prompt) => encodePrompt(prompt, tokenizer, templates));
   // What layers with a window have let go cannot come back from outside of the pools.
@@ -351,5 +351,6 @@ function plan(model: Model, tokenizer: Tokenizer, options: LocalEngineOptions) {
     ...(onProgress && { onProgress }),
     ...(onPass && { onPass }),
     ...(weights && { weights }),
+    ...(compilesAll !== undefined && { compilesAll }),
   };
 }

@@ -9,7 +9,7 @@ import type { Model } from '../models/model.ts';
 import { createHostGroup } from '../parallel/host-group.ts';
 import { createLocalGroup } from '../parallel/local-group.ts';
 import { createMeshDevice, type MeshOptions } from '../parallel/mesh-device.ts';
-import { keptChoices, keptLayouts } from './kept-choices-node.ts';
+import { keptDivisions, keptLayouts } from './kept-divisions-node.ts';
 
 /** More of them would only wait for each other. */
 const ranksPerProcessor = 4;
@@ -35,7 +35,7 @@ export async function openMesh(
     while (devices.length < size) devices.push(await openDevice(devices[0]?.name ?? name, { ...options, threads }));
     const group = openGroup(devices[0].name, size);
     const ranks = devices.map((device, rank) => ({ device, communicator: group.ends[rank] }));
-    const kept = { choices: keptChoices(mesh), layouts: keptLayouts(mesh, model) };
+    const kept = { divisions: keptDivisions(mesh), layouts: keptLayouts(mesh, model) };
     return createMeshDevice(mesh, ranks, { group, onProgram, ...kept });
   } catch (error) {
     for (const device of devices) await device[Symbol.asyncDispose]();

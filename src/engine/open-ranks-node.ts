@@ -10,7 +10,7 @@ import { createMeshDevice, type MeshOptions, type MeshRank } from '../parallel/m
 import type { RankGroup } from '../parallel/rank-group.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
 import { openRemoteDevice, type RemoteDevice } from '../parallel/remote-device.ts';
-import { keptChoices, keptLayouts } from './kept-choices-node.ts';
+import { keptDivisions, keptLayouts } from './kept-divisions-node.ts';
 import { modelDigest } from './model-digest-node.ts';
 
 export interface RanksOptions extends DeviceOptions, Pick<MeshOptions, 'onProgram'> {
@@ -69,7 +69,7 @@ export async function openRanks(
     }
     const memory = new Map(ranks.map(({ host }, rank) => [host, devices[rank].device.hardware.memoryBytes]));
     const memoryBytes = [...memory.values()].reduce((sum, bytes) => sum + bytes, 0);
-    const kept = { choices: keptChoices(mesh), layouts: keptLayouts(mesh, model) };
+    const kept = { divisions: keptDivisions(mesh), layouts: keptLayouts(mesh, model) };
     return createMeshDevice(mesh, devices, { runsEnd: true, memoryBytes, onProgram, ...kept });
   } catch (error) {
     for (const { device } of devices) await device[Symbol.asyncDispose]();

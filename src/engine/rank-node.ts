@@ -4,8 +4,8 @@ import { once } from 'node:events';
 import { hostname } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import type { Communicator } from '../devices/device.ts';
-import { giveUp } from '../parallel/mpi.ts';
-import { answerPulse } from '../parallel/pulse.ts';
+import { giveUp, setAlone } from '../parallel/mpi.ts';
+import { PulseAnswers } from '../parallel/pulse.ts';
 import type { RankAddress } from '../parallel/rank-group.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankWorld } from '../parallel/rank-world.ts';
@@ -21,8 +21,6 @@ export interface RankWork {
 
 /** A front that has not come by then never does. */
 const comingMilliseconds = 60_000;
-/** What a device may take to be closed that its front has closed. */
-const patienceMilliseconds = 3000;
 /** What the worker may take to give its memory back. */
 const endingMilliseconds = 8000;
 
@@ -50,16 +48,17 @@ export async function serveRank(
     leave = resolve;
   });
   const timer = setTimeout(() => leave(), comingMilliseconds);
+  // A front that is gone has closed its device, or has died: then a run may wait for it.
+  using answers = new PulseAnswers({
+    onLost: (rank) => giveUp(communicator, rank),
+    onSilence: (isSilent) => setAlone(communicator, isSilent),
+  });
   const pulse = await listenForFronts(listen, secret, { purpose: 'pulse', epoch }, (link) => {
     clearTimeout(timer);
     fronts++;
-    answerPulse(
-      link,
-      (rank) => giveUp(communicator, rank),
-      () => {
-        if (--fronts === 0) leave();
-      },
-    );
+    answers.answer(link, () => {
+      if (--fronts === 0) leave();
+    });
   });
   const name = `rank ${world.rank} (${hostname()}, process ${process.pid})`;
   const own: RankAddress = { kind: 'process', name, host, hosts, devicePort, pulsePort: pulse.port, secret, threads };
@@ -67,11 +66,8 @@ export async function serveRank(
   await left;
   pulse.close();
   worker.postMessage('left');
-  // A front that has not closed its device has died, and a run may wait for it.
-  const dead = setTimeout(() => giveUp(communicator, 0), patienceMilliseconds);
   const late = setTimeout(() => worker.terminate(), endingMilliseconds);
   await ended;
-  clearTimeout(dead);
   clearTimeout(late);
   await world.leave();
 }

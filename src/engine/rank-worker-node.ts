@@ -7,6 +7,7 @@ import { findModel } from '../hub/find-model.ts';
 import { listenForFronts } from '../parallel/rank-link.ts';
 import type { RankSettings } from '../parallel/rank-messages.ts';
 import { frontServer, type ServedDevice } from '../parallel/rank-server.ts';
+import { keptOutlines } from './kept-divisions-node.ts';
 import { modelDigest } from './model-digest-node.ts';
 import { openWeights } from './open-model-node.ts';
 import type { RankWork } from './rank-node.ts';
@@ -24,7 +25,7 @@ async function open({ model: path, device: name, threads, mlock }: RankSettings)
     const digest = await modelDigest(model);
     const device = await openDevice(name, { threads, mlock, areas });
     return {
-      ...{ device, communicator, digest, weights: model.weights },
+      ...{ device, communicator, digest, weights: model.weights, outlines: keptOutlines() },
       async [Symbol.asyncDispose]() {
         await device[Symbol.asyncDispose]();
         await source[Symbol.asyncDispose]();

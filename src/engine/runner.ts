@@ -4,7 +4,7 @@
  */
 import { IngotError, type StopSignal } from '../base/errors.ts';
 import { compile } from '../compiler/compile.ts';
-import { type StepLimits, windowInput } from '../composites/step.ts';
+import type { StepLimits } from '../composites/step.ts';
 import type { Bound, Device, DeviceBuffer, Executable } from '../devices/device.ts';
 import type { Program } from '../ir/program.ts';
 import { maxBytes } from '../ir/types.ts';
@@ -17,12 +17,15 @@ import { type PackOptions, packWeights, type Weights } from './pack-weights.ts';
 import { type Pool, Pools } from './pools.ts';
 import type { SamplingParameters } from './sampling.ts';
 import type { CachedSequence, StepEntry } from './sequence.ts';
+import { StepInputs } from './step-inputs.ts';
 
 export interface RunnerOptions extends PackOptions {
   readonly limits: StepLimits;
   readonly kv: KvFormat;
   /** 'exact' if absent. */
   readonly numerics?: EngineNumerics;
+  /** As of an engine. */
+  readonly compilesAll?: boolean;
   /** Packed already, or soon; they are the caller's, and stay longer than this. */
   readonly weights?: Promise<Weights>;
   /** Sees each program that is compiled, before the first pass and after each. */
@@ -62,6 +65,9 @@ export class Runner implements AsyncDisposable {
   #owned: Weights = new Map();
   readonly #state = new Map<string, DeviceBuffer>();
   readonly #bound = new Map<string, Bound>();
+  readonly #answerInputs: StepInputs;
+  /** Of texts, which sample nothing. */
+  readonly #textInputs: StepInputs;
   #pools: Pools | undefined;
 
   private constructor(device: Device, model: Model, { limits, kv, numerics = 'exact', onPass }: RunnerOptions) {
@@ -71,6 +77,8 @@ export class Runner implements AsyncDisposable {
     this.#kv = kv;
     this.#numerics = numerics;
     this.limits = limits;
+    this.#answerInputs = new StepInputs(limits, true);
+    this.#textInputs = new StepInputs(limits, false);
   }
 
   /** Compiles the sampling programs, packs the weights, allocates the pools. Whatever fails leaves nothing allocated. */
@@ -95,7 +103,16 @@ export class Runner implements AsyncDisposable {
     return this.#model.results.includes('sample') ? ['sample'] : ['embedding'];
   }
 
-  async #load({ weights: given, ...options }: RunnerOptions): Promise<void> {
+  /** What requests ask for now and then. */
+  get #rare(): readonly Results[] {
+    const { results } = this.#model;
+    return [
+      ...(results.includes('sample') ? [['sample', 'logits'] as const] : []),
+      ...(results.includes('embedding') ? [['embedding'] as const] : []),
+    ];
+  }
+
+  async #load({ weights: given, compilesAll, ...options }: RunnerOptions): Promise<void> {
     const first = this.#first;
     const executable = await this.#compile(first, 'i8');
     refuseTooLarge(this.#device, memoryNeed(this.#device, this.#model, executable), this.limits);
@@ -107,13 +124,8 @@ export class Runner implements AsyncDisposable {
     this.#pools = new Pools(this.#device, this.#listPools());
     this.#bound.set(`${first.join('+')} i8`, await this.#device.bind(executable, this.#weights, this.#state));
     const numerics: readonly DotNumerics[] = this.#numerics === 'fast' ? ['i8', 'bf16'] : ['i8'];
-    for (const each of numerics) {
-      await this.#bind(first, each);
-      // Of many requests some will want to see what else was likely, and none is to wait for a compiler.
-      if (this.limits.maxSequences > 1 && first.includes('sample')) await this.#bind(['sample', 'logits'], each);
-      if (this.limits.maxSequences > 1 && this.#model.results.includes('embedding'))
-        await this.#bind(['embedding'], each);
-    }
+    const all = (compilesAll ?? this.limits.maxSequences > 1) ? [first, ...this.#rare] : [first];
+    for (const each of numerics) for (const results of all) await this.#bind(results, each);
   }
 
   #listPools(): readonly Pool[] {
@@ -172,10 +184,10 @@ export class Runner implements AsyncDisposable {
     withLogits: boolean,
   ): Promise<RunningStep> {
     const bound = await this.#bind(withLogits ? ['sample', 'logits'] : ['sample'], this.#numericsOf(entries));
-    const rows = entries.flatMap(({ start, count, samples }, s) => (samples ? [{ s, last: start + count - 1 }] : []));
-    const { inputs, dims } = this.#fillStep(entries, (s) => (entries[s].samples ? [entries[s].count - 1] : []));
-    for (const [name, values] of this.#fillSampling(entries, rows, sampling)) inputs.set(name, values);
-    const ticket = this.#device.submit(bound, inputs, dims);
+    const inputs = this.#answerInputs;
+    const dims = inputs.fill(entries, ({ samples }) => (samples ? 1 : 0));
+    inputs.fillSampling(entries, sampling);
+    const ticket = this.#device.submit(bound, inputs.named, dims);
     return {
       result: async (signal) => {
         const results = await this.#device.wait(ticket, Number.POSITIVE_INFINITY, signal);
@@ -196,116 +208,20 @@ export class Runner implements AsyncDisposable {
   /** Computes an entry. Logits of each of its tokens, [count, V], where they are `wanted`: then `count` is at most maxRows. */
   async score(entry: Entry, signal?: StopSignal, wanted = true): Promise<Float32Array> {
     const bound = await this.#bind(['logits'], this.#numericsOf([entry]));
-    const { inputs, dims } = this.#fillStep([entry], () =>
-      Array.from({ length: wanted ? entry.count : 0 }, (_, i) => i),
-    );
-    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
+    const results = await this.#compute(bound, [entry], ({ count }) => (wanted ? count : 0), signal);
     return copied(results.get('logits'));
   }
 
   /** The embeddings of the entries' sequences, [S, H], as far as their tokens have been computed. */
   async embed(entries: readonly Entry[], signal?: StopSignal): Promise<Float32Array> {
     const bound = await this.#bind(['embedding'], this.#numericsOf(entries));
-    const { inputs, dims } = this.#fillStep(entries, () => [0]);
-    const results = await this.#device.wait(this.#device.submit(bound, inputs, dims), Number.POSITIVE_INFINITY, signal);
-    return copied(results.get('embedding'));
+    return copied((await this.#compute(bound, entries, () => 1, signal)).get('embedding'));
   }
 
-  /** `rowsOf(s)`: which tokens of entry s, counted from its first, have rows of logits. */
-  #fillStep(entries: readonly Entry[], rowsOf: (s: number) => readonly number[]) {
-    const { blockSize, blocksPerSequence } = this.limits;
-    const T = entries.reduce((sum, { count }) => sum + count, 0);
-    const S = entries.length;
-    const tokens = new Int32Array(T);
-    const positions = new Int32Array(T);
-    const sequence = new Int32Array(T);
-    const slots = new Int32Array(T);
-    const qStart = new Int32Array(S);
-    const qLen = new Int32Array(S);
-    const ctxLen = new Int32Array(S);
-    const blockTable = new Int32Array(S * blocksPerSequence).fill(-1);
-    const logitRows: number[] = [];
-    let at = 0;
-    entries.forEach(({ sequence: { tokens: ids, blocks }, start, count }, s) => {
-      qStart[s] = at;
-      qLen[s] = count;
-      ctxLen[s] = start + count;
-      blockTable.set(blocks, s * blocksPerSequence);
-      for (const row of rowsOf(s)) logitRows.push(at + row);
-      for (let position = start; position < start + count; position++, at++) {
-        tokens[at] = ids[position];
-        positions[at] = position;
-        sequence[at] = s;
-        slots[at] = slotIn(blocks, position, blockSize);
-      }
-    });
-    const inputs = new Map<string, ArrayBufferView>(
-      Object.entries({
-        tokens,
-        positions,
-        sequence,
-        slots,
-        qStart,
-        qLen,
-        ctxLen,
-        blockTable,
-        logitRows: Int32Array.from(logitRows),
-      }),
-    );
-    this.limits.windows?.forEach(({ window }, w) => {
-      const tables = entries.map(({ windowTables = [] }) => windowTables[w] ?? []);
-      const rows = new Int32Array(S * blocksPerSequence).fill(-1);
-      for (const [s, table] of tables.entries()) rows.set(table, s * blocksPerSequence);
-      inputs.set(windowInput('blockTable', window), rows);
-      const own = slots.map((_, t) => slotIn(tables[sequence[t]], positions[t], blockSize));
-      inputs.set(windowInput('slots', window), own);
-    });
-    return { inputs, dims: { T, S, R: logitRows.length } };
-  }
-
-  #fillSampling(
-    entries: readonly Entry[],
-    rows: readonly { readonly s: number; readonly last: number }[],
-    sampling: readonly SamplingParameters[],
-  ): readonly [string, ArrayBufferView][] {
-    const R = rows.length;
-    const { maxBias } = this.limits;
-    const inputs = {
-      temperature: new Float32Array(R),
-      topK: new Int32Array(R),
-      topP: new Float32Array(R),
-      minP: new Float32Array(R),
-      seed: new Uint32Array(2 * R),
-      drawPosition: new Int32Array(R),
-      countRow: new Int32Array(R),
-      penalties: new Float32Array(3 * R),
-      biasRow: new Int32Array(maxBias).fill(-1),
-      biasToken: new Int32Array(maxBias),
-      biasValue: new Float32Array(maxBias),
-    };
-    let bias = 0;
-    for (let row = 0; row < R; row++) {
-      const { s, last } = rows[row];
-      const { temperature, topK, topP, minP, seed, logitBias, repetitionPenalty, frequencyPenalty, presencePenalty } =
-        sampling[s];
-      inputs.temperature[row] = temperature;
-      inputs.topK[row] = topK;
-      inputs.topP[row] = topP;
-      inputs.minP[row] = minP;
-      inputs.seed[2 * row] = Number(seed & 0xffffffffn);
-      inputs.seed[2 * row + 1] = Number(seed >> 32n);
-      inputs.drawPosition[row] = last + 1;
-      inputs.countRow[row] = entries[s].sequence.row ?? 0;
-      inputs.penalties[3 * row] = repetitionPenalty;
-      inputs.penalties[3 * row + 1] = frequencyPenalty;
-      inputs.penalties[3 * row + 2] = presencePenalty;
-      for (const [token, value] of logitBias) {
-        inputs.biasRow[bias] = row;
-        inputs.biasToken[bias] = token;
-        inputs.biasValue[bias++] = value;
-      }
-    }
-    return Object.entries(inputs);
+  #compute(bound: Bound, entries: readonly Entry[], rowsOf: (entry: Entry) => number, signal: StopSignal | undefined) {
+    const dims = this.#textInputs.fill(entries, rowsOf);
+    const ticket = this.#device.submit(bound, this.#textInputs.named, dims);
+    return this.#device.wait(ticket, Number.POSITIVE_INFINITY, signal);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -318,11 +234,6 @@ export class Runner implements AsyncDisposable {
     this.#weights = this.#owned = new Map();
     this.#state.clear();
   }
-}
-
-/** Where the blocks of a table have a position. */
-function slotIn(table: readonly number[], position: number, blockSize: number): number {
-  return table[Math.floor(position / blockSize)] * blockSize + (position % blockSize);
 }
 
 function float32(view: ArrayBufferView | undefined): Float32Array {

@@ -89,9 +89,7 @@ class Planner {
     const { running } = this.#state;
     const expired = this.#expire();
     for (const sequence of running.filter((each) => left(each) === 1).sort(byRank)) this.#continue(sequence, 1);
-    const limit =
-      this.#entries.length === 0 ? Number.POSITIVE_INFINITY : this.#rules.pace * this.#rules.cost(this.#load);
-    this.#takePrompts(limit);
+    this.#takePrompts();
     if (this.#entries.length > 0) this.#state.step++;
     return {
       number: this.#number,
@@ -179,10 +177,13 @@ class Planner {
   }
 
   /** Prompts that have begun and those that wait, in order. No other that waits overtakes one that needs more memory. */
-  #takePrompts(limit: number): void {
+  #takePrompts(): void {
     const { running, waiting } = this.#state;
     const { maxSequences, maxTokens } = this.#rules.limits;
     const begun = running.filter((each) => left(each) > 1).sort((a, b) => this.#order(a, b));
+    if (begun.length + waiting.length === 0) return;
+    const { pace, cost } = this.#rules;
+    const limit = this.#entries.length === 0 ? Number.POSITIVE_INFINITY : pace * cost(this.#load);
     const notNow = new Set<Sequence>();
     let mayBegin = true;
     while (this.#load.tokens < maxTokens) {

@@ -8,7 +8,7 @@ import { join } from 'node:path';
 import { crc32 } from 'node:zlib';
 import { IngotError } from '../base/errors.ts';
 import { isProcessAlive } from '../base/process-alive-node.ts';
-import { makeFolder } from '../devices/cpu/cache-folder.ts';
+import { makePrivateFolder } from '../devices/cpu/cache-folder.ts';
 import { systemError } from '../formats/file-node.ts';
 import type { BlockSlots } from './spill.ts';
 
@@ -31,7 +31,7 @@ export async function openSlots(folder: string, bytes: number, blockBytes: numbe
   }
   const parent = join(folder, 'kv');
   try {
-    makeFolder(parent);
+    makePrivateFolder(parent);
     await removeLeftovers(parent);
     const own = await mkdtemp(join(parent, `${process.pid}-${processStart()}-`));
     const file = await open(join(own, 'blocks'), 'wx+', 0o600);

@@ -42,9 +42,10 @@ interface Flight {
   readonly tasks: readonly Task[];
   readonly running: RunningStep;
   readonly submitted: number;
-  readonly predicted: number;
   /** Microseconds without work before it. */
   readonly gap: number;
+  /** Microseconds, where somebody wants to see it. */
+  readonly predicted: number | undefined;
 }
 
 export class StepLoop {
@@ -56,6 +57,8 @@ export class StepLoop {
     ...{ promptTokens: 0, reusedTokens: 0, prefixHits: 0, generatedTokens: 0, preemptions: 0 },
   };
   readonly #flights: Flight[] = [];
+  /** Steps that are over, with milliseconds, and are to be counted when the device has its next. */
+  readonly #uncounted: { readonly flight: Flight; readonly milliseconds: number }[] = [];
   /** Settles when no request is computed. */
   #working: Promise<void> = Promise.resolve();
   /** Requests with a new token that nobody has read. */
@@ -152,6 +155,7 @@ export class StepLoop {
     const change = this.#change;
     this.#reap();
     while (this.#flights.length < this.#options.runsAhead && (await this.#next()));
+    this.#countUp();
     this.#tell();
     const [first] = this.#flights;
     if (first !== undefined) {
@@ -229,7 +233,7 @@ export class StepLoop {
   }
 
   async #submit(planned: PlannedStep): Promise<Flight> {
-    const { runner, cost } = this.#options;
+    const { runner, cost, onStep } = this.#options;
     const { entries, admitted, copies, number } = planned;
     for (const { sequence, reused } of admitted) {
       const task = this.#taskOf(sequence);
@@ -257,7 +261,7 @@ export class StepLoop {
     });
     const submitted = performance.now();
     const gap = this.#flights.length > 0 ? 0 : 1000 * (submitted - Math.max(this.#lastEnd, this.#busySince));
-    return { planned, tasks, running, submitted, predicted: cost.predict(planned.load), gap };
+    return { planned, tasks, running, submitted, predicted: onStep && cost.predict(planned.load), gap };
   }
 
   #taskOf(sequence: Sequence): Task {
@@ -308,6 +312,17 @@ export class StepLoop {
     if (task !== undefined) this.#refuse(task, error);
   }
 
+  /** What steps have taken, for the plans of later ones, and for whoever asks. */
+  #countUp(): void {
+    const { cost, onStep } = this.#options;
+    for (const { flight, milliseconds } of this.#uncounted.splice(0)) {
+      const { planned, predicted = 0, gap } = flight;
+      cost.observe(planned.load, 1000 * milliseconds);
+      onStep?.(stepRecord(planned, { predicted, took: 1000 * milliseconds, gap }));
+      this.count(planned.entries, milliseconds / 1000);
+    }
+  }
+
   /** A step is over, of requests or of texts. */
   count(entries: readonly StepEntry<CachedSequence>[], seconds: number): void {
     const { operations, bytes } = this.#options.work.of(entries);
@@ -332,14 +347,11 @@ export class StepLoop {
 
   /** Tells the requests of a step what it made. */
   #take(flight: Flight, { ids, logprobs, logits }: StepResult): void {
-    const { blocks, cost, vocabularySize, onStep } = this.#options;
-    const { planned, tasks, submitted, predicted, gap } = flight;
+    const { blocks, vocabularySize } = this.#options;
+    const { planned, tasks, submitted } = flight;
     const { number, entries } = planned;
     const end = performance.now();
-    const milliseconds = end - Math.max(submitted, this.#lastEnd);
-    cost.observe(planned.load, 1000 * milliseconds);
-    onStep?.(stepRecord(planned, { predicted, took: 1000 * milliseconds, gap }));
-    this.count(entries, milliseconds / 1000);
+    this.#uncounted.push({ flight, milliseconds: end - Math.max(submitted, this.#lastEnd) });
     this.#lastEnd = end;
     const top = (at: number, wanted: number) => {
       if (logits === undefined || wanted === 0) return undefined;

@@ -109,7 +109,7 @@ export class Task {
     // A stop string that ends too early is text like any other.
     const isEarly = ++this.#accepted < this.#minTokens;
     const { text, stopped } = isEarly ? { text: piece, stopped: undefined } : this.#stops.push(piece);
-    const special = tokenizer.tokenBytes(id).length === 0 ? tokenizer.tokenText(id) : '';
+    const special = piece === '' && tokenizer.tokenBytes(id).length === 0 ? tokenizer.tokenText(id) : '';
     // No stop string goes on across a special token.
     return { text: special === '' ? text : text + this.#stops.end(), special, stopped };
   }

@@ -33,14 +33,13 @@ export interface Download {
   readonly target: string;
   /** Of what came, and of what was there already; negative where that is thrown away. */
   readonly onBytes: (bytes: number) => void;
-  readonly onNotice: (text: string) => void;
 }
 
 /**
  * @throws IngotError 'Network', 'FileNotFound', 'FileAccess' (a full disk too: what came is kept), 'InvalidFile' for contents
  * that go with no hash, 'Aborted'.
  */
-export async function download(hub: Hub, { address, file, target, onBytes, onNotice }: Download): Promise<void> {
+export async function download(hub: Hub, { address, file, target, onBytes }: Download): Promise<void> {
   const partial = target + partialEnding;
   const journal = `${partial}.pieces`;
   try {
@@ -54,7 +53,7 @@ export async function download(hub: Hub, { address, file, target, onBytes, onNot
       await Promise.all([unlink(partial), unlink(journal)]);
       onBytes(-file.size);
       if (attempt === 2) throw wrongContents(address, file);
-      onNotice(`${file.path} arrived damaged and is fetched again`);
+      hub.onNotice?.(`${file.path} arrived damaged and is fetched again`);
     }
     await rename(partial, target);
     await unlink(journal);

@@ -14,6 +14,8 @@ export interface Hub {
   /** Milliseconds before the first new attempt; each next one waits twice as long. */
   readonly firstWait: number;
   readonly signal?: AbortSignal;
+  /** Called with what one might wonder about. */
+  readonly onNotice?: (text: string) => void;
 }
 
 const attempts = 6;
@@ -75,6 +77,8 @@ export async function withAttempts<T>(hub: Hub, work: () => Promise<T>, progress
       failures = progressed?.() ? 1 : failures + 1;
       if (failures >= attempts || (error.waitSeconds ?? 0) > maxWaitSeconds) throw error.error;
       const wait = error.waitSeconds === undefined ? hub.firstWait * 2 ** (failures - 1) : error.waitSeconds * 1000;
+      // Most of what fails once is well at once, and nobody need know.
+      if (failures > 1) hub.onNotice?.(`${error.message}; it is tried again`);
       // An abort is looked at above.
       await sleep(wait, undefined, hub.signal && { signal: hub.signal }).catch(() => {});
     }

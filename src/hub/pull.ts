@@ -2,7 +2,7 @@
 import { stat, statfs } from 'node:fs/promises';
 import { IngotError } from '../base/errors.ts';
 import { formatBytes } from '../base/format-bytes.ts';
-import { makeFolder } from '../devices/cpu/cache-folder.ts';
+import { makePrivateFolder } from '../devices/cpu/cache-folder.ts';
 import { systemError } from '../formats/file-node.ts';
 import { CachedRepository, hubCacheFolder, partialEnding } from './cache.ts';
 import { chooseFiles, ggufModels, isUsual, isWholeFolder } from './choose.ts';
@@ -25,7 +25,7 @@ export interface Pulled {
 export interface PullHooks {
   /** Called while files are fetched, in bytes. */
   readonly onProgress?: (done: number, total: number) => void;
-  /** Called with what one might wonder about: another process that pulls the same, a file that is fetched anew. */
+  /** Called with what one might wonder about: another process that pulls the same, a hub that does not answer, a file that is fetched anew. */
   readonly onNotice?: (text: string) => void;
 }
 
@@ -42,7 +42,14 @@ export interface PullOptions extends PullHooks {
  * @throws IngotError as `listRepository`, `chooseFiles` and `download` do.
  */
 export async function pull(name: HubName, options: PullOptions = {}): Promise<Pulled> {
-  const { signal, trusting = false, hub = hubOfEnvironment(signal), onProgress, onNotice = () => {} } = options;
+  const { signal, trusting = false, onProgress, onNotice: tell = () => {} } = options;
+  // Connections that are open at the same time meet the same.
+  const told = new Set<string>();
+  const onNotice = (text: string) => {
+    if (!told.has(text)) tell(text);
+    told.add(text);
+  };
+  const hub = { ...(options.hub ?? hubOfEnvironment(signal)), onNotice };
   const { commit, files: listed } = await listRepository(hub, name.repo);
   const { open, files } = chooseFiles(name, listed);
   const repository = new CachedRepository(name.repo);
@@ -59,7 +66,7 @@ export async function pull(name: HubName, options: PullOptions = {}): Promise<Pu
     done += bytes;
     onProgress?.(done, fetchedBytes);
   };
-  for (const file of missing) await fetchFile(hub, repository, commit, file, onBytes, onNotice);
+  for (const file of missing) await fetchFile(hub, repository, commit, file, onBytes);
   for (const { path, hash } of files) await repository.name(commit, path, hash.hex);
   await repository.setMain(commit);
   const bytes = files.reduce((sum, { size }) => sum + size, 0);
@@ -72,17 +79,16 @@ async function fetchFile(
   commit: string,
   file: HubFile,
   onBytes: (bytes: number) => void,
-  onNotice: (text: string) => void,
 ): Promise<void> {
   const target = repository.blobPath(file.hash.hex);
   await using _ = await lock(repository.lockPath(file.hash.hex), {
     ...(hub.signal && { signal: hub.signal }),
-    onWait: () => onNotice(`${file.path} is being pulled by somebody else; waiting for that`),
+    onWait: () => hub.onNotice?.(`${file.path} is being pulled by somebody else; waiting for that`),
   });
   if (await isWhole(target, file)) return onBytes(file.size);
   const path = file.path.split('/').map(encodeURIComponent).join('/');
   const address = `${hub.endpoint}/${repository.repo}/resolve/${commit}/${path}`;
-  await download(hub, { address, file, target, onBytes, onNotice });
+  await download(hub, { address, file, target, onBytes });
 }
 
 /** On the disk: partial files have holes. */
@@ -96,7 +102,7 @@ async function takenBytes(path: string): Promise<number> {
 async function refuseFullDisk(bytes: number): Promise<void> {
   const folder = hubCacheFolder();
   try {
-    makeFolder(folder);
+    makePrivateFolder(folder);
   } catch (error) {
     throw systemError(error, folder);
   }

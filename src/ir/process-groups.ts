@@ -51,31 +51,49 @@ function named(op: Collective): readonly number[] {
     : op.attributes.source_target_pairs.flat();
 }
 
-/**
- * The grid for the rank of a communicator of `size`. @throws IngotError 'InvalidArgument' if the program is for another
- * number of processes, 'InvalidProgram' if one of its collectives leaves the rank out.
- */
-export function joinGrid(program: Program, rank: number, size: number): ProcessGrid {
+/** The grid for a communicator of `size` ranks. @throws IngotError 'InvalidArgument' if the program is for another number of processes. */
+export function gridOf(program: Program, size: number): ProcessGrid {
   const grid = processGrid(program);
   const count = grid.replicas * grid.partitions;
-  if (count !== size && (count > 1 || program.processes !== undefined)) {
-    throw new IngotError('InvalidArgument', `the program is for ${count} processes, there are ${size}`);
-  }
+  if (count === size || (count === 1 && program.processes === undefined)) return grid;
+  throw new IngotError('InvalidArgument', `the program is for ${count} processes, there are ${size}`);
+}
+
+/** Processes that take part in a collective: no others can be those of its program. */
+export interface Meeting {
+  readonly op: OpName;
+  readonly processes: readonly number[];
+}
+
+/** Of a program, those that differ. */
+export function meetingsOf(program: Program): readonly Meeting[] {
+  const grid = processGrid(program);
+  const found = new Map<string, Meeting>();
   for (const func of reachable(program)) {
-    for (const op of walk(func)) if (isCollective(op)) checkMember(op, grid, rank);
+    for (const op of walk(func)) {
+      const processes = isCollective(op) ? needed(op, grid) : undefined;
+      if (processes !== undefined) found.set(processes.join(), { op: op.name, processes });
+    }
   }
-  return grid;
+  return [...found.values()];
+}
+
+/** @throws IngotError 'InvalidProgram' if a rank is left out of one of them. */
+export function checkMember(meetings: readonly Meeting[], rank: number): void {
+  const other = meetings.find(({ processes }) => !processes.includes(rank));
+  if (other === undefined) return;
+  const { op } = other;
+  throw new IngotError('InvalidProgram', `${op} has no group with process ${rank}`, { op });
 }
 
 /** Who is not among the targets of a broadcast or permutation gets zeros; all else needs its operand from everybody. */
-function checkMember(op: Collective, grid: ProcessGrid, rank: number): void {
-  if (op.name === 'collective_permute') return;
-  if (op.name === 'collective_broadcast' && !op.attributes.has_dynamic_root) return;
+function needed(op: Collective, grid: ProcessGrid): readonly number[] | undefined {
+  if (op.name === 'collective_permute') return undefined;
+  if (op.name === 'collective_broadcast' && !op.attributes.has_dynamic_root) return undefined;
   const groups = processGroups(op, grid);
-  const side = op.name === 'send' ? 0 : op.name === 'recv' ? 1 : undefined;
-  const isMember = groups.some((group) => (side === undefined ? group.includes(rank) : group[side] === rank));
-  if (isMember || (side !== undefined && groups.length === 0)) return;
-  throw new IngotError('InvalidProgram', `${op.name} has no group with process ${rank}`, { op: op.name });
+  if (op.name !== 'send' && op.name !== 'recv') return groups.flat();
+  const side = op.name === 'send' ? 0 : 1;
+  return groups.length === 0 ? undefined : groups.map((pair) => pair[side]);
 }
 
 /** How a collective counts: one of the spec's process grouping strategies. */

@@ -8,7 +8,8 @@ import { type ElementType, elementBytes } from '../numerics/element-types.ts';
  * `T` tokens in the step, `S` sequences, `R` rows whose logits are wanted. A symbolic dimension leads its tensor, stands
  * alone in it, and equals only itself; nothing inside a program computes with its value (positions are inputs).
  */
-export type DimSymbol = 'T' | 'S' | 'R';
+export const dimSymbols = ['T', 'S', 'R'] as const;
+export type DimSymbol = (typeof dimSymbols)[number];
 export interface SymbolicDim {
   readonly sym: DimSymbol;
   /** Upper bound of the values that a run may bring. */

@@ -3,7 +3,7 @@
  * `rounding.ts`, how a host array holds decoded elements in `host-array.ts`.
  */
 
-/** One row a type. */
+/** One row a type. Integers of 4 bits lie in the lower half of a byte, whose upper half says nothing. */
 export const elementTypes = {
   f64: { class: 'float', bits: 64 },
   f32: { class: 'float', bits: 32 },

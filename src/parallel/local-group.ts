@@ -32,8 +32,8 @@ export interface LocalGroup extends Disposable {
 
 /** Channels that `send` and `recv` may use without naming a peer. */
 const openChannels = 64;
-/** What an end is, in words of 64 bits: the mailboxes, its rank, how many ranks there are, and whom it has lost. */
-const end = { mailboxes: 0, rank: 8, size: 16, lost: 24, bytes: 128 } as const;
+/** What an end is, in words of 64 bits: the mailboxes, its rank, how many ranks there are, whom it has lost, whether it is alone. */
+const end = { mailboxes: 0, rank: 8, size: 16, lost: 24, alone: 32, bytes: 128 } as const;
 /** Who writes a word last is not who wrote it first, so each mailbox has cache lines of its own. */
 const mailbox = { state: 0, address: 8, length: 16, channel: 24, bytes: 128 } as const;
 const states = { empty: 0, full: 1, taking: 2 } as const;
@@ -74,6 +74,7 @@ export function createLocalGroup(system: OperatingSystem, size: number, options:
         test: address('test'),
         cancel: address('cancel'),
         lost: context + end.lost,
+        alone: context + end.alone,
         crowded,
         patienceMilliseconds,
       },

@@ -5,9 +5,6 @@
  */
 import { IngotError, type StopSignal, throwIfAborted } from '../base/errors.ts';
 import type { Hardware } from '../compiler/cost.ts';
-import { checkDivided } from '../compiler/partition/check-divided.ts';
-import { type Choice, localProgram, type Plan, type RankProgram } from '../compiler/partition/partition.ts';
-import { planOf } from '../compiler/partition/plan.ts';
 import { type Layout, layoutKey, Place, rangesSize } from '../compiler/partition/split.ts';
 import type {
   Bound,
@@ -25,6 +22,7 @@ import { formatMesh, type Mesh } from '../ir/mesh.ts';
 import type { Pass, Program } from '../ir/program.ts';
 import { type DimValues, maxBytes, maxDim, type TensorType, tensor } from '../ir/types.ts';
 import { type ElementType, elementBytes } from '../numerics/element-types.ts';
+import { Division, type DivisionOptions, type LocalProgram } from './division.ts';
 
 /** A device for each rank, and its end of the group that joins them; a device elsewhere has that itself. */
 export interface MeshRank {
@@ -32,21 +30,7 @@ export interface MeshRank {
   readonly communicator?: Communicator;
 }
 
-/** What was chosen for programs, kept between starts: choosing takes much longer than doing as was chosen. */
-export interface KeptChoices {
-  find(program: Program): readonly Choice[] | undefined;
-  keep(program: Program, choices: readonly Choice[]): void;
-}
-
-/** What ranks take of the weights of a model, by parameter, kept between starts: known before there is a program, so that reading begins at once. */
-export interface KeptLayouts {
-  find(): ReadonlyMap<string, Layout> | undefined;
-  keep(layouts: ReadonlyMap<string, Layout>): void;
-}
-
-export interface MeshOptions {
-  readonly choices?: KeptChoices | undefined;
-  readonly layouts?: KeptLayouts | undefined;
+export interface MeshOptions extends DivisionOptions {
   /** What joins the ranks: closed with the device, after them. */
   readonly group?: Disposable;
   /** That ranks have together; those of one process share what the first has. */
@@ -70,7 +54,7 @@ export function createMeshDevice(mesh: Mesh, ranks: readonly MeshRank[], options
 }
 
 interface MeshExecutable extends Executable {
-  readonly ranks: readonly { readonly executable: Executable; readonly local: RankProgram }[];
+  readonly ranks: readonly { readonly executable: Executable; readonly local: LocalProgram }[];
 }
 
 interface MeshBound extends Bound {
@@ -144,10 +128,7 @@ class MeshDevice implements Device {
   readonly #ranks: readonly MeshRank[];
   readonly #options: MeshOptions;
   readonly #tickets = new Map<number, readonly Ticket[]>();
-  /** What was chosen for the first program holds for all, so that they share weights and state. */
-  #choices: readonly Choice[] | undefined;
-  /** What ranks took of weights at an earlier start. */
-  readonly #layouts: ReadonlyMap<string, Layout> | undefined;
+  readonly #division: Division;
   #nextId = 1;
 
   constructor(mesh: Mesh, ranks: readonly MeshRank[], options: MeshOptions) {
@@ -170,8 +151,8 @@ class MeshDevice implements Device {
     this.#mesh = mesh;
     this.#ranks = ranks;
     this.#options = options;
-    this.#layouts = options.layouts?.find();
-    this.readsFiles = this.#layouts !== undefined && devices.every(({ readsFiles }) => readsFiles === true);
+    this.#division = new Division(mesh, ranks.length, options);
+    this.readsFiles = this.#division.layouts !== undefined && devices.every(({ readsFiles }) => readsFiles === true);
   }
 
   #places(): readonly Place[] {
@@ -179,9 +160,9 @@ class MeshDevice implements Device {
   }
 
   async compile(program: Program, passes?: Pass): Promise<MeshExecutable> {
-    const plan = this.#plan(program);
+    const locals = this.#division.of(program);
     const ranks = await this.#onEach(async ({ device }, { rank }) => {
-      const local = localProgram(plan, rank);
+      const local = locals[rank];
       this.#options.onProgram?.(rank, local.program);
       const executable = await device.compile(local.program, passes);
       return { executable, local, [Symbol.dispose]: () => executable[Symbol.dispose]() };
@@ -193,29 +174,6 @@ class MeshDevice implements Device {
         for (const rank of ranks) rank[Symbol.dispose]();
       },
     };
-  }
-
-  #plan(program: Program): Plan {
-    const { choices: kept } = this.#options;
-    const known = this.#choices ?? kept?.find(program);
-    const plan = planOf(program, this.#mesh, known === undefined ? {} : { choices: known });
-    // Of later programs, what they have in common with the first is divided, be it nothing.
-    if (this.#choices === undefined) checkDivided(plan);
-    if (known === undefined) kept?.keep(program, plan.choices);
-    if (this.#choices === undefined) this.#keepLayouts(plan);
-    this.#choices = plan.choices;
-    return plan;
-  }
-
-  #keepLayouts({ program, splitsOf }: Plan): void {
-    const own = program.parameters.flatMap(({ name, role }, i) =>
-      role === 'weight' ? [[name, { splits: splitsOf(program.main.parameters[i]) }] as const] : [],
-    );
-    const isKnown = own.every(([name, layout]) => {
-      const known = this.#layouts?.get(name);
-      return known !== undefined && layoutKey(known) === layoutKey(layout);
-    });
-    if (!isKnown) this.#options.layouts?.keep(new Map(own));
   }
 
   packedBytes(weight: Pick<WeightSource, 'format' | 'shape'>): number {
@@ -231,7 +189,7 @@ class MeshDevice implements Device {
       }),
     );
     const { parameter } = weight;
-    const expected = parameter === undefined ? undefined : this.#layouts?.get(parameter);
+    const expected = parameter === undefined ? undefined : this.#division.layouts?.get(parameter);
     if (expected !== undefined) await buffer.expect(expected);
     return buffer;
   }

@@ -19,9 +19,24 @@ import {
 import { sharedCode } from '../devices/cpu/machine-code.ts';
 import type { Architecture } from '../devices/cpu/os/os.ts';
 
-/** What the functions get, in words of 64 bits: handles, the first tag of the epoch, addresses of MPI's functions, a status. */
+/**
+ * What the functions get, in words of 64 bits: handles, the first tag of the epoch, addresses of MPI's functions, the words of a
+ * `NativeTransport`, a status.
+ */
 export const end = {
-  ...{ comm: 0, byte: 8, tag: 16, isend: 24, irecv: 32, test: 40, cancel: 48, free: 56, lost: 64, status: 72 },
+  ...{
+    comm: 0,
+    byte: 8,
+    tag: 16,
+    isend: 24,
+    irecv: 32,
+    test: 40,
+    cancel: 48,
+    free: 56,
+    lost: 64,
+    alone: 72,
+    status: 80,
+  },
   bytes: 256,
 } as const;
 

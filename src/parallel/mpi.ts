@@ -28,6 +28,11 @@ export function giveUp({ transport }: Communicator, peer: number): void {
   if (transport.kind === 'native') openForeign().store(transport.lost, lostPeer(peer));
 }
 
+/** Tells the device of an end whether nobody asks for this rank any more: its runs do not wait long then. */
+export function setAlone({ transport }: Communicator, isAlone: boolean): void {
+  if (transport.kind === 'native') openForeign().store(transport.alone, isAlone ? 1 : 0);
+}
+
 /** Whether a peer of an end is lost. */
 export function isLost(system: OperatingSystem, { transport }: Communicator): boolean {
   return transport.kind === 'native' && system.load(transport.lost) !== 0;
@@ -99,6 +104,7 @@ export function joinMpi(
         test: code.address + offsets.test,
         cancel: code.address + offsets.cancel,
         lost: memory.address + end.lost,
+        alone: memory.address + end.alone,
         patienceMilliseconds,
       },
     };

@@ -1,6 +1,7 @@
 /**
  * Whether a rank is alive: it is asked four times a second, and another thread than the one that compiles and computes answers.
- * A rank that has been stopped, or whose link is cut, is silent; the connection of one that has died closes.
+ * A rank that has been stopped, or whose link is cut, is silent; the connection of one that has died closes. A rank that nobody asks is cut off
+ * from the front, which could not tell it that another one is lost.
  */
 import { IngotError } from '../base/errors.ts';
 import { giveUp } from './mpi.ts';
@@ -55,12 +56,40 @@ export async function watchPulse(
   return { tell: (lost) => link.send({ kind: 'lost', rank: lost }), [Symbol.dispose]: end };
 }
 
-/** The rank's side: answers each question. `onLost` hears who of the others is lost. */
-export function answerPulse(link: RankLink, onLost: (rank: number) => void, onClose: () => void): void {
-  link.listen(({ fields }) => {
-    if (fields.kind === 'lost') onLost(Number(fields.rank));
-    else link.send({ kind: 'pong' });
-  }, onClose);
+interface PulseEvents {
+  /** Who of the others is lost. */
+  onLost(rank: number): void;
+  /** Nobody has asked for as long as would be too long for an answer, or somebody does again. */
+  onSilence(isSilent: boolean): void;
+}
+
+/** The rank's side: answers each question, of however many that ask. */
+export class PulseAnswers implements Disposable {
+  readonly #events: PulseEvents;
+  readonly #timer: ReturnType<typeof setInterval>;
+  /** Periods since the last question. */
+  #quiet = 0;
+
+  constructor(events: PulseEvents) {
+    this.#events = events;
+    this.#timer = setInterval(() => {
+      if (++this.#quiet === patience) events.onSilence(true);
+    }, period);
+    this.#timer.unref();
+  }
+
+  answer(link: RankLink, onClose: () => void): void {
+    link.listen(({ fields }) => {
+      if (this.#quiet >= patience) this.#events.onSilence(false);
+      this.#quiet = 0;
+      if (fields.kind === 'lost') this.#events.onLost(Number(fields.rank));
+      else link.send({ kind: 'pong' });
+    }, onClose);
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer);
+  }
 }
 
 /**

@@ -5,7 +5,7 @@
  */
 import { IngotError } from '../base/errors.ts';
 import type { MemoryKind } from '../devices/device.ts';
-import type { DimValues, TensorType } from '../ir/types.ts';
+import { type DimValues, dimSymbols, type TensorType } from '../ir/types.ts';
 import { type ElementType, elementTypes } from '../numerics/element-types.ts';
 import type { Fields } from './frames.ts';
 
@@ -100,7 +100,6 @@ function handles(fields: Fields, name: string): NamedHandles {
 
 const isElement = (value: unknown): value is ElementType =>
   typeof value === 'string' && Object.hasOwn(elementTypes, value);
-const symbols = ['T', 'S', 'R'] as const;
 const kinds: readonly MemoryKind[] = ['weights', 'state', 'scratch'];
 
 function typeOf(value: unknown): TensorType {
@@ -109,7 +108,7 @@ function typeOf(value: unknown): TensorType {
   const dims = list({ shape }, 'shape').map((dim, i) => {
     if (typeof dim === 'number') return count({ dim }, 'dim');
     const { sym, max } = record(dim, 'dim');
-    const symbol = symbols.find((each) => each === sym);
+    const symbol = dimSymbols.find((each) => each === sym);
     if (symbol === undefined || i > 0) throw malformed('a dimension that is none');
     return { sym: symbol, max: count({ max }, 'max') };
   });
@@ -152,7 +151,7 @@ export function readQuestion(fields: Fields): Question {
       };
     case 'submit': {
       const given = record(fields.dims, 'dims');
-      const dims = symbols.flatMap((symbol) => (symbol in given ? [[symbol, count(given, symbol)] as const] : []));
+      const dims = dimSymbols.flatMap((symbol) => (symbol in given ? [[symbol, count(given, symbol)] as const] : []));
       return {
         kind: 'submit',
         bound: count(fields, 'bound'),

@@ -9,9 +9,17 @@ import type { Bound, Communicator, Device, DeviceBuffer, Executable } from '../d
 import type { StoredTensor } from '../formats/checkpoint.ts';
 import { sliceTensor } from '../formats/slice-tensor.ts';
 import { parseModule, programOf } from '../ir/mlir/parse.ts';
+import type { Program } from '../ir/program.ts';
+import { deferProgram, type Outline, outlineOf } from '../ir/program-text.ts';
 import type { Fields, Frame } from './frames.ts';
 import type { RankLink } from './rank-link.ts';
 import { type Question, type RankSettings, readQuestion } from './rank-messages.ts';
+
+/** What programs take and give, by their text, kept between starts: where the code of a program is kept as well, it need not be parsed. */
+export interface KeptOutlines {
+  find(text: string): Outline | undefined;
+  keep(text: string, outline: Outline): void;
+}
 
 /** What a rank has opened to serve a front. */
 export interface ServedDevice extends AsyncDisposable {
@@ -21,6 +29,7 @@ export interface ServedDevice extends AsyncDisposable {
   readonly weights: ReadonlyMap<string, StoredTensor>;
   /** Tells models apart. */
   readonly digest: string;
+  readonly outlines?: KeptOutlines | undefined;
 }
 
 type Open = (settings: RankSettings) => Promise<ServedDevice>;
@@ -142,7 +151,7 @@ class RankServer {
       case 'open':
         return { fields: await this.#openDevice(question.settings) };
       case 'compile': {
-        const program = programOf(parseModule(new TextDecoder().decode(onlyOf(parts)), 'the program of the front'));
+        const program = this.#programOf(new TextDecoder().decode(onlyOf(parts)));
         const executable = await this.#device.compile(program, ...(question.passes ? [compile] : []));
         this.#keep(question.handle, { kind: 'executable', value: executable });
         return { fields: { scratchBytes: executable.scratchBytes } };
@@ -191,6 +200,16 @@ class RankServer {
       default:
         return question satisfies never;
     }
+  }
+
+  #programOf(text: string): Program {
+    const { outlines } = this.#opened;
+    const make = () => programOf(parseModule(text, 'the program of the front'));
+    const known = outlines?.find(text);
+    if (known !== undefined) return deferProgram(known, text, make);
+    const program = make();
+    outlines?.keep(text, outlineOf(program));
+    return deferProgram(outlineOf(program), text, () => program);
   }
 
   async #openDevice(settings: RankSettings): Promise<Fields> {

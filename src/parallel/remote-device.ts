@@ -18,6 +18,7 @@ import type {
 } from '../devices/device.ts';
 import { printProgram } from '../ir/mlir/print.ts';
 import type { Pass, Program } from '../ir/program.ts';
+import { programText } from '../ir/program-text.ts';
 import { type DimValues, maxBytes, type TensorType, tensor } from '../ir/types.ts';
 import type { Fields, Frame } from './frames.ts';
 import { watchPulse } from './pulse.ts';
@@ -149,7 +150,8 @@ class Remote implements RemoteDevice {
   async compile(program: Program, passes?: Pass): Promise<Executable> {
     const handle = this.#calls.newHandle();
     const there = passes === compile;
-    const text = printProgram(passes === undefined || there ? program : passes(program));
+    const sent = passes === undefined || there ? program : passes(program);
+    const text = programText(sent) ?? printProgram(sent);
     const { fields } = await this.#calls.ask({ kind: 'compile', handle, passes: there }, [
       new TextEncoder().encode(text),
     ]);
@@ -199,7 +201,9 @@ class Remote implements RemoteDevice {
     };
     const id = this.#calls.newHandle();
     const begin = performance.now();
-    const run = this.#calls.ask(question, [...inputs.values()].map(bytesOf)).then((frame) => {
+    // The socket may have them still when the caller fills in the next step.
+    const values = [...inputs.values()].map((view) => bytesOf(view).slice());
+    const run = this.#calls.ask(question, values).then((frame) => {
       this.#runs++;
       this.#seconds += (performance.now() - begin) / 1000;
       return frame;

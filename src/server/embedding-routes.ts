@@ -2,7 +2,7 @@
 import type { Engine, Prompt } from '../engine/engine.ts';
 import { readBody } from './body.ts';
 import type { Api, Services } from './context.ts';
-import { ApiError } from './failure.ts';
+import { ApiError, withPrompt } from './failure.ts';
 import { type EmbeddingsRequest, embeddingsRequest } from './requests.ts';
 
 export function addEmbeddingRoutes(app: Api, { models, rates }: Services): void {
@@ -24,6 +24,8 @@ export function addEmbeddingRoutes(app: Api, { models, rates }: Services): void 
         c.set('facts', { model, promptTokens: tokens });
         return c.json({ object: 'list', data, model, usage: { prompt_tokens: tokens, total_tokens: tokens } });
       });
+    } catch (error) {
+      throw withPrompt(error, 'input');
     } finally {
       charge.settle(tokens);
     }

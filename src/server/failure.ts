@@ -78,6 +78,12 @@ export function failureOf(error: unknown): Failure {
   };
 }
 
+/** The same of a prompt that is too long, with the field of the request that holds it. */
+export function withPrompt(error: unknown, field: string): unknown {
+  if (!isIngotError(error, 'ContextOverflow')) return error;
+  return new ApiError(400, error.message, { param: field, code: codes.ContextOverflow ?? null, cause: error });
+}
+
 function failure(status: ContentfulStatusCode, message: string, param: string | null, code: string | null): Failure {
   return { status, body: { error: { message, type: typeOf(status), param, code } } };
 }

@@ -8,7 +8,7 @@ import { askedOfChat } from './chat-prompt.ts';
 import { completionAnswer, completionChunks, wantedOfCompletion } from './completions.ts';
 import type { Api, Ctx, Services } from './context.ts';
 import { eventStream } from './event-stream.ts';
-import { ApiError, describeError, failureOf } from './failure.ts';
+import { ApiError, describeError, failureOf, withPrompt } from './failure.ts';
 import { type ChoiceEvent, generateChoices, type Wanted } from './generation.ts';
 import type { Lease } from './models.ts';
 import type { Charge } from './rate-limits.ts';
@@ -18,6 +18,8 @@ import { chatRequest, completionRequest, type SamplingRequest, unsupportedField 
 interface Kind<R extends SamplingRequest> {
   /** Of the ids of its answers. */
   readonly prefix: string;
+  /** Where its requests have what is to go on. */
+  readonly prompt: 'messages' | 'prompt';
   /** Tokens that its answers have together at most, as far as it says. */
   most(request: R): number;
   ask(request: R, lease: Lease): Promise<Asked> | Asked;
@@ -34,6 +36,7 @@ export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/chat/completions', async (c) =>
     respond(c, services, await readBody(c, chatRequest), {
       prefix: 'chatcmpl',
+      prompt: 'messages',
       most: (request) => (request.n ?? 1) * (request.max_completion_tokens ?? request.max_tokens ?? 0),
       async ask(request, lease) {
         const { wanted, parser } = await askedOfChat(request, lease);
@@ -48,6 +51,7 @@ export function addGenerationRoutes(app: Api, services: Services): void {
   app.post('/v1/completions', async (c) =>
     respond(c, services, await readBody(c, completionRequest), {
       prefix: 'cmpl',
+      prompt: 'prompt',
       most: (request) =>
         wantedOfCompletion(request).reduce((sum, { made, maxTokens }) => sum + (made ?? request.n ?? 1) * maxTokens, 0),
       ask: (request) => ({
@@ -63,7 +67,7 @@ async function respond<R extends SamplingRequest>(
   c: Ctx,
   services: Services,
   request: R,
-  { prefix, most, ask }: Kind<R>,
+  { prefix, prompt, most, ask }: Kind<R>,
 ): Promise<Response> {
   const { models, log, rates } = services;
   models.check(request.model);
@@ -79,7 +83,9 @@ async function respond<R extends SamplingRequest>(
     model: lease.model,
   };
   const { wanted, chunks, answer } = await work.asked(lease, () => ask(request, lease));
-  const events = await Begun.of(work.events(lease, wanted), work, lease.signal);
+  const events = await Begun.of(work.events(lease, wanted), work, lease.signal).catch((error: unknown) => {
+    throw withPrompt(error, prompt);
+  });
   if (!request.stream) return c.json(await answer(events, head, lease.texts.of));
   const parts = eventTexts(chunks(events, head, lease.texts.of), (error) => {
     const { body, unexpected } = failureOf(error);

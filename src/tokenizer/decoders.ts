@@ -40,6 +40,16 @@ export function spaceDecoder({ texts, kinds }: Vocabulary, dropsSpace: boolean):
   };
 }
 
+/** Tokens stand for their text, '<0x0A>' for a byte if the vocabulary says so. */
+export function textDecoder({ texts, kinds }: Vocabulary): TokenDecoder {
+  return {
+    bytes(id) {
+      const text = texts.at(id) ?? '';
+      return kinds.at(id) === 'byte' ? Uint8Array.of(byteOf(text)) : utf8.encode(text);
+    },
+  };
+}
+
 /** @throws IngotError 'InvalidFile' if a byte token is not spelled <0x00> to <0xFF>. */
 export function byteOf(text: string): number {
   const byte = fallbackByte(text);

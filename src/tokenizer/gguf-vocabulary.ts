@@ -7,10 +7,10 @@ import type { Metadata } from '../formats/checkpoint.ts';
 import { AddedTokens } from './added-tokens.ts';
 import { BpeModel } from './bpe.ts';
 import { inTurn } from './cut.ts';
-import { byteLevelDecoder, spaceDecoder, wordDecoder } from './decoders.ts';
+import { byteLevelDecoder, spaceDecoder, textDecoder, wordDecoder } from './decoders.ts';
 import { GgufKeys } from './gguf-keys.ts';
-import { bertNormalizer } from './huggingface-normalizers.ts';
-import { bertCut } from './huggingface-pre-tokenizers.ts';
+import { bertNormalizer, lowercase } from './huggingface-normalizers.ts';
+import { bertCut, cutAtSpaces } from './huggingface-pre-tokenizers.ts';
 import { mergesByName } from './merges.ts';
 import { type Normalize, Pipeline } from './pipeline.ts';
 import { cutByPatterns, type PreTokenizer, preTokenizer } from './pre-tokenizers.ts';
@@ -38,6 +38,7 @@ type Read = (keys: GgufKeys, common: VocabularyParts) => { vocabulary: Vocabular
 const models: Readonly<Record<string, Read>> = {
   gpt2: (keys, common) => bytePairs(keys, common, preTokenizer(keys.string('pre') ?? 'default')),
   gemma4: (keys, common) => bytePairs(keys, common, preTokenizer('gemma4')),
+  whitespace: (keys, common) => bytePairs(keys, common, preTokenizer('whitespace')),
   llama: sentencePieceBpe,
   bert: wordPiece,
   t5: unigram,
@@ -91,22 +92,29 @@ function bytePairs(keys: GgufKeys, common: VocabularyParts, row: PreTokenizer) {
   const normalize = readNormalization(keys);
   if (row.symbols === 'bytes') {
     const ids = spellingIds(vocabulary);
-    const model = new BpeModel({ ids, pairs: mergesByName(merges, ids), symbols: 'bytes', ...shared });
+    const model = new BpeModel({ ids, pairs: mergesByName(merges, ids), symbols: row.symbols, ...shared });
     const decoder = byteLevelDecoder(vocabulary);
     return { vocabulary, model: new Pipeline({ cut, model, decoder, ...normalize }) };
   }
   const { ids, ...symbols } = symbolTables(vocabulary);
-  const model = new BpeModel({
-    ids,
-    symbols,
-    pairs: mergesByName(merges, ids),
-    byteIds: byteTokens(vocabulary),
-    fuseUnknown: true,
-    ...shared,
-  });
-  const spaces = writeSpaces({ at: 'nowhere' });
-  const decoder = spaceDecoder(vocabulary, false);
-  return { vocabulary, model: new Pipeline({ cut: inTurn([spaces, cut]), model, decoder, ...normalize }) };
+  const byteIds = byteTokens(vocabulary);
+  const characters = { ids, symbols, pairs: mergesByName(merges, ids), byteIds, ...shared };
+  switch (row.symbols) {
+    case 'characters': {
+      const model = new BpeModel({ ...characters, fuseUnknown: true });
+      const decoder = spaceDecoder(vocabulary, false);
+      const spaces = writeSpaces({ at: 'nowhere' });
+      return { vocabulary, model: new Pipeline({ cut: inTurn([spaces, cut]), model, decoder, ...normalize }) };
+    }
+    case 'wordCharacters': {
+      const lower = (keys.boolean('normalizer.lowercase') ?? false) ? { normalize: lowercase } : {};
+      const decoder = textDecoder(vocabulary);
+      const model = new BpeModel(characters);
+      return { vocabulary, model: new Pipeline({ cut: inTurn([cutAtSpaces, cut]), model, decoder, ...lower }) };
+    }
+    default:
+      return row.symbols satisfies never;
+  }
 }
 
 function unknownOf({ unknown }: Vocabulary) {

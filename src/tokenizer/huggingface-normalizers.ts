@@ -64,7 +64,7 @@ const utf8 = new TextEncoder();
 const space = CharacterSet.ofClass('\\p{White_Space}');
 
 /** Letter by letter: a sigma at the end of a word is like any other. */
-function lowercase(text: string): string {
+export function lowercase(text: string): string {
   return text.replaceAll('\u03a3', '\u03c3').toLowerCase();
 }
 

@@ -29,7 +29,7 @@ const preTokenizers: Readonly<Record<string, (part: JsonView) => Cut[]>> = {
     spellInBytes,
   ],
   Whitespace: () => [cutAt(findWordsAndSymbols, 'Removed', true)],
-  WhitespaceSplit: () => [cutAt(findCharacters(space), 'Removed')],
+  WhitespaceSplit: () => [cutAtSpaces],
   BertPreTokenizer: () => [bertCut],
   Metaspace: (part) => [readMetaspace(part)],
   Split: (part) => [cutAt(readPattern(part.get('pattern')), readBehavior(part), part.get('invert').boolean() ?? false)],
@@ -61,6 +61,9 @@ const prefixSpace: Cut = (piece, atStart, emit) => emit(piece.startsWith(' ') ? 
 
 /** The last step of byte-level pipelines; a model that takes bytes needs none of it. */
 export const spellInBytes: Cut = (piece, atStart, emit) => emit(spellBytes(utf8.encode(piece)), atStart);
+
+/** At white space, which goes. */
+export const cutAtSpaces: Cut = cutAt(findCharacters(space), 'Removed');
 
 /** At white space, which goes, and around punctuation; in one pass, since it is the whole of BERT's cutting. */
 export const bertCut: Cut = (text, atStart, emit) => {

@@ -12,8 +12,11 @@ export interface PreTokenizer {
   /** A piece that is a token as it stands is not merged; or only a run of newlines is not. */
   readonly wholeTokens: boolean | 'newlines';
   readonly addBos: boolean;
-  /** Symbols are the bytes of a text, or its characters with spaces written U+2581. */
-  readonly symbols: 'bytes' | 'characters';
+  /**
+   * Symbols are the bytes of a text; its characters, with spaces written U+2581; or those of its words, the stretches without
+   * white space, which is dropped.
+   */
+  readonly symbols: 'bytes' | 'characters' | 'wordCharacters';
 }
 
 function row(
@@ -157,6 +160,7 @@ const rows: ReadonlyMap<string, PreTokenizer> = new Map([
     symbols: 'characters',
   }),
   ...row([known.lines], ['sarvam-moe'], { symbols: 'characters' }),
+  ...row([], ['whitespace'], { symbols: 'wordCharacters' }),
 ]);
 
 /** @throws IngotError 'UnsupportedFile' for a name that is not in the table. */

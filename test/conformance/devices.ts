@@ -1,5 +1,6 @@
 /** The devices that the conformance suite runs on, by name; a new device is a line here. */
-import { createCpuDevice } from '../../src/devices/cpu/device.ts';
+import type { CodeCache, Kept } from '../../src/devices/cpu/code-cache.ts';
+import { type CpuDeviceOptions, createCpuDevice } from '../../src/devices/cpu/device.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type InstructionSet, usableTargets, whyNot } from '../../src/devices/cpu/target.ts';
 import type { Communicator, Device } from '../../src/devices/device.ts';
@@ -17,9 +18,16 @@ export const cpuSets: readonly InstructionSet[] = found.usable
   ? usableTargets(found.system.cpuFeatures()).map(({ name }) => name)
   : [];
 
-export function openCpu(threads = 2, instructionSet?: InstructionSet): Device {
+/** Code is made once in a process: kernels of many programs are alike, and tests open a device each. */
+const made = new Map<string, Kept<unknown>>();
+const codeCache: CodeCache = {
+  find: <H>(key: string) => made.get(key) as Kept<H> | undefined,
+  keep: (key, kept) => void made.set(key, kept),
+};
+
+export function openCpu(threads = 2, options: Omit<CpuDeviceOptions, 'threads'> = {}): Device {
   if (!found.usable) throw new Error(found.reason);
-  return createCpuDevice(found.system, { threads, ...(instructionSet && { instructionSet }) });
+  return createCpuDevice(found.system, { codeCache, ...options, threads });
 }
 
 /** Ranks of this process. For its length: a device may outlive a test that fails. */

@@ -1,72 +1,23 @@
 /** Logits of every decoder against those of Hugging Face transformers (goldens.py), and the same bits however the prompt is cut. */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryBytes } from '../../src/base/bytes.ts';
-import { exportGguf } from '../../src/cli/gguf-file.ts';
-import type { StepLimits } from '../../src/composites/step.ts';
 import type { DeviceBuffer, Ticket } from '../../src/devices/device.ts';
 import { BlockManager } from '../../src/engine/blocks.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import { greedy } from '../../src/engine/sampling.ts';
 import type { CachedSequence, StepEntry } from '../../src/engine/sequence.ts';
-import type { Checkpoint } from '../../src/formats/checkpoint.ts';
-import { readGguf } from '../../src/formats/gguf.ts';
-import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
 import type { Model } from '../../src/models/model.ts';
 import { devices } from '../conformance/devices.ts';
-import { bytesOf } from '../unit/formats-support.ts';
 import { absorbedNames, openAbsorbed } from './absorbed.ts';
 import { golden, modelFolder, modelNames } from './golden.ts';
-
-const limits: StepLimits = {
-  maxTokens: 40,
-  maxSequences: 2,
-  maxRows: 40,
-  blockSize: 16,
-  blockCount: 16,
-  blocksPerSequence: 3,
-  maxBias: 8,
-};
-
-/** Logits of all tokens, computed in pieces of the given sizes. */
-async function logitsOf(runner: Runner, ids: readonly number[], pieces: readonly number[]): Promise<Float32Array> {
-  const blocks = new BlockManager(runner.limits);
-  const sequence: CachedSequence = { row: 0, tokens: [...ids], computed: 0, blocks: [] };
-  const parts: Float32Array[] = [];
-  for (const count of pieces) {
-    const start = sequence.computed;
-    blocks.advance(sequence.blocks, start);
-    blocks.grow(sequence.blocks, start + count);
-    const windowTables = blocks.windowTables(sequence.blocks);
-    parts.push((await runner.score({ sequence, start, count, samples: false, windowTables })).slice());
-    sequence.computed += count;
-  }
-  const all = new Float32Array(parts.reduce((sum, part) => sum + part.length, 0));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}
+import { inFormat } from './in-format.ts';
+import { limits, logitsOf } from './logits.ts';
 
 /** Programs that do not round activations to integers, whatever the weights are. */
 function inFloats(model: Model): Model {
   return { ...model, build: (options) => model.build({ ...options, numerics: 'f32' }) };
-}
-
-/** The GGUF file of a fixture with the matrices in q8_0 whose rows are whole blocks. */
-async function inQ8(folder: Checkpoint): Promise<Checkpoint> {
-  const model = openModel(folder);
-  const matrices = model
-    .toGguf()
-    .weights.filter(({ stored: { shape } }) => shape.length > 1 && Number(shape.at(-1)) % 32 === 0);
-  assert.ok(matrices.length > 3 * model.layers, String(matrices.length));
-  const formats = new Map(matrices.map(({ name }) => [name, 'q8_0']));
-  const contents = exportGguf(folder, model, { name: 'a fixture', tokenizer: new Map(), weights: { formats } });
-  return readGguf(memoryBytes(await bytesOf(layoutGguf(contents))));
 }
 
 function argMax(row: Float32Array): number {
@@ -110,11 +61,30 @@ for (const [on, create] of Object.entries(devices)) {
     });
   }
 
+  for (const format of ['q8_0', 'q4_0']) {
+    test(`deepseek-v2-yarn, absorbed, in ${format} on ${on}: the halves of keys and values are what their blocks decode to`, async () => {
+      const { ids } = await golden('deepseek-v2-yarn');
+      await using file = await openAbsorbed('deepseek-v2-yarn');
+      await using blocks = await inFormat(file, format);
+      for (const name of ['attn_k_b', 'attn_v_b']) {
+        assert.equal(blocks.tensors.get(`blk.0.${name}.weight`)?.format, format);
+      }
+      await using decoded = await inFormat(blocks, 'f32');
+      await using device = create();
+      const logits = [blocks, decoded].map(async (checkpoint) => {
+        await using runner = await Runner.load(device, inFloats(openModel(checkpoint)), { limits, kv: 'f32' });
+        return await logitsOf(runner, ids, [ids.length]);
+      });
+      const [made, expected] = await Promise.all(logits);
+      assert.deepEqual(made, expected);
+    });
+  }
+
   for (const name of ['mistral', 'gemma2']) {
     test(`${name} in q8_0 on ${on}: products of integers give the same bits however the prompt is cut`, async () => {
       const { ids, logits: expected } = await golden(name);
       await using folder = await openCheckpoint(modelFolder(name));
-      const model = openModel(await inQ8(folder));
+      const model = openModel(await inFormat(folder, 'q8_0'));
       await using device = create();
       await using runner = await Runner.load(device, model, { limits, kv: 'f32' });
       const logits = await logitsOf(runner, ids, [ids.length]);
@@ -153,7 +123,7 @@ for (const [on, create] of Object.entries(devices)) {
       await using checkpoint = await openCheckpoint(modelFolder(name));
       const model = openModel(checkpoint);
       await using device = create();
-      await using runner = await Runner.load(device, model, { limits, kv: 'bf16' });
+      await using runner = await Runner.load(device, model, { limits: { ...limits, maxSequences: 2 }, kv: 'bf16' });
       const blocks = new BlockManager(limits);
       const start = (row: number, tokens: readonly number[]): CachedSequence => ({
         row,

@@ -1,6 +1,6 @@
 /**
- * The promise of numerics `i8`: logits and sampled ids of the bundled model keep their bits however prompts are cut into steps,
- * whatever shares the steps, for every number of threads and every instruction set.
+ * The promise of numerics `i8`: logits and sampled ids keep their bits however prompts are cut into steps, whatever shares the steps, for
+ * every number of threads and every instruction set. Of the bundled model, of a mixture of experts and of latent attention in both forms.
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -11,12 +11,15 @@ import { Runner } from '../../src/engine/runner.ts';
 import type { SamplingParameters } from '../../src/engine/sampling.ts';
 import { greedy } from '../../src/engine/sampling.ts';
 import type { CachedSequence, StepEntry } from '../../src/engine/sequence.ts';
+import type { Checkpoint } from '../../src/formats/checkpoint.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { openModel } from '../../src/models/architectures.ts';
+import type { Model } from '../../src/models/model.ts';
 import type { KvFormat } from '../../src/numerics/kv-format.ts';
 import { cpuSets, noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generator, integer } from '../unit/composites-harness.ts';
+import { inBlocks, inFormat } from './in-format.ts';
 
 const limits: StepLimits = {
   ...{ maxTokens: 320, maxSequences: 4, maxRows: 4, blockSize: 16 },
@@ -24,7 +27,6 @@ const limits: StepLimits = {
 };
 /** Of the prompts; the first reaches into the second partition of attention. */
 const lengths = [290, 70, 16, 1];
-const splits = 50;
 
 const sampling: readonly SamplingParameters[] = [
   { ...greedy, temperature: 0.9, topK: 40, topP: 0.95, seed: 11n },
@@ -99,14 +101,13 @@ class Session {
 }
 
 async function withSession<T>(
+  model: Model,
   threads: number,
   set: InstructionSet,
   kv: KvFormat,
   work: (session: Session) => Promise<T>,
 ): Promise<T> {
-  await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
-  const model = openModel(checkpoint);
-  await using device = openCpu(threads, set);
+  await using device = openCpu(threads, { instructionSet: set });
   await using runner = await Runner.load(device, model, { limits, kv });
   const random = generator(3);
   const prompts = lengths.map((length) => Array.from({ length }, () => integer(random, model.vocabularySize)));
@@ -121,14 +122,41 @@ function assertSame(actual: ReadonlyMap<number, Outcome>, expected: ReadonlyMap<
   }
 }
 
-for (const kv of ['f32', 'bf16', 'int8', 'int4'] as const) {
-  test(`prompts cut at random, in any company, on one and two threads, with keys and values in ${kv}: the same bits`, {
+interface Case {
+  readonly name: string;
+  readonly kv: KvFormat;
+  /** On each number of threads. */
+  readonly splits: number;
+  open(): Promise<Checkpoint>;
+}
+
+const bundled = {
+  name: 'the bundled model',
+  open: () => openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf')),
+};
+const cases: readonly Case[] = [
+  ...(['f32', 'bf16', 'int8', 'int4'] as const).map((kv) => ({ ...bundled, kv, splits: 50 })),
+  ...inBlocks.map(
+    ({ name, form, format, open }): Case => ({
+      ...{ name: `${name}${form} in ${format}`, kv: 'f32', splits: 10 },
+      async open() {
+        await using checkpoint = await open();
+        return await inFormat(checkpoint, format);
+      },
+    }),
+  ),
+];
+
+for (const { name, kv, splits, open } of cases) {
+  test(`${name}: prompts cut at random, in any company, on one and two threads, with keys and values in ${kv}: the same bits`, {
     skip: noCpu ?? false,
   }, async () => {
+    await using checkpoint = await open();
+    const model = openModel(checkpoint);
     const expected = new Map<number, Outcome>();
     for (const [index, set] of cpuSets.entries()) {
       for (const threads of [1, 2]) {
-        await withSession(threads, set, kv, async (session) => {
+        await withSession(model, threads, set, kv, async (session) => {
           // On the first of them, each prompt at once and alone.
           for (const i of expected.size === 0 ? lengths.keys() : []) {
             for (const [key, outcome] of await session.run(

@@ -116,33 +116,35 @@ test('where the device takes two steps, it has the next one while one runs, and 
   assert.ok(steps.filter(({ gap }) => gap === 0).length > 35, 'the device waits for JavaScript');
 });
 
-test('nothing is compiled after the load, and logits leave the device only where they are asked for', async () => {
-  let compiled = 0;
-  const compile: Device['compile'] = (...given) => {
-    compiled++;
-    return usable.compile(...given);
-  };
-  const results: string[] = [];
-  const wait: Device['wait'] = async (...given) => {
-    const made = await usable.wait(...given);
-    results.push([...made.keys()].sort().join());
-    return made;
-  };
-  const { engine } = await open({}, changedDevice(usable, { compile, wait }));
-  await using _ = engine;
-  assert.ok(compiled > 0);
-  compiled = 0;
-  const asked = { maxTokens: 4, ignoreEnd: true };
-  const draw = (seed: bigint) => generateWith(engine, { ...asked, sampling: { temperature: 1, topK: 5, seed } });
-  await generateWith(engine, asked);
-  await Promise.all([1n, 2n, 3n].map(draw));
-  assert.deepEqual([...new Set(results)], ['ids,logprobs']);
-  results.length = 0;
-  const { tokens } = await generateWith(engine, { ...asked, topLogprobs: 2 });
-  assert.equal(tokens[0]?.top?.length, 2);
-  assert.ok(results.includes('ids,logits,logprobs'));
-  assert.equal(compiled, 0);
-});
+const logitsTest = 'nothing is compiled after the load, and logits leave the device only where they are asked for';
+for (const sequences of [1, 4])
+  test(`${logitsTest}: ${sequences} at once`, async () => {
+    let compiled = 0;
+    const compile: Device['compile'] = (...given) => {
+      compiled++;
+      return usable.compile(...given);
+    };
+    const results: string[] = [];
+    const wait: Device['wait'] = async (...given) => {
+      const made = await usable.wait(...given);
+      results.push([...made.keys()].sort().join());
+      return made;
+    };
+    const { engine } = await open({ sequences, compilesAll: true }, changedDevice(usable, { compile, wait }));
+    await using _ = engine;
+    assert.ok(compiled > 0);
+    compiled = 0;
+    const asked = { maxTokens: 4, ignoreEnd: true };
+    const draw = (seed: bigint) => generateWith(engine, { ...asked, sampling: { temperature: 1, topK: 5, seed } });
+    await generateWith(engine, asked);
+    await Promise.all([1n, 2n, 3n].map(draw));
+    assert.deepEqual([...new Set(results)], ['ids,logprobs']);
+    results.length = 0;
+    const { tokens } = await generateWith(engine, { ...asked, topLogprobs: 2 });
+    assert.equal(tokens[0]?.top?.length, 2);
+    assert.ok(results.includes('ids,logits,logprobs'));
+    assert.equal(compiled, 0);
+  });
 
 test('choices of one prompt compute it once, and say what each says alone', async () => {
   const { engine, steps } = await open();

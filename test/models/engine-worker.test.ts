@@ -4,12 +4,14 @@ import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { isIngotError } from '../../src/base/errors.ts';
+import type { Engine } from '../../src/engine/engine.ts';
 import { openEngine } from '../../src/engine/open-node.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { loadTokenizer } from '../../src/tokenizer/load.ts';
-import { devices } from '../conformance/devices.ts';
+import { devices, noCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { generateWith, testEngine } from './engine-suite.ts';
+import { assertSameText } from './same-text.ts';
 
 const path = repositoryPath('models', 'tales', 'tales-q8_0.gguf');
 await using checkpoint = await openCheckpoint(path);
@@ -18,6 +20,27 @@ const tokenizer = await loadTokenizer({ kind: 'gguf', metadata: checkpoint.metad
 testEngine('in a worker', (options) => openEngine(path, { ...options, device: 'reference' }), tokenizer);
 
 testEngine('two replicas', (options) => openEngine(path, { ...options, mesh: 'data=2' }), tokenizer);
+
+test('two replicas of two ranks each say what one device says, at the same time', {
+  skip: noCpu ?? false,
+}, async (t) => {
+  const prompts = ['The fox', 'Once upon a time', 'Tom'].map((text) => tokenizer.encode(text));
+  const answers = async (engine: Engine) => {
+    const requests = prompts.map((prompt) => ({
+      prompt,
+      maxTokens: 40,
+      ignoreEnd: true,
+      sampling: { temperature: 0 },
+    }));
+    const all = await Promise.all(requests.map((request) => generateWith(engine, request)));
+    await engine.checkIntegrity();
+    return all.map(({ ids }) => ids);
+  };
+  await using one = await openEngine(path, { sequences: 3 });
+  await using many = await openEngine(path, { sequences: 4, mesh: 'data=2,tensor=2' });
+  const [own, theirs] = [await answers(one), await answers(many)];
+  for (const [i, prompt] of prompts.entries()) await assertSameText(t, one, prompt, own[i], theirs[i], 'i8');
+});
 
 const longPrompt = 'Once upon a time there was a fox. '.repeat(14);
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoModelForCausalLM, BertConfig, DeepseekV2Config, Gemma2Config, Gemma3TextConfig
 from transformers import GPT2Config, GPTNeoXConfig, GptOssConfig, GraniteConfig, LlamaConfig, MistralConfig, MixtralConfig
 from transformers import Olmo2Config, OlmoeConfig, Phi3Config, Qwen2Config, Qwen2MoeConfig, Qwen3Config, Qwen3MoeConfig
-from transformers import RobertaConfig
+from transformers import RobertaConfig, XLMRobertaConfig
 
 FIXTURES = Path(__file__).parent / "fixtures"
 TOKENS = 40
@@ -59,6 +59,7 @@ LATENT = dict(
     moe_intermediate_size=16,
     routed_scaling_factor=1.5,
 )
+BLOCKS = dict(kv_lora_rank=64, qk_nope_head_dim=32, intermediate_size=64, moe_intermediate_size=32)
 MSCALE = {
     "rope_type": "yarn",
     "rope_theta": 1000.0,
@@ -148,6 +149,7 @@ EMBEDDERS = {
     # The first position is behind the id of padding.
     "roberta": (RobertaConfig(**{**BERT, "max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 0}), "mean_tokens"),
     "qwen3-embedding": (Qwen3Config(**SHAPE, head_dim=16), "lasttoken"),
+    "xlm-roberta": (XLMRobertaConfig(**{**BERT, "max_position_embeddings": 66, "pad_token_id": 1, "bos_token_id": 0}), "cls_token"),
 }
 MIXTURES = {
     "mixtral": MixtralConfig(**SHAPE, num_local_experts=5, num_experts_per_tok=2, rope_theta=1000.0),
@@ -164,12 +166,28 @@ MIXTURES = {
     "deepseek-v2": DeepseekV2Config(
         **LATENT, q_lora_rank=20, topk_method="group_limited_greedy", n_group=3, topk_group=2
     ),
-    # llama.cpp takes none of those two: the Lite model it knows by its 27 layers, and groups it ranks otherwise.
-    "deepseek-v2-yarn": DeepseekV2Config(**LATENT, q_lora_rank=20, rope_parameters=MSCALE),
+    # llama.cpp takes none of those two: the Lite model it knows by its 27 layers, and groups it ranks otherwise. Rows of
+    # whole blocks, so that its matrices can be quantized.
+    "deepseek-v2-yarn": DeepseekV2Config(**{**LATENT, **BLOCKS}, q_lora_rank=32, rope_parameters=MSCALE),
+}
+# The seed of a model is its place: what came later stands here.
+LATER = {
+    # Phi-4-mini: a part of each head turns, stretched by LongRoPE, and the head is the embedding.
+    "phi4-mini": Phi3Config(
+        **SHAPE,
+        original_max_position_embeddings=32,
+        tie_word_embeddings=True,
+        rope_parameters={
+            **LONGROPE,
+            "partial_rotary_factor": 0.75,
+            "short_factor": [1.0, 1.25, 2.0],
+            "long_factor": [1.5, 4.0, 9.0],
+        },
+    ),
 }
 SHARDED = {"qwen2"}
 # Saved in bf16, which the goldens see too: smaller files, and another format.
-HALVED = {"gemma3", "gpt-neox", "phi3-short", "bert-cls", "roberta", "qwen3-embedding", "deepseek-v2-yarn"}
+HALVED = {"gemma3", "gpt-neox", "phi3-short", "bert-cls", "roberta", "xlm-roberta", "qwen3-embedding", "deepseek-v2-yarn"}
 
 
 FP4 = torch.tensor([0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0, -0.5, -1, -1.5, -2, -3, -4, -6])
@@ -235,10 +253,10 @@ def pool(hidden: torch.Tensor, mode: str) -> torch.Tensor:
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS, *MIXTURES]
+    wanted = sys.argv[1:] or [*CONFIGS, *EMBEDDERS, *MIXTURES, *LATER]
     configs = [(name, config, None) for name, config in CONFIGS.items()]
     configs += [(name, config, mode) for name, (config, mode) in EMBEDDERS.items()]
-    mixtures = [(name, config, None) for name, config in MIXTURES.items()]
+    mixtures = [(name, config, None) for name, config in {**MIXTURES, **LATER}.items()]
     for seed, (name, config, mode) in [*enumerate(configs), *enumerate(mixtures, len(CONFIGS))]:
         if name not in wanted:
             continue

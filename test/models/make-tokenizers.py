@@ -64,6 +64,25 @@ def string(rng: random.Random) -> str:
     return rng.choice(WORDS + ODD + [" ", "a", "\n"]) * length
 
 
+EMOJI = [*range(0x1F300, 0x1F321), *range(0x1F400, 0x1F43F), *range(0x1F600, 0x1F642), *range(0x1F680, 0x1F6C6), 0x2764, 0x23, 0x31]
+LEFTWARD = [*range(0x5B0, 0x5BD), *range(0x5D0, 0x5EB), *range(0x621, 0x63B), *range(0x640, 0x66A), *range(0x10900, 0x10916)]
+CONTROLS = [*range(0x20), *range(0x7F, 0xA1), 0xAD, 0x61C, *range(0x200B, 0x2010), *range(0x2028, 0x202F), *range(0x2060, 0x2065)]
+CONTROLS += [*range(0x2066, 0x206A), 0xFEFF, *range(0xFFF9, 0xFFFC), *range(0xE0020, 0xE0080)]
+MARKS = [*range(0x300, 0x370), *range(0x591, 0x5BE), 0x94D, 0x1161, 0x11A8, 0x20E3, 0x3099, 0xFE0F, *range(0x1F3FB, 0x1F400)]
+PLANES = [*range(0x10330, 0x1034B), *range(0x1D400, 0x1D455), *range(0x20000, 0x20100), *range(0x1100, 0x1113), *range(0xAC00, 0xAC40)]
+
+
+def edge(rng: random.Random) -> str:
+    """What `string` has little of: emoji in sequences, right-to-left, controls, piles of marks, planes beyond the first."""
+    length = rng.choice([1, 3, 8, 20])
+    pool = rng.choice([EMOJI, LEFTWARD, CONTROLS, PLANES])
+    between = rng.choice(["", " ", "\u200d", "\u200f", "a", None])
+    characters = [chr(rng.choice(pool)) + rng.choice(["", "", chr(rng.choice(MARKS))]) for _ in range(length)]
+    if between is None:
+        return rng.choice("ae\u05d0\u1100") + "".join(chr(rng.choice(MARKS)) for _ in range(length))
+    return between.join(characters)
+
+
 def assigned(rng: random.Random, block: int) -> str:
     """A character that every table of either side knows: those of Unicode 8, roughly; unassigned ones are in ODD."""
     import unicodedata
@@ -278,6 +297,8 @@ def all_tokenizers():
     yield "bpe-fuse", lambda: bpe(fuse_unk=True, pre=pre_tokenizers.Punctuation("merged_with_previous"))
     yield "bpe-whole", lambda: bpe(ignore_merges=True, pre=sequence(pre_tokenizers.Punctuation(), pre_tokenizers.Whitespace()))
     yield "bpe-no-cut", lambda: bpe(normalizer=normalizers.NFKC())
+    # GGUF calls it "whitespace": a vocabulary of characters, as jina-embeddings-v2-base-zh has it.
+    yield "bpe-words", lambda: bpe(normalizer=lower, pre=pre_tokenizers.WhitespaceSplit())
     for behavior in ["removed", "isolated", "merged_with_previous", "merged_with_next", "contiguous"]:
         for invert in [False, True]:
             yield f"split-{behavior}-{invert}", lambda b=behavior, i=invert: bpe(pre=split(r"\p{P}+|\s|[aeiou]{2}", b, i))
@@ -341,12 +362,13 @@ def compare(seed, count, folder):
         Path(folder, f"{name}.json").write_text(tokenizer.to_str())
         rng = random.Random(f"{seed} {name}")
         texts = [string(rng) for _ in range(count)]
+        texts += [edge(rng) for _ in range(count // 4)]
         texts += [rng.choice(special).join(string(rng) for _ in range(3)) for _ in range(count // 10)]
         if DATA:
             texts += list(real_texts(rng, count // 10))
         for letter in ["a", " ", "😀", "1", "\n", "e\u0301"]:
             texts.append(letter * (2000 // len(letter)))
-        if name in ("gpt2", "spm-bpe-prepend", "unigram", "bert"):
+        if name in ("bytes-gpt2", "spm-bpe-prepend", "unigram", "bert"):
             texts.append("a" * 1_000_000)
         print(json.dumps({"name": name, "cases": [case(tokenizer, text) for text in texts]}), flush=True)
 

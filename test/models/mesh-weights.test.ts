@@ -8,8 +8,9 @@ import { stepLimits } from '../../src/engine/step-limits.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
 import { parseMesh } from '../../src/ir/mesh.ts';
 import { openModel } from '../../src/models/architectures.ts';
+import type { KeptLayouts } from '../../src/parallel/division.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { createMeshDevice, type KeptLayouts } from '../../src/parallel/mesh-device.ts';
+import { createMeshDevice } from '../../src/parallel/mesh-device.ts';
 import { modelFolder } from './golden.ts';
 
 const size = 2;

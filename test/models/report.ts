@@ -7,14 +7,28 @@ import { blockFormats } from '../../src/numerics/quant/formats.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { quantizedFolders, quantizedFormats } from '../unit/quantized-formats.ts';
 import { embedderNames, llamaCppExceptions, modelFolder, modelNames } from './golden.ts';
+import { inBlocks } from './in-format.ts';
 
 export const reportPath = repositoryPath('docs', 'models.md');
 
+/** The fixtures, and what each says that it is. */
+const architectureOf: ReadonlyMap<string, string> = new Map(
+  [...modelNames, ...embedderNames].map((name) => {
+    const config = JSON.parse(readFileSync(join(modelFolder(name), 'config.json'), 'utf8')) as {
+      architectures: string[];
+    };
+    return [name, config.architectures[0]];
+  }),
+);
+
 function fixturesOf({ huggingface }: Architecture): readonly string[] {
-  return [...modelNames, ...embedderNames].filter((name) => {
-    const config = JSON.parse(readFileSync(`${modelFolder(name)}/config.json`, 'utf8')) as { architectures: string[] };
-    return huggingface.includes(config.architectures[0]);
-  });
+  return [...architectureOf].filter(([, name]) => huggingface.includes(name)).map(([fixture]) => fixture);
+}
+
+/** Names of folders that are read and that no fixture has. */
+export function namesWithoutFixture(): readonly string[] {
+  const held = new Set(architectureOf.values());
+  return architectures.flatMap(({ huggingface }) => huggingface).filter((name) => !held.has(name));
 }
 
 const code = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(', ');
@@ -31,10 +45,19 @@ function architectureRow(architecture: Architecture): string {
     architecture.gguf.length === 0 ? 'as `llama`' : code(architecture.gguf),
     code(architecture.huggingface),
     fixtures.join(', '),
-    fixtures.length === 0 ? 'none' : oracle.join(', '),
+    oracle.join(', '),
     held.join(', '),
   ];
   return `| ${cells.join(' | ')} |`;
+}
+
+function blockedModels(): string {
+  const models = new Map<string, string[]>();
+  for (const { name, form, format } of inBlocks) {
+    const model = `${name}${form === '' ? '' : ' in halves'}`;
+    models.set(model, [...(models.get(model) ?? []), format]);
+  }
+  return [...models].map(([model, formats]) => `${model} (${code(formats)})`).join(', ');
 }
 
 function formatRows(): readonly string[] {
@@ -86,8 +109,9 @@ export function renderReport(): string {
     '',
     '## Weight formats',
     '',
-    'Any architecture takes any of them. Decoded and encoded: held to the bytes and values of which implementation. Products:',
-    'the numerics of a step (`docs/architecture.md`, Numerics).',
+    'Architectures know nothing of formats. Decoded and encoded: held to the bytes and values of which implementation. Products:',
+    'the numerics of a step (`docs/architecture.md`, Numerics), to whose scalar references the products of every format are held bit by bit.',
+    `Whole models with their matrices in blocks give the same bits however prompts are cut: ${blockedModels()}.`,
     '',
     '| format | block | bits a weight | decoded | encoded | products |',
     '| --- | --: | --: | --- | --- | --- |',

@@ -27,6 +27,11 @@ const older: Readonly<Record<string, Changes>> = {
   llama: { rope_parameters: undefined, rope_theta: 10000 },
   phi3: { rope_parameters: undefined, rope_theta: 10000, partial_rotary_factor: 0.5 },
   'phi3-long': { rope_parameters: undefined, rope_scaling: { type: 'su', ...longrope } },
+  'phi4-mini': {
+    rope_parameters: undefined,
+    partial_rotary_factor: 0.75,
+    rope_scaling: { type: 'longrope', short_factor: [1, 1.25, 2], long_factor: [1.5, 4, 9] },
+  },
   gemma2: { rope_parameters: undefined, layer_types: undefined },
   gemma3: {
     rope_parameters: undefined,

@@ -270,6 +270,9 @@ test('profile prints a table for each phase', async () => {
       out,
       /\n\d+ kernels in machine code, 0 interpreted\nAbove|\nLargest gaps to the roofline.*\n1\. .* more than (memory|arithmetic) needs: [\d.]+ tokens\/s/,
     );
+  const several = await ingot(['profile', '-p', '0', '-n', '4', '-b', '3', '--json']);
+  const [phase] = JSON.parse(several.out);
+  assert.deepEqual([phase.test, phase.tokens], ['tg4@b3', 3 * phase.runs]);
   const interpreted = (await ingot(['profile', '-p', '2', '-n', '0', '--device', 'reference'])).out;
   assert.match(interpreted, /\n0 kernels in machine code, \d+ interpreted\n/);
 });

@@ -142,7 +142,11 @@ test('what refuses is said; what may pass is tried again', async () => {
     'the hub gave a new one',
   );
   statuses(...Array<number>(99).fill(500));
-  await assert.rejects(pullFrom(hub), refused('Network', /answers 500/));
+  const notices: string[] = [];
+  const told = pullFrom(hub, undefined, { onNotice: (text) => notices.push(text) });
+  await assert.rejects(told, refused('Network', /answers 500/));
+  assert.equal(notices.length, 1, notices.join());
+  assert.match(notices[0], /answers 500.*tried again/);
   statuses(...Array<number>(99).fill(404));
   await assert.rejects(pullFrom(hub), refused('FileNotFound', /answers 404/));
 

@@ -45,7 +45,7 @@ export async function freshHub(): Promise<TestHub> {
   return hub;
 }
 
-interface PullSettings extends Pick<PullHooks, 'onProgress'> {
+interface PullSettings extends PullHooks {
   readonly signal?: AbortSignal;
   /** Machines on which tests run may be busy. */
   readonly patience?: number;
@@ -54,10 +54,14 @@ interface PullSettings extends Pick<PullHooks, 'onProgress'> {
 export function pullFrom(
   hub: Pick<TestHub, 'endpoint'>,
   name = 'hf:org/repo',
-  { onProgress, ...settings }: PullSettings = {},
+  { onProgress, onNotice, ...settings }: PullSettings = {},
 ): Promise<Pulled> {
   const asHub = { endpoint: hub.endpoint, token: 'hf_secret', patience: 20_000, firstWait: 1 };
-  return pull(parseHubName(name), { hub: { ...asHub, ...settings }, ...(onProgress && { onProgress }) });
+  return pull(parseHubName(name), {
+    hub: { ...asHub, ...settings },
+    ...(onProgress && { onProgress }),
+    ...(onNotice && { onNotice }),
+  });
 }
 
 export function isModel(path: string): boolean {

@@ -5,7 +5,9 @@ import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { Command } from 'commander';
 import { randomModel } from '../../bench/random-model.ts';
+import { addQuantize } from '../../src/cli/quantize.ts';
 import { createFile } from '../../src/formats/atomic-write-node.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
 import { openCheckpoint } from '../../src/formats/open-node.ts';
@@ -200,20 +202,59 @@ test('a file of the name stays as it is without --force', async () => {
   assert.equal((await quantize([source, 'there.gguf', '--type', 'q8_0', '--force'])).code, 0);
 });
 
-test('Ctrl-C leaves nothing', { skip: process.platform === 'win32' }, async () => {
+/** A signal once the file is being written; what lies there afterwards. */
+async function stopped(name: string, signal: NodeJS.Signals): Promise<Ended & { readonly left: readonly string[] }> {
   // The slowest of all searches, so that there is something to interrupt.
-  const args = [source, 'late.gguf', '--type', 'iq4_xs', '-t', '1'];
-  const { code, err } = await quantize(args, (child) => {
+  const ended = await quantize([source, name, '--type', 'iq4_xs', '-t', '1'], (child) => {
     const watch = setInterval(() => {
-      if (!readdirSync(folder).some((name) => name.startsWith('.late.gguf'))) return;
+      if (!readdirSync(folder).some((entry) => entry.startsWith(`.${name}`))) return;
       clearInterval(watch);
-      child.kill('SIGINT');
+      child.kill(signal);
     }, 5);
     child.on('close', () => clearInterval(watch));
   });
+  return { ...ended, left: readdirSync(folder).filter((entry) => entry.includes(name)) };
+}
+
+test('Ctrl-C leaves nothing', { skip: process.platform === 'win32' }, async () => {
+  const { code, err, left } = await stopped('late.gguf', 'SIGINT');
   assert.equal(code, 130, err);
-  assert.deepEqual(
-    readdirSync(folder).filter((name) => name.includes('late.gguf')),
-    [],
-  );
+  assert.deepEqual(left, []);
+});
+
+test('a kill leaves no file of the name', {
+  skip: process.platform === 'win32',
+}, async () => {
+  const { code, left } = await stopped('killed.gguf', 'SIGKILL');
+  assert.equal(code, null);
+  assert.match(left.join(), /^\.killed\.gguf\.\w+\.partial$/);
+  for (const name of left) rmSync(join(folder, name));
+});
+
+test('a bar says how far it is, at a terminal and where it takes more than a second', async (t) => {
+  await import('cli-progress');
+  const isTerminal = Object.getOwnPropertyDescriptor(process.stderr, 'isTTY');
+  t.after(() => Object.defineProperty(process.stderr, 'isTTY', isTerminal ?? { value: undefined, configurable: true }));
+  t.mock.method(console, 'error', () => {});
+  const run = async (name: string, value: boolean, milliseconds: number): Promise<string> => {
+    Object.defineProperty(process.stderr, 'isTTY', { value, configurable: true });
+    let [now, shown] = [0, ''];
+    const clock = t.mock.method(performance, 'now', () => {
+      now += milliseconds;
+      return now;
+    });
+    const write = t.mock.method(process.stderr, 'write', (text: string | Uint8Array) => {
+      shown += String(text);
+      return true;
+    });
+    const program = new Command();
+    addQuantize(program);
+    await program.parseAsync(['quantize', source, join(folder, name), '--type', 'q8_0'], { from: 'user' });
+    clock.mock.restore();
+    write.mock.restore();
+    return shown;
+  };
+  assert.match(await run('bar.gguf', true, 400), /Quantizing .*\d+% of [\d.]+ [KM]iB/);
+  assert.equal(await run('quick.gguf', true, 0.01), '');
+  assert.equal(await run('pipe.gguf', false, 400), '');
 });

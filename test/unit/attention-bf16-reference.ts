@@ -36,17 +36,27 @@ function dotWith(x: Float32Array): (row: Float32Array) => number {
   return (row) => product(new Uint8Array(row.buffer, row.byteOffset, row.byteLength));
 }
 
+/** Computes each answer once. */
+function once<T>(compute: (i: number) => T): (i: number) => T {
+  const known = new Map<number, T>();
+  return (i) => {
+    const value = known.get(i) ?? compute(i);
+    known.set(i, value);
+    return value;
+  };
+}
+
 /** The values of heads in a pool. */
 function poolOf({ pool, kvHeads }: Case, given: ArrayBufferView | undefined, dim: number) {
   assert.ok(given !== undefined);
   const bytes = new Uint8Array(given.buffer, given.byteOffset, given.byteLength);
   const { element, length } = kvRow(pool, dim);
   const size = length * elementBytes(element);
-  return (slot: number, head: number): Float32Array => {
-    const at = (slot * kvHeads + head) * size;
-    const row = bytes.subarray(at, at + size);
+  const rowOf = once((i) => {
+    const row = bytes.subarray(i * size, (i + 1) * size);
     return isCoded(pool) ? decodeKv(pool, row, dim) : Float32Array.from(decodeElements(element, row) as Float32Array);
-  };
+  });
+  return (slot: number, head: number): Float32Array => rowOf(slot * kvHeads + head);
 }
 
 /** In 16 lanes and a tree. */
@@ -128,16 +138,19 @@ export async function bf16Attention(device: Device): Promise<(c: Case, inputs: I
       }
       const most = scores.map((row) => Math.max(...row));
       const weights = await exp(scores.flatMap((row, i) => row.map((x) => f(x - finite(most[i] as number)))));
+      /** Of a sequence and a head of the pools, each dimension of all values. */
+      const columnsOf = once((i) => {
+        const stored = places.map((p) => {
+          const slot = slotOf(Math.floor(i / kvHeads), p);
+          return slot === undefined ? new Float32Array(valueDim) : values(slot, i % kvHeads);
+        });
+        return nothing.values.map((_, d) => Float32Array.from(stored, (row) => row[d] as number));
+      });
       const next = rows.map(({ sequence, pooled }, i): Softmax => {
         if (most[i] === NOTHING) return nothing;
         const own = Float32Array.from(weights.slice(i * partition, (i + 1) * partition));
-        const stored = places.map((p) => {
-          const slot = slotOf(sequence, p);
-          return slot === undefined ? new Float32Array(valueDim) : values(slot, pooled);
-        });
-        const columnOf = (d: number) => Float32Array.from(stored, (row) => row[d] as number);
-        const dot = dotWith(own);
-        return { max: most[i] as number, sum: sumOf(own), values: nothing.values.map((_, d) => dot(columnOf(d))) };
+        const sums = columnsOf(sequence * kvHeads + pooled).map(dotWith(own));
+        return { max: most[i] as number, sum: sumOf(own), values: sums };
       });
       running = await merged(exp, running, next);
     }

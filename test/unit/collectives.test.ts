@@ -12,6 +12,7 @@ import { type DimValues, tensor } from '../../src/ir/types.ts';
 import { verify } from '../../src/ir/verify.ts';
 import { agree } from '../../src/parallel/agree.ts';
 import { createHostGroup, type GroupOptions } from '../../src/parallel/host-group.ts';
+import { setAlone } from '../../src/parallel/mpi.ts';
 import { devices, localGroup, noCpu } from '../conformance/devices.ts';
 import {
   digests,
@@ -190,6 +191,26 @@ for (const kind of kinds) {
   });
 }
 
+test('a rank that nobody asks whether it is alive waits for two seconds, not for its patience', {
+  skip: noCpu,
+}, async () => {
+  const program = programOf(2, (b, x) => ({ sum: sum(b, x, 2) }));
+  const inputs = new Map([['x', inputOf(1)(0)]]);
+  const took = async (isAlone: boolean) => {
+    const [end] = localGroup(2, { patienceMilliseconds: 3000 });
+    setAlone(end, isAlone);
+    await using device = devices.cpu();
+    using executable = await device.compile(program);
+    using bound = await device.bind(executable, new Map(), new Map(), end);
+    const start = performance.now();
+    const run = device.wait(device.submit(bound, inputs, { T: 1 }), forever);
+    await assert.rejects(run, (error) => isIngotError(error, 'RankLost') && /rank 1/.test(error.message));
+    return performance.now() - start;
+  };
+  const [alone, asked] = await Promise.all([took(true), took(false)]);
+  assert.ok(alone > 1800 && asked > 2700 && alone < asked, `${alone} and ${asked} ms`);
+});
+
 test('ranks that run different programs lose each other', { skip: noCpu }, async () => {
   const [first, second] = localGroup(2, { patienceMilliseconds: 300 });
   const wide = tensor('f32', [8]);
@@ -240,8 +261,10 @@ test('ranks on JavaScript threads of their own have the bits of ranks on one', {
   const theirs = await Promise.all(
     localGroup(2).map(async (end) => {
       const worker = new Worker(new URL('collective-worker.js', import.meta.url), { workerData: end });
+      // On a busy machine a worker has ended before its message is read.
+      const ended = once(worker, 'exit');
       const [message] = await once(worker, 'message');
-      await once(worker, 'exit');
+      await ended;
       return message as unknown;
     }),
   );

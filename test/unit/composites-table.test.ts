@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { draw } from '../../src/composites/draw.ts';
 import { gatedActivation } from '../../src/composites/gated_activation.ts';
 import { layerNorm } from '../../src/composites/layer_norm.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
@@ -66,7 +67,7 @@ function everyComposite() {
       const logits = affineDot(b, b.take(gated, v.logitRows), head, { numerics: 'i8' });
       const { ids, weights } = route(b, x, { chosen: 2, weights: 'softmax', scale: 1, groups: 2, kept: 1 });
       const expert = routedDot(b, gated, v.experts, ids, { format: 'f16', numerics: 'f32' });
-      return { attended, weights, expert, ...sample(b, logits, v) };
+      return { attended, weights, expert, drawn: draw(b, logits, v), ...sample(b, logits, v) };
     },
     { counts: 'counts' },
   );

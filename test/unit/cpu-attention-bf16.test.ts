@@ -15,6 +15,7 @@ import {
   base,
   type Case,
   decomposed,
+  latent,
   native,
   programOf,
   prompt,
@@ -41,6 +42,7 @@ const cases: readonly Case[] = [
   { ...base, numerics, heads: 7, kvHeads: 1, keyDim: 40, valueDim: 72, pool: 'int8', window: 21, softCap: 3 },
   { ...base, numerics, heads: 4, kvHeads: 2, keyDim: 128, valueDim: 128, pool: 'int4', sinks: true },
   { ...base, numerics, heads: 20, kvHeads: 1, keyDim: 8, valueDim: 8, pool: 'int4' },
+  { ...latent, numerics, heads: 2, columns: 6 },
 ];
 
 let opened: Device | undefined;
@@ -85,8 +87,9 @@ const mixed: readonly [readonly number[], readonly Token[]] = [
   [...prompt(0, 13, 20), { s: 1, p: 49 }, { s: 1, p: 7 }, { s: -1, p: 3 }],
 ];
 const emulated: readonly (readonly [set: 'avx512' | 'amx', indices: readonly number[], step: typeof mixed])[] = [
-  ['avx512', [0, 2, 3, 7, 9, 10], mixed],
+  ['avx512', [0, 2, 3, 7, 9, 10, 12], mixed],
   ['amx', [1, 2, 3, 5, 7, 9, 11], mixed],
+  ['amx', [12], [[20], [{ s: 0, p: 19 }]]],
   ['amx', [0], [[40], prompt(0, 20, 40)]],
 ];
 for (const [set, indices, [lengths, tokens]] of emulated) {

@@ -2,8 +2,10 @@
 import assert from 'node:assert/strict';
 import { inlineComposites } from '../../src/compiler/inline.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
+import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
 import { type AttentionShape, isSupported, partialsBytes } from '../../src/devices/cpu/kernels/attention-shape.ts';
 import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
+import type { Target } from '../../src/devices/cpu/target.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter } from '../../src/ir/program.ts';
@@ -31,6 +33,8 @@ export interface Case {
 }
 
 export const base = { blockSize: 16, partition: 32, columns: 12 } as const;
+/** What DeepSeek-V2 keeps of a token: a vector of 512, which is its value, and 64 numbers more of its key. */
+export const latent = { ...base, heads: 5, kvHeads: 1, keyDim: 576, valueDim: 512, pool: 'bf16' } as const;
 export const scale = 0.3;
 export const T = { sym: 'T', max: 160 } as const;
 export const S = { sym: 'S', max: 6 } as const;
@@ -95,13 +99,15 @@ export function world(c: Case, lengths: readonly number[], tokens: readonly Toke
     ),
   );
   const poolOf = (dim: number) => {
-    const values = new Float32Array(blocks * blockSize * kvHeads * dim).fill(Number.NaN);
-    for (const slot of used) values.set(normal(random, kvHeads * dim), slot * kvHeads * dim);
-    if (!isCoded(pool)) return encodeElements(pool, values);
-    const rows = Array.from({ length: values.length / dim }, (_, i) =>
-      encodeKv(pool, values.subarray(i * dim, (i + 1) * dim)),
-    );
-    return new Uint8Array(Buffer.concat(rows));
+    const encode = (values: Float32Array) => (isCoded(pool) ? encodeKv(pool, values) : encodeElements(pool, values));
+    const unused = encode(new Float32Array(dim).fill(Number.NaN));
+    const all = Buffer.alloc(blocks * blockSize * kvHeads * unused.length, unused);
+    for (const slot of used) {
+      for (let row = slot * kvHeads; row < (slot + 1) * kvHeads; row++) {
+        all.set(encode(Float32Array.from(normal(random, dim))), row * unused.length);
+      }
+    }
+    return new Uint8Array(all);
   };
   return new Map<string, ArrayBufferView>([
     ['q', Float32Array.from(normal(random, tokens.length * heads * keyDim, 2))],
@@ -127,6 +133,16 @@ export async function decomposed(on: Device, c: Case) {
   };
 }
 
+const made = new Map<string, readonly EmittedKernel[]>();
+
+/** Of a shape and a target, made once. */
+function kernelsOf(shape: AttentionShape, target: Target): readonly EmittedKernel[] {
+  const key = JSON.stringify([shape, target]);
+  const kernels = made.get(key) ?? attentionKernels(shape, target).map(({ make }) => make());
+  made.set(key, kernels);
+  return kernels;
+}
+
 /** The kernels alone, on guarded memory; `indices` are the threads in the order in which they run. */
 export function native(
   c: Case,
@@ -142,11 +158,38 @@ export function native(
   const memory = Object.fromEntries([...inputs].map(([name, data]) => [name, Guarded.of(data, machine)]));
   using y = new Guarded(4 * tokens * c.heads * c.valueDim, machine);
   using partials = new Guarded(partialsBytes(shape), machine);
-  for (const { make } of attentionKernels(shape, machine.target)) {
-    runKernel(make(), { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
+  for (const kernel of kernelsOf(shape, machine.target)) {
+    runKernel(kernel, { ...memory, y, partials }, { T: tokens, S: sequences }, indices);
   }
   for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
   return y.floats();
+}
+
+/** The tokens of one sequence in steps of so many, each of which sees what has been written by then. */
+export function inPieces(
+  c: Case,
+  inputs: Inputs,
+  pieces: readonly number[],
+  indices: readonly number[],
+  machine = avx2Machine(),
+): Float32Array {
+  const q = inputs.get('q') as Float32Array;
+  const [positions, sequence] = ['positions', 'sequence'].map((name) => inputs.get(name)) as [Int32Array, Int32Array];
+  const rowLength = c.heads * c.keyDim;
+  let start = 0;
+  const parts = pieces.map((count) => {
+    const [from, to] = [start, start + count];
+    start = to;
+    const step = new Map<string, ArrayBufferView>([
+      ...inputs,
+      ['q', q.subarray(from * rowLength, to * rowLength)],
+      ['positions', positions.subarray(from, to)],
+      ['sequence', sequence.subarray(from, to)],
+      ['ctxLen', Int32Array.of(1 + (positions[to - 1] as number))],
+    ]);
+    return native(c, step, indices, true, machine);
+  });
+  return Float32Array.from(parts.flatMap((part) => [...part]));
 }
 
 export function assertSame(actual: Float32Array, expected: Float32Array, what: string): void {

@@ -1,4 +1,4 @@
-/** The kernel of `sample` against its decomposition as lowered loops on the same device: ids and bits of log-probabilities. */
+/** The kernels of `sample` and of `draw` in it against their decompositions as lowered loops on the same device: ids and bits of log-probabilities. */
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import { inlineComposites } from '../../src/compiler/inline.ts';
@@ -40,13 +40,13 @@ type Inputs = ReadonlyMap<string, ArrayBufferView>;
 let device: Device | undefined;
 after(() => device?.[Symbol.asyncDispose]());
 
-/** On the device, with the kernel or without it. */
-async function onDevice(V: number, kernel: boolean) {
+/** On the device, with the kernels of composites whose names are given. */
+async function onDevice(V: number, ...kernels: readonly string[]) {
   device ??= openCpu(2);
   const on = device;
   const program = programOf(V);
   const bound = await on.bind(
-    await on.compile(kernel ? program : inlineComposites(program, () => false)),
+    await on.compile(inlineComposites(program, ({ attributes }) => kernels.includes(attributes.name))),
     new Map(),
     new Map(),
   );
@@ -142,7 +142,8 @@ for (const [V, rounds] of [
   [20000, 2],
 ] as const) {
   test(`sample: ${V} tokens: ids and log-probabilities of the decomposition`, { skip }, async () => {
-    const [oracle, whole] = [await onDevice(V, false), await onDevice(V, true)];
+    const [oracle, whole] = [await onDevice(V), await onDevice(V, 'ingot.sample')];
+    const draws = await onDevice(V, 'ingot.draw');
     for (let round = 0; round < rounds; round++) {
       const rows = [1, 5, 16][round % 3] as number;
       const given = makeInputs(V, rows, 1000 * V + round);
@@ -153,6 +154,7 @@ for (const [V, rounds] of [
         assertSame(native(V, given, rows, team, arm64), expected, `round ${round}, arm64`);
       }
       assertSame(await whole(given, rows), expected, `round ${round}, on the device`);
+      assertSame(await draws(given, rows), expected, `round ${round}, drawn on the device`);
     }
   });
 }
@@ -170,7 +172,7 @@ test('sample: rows that are no numbers give an id of the vocabulary', { skip }, 
 
 test('sample: where the rounding of a sum decides, it is rounded as in the decomposition', { skip }, async () => {
   const V = 37;
-  const oracle = await onDevice(V, false);
+  const oracle = await onDevice(V);
   for (let round = 0; round < 60; round++) {
     const random = generator(round);
     const given = new Map(makeInputs(V, 16, round));

@@ -4,6 +4,7 @@ import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { exchangeOf, lowerCollectives } from '../../src/compiler/exchange.ts';
 import { joinSums } from '../../src/compiler/partition/join-sums.ts';
+import type { Device } from '../../src/devices/device.ts';
 import type { Builder } from '../../src/ir/build.ts';
 import type { Program, Value } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
@@ -102,16 +103,16 @@ test('drawn programs keep every bit, with fewer sums', { skip: noCpu ?? false },
       const program = drawn(list, size);
       const made = joined(program);
       saved += sums(program).length - sums(made).length;
-      const on = async (each: Program, ends: Parameters<typeof runOn>[2][], open: typeof openCpu) =>
+      const on = async (each: Program, ends: Parameters<typeof runOn>[2][], open: () => Device) =>
         Promise.all(
           ends.map(async (end, rank) => {
-            await using device = open(1);
+            await using device = open();
             return await runOn(device, each, end, rank);
           }),
         );
       const expected = await on(program, [...createHostGroup(size)], () => devices.reference());
       assert.deepEqual(await on(made, [...createHostGroup(size)], () => devices.reference()), expected);
-      assert.deepEqual(await on(made, [...localGroup(size)], openCpu), expected);
+      assert.deepEqual(await on(made, [...localGroup(size)], () => openCpu(1)), expected);
     }),
     { numRuns: 5, seed: 9 },
   );

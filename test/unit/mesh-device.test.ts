@@ -9,8 +9,9 @@ import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseMesh } from '../../src/ir/mesh.ts';
 import type { Program } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
+import type { KeptLayouts } from '../../src/parallel/division.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { createMeshDevice, type KeptLayouts } from '../../src/parallel/mesh-device.ts';
+import { createMeshDevice } from '../../src/parallel/mesh-device.ts';
 
 function openRanks(size: number, layouts?: KeptLayouts): Device {
   const ranks = createHostGroup(size).map((communicator) => ({ device: createReferenceDevice(), communicator }));

@@ -8,10 +8,11 @@ import { isIngotError } from '../../src/base/errors.ts';
 import { compile } from '../../src/compiler/compile.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
+import type { Outline } from '../../src/ir/program-text.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { FrameReader, frameBytes } from '../../src/parallel/frames.ts';
 import { createHostGroup } from '../../src/parallel/host-group.ts';
-import { answerPulse, keepAlive, watchPulse } from '../../src/parallel/pulse.ts';
+import { keepAlive, PulseAnswers, watchPulse } from '../../src/parallel/pulse.ts';
 import type { RankAddress } from '../../src/parallel/rank-group.ts';
 import { dialRank, listenForFronts, type RankLink } from '../../src/parallel/rank-link.ts';
 import { readQuestion } from '../../src/parallel/rank-messages.ts';
@@ -48,11 +49,13 @@ const stored = {
 async function openRank(onServed: (link: RankLink) => void = () => {}) {
   const [communicator] = createHostGroup(1);
   const links: RankLink[] = [];
+  const outlines = new Map<string, Outline>();
   let ended: Promise<void> = Promise.resolve();
   const serve = frontServer(async () => {
     const device = createReferenceDevice();
     return {
       ...{ device, communicator, digest: 'digest', weights: new Map([['w', stored]]) },
+      outlines: { find: (text) => outlines.get(text), keep: (text, outline) => outlines.set(text, outline) },
       [Symbol.asyncDispose]: () => device[Symbol.asyncDispose](),
     };
   });
@@ -62,14 +65,14 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
   });
   let answers = true;
   const lost: number[] = [];
+  const silences: boolean[] = [];
+  const asked = new PulseAnswers({
+    onLost: (rank) => lost.push(rank),
+    onSilence: (isSilent) => silences.push(isSilent),
+  });
   const pulse = await listenForFronts('127.0.0.1', secret, { purpose: 'pulse', epoch }, (link) => {
     links.push(link);
-    if (answers)
-      answerPulse(
-        link,
-        (rank) => lost.push(rank),
-        () => {},
-      );
+    if (answers) asked.answer(link, () => {});
     else
       link.listen(
         () => {},
@@ -81,12 +84,13 @@ async function openRank(onServed: (link: RankLink) => void = () => {}) {
     ...{ devicePort: listener.port, pulsePort: pulse.port },
   };
   return {
-    ...{ address, lost, links },
+    ...{ address, lost, links, silences, outlines },
     ended: () => ended,
     fallSilent() {
       answers = false;
     },
     [Symbol.dispose]() {
+      asked[Symbol.dispose]();
       listener.close();
       pulse.close();
     },
@@ -105,7 +109,10 @@ test('a device at the other end of a connection computes, keeps state and says w
   assert.equal(device.digest, 'digest');
   assert.equal(device.name, 'reference');
   assert.equal(device.packedBytes(stored), createReferenceDevice().packedBytes(stored));
+  using _ = await device.compile(program, compile);
+  // Now the rank knows what the text takes and gives.
   const executable = await device.compile(program, compile);
+  assert.equal(rank.outlines.size, 1);
   // Of the three rows the rank is to take the last two.
   const part = { ...stored, shape: [rows, columns], ranges: [[{ start: 1, limit: 3 }], undefined] };
   const weights = new Map([['w', await device.pack({ ...part, parameter: 'w' })]]);
@@ -188,6 +195,19 @@ test('a rank that answers nothing is lost', async () => {
   assert.ok(isIngotError(lost, 'RankLost'));
   assert.match(lost.message, /has not answered for 1.5 s/);
   for (const link of rank.links) link.drop();
+});
+
+test('a rank that nobody asks any more notices, and that somebody does again', async () => {
+  using rank = await openRank();
+  const until = async (silences: readonly boolean[]) => {
+    while (rank.silences.length < silences.length) await new Promise((resolve) => setTimeout(resolve, 10));
+    assert.deepEqual(rank.silences, silences);
+  };
+  const watch = () => watchPulse(rank.address, epoch, () => assert.fail());
+  (await watch())[Symbol.dispose]();
+  await until([true]);
+  using _ = await watch();
+  await until([true, false]);
 });
 
 test('when one of a group is gone the others are told who', async () => {

@@ -157,10 +157,13 @@ class Tiles:
             return [flushed(as_float(bits << 16)) for bits in struct.unpack(f"<{len(data) // 2}H", data)]
 
         rows, columns = [decode(row) for row in left], [decode(column) for column in right]
+        finite = [all(map(math.isfinite, column)) for column in columns]
         for m, row in enumerate(rows):
+            # Of rows that fill up a tile every product is a zero, and adds nothing.
+            empty = not any(row)
             for n, column in enumerate(columns):
                 even = odd = 0.0
-                for k in range(0, len(row), 2):
+                for k in range(0, 0 if empty and finite[n] else len(row), 2):
                     even, odd = fused(row[k], column[k], even), fused(row[k + 1], column[k + 1], odd)
                 at = 64 * m + 4 * n
                 total = flushed(struct.unpack_from("<f", sums, at)[0])

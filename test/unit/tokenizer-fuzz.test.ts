@@ -51,7 +51,7 @@ test('tokenizer.json with strange values', async () => {
 
 test("GGUF's keys with strange values", async () => {
   const random = seededRandom(32);
-  const models = ['gpt2', 'llama', 'bert', 't5', 'gemma4', 'none'];
+  const models = ['gpt2', 'llama', 'bert', 't5', 'gemma4', 'whitespace', 'none'];
   const values: MetadataValue[] = [
     true,
     0,

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { anyModel, matrixShapes, modelClass } from '../../src/devices/cpu/matrix-shapes.ts';
-import { choices, describeChanges, type Schedule, schedules } from '../../src/devices/cpu/schedule.ts';
+import { choices, type Schedule, schedules } from '../../src/devices/cpu/schedule.ts';
 import { targetKey, targets } from '../../src/devices/cpu/target.ts';
-import { tuneMachine } from '../../src/devices/cpu/tune.ts';
-import { recallTunings, rememberTuning, tunedTarget } from '../../src/devices/cpu/tunings.ts';
+import { threadCounts, tuneMachine } from '../../src/devices/cpu/tune.ts';
+import { describeChanges, recallTunings, rememberTuning, tunedChoice } from '../../src/devices/cpu/tunings.ts';
 import { search } from '../../src/devices/tuner.ts';
 import { noCpu } from '../conformance/devices.ts';
 import { generator } from './cpu-products-harness.ts';
@@ -77,7 +77,10 @@ test('every schedule that is usual is a choice', () => {
   }
   const other = { ...targets.avx2, schedule: { ...schedules.avx2, sharing: 3 } };
   assert.notEqual(targetKey(other), targetKey(targets.avx2), 'code that is kept depends on it');
-  assert.equal(describeChanges(schedules.avx2, other.schedule), 'sharing 3 (usual: 2)');
+  const usual = { schedule: schedules.avx2, threads: 8 };
+  const changed = { schedule: other.schedule, threads: 4 };
+  assert.equal(describeChanges(usual, usual), '');
+  assert.equal(describeChanges(usual, changed), 'sharing 3 (usual: 2), threads 4 (usual: 8)');
 });
 
 test('classes of models', () => {
@@ -99,16 +102,22 @@ test('classes of models', () => {
 
 test('what was found comes back for its class, else for any', { skip: noCpu ?? false }, async () => {
   const target = targets.avx2;
-  const of = (sharing: number) => ({ schedule: { ...target.schedule, sharing }, gains: [{ work: 'w', gain: 1.1 }] });
-  assert.equal(tunedTarget(system(), 2, target, 'q4_0 2048'), target);
+  const usual = { schedule: target.schedule, threads: 2 };
+  const of = (sharing: number, threads = 2) => ({
+    ...{ schedule: { ...target.schedule, sharing }, threads, gains: [{ work: 'w', gain: 1.1 }] },
+  });
+  assert.deepEqual(tunedChoice(system(), 2, target, 'q4_0 2048'), usual);
   assert.ok(await rememberTuning(system(), 2, target, anyModel, of(3)));
-  assert.ok(await rememberTuning(system(), 2, target, 'q4_0 2048', of(4)));
-  assert.equal(tunedTarget(system(), 2, target, 'q4_0 2048').schedule.sharing, 4);
-  assert.equal(tunedTarget(system(), 2, target, 'q8_0 1024').schedule.sharing, 3);
-  assert.equal(tunedTarget(system(), 2, targets.amx, 'q8_0 1024'), targets.amx, 'of another instruction set');
+  assert.ok(await rememberTuning(system(), 2, target, 'q4_0 2048', of(4, 1)));
+  const { schedule, threads } = tunedChoice(system(), 2, target, 'q4_0 2048');
+  assert.deepEqual([schedule.sharing, threads], [4, 1]);
+  const any = tunedChoice(system(), 2, target, 'q8_0 1024');
+  assert.deepEqual([any.schedule.sharing, any.threads], [3, 2]);
+  const otherSet = tunedChoice(system(), 2, targets.amx, 'q8_0 1024');
+  assert.equal(otherSet.schedule, targets.amx.schedule, 'of another instruction set');
   const times = Array.from({ length: 20 }, () => {
     const start = performance.now();
-    tunedTarget(system(), 2, target, 'q4_0 2048');
+    tunedChoice(system(), 2, target, 'q4_0 2048');
     return performance.now() - start;
   });
   assert.ok(Math.min(...times) < 10, `costs a start ${Math.min(...times)} ms`);
@@ -116,14 +125,16 @@ test('what was found comes back for its class, else for any', { skip: noCpu ?? f
 
 test('where nothing was faster than what was usual, what is usual now counts', { skip: noCpu ?? false }, async () => {
   const target = targets.avx2;
-  await rememberTuning(system(), 2, target, anyModel, { schedule: { ...target.schedule, sharing: 3 }, gains: [] });
-  assert.deepEqual(tunedTarget(system(), 2, target, anyModel).schedule, target.schedule);
+  const found = { schedule: { ...target.schedule, sharing: 3 }, threads: 1, gains: [] };
+  await rememberTuning(system(), 2, target, anyModel, found);
+  const { schedule, threads } = tunedChoice(system(), 2, target, anyModel);
+  assert.deepEqual({ schedule, threads }, { schedule: target.schedule, threads: 2 });
 });
 
 test('what is bad or of another version is not used, and said', { skip: noCpu ?? false }, async () => {
   const target = targets.avx2;
   const good = { ...target.schedule, sharing: 3 };
-  await rememberTuning(system(), 2, target, anyModel, { schedule: good, gains: [] });
+  await rememberTuning(system(), 2, target, anyModel, { schedule: good, threads: 2, gains: [] });
   const [machine] = [...Object.keys(await remembered())];
   const file = await remembered();
   const entry = file[machine ?? '']?.[anyModel] ?? assert.fail();
@@ -132,6 +143,9 @@ test('what is bad or of another version is not used, and said', { skip: noCpu ??
     { ...entry, schedule: { ...good, prefetchBytes: 1e9 } },
     { ...entry, schedule: { ...good, prefetch: undefined } },
     { ...entry, schedule: null },
+    { ...entry, threads: 3 },
+    { ...entry, threads: 0.5 },
+    { ...entry, threads: undefined },
     { ...entry, gains: [1] },
     'nothing',
     [],
@@ -139,18 +153,18 @@ test('what is bad or of another version is not used, and said', { skip: noCpu ??
   ]) {
     write(JSON.stringify({ [machine ?? '']: { [anyModel]: wrong } }));
     const said: string[] = [];
-    assert.equal(
-      tunedTarget(system(), 2, target, 'q4_0 2048', (why) => said.push(why)),
-      target,
+    assert.deepEqual(
+      tunedChoice(system(), 2, target, 'q4_0 2048', (why) => said.push(why)),
+      { schedule: target.schedule, threads: 2 },
     );
     assert.equal(said.length, 1);
     assert.equal(recallTunings(system(), 2, target).get(anyModel)?.kind, 'unused');
   }
   for (const text of ['', '{', '[]', 'null', '{"a": 3}']) {
     write(text);
-    assert.equal(
-      tunedTarget(system(), 2, target, anyModel, () => assert.fail()),
-      target,
+    assert.deepEqual(
+      tunedChoice(system(), 2, target, anyModel, () => assert.fail()),
+      { schedule: target.schedule, threads: 2 },
     );
   }
 });
@@ -165,6 +179,13 @@ function write(text: string): void {
   writeFileSync(join(home, 'ingot', 'tunings.json'), text);
 }
 
+test('numbers of threads that are tried', () => {
+  assert.deepEqual(threadCounts(1), [1]);
+  assert.deepEqual(threadCounts(2), [2, 1]);
+  assert.deepEqual(threadCounts(16), [16, 15, 12, 8, 4, 2, 1]);
+  assert.deepEqual(threadCounts(6), [6, 5, 3, 2]);
+});
+
 test('a machine is tuned: every schedule that is tried has the same results', { skip: noCpu ?? false }, async () => {
   const shapes = [
     { format: 'q4_0', N: 64, K: 256 },
@@ -177,8 +198,9 @@ test('a machine is tuned: every schedule that is tried has the same results', { 
     if (trials === 4) controller.abort();
   };
   const options = { deadline: Number.POSITIVE_INFINITY, signal: controller.signal, onTrial };
-  const { schedule, gains } = await tuneMachine(system(), targets.avx2, shapes, options);
+  const { schedule, threads, gains } = await tuneMachine(system(), targets.avx2, shapes, options);
   assert.equal(trials, 4);
+  assert.ok(threads >= 1);
   for (const [name, some] of Object.entries(choices)) {
     assert.ok((some as readonly unknown[]).includes(schedule[name as keyof Schedule]), name);
   }

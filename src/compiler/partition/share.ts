@@ -37,6 +37,8 @@ export class Share {
   readonly #stated: readonly number[] | undefined;
   #same: Share | undefined;
   #cut: Cut | undefined;
+  /** What the cut has made of segments: most dimensions are alike, and have as many parts as there are ranks. */
+  readonly #splits = new Map<string, Split | undefined>();
 
   /** `stated`: the elements of each rank, of a dimension whose size is their sum. */
   constructor(mesh: Mesh, axes: readonly string[], stated?: readonly number[]) {
@@ -59,6 +61,7 @@ export class Share {
     if (this.#solve([...this.#demands, ...demands]) === undefined) return false;
     this.#demands.push(...demands);
     this.#cut = undefined;
+    this.#splits.clear();
     return true;
   }
 
@@ -73,6 +76,12 @@ export class Share {
 
   /** The split of a dimension of these segments. */
   split(segments: readonly Segment[]): Split | undefined {
+    const key = segments.map(({ size, shared }) => `${size} ${shared}`).join();
+    if (!this.#splits.has(key)) this.#splits.set(key, this.#make(segments));
+    return this.#splits.get(key);
+  }
+
+  #make(segments: readonly Segment[]): Split | undefined {
     this.#cut ??= this.#solve(this.#demands);
     if (this.#cut === undefined) return undefined;
     const { units, shared, ranges } = this.#cut;

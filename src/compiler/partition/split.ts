@@ -58,13 +58,23 @@ export function largestPart({ parts }: Split): number {
   return Math.max(...parts.map(rangesSize));
 }
 
+const scaledSplits = new WeakMap<Split, Map<string, Split | undefined>>();
+
 /** The same proportions of a dimension of `to` elements instead of `from`; undefined where that cuts an element. */
-export function scaleSplit({ axes, parts }: Split, from: number, to: number): Split | undefined {
-  const scaled = parts.map((ranges) =>
-    ranges.map(({ start, limit }) => ({ start: (start * to) / from, limit: (limit * to) / from })),
+export function scaleSplit(split: Split, from: number, to: number): Split | undefined {
+  const known = scaledSplits.get(split) ?? new Map<string, Split | undefined>();
+  scaledSplits.set(split, known);
+  const key = `${from} ${to}`;
+  if (!known.has(key)) known.set(key, scaled(split, from, to));
+  return known.get(key);
+}
+
+function scaled({ axes, parts }: Split, from: number, to: number): Split | undefined {
+  const ranges = parts.map((each) =>
+    each.map(({ start, limit }) => ({ start: (start * to) / from, limit: (limit * to) / from })),
   );
-  const whole = scaled.flat().every(({ start, limit }) => Number.isInteger(start) && Number.isInteger(limit));
-  return whole ? splitOf(axes, scaled) : undefined;
+  const whole = ranges.flat().every(({ start, limit }) => Number.isInteger(start) && Number.isInteger(limit));
+  return whole ? splitOf(axes, ranges) : undefined;
 }
 
 /**

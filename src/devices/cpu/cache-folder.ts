@@ -2,9 +2,10 @@
  * What Ingot remembers between starts and can find out again: small JSON files in the user's folder for caches, by the XDG Base
  * Directory Specification, Apple's File System Programming Guide and Windows' known folder "Local". Deleting it is safe.
  */
-import { existsSync, mkdirSync, readFileSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { homedir } from 'node:os';
-import { dirname, isAbsolute, join } from 'node:path';
+import { isAbsolute, join } from 'node:path';
+import { makeFolder } from '../../base/make-folder-node.ts';
 import { createFile } from '../../formats/atomic-write-node.ts';
 
 export function cacheFolder(): string {
@@ -32,22 +33,15 @@ export function recall(name: string): unknown {
   }
 }
 
-/** With what is missing above it. Node's own `recursive` never ends where a folder exists and takes no other, as /proc. */
-export function makeFolder(path: string): void {
-  if (existsSync(path)) return;
-  makeFolder(dirname(path));
-  try {
-    mkdirSync(path, { mode: 0o700 });
-  } catch (error) {
-    // Another process may have made it meanwhile.
-    if (!existsSync(path)) throw error;
-  }
+/** What is kept there is the user's alone. @throws what the system says. */
+export function makePrivateFolder(path: string): void {
+  makeFolder(path, 0o700);
 }
 
 /** Whole or not at all. False where the folder cannot be written: then it has to be found out again. */
 export async function remember(name: string, value: unknown): Promise<boolean> {
   try {
-    makeFolder(cacheFolder());
+    makePrivateFolder(cacheFolder());
     await using file = await createFile(pathOf(name), { overwrite: true });
     await file.write(new TextEncoder().encode(`${JSON.stringify(value, undefined, 2)}\n`));
     await file.commit();

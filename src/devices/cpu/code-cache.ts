@@ -6,7 +6,7 @@
 import { createHash } from 'node:crypto';
 import { lstatSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { cacheFolder, makeFolder } from './cache-folder.ts';
+import { cacheFolder, makePrivateFolder } from './cache-folder.ts';
 import { codeStamp } from './code-stamp.ts';
 
 /** What is kept by a key: bytes, and what has to be known of them, as JSON can say it. */
@@ -34,7 +34,7 @@ const digestBytes = 32;
 export function openCodeCache(): CodeCache | undefined {
   const folder = join(cacheFolder(), prefix + hash(codeStamp()).toString('hex').slice(0, 16));
   try {
-    makeFolder(folder);
+    makePrivateFolder(folder);
     const { uid, mode } = lstatSync(folder);
     const isOwn = process.getuid === undefined || uid === process.getuid();
     if (!isOwn || (process.platform !== 'win32' && (mode & 0o022) !== 0)) return undefined;

@@ -4,18 +4,9 @@
  */
 import { IngotError, isIngotError, type StopSignal } from '../../base/errors.ts';
 import type { Hardware } from '../../compiler/cost.ts';
-import { joinGrid } from '../../ir/process-groups.ts';
+import { checkMember, gridOf } from '../../ir/process-groups.ts';
 import type { Pass, Program } from '../../ir/program.ts';
-import {
-  asTensor,
-  type DimValues,
-  formatType,
-  maxBytes,
-  resolveShape,
-  sameType,
-  type TensorType,
-  tensor,
-} from '../../ir/types.ts';
+import { asTensor, type DimValues, formatType, maxBytes, sameType, type TensorType, tensor } from '../../ir/types.ts';
 import { elementBytes, elementTypes } from '../../numerics/element-types.ts';
 import { decodeElements, encodeElements } from '../../numerics/host-array.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
@@ -46,7 +37,7 @@ import { WeightReader } from './read-weights.ts';
 import { Regions } from './regions.ts';
 import { CpuBound, CpuBuffer, CpuExecutable, type RunValue } from './resources.ts';
 import { LargeResult, type LargeResults } from './results.ts';
-import { bytesInRun, type Results, RunQueue } from './runs.ts';
+import { type Results, RunQueue } from './runs.ts';
 import type { Schedule } from './schedule.ts';
 import { SharedWeights, type WeightShare } from './shared-weights.ts';
 import { type InstructionSet, lowestSet, missing, type Target, usableTargets, whyNot } from './target.ts';
@@ -302,7 +293,8 @@ class CpuDevice implements Device {
       return own;
     });
     const { rank, size } = communicator ?? { rank: 0, size: 1 };
-    const member = membership(joinGrid(executable.program, rank, size), communicator);
+    const member = membership(gridOf(executable.program, size), communicator);
+    checkMember(executable.layout.meetings, rank);
     const make = () => this.#makePlace(executable, buffers, member);
     const makeResults = () => this.#makeResults(executable);
     return new CpuBound(executable, buffers, make, makeResults, () => lostRank(this.#system, member));
@@ -344,13 +336,13 @@ class CpuDevice implements Device {
     if (this.#disposed) throw invalid('the device was disposed');
     if (!(bound instanceof CpuBound)) throw invalid('the binding is of another device');
     if (bound.disposed || bound.executable.disposed) throw invalid('the binding or its executable was disposed');
-    const gone = bound.buffers.findIndex((buffer) => buffer?.disposed);
+    const { gone, executable } = bound;
     if (gone >= 0) {
-      const { role, name } = bound.executable.program.parameters[gone];
+      const { role, name } = executable.program.parameters[gone];
       throw invalid(`${role} ${name} was disposed`);
     }
-    for (const { type } of bound.executable.outputs) resolveShape(type.shape, dims);
-    const values = bound.executable.inputs.map((input) => inputBytes(input, inputs.get(input.name), dims));
+    const sizes = executable.bytesIn(dims).inputs;
+    const values = executable.inputs.map((input, i) => inputBytes(input, inputs.get(input.name), sizes[i]));
     return { id: this.#runs.submit(bound, values, dims) };
   }
 
@@ -417,9 +409,8 @@ function checkRange({ type, packed }: CpuBuffer, offset: number, length: number)
 }
 
 /** What the caller gave, or a copy of it. */
-function inputBytes({ name, type }: RunValue, view: ArrayBufferView | undefined, dims: DimValues): Uint8Array {
+function inputBytes({ name, type }: RunValue, view: ArrayBufferView | undefined, bytes: number): Uint8Array {
   if (view === undefined) throw invalid(`input ${name} is missing`);
-  const bytes = bytesInRun(type, dims);
   if (view.byteLength !== bytes) {
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }

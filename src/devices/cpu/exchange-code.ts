@@ -3,8 +3,9 @@
  * polls until every message is through. Meanwhile the other threads wait at the barrier. An exchange of two halves is posted by the one and
  * polled for by the other; between them the team computes. From the first half the other threads go on to the next launch: until one of them is
  * through with its part of that, thread 0 polls, and then takes what is left of it. It polls with PAUSE, after 50 us it
- * lets others have the core between polls, and it never polls for longer than the patience of the transport: then, or when
- * a peer is known to be lost, it takes its messages back, says whom it waited for, and stops the list.
+ * lets others have the core between polls, and it never polls for longer than the patience of the transport, which is less while nobody
+ * asks whether this rank is alive: then, or when a peer is known to be lost, it takes its messages back, says whom it waited for, and
+ * stops the list.
  */
 import { Assembler } from './asm/assembler.ts';
 import {
@@ -35,11 +36,12 @@ import { control } from './team-code.ts';
 
 /**
  * The head of a table, in words of 64 bits: the team's control block; what the transport's functions get, and their
- * addresses; the word that is not 0 when a peer is lost; ticks to poll with PAUSE only, and at all; numbers of messages and fills.
+ * addresses; words that are not 0 when a peer is lost, and while this rank is alone; ticks to poll with PAUSE only, at all, and alone;
+ * numbers of messages and fills.
  */
 export const head = {
   ...{ control: 0, context: 8, isend: 16, irecv: 24, test: 32, cancel: 40, lost: 48 },
-  ...{ spin: 56, patience: 64, messages: 72, fills: 80 },
+  ...{ alone: 56, spin: 64, patience: 72, alonePatience: 80, messages: 88, fills: 96 },
   bytes: 128,
 } as const;
 
@@ -164,7 +166,7 @@ export function assembleExchange(yieldTo: number, architecture: Architecture) {
     a.emit('shl', rdx, 32);
     a.emit('or', rax, rdx);
   };
-  const [patient, politely, early] = [a.label(), a.label(), a.label()];
+  const [late, patient, politely, early] = [a.label(), a.label(), a.label(), a.label()];
   a.bind(poll);
   a.emit('xor', r15, r15);
   eachMessage((next) => {
@@ -204,7 +206,13 @@ export function assembleExchange(yieldTo: number, architecture: Architecture) {
   };
   sinceBegin();
   a.emit('cmp', rax, word(rbx, head.patience));
+  a.emit('ja', late);
+  a.emit('cmp', rax, word(rbx, head.alonePatience));
   a.emit('jbe', patient);
+  a.emit('mov', rcx, word(rbx, head.alone));
+  a.emit('cmp', word(rcx, 0), 0);
+  a.emit('je', patient);
+  a.bind(late);
   eachMessage((next) => {
     a.emit('cmp', word(r12, message.open), 0);
     a.emit('je', next);

@@ -71,7 +71,9 @@ interface RowWord {
 }
 
 const spinMilliseconds = 0.05;
-/** In front of the tables: a word for who has nobody to lose. */
+/** What a rank waits for others that nobody asks whether it is alive: it is cut off from those who would tell it that one is lost. */
+const aloneMilliseconds = 2000;
+/** In front of the tables: a word for who has nobody to lose, and is not alone. */
 const first = 64;
 
 export class ExchangeTables implements Disposable {
@@ -108,6 +110,12 @@ export class ExchangeTables implements Disposable {
       if (rows === undefined) set(at, bytes);
       else this.#rows.push({ sym: rows, index: at / 8, bytes });
     };
+    const patience = transport?.patienceMilliseconds ?? 0;
+    const ticks = {
+      spin: transport?.crowded ? 0 : team.ticks(spinMilliseconds),
+      patience: team.ticks(patience),
+      alone: team.ticks(Math.min(patience, aloneMilliseconds)),
+    };
     let table = first;
     for (const { entry, transfers, fills, numbersAt, bytes } of planned) {
       this.#offsets.set(entry, table);
@@ -119,8 +127,10 @@ export class ExchangeTables implements Disposable {
       set(table + head.test, transport?.test ?? 0);
       set(table + head.cancel, transport?.cancel ?? 0);
       set(table + head.lost, transport?.lost ?? this.memory.address);
-      set(table + head.spin, transport?.crowded ? 0 : team.ticks(spinMilliseconds));
-      set(table + head.patience, team.ticks(transport?.patienceMilliseconds ?? 0));
+      set(table + head.alone, transport?.alone ?? this.memory.address);
+      set(table + head.spin, ticks.spin);
+      set(table + head.patience, ticks.patience);
+      set(table + head.alonePatience, ticks.alone);
       set(table + head.messages, sends.length + receives.length);
       set(table + head.fills, fills);
       let at = table + head.bytes;

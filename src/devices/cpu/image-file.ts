@@ -1,7 +1,6 @@
 /** Images as the code cache keeps them (code-cache.ts), by the program that they were made of. */
-import { isIngotError } from '../../base/errors.ts';
-import { printProgram } from '../../ir/mlir/print.ts';
 import type { Pass, Program } from '../../ir/program.ts';
+import { programText } from '../../ir/program-text.ts';
 import type { Kept } from './code-cache.ts';
 import type { Image, Layout } from './image.ts';
 import { type Target, targetKey } from './target.ts';
@@ -15,16 +14,6 @@ export interface ImageHead {
 export function imageKey(program: Program, target: Target, passes?: Pass): string | undefined {
   const text = programText(program);
   return text === undefined ? undefined : `image ${targetKey(target)} ${passes?.name ?? ''}\n${text}`;
-}
-
-/** Equal only for equal programs; undefined of one whose constants have not been read. */
-export function programText(program: Program): string | undefined {
-  try {
-    return printProgram(program);
-  } catch (error) {
-    if (isIngotError(error, 'InvalidArgument')) return undefined;
-    throw error;
-  }
 }
 
 export function packImage({ layout, code, constants }: Image): Kept<ImageHead> {

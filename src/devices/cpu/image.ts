@@ -4,6 +4,7 @@
  * that it can be kept between starts.
  */
 import type { Exchange } from '../../compiler/exchange.ts';
+import type { Meeting } from '../../ir/process-groups.ts';
 import type { DimSymbol } from '../../ir/types.ts';
 
 /** A place: bytes into the arena of a binding, into the constants, or into main's parameter (a weight or state) or large result of an index. */
@@ -53,6 +54,7 @@ export interface Layout {
   /** Where main's parameters and results lie; of tokens nowhere. */
   readonly parameters: readonly (Spot | undefined)[];
   readonly results: readonly (Spot | undefined)[];
+  readonly meetings: readonly Meeting[];
 }
 
 export interface Image {

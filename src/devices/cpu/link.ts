@@ -2,6 +2,7 @@
 import type { Cost } from '../../compiler/cost.ts';
 import { kernelCost } from '../../compiler/kernel/kernel-cost.ts';
 import type { Memory as Place, Plan, Step } from '../../compiler/kernel/plan.ts';
+import type { Meeting } from '../../ir/process-groups.ts';
 import type { Func } from '../../ir/program.ts';
 import { maxBytes, type TensorType } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
@@ -20,7 +21,7 @@ export interface Linked {
   readonly costs: readonly (CostOf | undefined)[];
 }
 
-export function link(plan: Plan, code: PlanCode): Linked {
+export function link(plan: Plan, code: PlanCode, meetings: readonly Meeting[]): Linked {
   const frameBytes = alignUp(plan.main.frameBytes, 64);
   const scratchBytes = alignUp(Math.max(plan.scratchBytes, compositeScratch(plan, code.target)), 64);
   const flattener = new Flattener(plan, code, { base: 'arena', offset: frameBytes });
@@ -40,6 +41,7 @@ export function link(plan: Plan, code: PlanCode): Linked {
       entries,
       parameters: main.parameters.map((place) => place && spotOf(place)),
       results: main.results.map((place) => place && spotOf(place)),
+      meetings,
     },
     code: code.bytes,
     constants: code.constants,

@@ -2,6 +2,7 @@
  * From a program to its image. All that makes machine code hangs on this file, and is loaded where a program has to be
  * compiled.
  */
+import { meetingsOf } from '../../ir/process-groups.ts';
 import type { Program } from '../../ir/program.ts';
 import { makeCode } from './code.ts';
 import type { CodeCache } from './code-cache.ts';
@@ -12,5 +13,5 @@ import type { Target } from './target.ts';
 /** @throws IngotError 'UnsupportedOp'. */
 export async function makeImage(program: Program, target: Target, cache: CodeCache | undefined): Promise<Linked> {
   const plan = planForCpu(program);
-  return link(plan, await makeCode(plan, target, cache));
+  return link(plan, await makeCode(plan, target, cache), meetingsOf(program));
 }

@@ -1,7 +1,8 @@
 /** What the CPU device hands out: memory, executables, bindings. Each is freed when disposed and no longer in use. */
 import { type IngotError, isIngotError } from '../../base/errors.ts';
 import type { Program } from '../../ir/program.ts';
-import { asTensor, type TensorType } from '../../ir/types.ts';
+import { asTensor, type DimValues, dimSymbols, resolveShape, type TensorType } from '../../ir/types.ts';
+import { elementBytes } from '../../numerics/element-types.ts';
 import type { Bound, DeviceBuffer, Executable, MemoryKind } from '../device.ts';
 import type { Layout, Spot } from './image.ts';
 import type { CostOf, Linked } from './link.ts';
@@ -23,7 +24,8 @@ export class CpuBuffer implements DeviceBuffer {
   readonly memory: Memory;
   readonly device: Accounts;
   disposed = false;
-  #users = 0;
+  readonly #users = new Set<CpuBound>();
+  #freed = false;
 
   /** `counted`: fewer bytes than it has where others count the rest. */
   constructor(
@@ -43,23 +45,26 @@ export class CpuBuffer implements DeviceBuffer {
     device.account(kind, this.bytes);
   }
 
-  hold(): void {
-    this.#users++;
+  /** A run of this binding uses it. */
+  join(user: CpuBound): void {
+    this.#users.add(user);
   }
 
-  release(): void {
-    this.#users--;
-    this.#free();
+  leave(user: CpuBound): void {
+    this.#users.delete(user);
   }
 
   [Symbol.dispose](): void {
     if (this.disposed) return;
     this.disposed = true;
-    this.#free();
+    for (const user of this.#users) user.lose(this);
+    this.freeUnlessUsed();
   }
 
-  #free(): void {
-    if (!this.disposed || this.#users > 0) return;
+  /** Of what is disposed. */
+  freeUnlessUsed(): void {
+    if (this.#freed || [...this.#users].some(({ running }) => running)) return;
+    this.#freed = true;
     this.memory[Symbol.dispose]();
     this.device.account(this.kind, -this.bytes);
   }
@@ -71,6 +76,13 @@ export interface RunValue {
   readonly type: TensorType;
   /** Nowhere if nothing reads or makes it. */
   readonly where: Spot | undefined;
+}
+
+/** Of inputs and outputs, in their order. */
+interface ValueBytes {
+  readonly dims: DimValues;
+  readonly inputs: readonly number[];
+  readonly outputs: readonly number[];
 }
 
 export class CpuExecutable implements Executable {
@@ -86,6 +98,7 @@ export class CpuExecutable implements Executable {
   readonly scratchBytes: number;
   disposed = false;
   #bindings = 0;
+  #bytes: ValueBytes | undefined;
 
   constructor(system: OperatingSystem, program: Program, { image, costs }: Linked) {
     this.program = program;
@@ -103,6 +116,16 @@ export class CpuExecutable implements Executable {
     this.constants = system.mapMemory(image.constants.length);
     this.constants.bytes().set(image.constants);
     this.code = system.mapCode(image.code);
+  }
+
+  /** What a run with these dimensions takes and makes. From one token to the next they stay. @throws IngotError as `resolveShape`. */
+  bytesIn(dims: DimValues): ValueBytes {
+    if (this.#bytes === undefined || !dimSymbols.every((sym) => this.#bytes?.dims[sym] === dims[sym])) {
+      const bytesOf = ({ type }: RunValue) =>
+        resolveShape(type.shape, dims).reduce((product, size) => product * size, elementBytes(type.element));
+      this.#bytes = { dims: { ...dims }, inputs: this.inputs.map(bytesOf), outputs: this.outputs.map(bytesOf) };
+    }
+    return this.#bytes;
   }
 
   hold(): void {
@@ -142,6 +165,8 @@ export class CpuBound implements Bound {
   readonly #freeResults: LargeResults[];
   disposed = false;
   #runs = 0;
+  /** Disposed while this may have been using them; no run begins any more. */
+  readonly #lost: CpuBuffer[] = [];
 
   /** `make` and `makeResults`: take memory for one run more. @throws IngotError 'OutOfMemory'. */
   constructor(
@@ -164,6 +189,21 @@ export class CpuBound implements Bound {
       throw error;
     }
     executable.hold();
+    for (const buffer of buffers) buffer?.join(this);
+  }
+
+  /** Whether a run is on, or waits. */
+  get running(): boolean {
+    return this.#runs > 0;
+  }
+
+  /** The index of the first of its buffers that was disposed; -1 if none was. */
+  get gone(): number {
+    return this.#lost.length === 0 ? -1 : this.buffers.findIndex((buffer) => buffer?.disposed);
+  }
+
+  lose(buffer: CpuBuffer): void {
+    this.#lost.push(buffer);
   }
 
   /** A place that no run uses, with memory for large results; undefined if there is none, nor memory for one more. */
@@ -189,12 +229,11 @@ export class CpuBound implements Bound {
 
   hold(): void {
     this.#runs++;
-    for (const buffer of this.buffers) buffer?.hold();
   }
 
   release(): void {
     this.#runs--;
-    for (const buffer of this.buffers) buffer?.release();
+    for (const buffer of this.#lost) buffer.freeUnlessUsed();
     this.#free();
   }
 
@@ -212,6 +251,7 @@ export class CpuBound implements Bound {
     if (!this.#isFreed()) return;
     for (const place of this.#places) place[Symbol.dispose]();
     for (const results of this.#freeResults.splice(0)) this.giveBack(results);
+    for (const buffer of this.buffers) buffer?.leave(this);
     this.executable.release();
   }
 }

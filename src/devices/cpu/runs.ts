@@ -3,8 +3,7 @@
  * ended. While one works, the next one's inputs lie in memory of their own already, so that the team goes on without a gap.
  */
 import { IngotError, type StopSignal } from '../../base/errors.ts';
-import { type DimValues, resolveShape, type TensorType } from '../../ir/types.ts';
-import { elementBytes } from '../../numerics/element-types.ts';
+import type { DimValues } from '../../ir/types.ts';
 import type { Profiler } from './profile.ts';
 import type { CpuBound, CpuExecutable } from './resources.ts';
 import type { LargeResults } from './results.ts';
@@ -80,7 +79,8 @@ export class RunQueue {
       const bytes = inputs[i];
       if (where !== undefined && bytes.length > 0) place.bytes(where, type, bytes.length).set(bytes);
     });
-    place.instance.begin({ dims, contextTokens: contextTokens(bound.executable, inputs) }, place.results);
+    const tokens = this.#profiler.records ? contextTokens(bound.executable, inputs) : 0;
+    place.instance.begin({ dims, contextTokens: tokens }, place.results);
     place.busy = true;
     // Before it begins: this thread may stand still once the others are awake.
     const start = performance.now();
@@ -200,9 +200,11 @@ export class RunQueue {
 function lendResults({ bound, place, dims }: StartedRun): Outcome {
   const { results } = place;
   const named = new Map<string, ArrayBufferView>();
-  for (const { name, type, where } of bound.executable.outputs) {
+  const { outputs } = bound.executable;
+  const sizes = bound.executable.bytesIn(dims).outputs;
+  for (const [i, { name, type, where }] of outputs.entries()) {
     if (where === undefined) continue;
-    const length = bytesInRun(type, dims);
+    const length = sizes[i];
     const bytes = length === 0 ? new Uint8Array() : place.bytes(where, type, length);
     named.set(name, where.base === 'result' ? bytes : bytes.slice());
   }
@@ -214,8 +216,4 @@ function contextTokens(executable: CpuExecutable, inputs: Inputs): number {
   const lengths = inputs[executable.inputs.findIndex(({ name }) => name === 'ctxLen')] as Uint8Array | undefined;
   if (lengths === undefined) return 0;
   return new Int32Array(lengths.buffer, lengths.byteOffset, lengths.length >> 2).reduce((sum, n) => sum + n, 0);
-}
-
-export function bytesInRun(type: TensorType, dims: DimValues): number {
-  return resolveShape(type.shape, dims).reduce((product, size) => product * size, elementBytes(type.element));
 }

@@ -79,12 +79,3 @@ export const schedules: Readonly<Record<InstructionSet, Schedule>> = {
   dotprod: usual,
   i8mm: usual,
 };
-
-/** What differs, for people. */
-export function describeChanges(before: Schedule, after: Schedule): string {
-  const names = Object.keys(after) as (keyof Schedule)[];
-  return names
-    .filter((name) => after[name] !== before[name])
-    .map((name) => `${name} ${after[name]} (usual: ${before[name]})`)
-    .join(', ');
-}

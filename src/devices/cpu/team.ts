@@ -123,8 +123,8 @@ class NativeTeam implements Team {
   readonly #waiterSpins: number;
   /** What the threads may still use; let go when they are joined, and never if one is lost. */
   readonly #holds: Disposable[];
-  readonly #clockAt: number;
-  #clock: TickClock | undefined;
+  /** It begins with the team: who asks for the length of a tick waits until enough of them have gone by. */
+  readonly clock: TickClock;
   #exchange: ExchangeKernels | undefined;
   #submitted = 0;
   #state: 'open' | 'disposed' | 'lost' = 'open';
@@ -135,7 +135,6 @@ class NativeTeam implements Team {
     this.threads = threads;
     this.#grace = graceMilliseconds;
     const { code, thread, submit, wait, spin, clock } = assembleTeam(threads, system.futex, system.architecture);
-    this.#clockAt = clock;
     this.#code = system.mapCode(code.bytes);
     this.#memory = system.mapMemory(control.bytes + threads * threadBlock.bytes, { alignment: 128 });
     this.#longs = new BigUint64Array(this.#memory.bytes().buffer as ArrayBuffer);
@@ -143,6 +142,7 @@ class NativeTeam implements Team {
     const { address } = this.#memory;
     this.#wakeTeam = this.#code.callable(submit, { takes: ['address'], returns: 'void' });
     this.#awaitTeam = this.#code.callable(wait, { takes: ['address', 'i64', 'u32', 'i32'], returns: 'i32' });
+    this.clock = new TickClock(this.#code, clock, this.#memory, control.clock);
 
     const limits = system.limits();
     const spare = usableThreads(limits) - threads;
@@ -170,21 +170,11 @@ class NativeTeam implements Team {
 
   list(launches: readonly Launch[], keeps: readonly (Memory | MappedCode)[] = [], recorded = false): LaunchList {
     this.#checkOpen();
-    if (recorded) this.#startClock();
     return new NativeList(this, this.#system, launches, keeps, recorded);
   }
 
-  #startClock(): TickClock {
-    this.#clock ??= new TickClock(this.#code, this.#clockAt, this.#memory, control.clock);
-    return this.#clock;
-  }
-
-  get clock(): TickClock {
-    return this.#startClock();
-  }
-
   ticks(milliseconds: number): number {
-    return Math.round(milliseconds / 1000 / this.#startClock().secondsPerTick());
+    return Math.round(milliseconds / 1000 / this.clock.secondsPerTick());
   }
 
   get control(): number {
@@ -220,7 +210,7 @@ class NativeTeam implements Team {
     if (ticket > this.#submitted || ticket <= this.#submitted - ringSlots) {
       throw invalid(`run ${ticket} is none of the latest ${ringSlots}, which end with ${this.#submitted}`);
     }
-    const inTime = this.sleep(ticket, deadline);
+    const inTime = this.ended(ticket) || this.sleep(ticket, deadline);
     if (!inTime) this.#stop();
     const stopped = this.#get(control.ring + ((ticket - 1) % ringSlots) * slot.bytes + slot.stopped) !== 0;
     return stopped ? (inTime ? 'stopped' : 'timeout') : 'done';

@@ -31,7 +31,7 @@ import type { Launch, LaunchList, Team } from './team.ts';
 export interface Work {
   readonly name: string;
   readonly choices: readonly (keyof Schedule)[];
-  prepare(target: Target): PreparedWork;
+  prepare(target: Target, team: Team): PreparedWork;
 }
 
 export interface PreparedWork extends Disposable {
@@ -113,7 +113,7 @@ export class Works implements Disposable {
   }
 
   /** What runs a kernel after the other. */
-  #list(calls: readonly Call[], target: Target): LaunchList {
+  #list(calls: readonly Call[], target: Target, team: Team): LaunchList {
     const codes = new Map<EmittedKernel, MappedCode>();
     const stride = 8 * Math.max(...calls.map(({ kernel }) => kernel.args.length));
     using memory = this.#system.mapMemory(stride * calls.length);
@@ -127,31 +127,31 @@ export class Works implements Disposable {
       );
       return { kind: 'kernel', code, offset: 0, argument: { memory, offset } };
     });
-    const list = this.#team.list(launches);
+    const list = team.list(launches);
     // The list holds them.
     for (const code of codes.values()) code[Symbol.dispose]();
     return list;
   }
 
-  #seconds(list: LaunchList): number {
+  #seconds(list: LaunchList, team: Team): number {
     const start = performance.now();
-    this.#team.wait(this.#team.submit(list), Number.POSITIVE_INFINITY);
+    team.wait(team.submit(list), Number.POSITIVE_INFINITY);
     return (performance.now() - start) / 1000;
   }
 
   #run(kernel: EmittedKernel, words: Call['words']): void {
-    using list = this.#list([{ kernel, words }], this.#target);
-    this.#seconds(list);
+    using list = this.#list([{ kernel, words }], this.#target, this.#team);
+    this.#seconds(list, this.#team);
   }
 
   #work(name: string, choices: Work['choices'], out: Written, calls: (target: Target) => readonly Call[]): Work {
     return {
       name,
       choices,
-      prepare: (target) => {
-        const list = this.#list(calls(target), target);
+      prepare: (target, team) => {
+        const list = this.#list(calls(target), target, team);
         return {
-          seconds: () => this.#seconds(list),
+          seconds: () => this.#seconds(list, team),
           digest: () => createHash('sha256').update(out.memory.bytes(0, out.bytes)).digest('hex'),
           [Symbol.dispose]: () => list[Symbol.dispose](),
         };

@@ -1,4 +1,4 @@
-/** Finds the schedule that is the quickest on this machine for the matrices of a model. */
+/** Finds the schedule and the number of threads that are the quickest on this machine for the matrices of a model. */
 import { IngotError } from '../../base/errors.ts';
 import { median, type SearchOptions, search } from '../tuner.ts';
 import type { MatrixShape } from './matrix-shapes.ts';
@@ -6,12 +6,14 @@ import type { OperatingSystem } from './os/os.ts';
 import { usableThreads } from './os/os.ts';
 import { choices, type Schedule } from './schedule.ts';
 import { type Target, targetKey } from './target.ts';
-import { createTeam } from './team.ts';
+import { createTeam, type Team } from './team.ts';
 import { type PreparedWork, type Work, Works } from './tune-works.ts';
 
 export interface Tuned {
   readonly schedule: Schedule;
-  /** How many times as fast each piece of work is as with the target's own schedule. */
+  /** As many as the process may use, or fewer where those are quicker: where two of them share a core, or memory has no more to give. */
+  readonly threads: number;
+  /** How many times as fast each piece of work is as with the target's own schedule and all threads. */
   readonly gains: readonly { readonly work: string; readonly gain: number }[];
 }
 
@@ -30,11 +32,16 @@ const names = [
   ...['attentionUnits', 'attentionRows', 'loopBits', 'tileSide', 'stripBytes', 'streamedBytes'],
 ] as const satisfies readonly (keyof Schedule)[];
 
+/** What is searched: a schedule and who works by it. */
+interface Choice extends Schedule {
+  readonly team: Team;
+}
+
 /** Pairs of measurements that say what was gained. */
 const lastPairs = 9;
 
 /**
- * The target's own schedule where nothing is quicker.
+ * The target's own schedule and all threads where nothing is quicker.
  * @throws IngotError 'OutOfMemory'; 'DeviceFault' where another schedule has other results, which none may have.
  */
 export async function tuneMachine(
@@ -43,34 +50,68 @@ export async function tuneMachine(
   shapes: readonly MatrixShape[],
   options: SearchOptions,
 ): Promise<Tuned> {
-  using team = createTeam(system, { threads: usableThreads(system.limits()) });
-  using works = new Works(system, team, target, shapes);
+  const usable = usableThreads(system.limits());
+  using teams = new Teams(system, usable);
+  using works = new Works(system, teams.all, target, shapes);
   using bench = new Bench(works.list, target);
   const used = new Set(works.list.flatMap((work) => work.choices));
-  const found = await search(
+  const isUsed = (work: Work, name: keyof Choice) => name === 'team' || work.choices.includes(name);
+  const start: Choice = { ...target.schedule, team: teams.all };
+  const found = await search<Choice>(
     {
-      start: target.schedule,
-      choices,
-      names: names.filter((name) => used.has(name)),
-      measure: (schedule, name) => bench.seconds(schedule, (work) => work.choices.includes(name)),
+      start,
+      choices: { ...choices, team: teams.list },
+      names: [...names.filter((name) => used.has(name)), 'team'],
+      measure: (choice, name) => bench.seconds(choice, (work) => isUsed(work, name)),
     },
     options,
   );
-  const changed = names.filter((name) => found[name] !== target.schedule[name]);
-  const gained = (work: Work) => work.choices.some((choice) => changed.some((name) => name === choice));
+  const changed = [...names, 'team' as const].filter((name) => found[name] !== start[name]);
+  const gained = (work: Work) => changed.some((name) => isUsed(work, name));
   const some = works.list.filter(gained);
   const pairs = Array.from({ length: changed.length === 0 ? 0 : lastPairs }, (_, i) => {
-    const order = i % 2 === 0 ? [target.schedule, found] : [found, target.schedule];
-    const times = order.map((schedule) => bench.seconds(schedule, gained));
+    const order = i % 2 === 0 ? [start, found] : [found, start];
+    const times = order.map((choice) => bench.seconds(choice, gained));
     const [before, after] = i % 2 === 0 ? times : times.toReversed();
     return some.map((_, at) => (before?.[at] ?? 1) / (after?.[at] ?? 1));
   });
   const gains = some.map(({ name }, at) => ({ work: name, gain: median(pairs.map((pair) => pair[at] ?? 1)) }));
   const whole = gains.reduce((sum, { gain }) => sum + Math.log(gain), 0);
-  return whole > 0 ? { schedule: found, gains } : { schedule: target.schedule, gains: [] };
+  if (whole <= 0) return { schedule: target.schedule, threads: usable, gains: [] };
+  const { team, ...schedule } = found;
+  return { schedule, threads: team.threads, gains };
 }
 
-/** Works with the code of two schedules at a time. */
+/** All that a process may use, and fewer: all but one, three quarters, halves. */
+export function threadCounts(usable: number): readonly number[] {
+  const halves = Array.from({ length: 1 + Math.floor(Math.log2(usable)) }, (_, i) => Math.ceil(usable / 2 ** i));
+  return [...new Set([usable, usable - 1, Math.ceil((3 * usable) / 4), ...halves])].filter((count) => count > 0);
+}
+
+/** One of all threads and some of fewer; those that do not work sleep. */
+class Teams implements Disposable {
+  readonly all: Team;
+  readonly list: Team[] = [];
+
+  constructor(system: OperatingSystem, usable: number) {
+    this.all = createTeam(system, { threads: usable });
+    this.list.push(this.all);
+    try {
+      for (const threads of threadCounts(usable)) {
+        if (threads !== usable) this.list.push(createTeam(system, { threads }));
+      }
+    } catch (error) {
+      this[Symbol.dispose]();
+      throw error;
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const team of this.list) team[Symbol.dispose]();
+  }
+}
+
+/** Works with the code of two choices at a time. */
 class Bench implements Disposable {
   readonly #works: readonly Work[];
   readonly #target: Target;
@@ -82,13 +123,13 @@ class Bench implements Disposable {
     this.#target = target;
   }
 
-  seconds(schedule: Schedule, matters: (work: Work) => boolean): readonly number[] {
+  seconds({ team, ...schedule }: Choice, matters: (work: Work) => boolean): readonly number[] {
     const target = { ...this.#target, schedule };
-    return this.#works.filter(matters).map((work) => this.#prepare(work, target).seconds());
+    return this.#works.filter(matters).map((work) => this.#prepare(work, target, team).seconds());
   }
 
-  #prepare(work: Work, target: Target): PreparedWork {
-    const key = targetKey(target);
+  #prepare(work: Work, target: Target, team: Team): PreparedWork {
+    const key = `${targetKey(target)} ${team.threads}`;
     const known = this.#prepared.get(key) ?? new Map<Work, PreparedWork>();
     // The one that was used last goes to the end.
     this.#prepared.delete(key);
@@ -98,13 +139,13 @@ class Bench implements Disposable {
       for (const prepared of works.values()) prepared[Symbol.dispose]();
       this.#prepared.delete(other);
     }
-    const prepared = known.get(work) ?? this.#check(work, target);
+    const prepared = known.get(work) ?? this.#check(work, target, team);
     known.set(work, prepared);
     return prepared;
   }
 
-  #check(work: Work, target: Target): PreparedWork {
-    const prepared = work.prepare(target);
+  #check(work: Work, target: Target, team: Team): PreparedWork {
+    const prepared = work.prepare(target, team);
     prepared.seconds();
     const digest = prepared.digest();
     const expected = this.#digests.get(work) ?? digest;

@@ -1,5 +1,5 @@
 /**
- * Schedules that were found for this machine, remembered between starts: by processor, number of threads, instruction set and
+ * Schedules and numbers of threads that were found for this machine, remembered between starts: by processor, number of threads, instruction set and
  * class of models. What another version of Ingot found is not used: its kernels may have been others.
  */
 import { createRequire } from 'node:module';
@@ -9,6 +9,8 @@ import type { OperatingSystem } from './os/os.ts';
 import { choices, type Schedule } from './schedule.ts';
 import type { Target } from './target.ts';
 import type { Tuned } from './tune.ts';
+
+export type Choice = Pick<Tuned, 'schedule' | 'threads'>;
 
 export interface Tuning extends Tuned {
   /** When it was found, as ISO 8601 says it. */
@@ -31,20 +33,22 @@ function machineOf(system: OperatingSystem, threads: number, { name }: Target): 
 type Kept = Readonly<Record<string, unknown>>;
 const record = (value: unknown): Kept => (typeof value === 'object' && value !== null ? (value as Kept) : {});
 
-/** All of a machine like this, by class; `threads`: as many as the process may use. */
-export function recallTunings(system: OperatingSystem, threads: number, target: Target): ReadonlyMap<string, Recalled> {
-  const kept = record(record(recall(file))[machineOf(system, threads, target)]);
-  return new Map(Object.entries(kept).map(([name, value]) => [name, examine(value, target.schedule)]));
+/** All of a machine like this, by class; `usable`: as many threads as the process may use. */
+export function recallTunings(system: OperatingSystem, usable: number, target: Target): ReadonlyMap<string, Recalled> {
+  const kept = record(record(recall(file))[machineOf(system, usable, target)]);
+  const usual = { schedule: target.schedule, threads: usable };
+  return new Map(Object.entries(kept).map(([name, value]) => [name, examine(value, usual)]));
 }
 
 /** Where nothing was quicker than what is usual, what is usual now counts. */
-function examine(value: unknown, usual: Schedule): Recalled {
-  const { schedule, gains, taken, version: made } = record(value);
+function examine(value: unknown, usual: Choice): Recalled {
+  const { schedule, threads, gains, taken, version: made } = record(value);
   if (made !== version) return { kind: 'unused', reason: `ingot ${String(made)} found it, this is ${version}` };
-  if (!isSchedule(schedule) || typeof taken !== 'string' || !Array.isArray(gains) || !gains.every(isGain)) {
+  const isChoice = isSchedule(schedule) && isCount(threads, usual.threads);
+  if (!isChoice || typeof taken !== 'string' || !Array.isArray(gains) || !gains.every(isGain)) {
     return { kind: 'unused', reason: 'it says what no tuner does' };
   }
-  return { kind: 'used', tuning: { schedule: gains.length === 0 ? usual : schedule, gains, taken, version } };
+  return { kind: 'used', tuning: { ...(gains.length === 0 ? usual : { schedule, threads }), gains, taken, version } };
 }
 
 function isSchedule(value: unknown): value is Schedule {
@@ -53,32 +57,28 @@ function isSchedule(value: unknown): value is Schedule {
   return names.every((name) => (choices[name] as readonly unknown[]).includes(given[name]));
 }
 
+function isCount(value: unknown, most: number): value is number {
+  return Number.isInteger(value) && Number(value) >= 1 && Number(value) <= most;
+}
+
 function isGain(value: unknown): value is Tuned['gains'][number] {
   const { work, gain } = record(value);
   return typeof work === 'string' && Number(gain) > 0;
 }
 
-/** The target with what was found for a class of models, else for any; `onUnused` is told why something is not used. */
-export function tunedTarget(
+/** What was found for a class of models, else for any, else what is usual; `onUnused` is told why something is not used. */
+export function tunedChoice(
   system: OperatingSystem,
-  threads: number,
+  usable: number,
   target: Target,
   wanted: string,
   onUnused: (reason: string) => void = () => {},
-): Target {
-  const tunings = recallTunings(system, threads, target);
+): Choice {
+  const tunings = recallTunings(system, usable, target);
   const found = tunings.get(wanted) ?? tunings.get(anyModel);
-  switch (found?.kind) {
-    case undefined:
-      return target;
-    case 'unused':
-      onUnused(found.reason);
-      return target;
-    case 'used':
-      return { ...target, schedule: found.tuning.schedule };
-    default:
-      return found satisfies never;
-  }
+  if (found?.kind === 'used') return found.tuning;
+  if (found !== undefined) onUnused(found.reason);
+  return { schedule: target.schedule, threads: usable };
 }
 
 /** False where it cannot be kept. */
@@ -93,4 +93,14 @@ export async function rememberTuning(
   const machine = machineOf(system, threads, target);
   const tuning: Tuning = { ...tuned, taken: new Date().toISOString(), version };
   return remember(file, { ...all, [machine]: { ...record(all[machine]), [of]: tuning } });
+}
+
+/** What differs from what is usual, for people. */
+export function describeChanges(before: Choice, after: Choice): string {
+  const names = Object.keys(before.schedule) as (keyof Schedule)[];
+  const changes = names
+    .filter((name) => after.schedule[name] !== before.schedule[name])
+    .map((name) => `${name} ${after.schedule[name]} (usual: ${before.schedule[name]})`);
+  if (after.threads !== before.threads) changes.push(`threads ${after.threads} (usual: ${before.threads})`);
+  return changes.join(', ');
 }

@@ -15,7 +15,7 @@ export class Workplace implements Disposable {
   readonly #buffers: readonly (CpuBuffer | undefined)[];
   readonly #arena: CpuBuffer;
   /** To make a view costs more than to copy what most inputs hold. */
-  readonly #views = new Map<Spot, Uint8Array>();
+  readonly #views = new Map<Spot, { readonly whole: Uint8Array; latest: Uint8Array }>();
 
   /** `buffers`: weights and states by the index of their parameter. */
   constructor(
@@ -37,11 +37,15 @@ export class Workplace implements Disposable {
       if (own === undefined) throw fault('a result without memory');
       return own.bytes(length);
     }
-    const known = this.#views.get(spot);
-    if (known !== undefined && known.length >= length) return known.subarray(0, length);
-    const view = this.#view(spot, maxBytes(type));
-    this.#views.set(spot, view);
-    return view.subarray(0, length);
+    let known = this.#views.get(spot);
+    if (known === undefined || known.whole.length < length) {
+      const whole = this.#view(spot, maxBytes(type));
+      known = { whole, latest: whole };
+      this.#views.set(spot, known);
+    }
+    // Most are as long as in the run before.
+    if (known.latest.length !== length) known.latest = known.whole.subarray(0, length);
+    return known.latest;
   }
 
   #view(spot: Exclude<Spot, { base: 'result' }>, length: number): Uint8Array {

@@ -5,7 +5,7 @@
 import { IngotError, type StopSignal } from '../../base/errors.ts';
 import { planState } from '../../compiler/state.ts';
 import type { OpName } from '../../ir/attributes.ts';
-import { joinGrid } from '../../ir/process-groups.ts';
+import { checkMember, gridOf, meetingsOf } from '../../ir/process-groups.ts';
 import type { Parameter, Pass, Program } from '../../ir/program.ts';
 import {
   type DimValues,
@@ -66,7 +66,8 @@ class ReferenceBound implements Bound {
     this.buffers = buffers;
     this.communicator = communicator;
     const { rank, size } = communicator ?? { rank: 0, size: 1 };
-    this.process = { rank, grid: joinGrid(executable.program, rank, size) };
+    this.process = { rank, grid: gridOf(executable.program, size) };
+    checkMember(meetingsOf(executable.program), rank);
   }
 
   [Symbol.dispose](): void {

@@ -38,13 +38,20 @@ export const STEP = 32;
 /** Rows of queries come in groups of so many. */
 export const rowGroup = ({ numerics }: Pick<AttentionShape, 'numerics'>) => (numerics === 'bf16' ? PAIR_ROWS : ROWS);
 
+/**
+ * What a kernel is made for at most. Each row of a unit takes queries, two sums and scores of the frame, and numerics `bf16` the values of a
+ * whole partition: with these all of it is less than the 8 MiB of a thread's stack (os/linux.ts).
+ */
+export const largest = { dim: 1024, partition: 1024, group: 256 } as const;
+
 export function isSupported(shape: AttentionShape): boolean {
-  const { keyDim, valueDim, blockSize, partition, columns } = shape;
+  const { heads, kvHeads, keyDim, valueDim, blockSize, partition, columns } = shape;
   return (
-    [keyDim, valueDim].every((dim) => dim % 8 === 0 && dim >= 8 && dim <= 512) &&
+    [keyDim, valueDim].every((dim) => dim % 8 === 0 && dim >= 8 && dim <= largest.dim) &&
+    heads / kvHeads <= largest.group &&
     blockSize >= TILE &&
     Number.isInteger(Math.log2(blockSize)) &&
-    partition <= 1024 &&
+    partition <= largest.partition &&
     columns > 0
   );
 }

@@ -1,15 +1,17 @@
 /**
- * A draw from one row, as composites/sample.ts does it: logits over the temperature in descending order, exponentials, their
+ * A draw from one row, as composites/draw.ts does it: logits over the temperature in descending order, exponentials, their
  * prefix sums in log2 steps, the first that reaches a random share of those kept. Only candidates are sorted. With top-k that is
  * what is at least the k-th greatest of the maxima of chunks: it holds the k greatest and few more. With top-p alone, what is at
  * least the V-th part of what may be left out: all that is less adds up to less. Without both nothing is sorted, and the sums are
  * in the order of ids.
  */
+import type { Dim } from '../../../ir/types.ts';
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
 import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
 import { floatUnary } from '../emit/math.ts';
+import { ScalarIntegers } from '../emit/scalar-integers.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { across, broadcast, storeFirst } from './lanes.ts';
 import { emitSort } from './radix-sort.ts';
@@ -39,6 +41,16 @@ export const pairBytes = (length: number) => 64 * Math.ceil((8 * padded(length))
 export interface DrawSlots {
   readonly tail: Slot;
   readonly bins: Slot;
+}
+
+/** The rows of a thread. */
+export function forEachRow<B extends string>(w: KernelWriter<B>, rows: Dim, body: (row: Register) => void): void {
+  const integers = new ScalarIntegers(w.m);
+  const all = w.value(w.dim(rows));
+  const edge = (next: number) =>
+    integers.divideIndex('divide', w.product(all, w.sum(w.threadIndex, next)), w.threadCount);
+  const [from, to] = [edge(0), edge(1)];
+  w.forEach(from as Register, to as Register, 1, body);
 }
 
 /** The id that is drawn from `logits`, f32 [V]. */

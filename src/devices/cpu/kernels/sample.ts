@@ -7,10 +7,9 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import { FloatCode } from '../emit/float-code.ts';
 import { at, d, q, type Register, view } from '../emit/machine.ts';
 import { floatUnary } from '../emit/math.ts';
-import { ScalarIntegers } from '../emit/scalar-integers.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { sortBins } from './radix-sort.ts';
-import { type DrawSlots, emitDraw, pairBytes } from './sample-draw.ts';
+import { type DrawSlots, emitDraw, forEachRow, pairBytes } from './sample-draw.ts';
 import { emitExponentials, emitFirstEqual, emitMaximum, emitPenalties, tailSlot } from './sample-logits.ts';
 import { KernelWriter } from './writer.ts';
 
@@ -40,12 +39,7 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
   const w: Writer = new KernelWriter('sample', sampleBuffers, [rows]);
   const { m } = w;
   const slots: DrawSlots = { tail: tailSlot(), bins: sortBins() };
-  const integers = new ScalarIntegers(m);
-  const all = w.value(w.dim(rows));
-  const [from, to] = [0, 1].map((next) =>
-    integers.divideIndex('divide', w.product(all, w.sum(w.threadIndex, next)), w.threadCount),
-  ) as [Register, Register];
-  w.forEach(from, to, 1, (row) => {
+  forEachRow(w, rows, (row) => {
     const logits = w.sum(w.buffer('logits'), w.product(row, 4 * vocabulary));
     const max = emitMaximum(w, slots.tail, logits, vocabulary);
     const own = w.sum(w.buffer('scratch'), w.product(row, sampleRowBytes(vocabulary)));

@@ -36,11 +36,13 @@ export class KernelWriter<B extends string> {
     this.m = new Machine(this.#assembler, vectorBits);
     [this.#args, this.threadIndex, this.threadCount] = [this.gp(), this.gp(), this.gp()];
     this.#taken = this.gp();
-    this.m.emit('mov', q(this.#taken), q(RCX));
-    this.m.emit('mov', q(this.#args), q(RDI));
+    // What has no register is stored through rcx or rdx, which hold arguments themselves: they come first.
+    this.m.emit('mov', q(RAX), q(RCX));
     // As 32 bits: there may be anything above them.
-    this.m.emit('mov', d(this.threadIndex), d(RSI));
     this.m.emit('mov', d(this.threadCount), d(RDX));
+    this.m.emit('mov', q(this.#taken), q(RAX));
+    this.m.emit('mov', q(this.#args), q(RDI));
+    this.m.emit('mov', d(this.threadIndex), d(RSI));
   }
 
   finish(): EmittedKernel {

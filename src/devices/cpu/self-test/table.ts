@@ -2,6 +2,8 @@
  * Small programs that reach every family of kernels: what a processor has to get right before code runs on it in the user's
  * process. One row a kernel or an operation of a type; a new kernel is a new row.
  */
+
+import { draw } from '../../../composites/draw.ts';
 import { gatedActivation } from '../../../composites/gated_activation.ts';
 import { pagedAttention } from '../../../composites/paged_attention.ts';
 import { quantizedDot } from '../../../composites/quantized_dot.ts';
@@ -255,7 +257,7 @@ function sampling(): SelfTest & ProgramTest {
   ];
   const program = build(parameters, (b, values) => {
     const { ids, logprobs } = sample(b, values.logits, values);
-    return { ids, logprobs };
+    return { ids, logprobs, drawn: draw(b, values.logits, values) };
   });
   const inputs = {
     logits: randomFloats(2 * V, 17),
@@ -273,7 +275,10 @@ function sampling(): SelfTest & ProgramTest {
     counts: Int32Array.from(randomWords(4 * V, 19), (word) => Number(word >>> 30 === 0)),
   };
   // What the reference device says: to plan the decomposition takes longer than all other tests.
-  const expected = { ids: Int32Array.of(196, 65), logprobs: Float32Array.of(-3.7002149, -4.431266) };
+  const expected = {
+    ...{ ids: Int32Array.of(196, 65), logprobs: Float32Array.of(-3.7002149, -4.431266) },
+    drawn: Int32Array.of(0, 65),
+  };
   return programTest({ name: 'sample', program, runs: [{ inputs, dims: { R: 2 }, expected }], absolute: 1e-5 });
 }
 

@@ -5,17 +5,18 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
-import { localProgram } from '../../src/compiler/partition/partition.ts';
 import { planOf } from '../../src/compiler/partition/plan.ts';
-import { keptChoices, keptLayouts } from '../../src/engine/kept-choices-node.ts';
+import { keptDivisions, keptLayouts } from '../../src/engine/kept-divisions-node.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import { parseMesh } from '../../src/ir/mesh.ts';
 import { printProgram } from '../../src/ir/mlir/print.ts';
 import type { Program } from '../../src/ir/program.ts';
+import { outlineOf, programText } from '../../src/ir/program-text.ts';
 import { tensor } from '../../src/ir/types.ts';
 import type { Model } from '../../src/models/model.ts';
+import { Division, type KeptDivisions } from '../../src/parallel/division.ts';
 
-const home = mkdtempSync(join(tmpdir(), 'ingot-choices-'));
+const home = mkdtempSync(join(tmpdir(), 'ingot-divisions-'));
 const before = process.env.XDG_CACHE_HOME;
 process.env.XDG_CACHE_HOME = home;
 after(() => {
@@ -37,20 +38,54 @@ function mlp(hidden: number): Program {
   );
 }
 
-test('what was chosen comes back for the same program on the same mesh alone', () => {
+test('programs of ranks come back for the same program on the same mesh alone, and are made only when somebody looks into them', () => {
   const mesh = parseMesh('tensor=2');
-  const program = mlp(24);
-  const plan = planOf(program, mesh);
-  assert.ok(plan.choices.length > 0);
-  keptChoices(mesh)?.keep(program, plan.choices);
-  const found = keptChoices(mesh)?.find(mlp(24));
-  assert.deepEqual(found, plan.choices);
-  assert.equal(keptChoices(mesh)?.find(mlp(28)), undefined);
-  assert.equal(keptChoices(parseMesh('tensor=3'))?.find(program), undefined);
-  const again = planOf(program, mesh, found === undefined ? {} : { choices: found });
-  for (const rank of [0, 1]) {
-    assert.equal(printProgram(localProgram(again, rank).program), printProgram(localProgram(plan, rank).program));
-  }
+  const first = new Division(mesh, 2, { divisions: keptDivisions(mesh) }).of(mlp(24));
+  const found = keptDivisions(mesh)?.find(mlp(24));
+  assert.ok(found !== undefined && found.choices.length > 0);
+  assert.equal(keptDivisions(mesh)?.find(mlp(28)), undefined);
+  assert.equal(keptDivisions(parseMesh('tensor=3'))?.find(mlp(24)), undefined);
+  let looks = 0;
+  const { main, ...rest } = mlp(24);
+  const program: Program = {
+    ...rest,
+    get main() {
+      looks++;
+      return main;
+    },
+  };
+  const again = new Division(mesh, 2, { divisions: { find: () => found, keep: () => assert.fail() } }).of(program);
+  again.forEach((local, rank) => {
+    assert.deepEqual(local.parameters, first[rank].parameters);
+    assert.equal(programText(local.program), printProgram(first[rank].program));
+  });
+  assert.equal(looks, 0);
+  again.forEach(({ program }, rank) => {
+    assert.deepEqual(outlineOf(program), outlineOf(first[rank].program));
+    assert.equal(printProgram(program), printProgram(first[rank].program));
+  });
+  assert.ok(looks > 0);
+});
+
+test('what was chosen for the first program holds for those after it, whatever is kept of them', () => {
+  const mesh = parseMesh('tensor=2');
+  const whole = { find: () => undefined, keep: () => {} };
+  const division = new Division(mesh, 2, { divisions: whole });
+  const [{ parameters }] = division.of(mlp(24));
+  const found = {
+    choices: [],
+    ranks: division.of(mlp(28)).map(({ program, parameters }) => {
+      return { outline: outlineOf(program), text: 'of another division', parameters };
+    }),
+  };
+  let kept: readonly unknown[] = [];
+  const keep: KeptDivisions['keep'] = (_, { choices }) => {
+    kept = choices;
+  };
+  const other = new Division(mesh, 2, { divisions: { find: () => (kept.length > 0 ? found : whole.find()), keep } });
+  assert.deepEqual(other.of(mlp(24))[0].parameters, parameters);
+  assert.ok(kept.length > 0);
+  assert.notEqual(programText(other.of(mlp(28))[0].program), 'of another division');
 });
 
 test('what ranks take of weights comes back for the same model on the same mesh alone', () => {
