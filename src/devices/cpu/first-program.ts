@@ -5,8 +5,7 @@
 import { setFlagsFromString } from 'node:v8';
 
 /** Whoever says by an option of Node what V8 may optimize is left alone. */
-const isOthers = () =>
-  /opt|turbofan|jitless|maglev|sparkplug/.test(`${process.execArgv} ${process.env.NODE_OPTIONS}`);
+const isOthers = () => /opt|turbofan|jitless|maglev|sparkplug/.test(`${process.execArgv} ${process.env.NODE_OPTIONS}`);
 
 let isFirst = true;
 
