@@ -23,6 +23,7 @@ import type {
 } from '../device.ts';
 import type { CodeCache } from './code-cache.ts';
 import { lostRank, type Membership, membership } from './exchange-tables.ts';
+import { unoptimizedOnce } from './first-program.ts';
 import { type ImageHead, imageKey, packImage, unpackImage } from './image-file.ts';
 import { instantiate } from './instantiate.ts';
 import { packedBytes, packedFormat } from './kernels/packing.ts';
@@ -196,8 +197,10 @@ class CpuDevice implements Device {
     const key = cache && imageKey(program, this.#target, passes);
     const kept = key === undefined ? undefined : cache?.find<ImageHead>(key);
     if (kept !== undefined) return { image: unpackImage(kept), costs: [] };
-    const { makeImage } = await import('./make-image.ts');
-    const linked = await makeImage(passes?.(program) ?? program, this.#target, this.#codeCache);
+    const linked = await unoptimizedOnce(async () => {
+      const { makeImage } = await import('./make-image.ts');
+      return makeImage(passes?.(program) ?? program, this.#target, this.#codeCache);
+    });
     if (key !== undefined) cache?.keep(key, packImage(linked.image));
     return linked;
   }
