@@ -9,6 +9,7 @@ import type { SpeedRow } from './rows.ts';
 import { type Sample, Side } from './side.ts';
 import type { IngotSettings } from './side-ingot.ts';
 import type { LlamaSettings } from './side-llama.ts';
+import type { OnnxSettings } from './side-onnx.ts';
 
 /** Samples of one side with one of its settings, or why there are none. */
 export type Samples =
@@ -17,13 +18,21 @@ export type Samples =
 
 export interface Comparison {
   readonly ingot: Samples;
-  readonly llama: readonly Samples[];
+  /** With each of its settings. */
+  readonly peer: readonly Samples[];
+}
+
+/** Where onnxruntime-node is installed, and its file of the same shape as the model. */
+export interface OnnxPlace {
+  readonly folder: string;
+  readonly path: string;
 }
 
 export interface Place {
   readonly path: string;
-  /** Of llama.cpp's libraries. */
-  readonly peer: string;
+  /** Folder of llama.cpp's libraries. */
+  readonly llama: string;
+  readonly onnx: OnnxPlace;
   readonly threads: number;
   /** Turns that count; one before them does not. */
   readonly rounds: number;
@@ -34,15 +43,15 @@ export interface Place {
 const script = (name: string) => new URL(`./${name}.js`, import.meta.url);
 
 /**
- * Rows of one model that are the same work with the same set: Ingot once for each, beside llama.cpp once.
+ * Rows of one model that are the same work with the same set beside the same peer: Ingot once for each, beside the peer once.
  * @throws IngotError 'Aborted'.
  */
 export async function compareSpeed(rows: readonly SpeedRow[], place: Place): Promise<readonly Comparison[]> {
   const { path, threads, rounds, signal } = place;
-  const [{ test, set }] = rows;
+  const [{ test, set, peer }] = rows;
   const { all, each } = contextOf(test);
   const sequences = test.kind === 'decode' ? test.sequences : 1;
-  const limited = set === undefined ? undefined : limitPeer(place.peer, set);
+  const limited = set === undefined ? undefined : limitPeer(place.llama, set);
   const ingot = rows.map(({ numerics, kv }) => {
     const settings: IngotSettings = {
       ...{ path, threads, numerics, kv, sequences, contextLength: each },
@@ -50,19 +59,25 @@ export async function compareSpeed(rows: readonly SpeedRow[], place: Place): Pro
     };
     return new Contender('', script('side-ingot'), settings, signal);
   });
-  const llama = [true, false].map((flashAttention) => {
-    const folder = limited ?? place.peer;
-    const settings: LlamaSettings = { folder, path, threads, sequences, tokens: all, flashAttention };
-    return new Contender(`flash attention ${flashAttention ? 'on' : 'off'}`, script('side-llama'), settings, signal);
-  });
-  const sides = [...ingot, ...llama];
+  const llama = () =>
+    [true, false].map((flashAttention) => {
+      const folder = limited ?? place.llama;
+      const settings: LlamaSettings = { folder, path, threads, sequences, tokens: all, flashAttention };
+      return new Contender(`flash attention ${flashAttention ? 'on' : 'off'}`, script('side-llama'), settings, signal);
+    });
+  const onnx = () => {
+    const settings: OnnxSettings = { ...place.onnx, threads };
+    return [new Contender('', script('side-onnx'), settings, signal)];
+  };
+  const others = peer === 'llama.cpp' ? llama() : onnx();
+  const sides = [...ingot, ...others];
   try {
     // One that loads takes time from those that work.
     for (const side of sides) await side.open();
     for (let round = 0; round <= rounds; round++) for (const side of sides) await side.turn(test, round > 0);
     throwIfAborted(signal);
-    const others = llama.map((side) => side.samples());
-    return ingot.map((side) => ({ ingot: side.samples(), llama: others }));
+    const samples = others.map((side) => side.samples());
+    return ingot.map((side) => ({ ingot: side.samples(), peer: samples }));
   } finally {
     for (const side of sides) await side[Symbol.asyncDispose]();
     if (limited !== undefined) rmSync(limited, { recursive: true });
@@ -122,10 +137,10 @@ class Contender implements AsyncDisposable {
 }
 
 /** Processes that print their first token, from their start until they do. @throws IngotError 'Aborted'. */
-export async function compareStart({ path, peer, threads, rounds, signal }: Place): Promise<Comparison> {
+export async function compareStart({ path, llama: libraries, threads, rounds, signal }: Place): Promise<Comparison> {
   const command = new URL('../../ingot/main.js', import.meta.url).pathname;
   const ingot = [command, 'run', path, 'Hello', '-n', '1', '--temperature', '0', '--threads', String(threads)];
-  const llama = [script('first-token-llama').pathname, peer, path, String(threads)];
+  const llama = [script('first-token-llama').pathname, libraries, path, String(threads)];
   const samples = [ingot, llama].map((): Sample[] => []);
   const failed: (string | undefined)[] = [undefined, undefined];
   for (let round = 0; round <= rounds; round++) {
@@ -141,7 +156,7 @@ export async function compareStart({ path, peer, threads, rounds, signal }: Plac
     const why = failed[side];
     return why === undefined ? { setting: '', samples: samples[side] } : { setting: '', failed: why };
   };
-  return { ingot: of(0), llama: [of(1)] };
+  return { ingot: of(0), peer: [of(1)] };
 }
 
 async function secondsToOutput(args: readonly string[], signal: AbortSignal): Promise<number | undefined> {

@@ -1,11 +1,12 @@
-/** Where llama.cpp's libraries are: those of an installed node-llama-cpp, or of one installed for this run. */
+/** Where the peers are: llama.cpp's libraries in an installed node-llama-cpp, and onnxruntime-node, or packages installed for this run. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { InstructionSet } from '../../src/devices/cpu/target.ts';
 
-export const peerPackage = 'node-llama-cpp@3.22.1';
+export const llamaPackage = 'node-llama-cpp@3.22.1';
+export const onnxPackage = 'onnxruntime-node@1.30.0';
 
 /**
  * The folder of the libraries below an installed package, a folder of packages, or that folder itself.
@@ -26,13 +27,18 @@ export function findPeer(folder: string): string {
   return found;
 }
 
-/** Installs the package below a folder, without running its scripts. */
-export function installPeer(below: string): string {
-  const folder = join(below, 'peer');
+/** Installs both packages below a folder, without running their scripts: where. */
+export function installPeers(below: string): string {
+  const folder = join(below, 'peers');
   mkdirSync(folder);
   const options = ['--no-save', '--ignore-scripts', '--no-audit', '--no-fund', '--prefix', folder];
-  execFileSync('npm', ['install', ...options, peerPackage], { stdio: 'inherit' });
-  return findPeer(folder);
+  execFileSync('npm', ['install', ...options, llamaPackage, onnxPackage], { stdio: 'inherit' });
+  return folder;
+}
+
+/** Whether onnxruntime-node is installed in a folder. */
+export function hasOnnx(folder: string): boolean {
+  return existsSync(join(folder, 'node_modules', 'onnxruntime-node'));
 }
 
 /** Processor variants of llama.cpp that have no more than a set, by the names of their libraries. */

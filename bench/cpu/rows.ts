@@ -17,13 +17,17 @@ interface Common {
   readonly model: ModelFile;
 }
 
-/** Speed: at least so many times llama.cpp's. */
+/** Who is beside Ingot. */
+export type Peer = 'llama.cpp' | 'onnxruntime-node';
+
+/** Speed: at least so many times the peer's. */
 export interface SpeedRow extends Common {
   readonly kind: 'speed';
   readonly test: Work;
   readonly numerics: EngineNumerics;
   readonly kv: KvFormat;
   readonly bar: number;
+  readonly peer: Peer;
   /** Both sides use no more than this set, where they can be told to. */
   readonly set?: InstructionSet;
 }
@@ -54,10 +58,11 @@ const mixture: ModelFile = { shape: 'qwen3-moe-0.8b', type: 'q4_0' };
 const drawn: ModelFile = { shape: 'drawn', type: 'q4_0' };
 
 function speed(work: string, model: ModelFile, test: Work, bar: number, more: Partial<SpeedRow> = {}): SpeedRow {
-  return { kind: 'speed', work, model, test, numerics: 'exact', kv, bar, ...more };
+  return { kind: 'speed', work, model, test, numerics: 'exact', kv, bar, peer: 'llama.cpp', ...more };
 }
 
 const fast = { numerics: 'fast' } as const;
+const onnx = { peer: 'onnxruntime-node', kv: 'f32' } as const;
 
 /** The usual four of a model. */
 function usual(model: ModelFile, bars: { fast?: number; exact?: number; decode: number }): readonly Row[] {
@@ -94,4 +99,6 @@ export const rows: readonly Row[] = [
   ...usual(small, { fast: 5, exact: 2.4, decode: 1.3 }),
   ...usual(mixture, { exact: 3, decode: 1.3 }),
   ...usual(drawn, { fast: 5, exact: 2.4, decode: 1.3 }),
+  speed('prefill 512, i8, beside onnxruntime-node', big('q4_0'), prompt, 5, onnx),
+  speed('decode, beside onnxruntime-node', big('q4_0'), answer, 1.8, onnx),
 ];

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- cpu`: every row of the comparison with llama.cpp, one after the other, with models that it makes and deletes.
+ * `npm run bench -- cpu`: every row of the comparison with llama.cpp and onnxruntime-node, one after the other, with models that it makes and deletes.
  * The table goes to standard output, and between the marks in docs/results.md where it is whole.
  */
 import { existsSync, mkdtempSync, readFileSync, rmSync, statfsSync, writeFileSync } from 'node:fs';
@@ -15,15 +15,16 @@ import { processorName } from '../../src/devices/open-node.ts';
 import { openForRunning } from '../../src/engine/open-model-node.ts';
 import { createFile } from '../../src/formats/atomic-write-node.ts';
 import { layoutGguf } from '../../src/formats/gguf-write.ts';
+import { onnxLlama1b, writeOnnxModel } from '../onnx-model.ts';
 import { drawnShape, randomModelOf, shapes } from '../random-model.ts';
 import { type Comparison, compareSpeed, compareStart, type Place } from './compare.ts';
-import { findPeer, installPeer, peerPackage } from './peer.ts';
+import { findPeer, hasOnnx, installPeers, llamaPackage, onnxPackage } from './peer.ts';
 import { type ModelFile, type Row, rows, type SpeedRow } from './rows.ts';
-import { type FileFacts, heading, type Machine, otherRuntimes, tableLine } from './table.ts';
+import { type FileFacts, heading, type Machine, tableLine } from './table.ts';
 
 export interface CpuBenchOptions {
   readonly peer?: string;
-  readonly installPeer?: boolean;
+  readonly installPeers?: boolean;
   readonly threads?: number;
   readonly rounds: number;
   readonly seed?: number;
@@ -45,9 +46,8 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
   const { system } = found;
   const folder = mkdtempSync(join(tmpdir(), 'ingot-bench-'));
   try {
-    const peer = options.installPeer
-      ? installPeer(folder)
-      : findPeer(options.peer ?? process.env.INGOT_LLAMA_CPP ?? '');
+    const peers = options.installPeers ? installPeers(folder) : (options.peer ?? process.env.INGOT_LLAMA_CPP ?? '');
+    const llama = findPeer(peers);
     const threads = options.threads ?? availableParallelism();
     const shape = drawnShape(options.seed ?? Math.floor(Math.random() * 1e6));
     const wanted = rows.filter((row) => {
@@ -64,7 +64,14 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
       for (const part of partsOf(group)) {
         throwIfAborted(signal);
         say(part.map((row) => `${row.work}, ${row.model.shape} ${row.model.type}`).join('; '));
-        const place = { path, peer, threads, rounds: options.rounds, signal };
+        const place = {
+          path,
+          llama,
+          onnx: { folder: peers, path: `${path}.onnx` },
+          threads,
+          rounds: options.rounds,
+          signal,
+        };
         for (const [row, compared] of await compareAll(part, place, system)) {
           outcomes.push({ row, compared, facts });
           say(`  ${tableLine(row, compared, machine, facts)}`);
@@ -74,13 +81,12 @@ export async function benchCpu(options: CpuBenchOptions, signal: AbortSignal): P
     }
     const minutes = (performance.now() - begin) / 60000;
     const text = [
-      `${processorName()}, ${threads} threads; llama.cpp as ${peerPackage.replace('@', ' ')} brings it, the faster of flash attention on and off, keys and`,
+      `${processorName()}, ${threads} threads; llama.cpp as ${llamaPackage.replace('@', ' ')} brings it, the faster of flash attention on and off, keys and`,
       `values in F16. Medians of ${options.rounds} turns, the best behind them; tokens a second. The floor: ${(machine.bytes / 1e9).toFixed(1)} GB/s read, ${(machine.operations / 1e9).toFixed(0)} GOP/s of integers,`,
       `measured in the same run. Drawn: ${shape.name}. It took ${minutes.toFixed(0)} minutes.`,
       '',
       ...heading,
       ...outcomes.map(({ row, compared, facts }) => tableLine(row, compared, machine, facts)),
-      ...otherRuntimes,
     ].join('\n');
     console.log(text);
     if (options.only.length === 0) writeTable(text);
@@ -117,9 +123,9 @@ function partsOf(rows: readonly Row[]): readonly (readonly Row[])[] {
       case 'start':
         return 'start';
       case 'memory':
-        return 'prompt';
+        return 'llama.cpp prompt';
       case 'speed':
-        return `${row.test.kind === 'prefill' ? 'prompt' : row.work}${row.set ?? ''}`;
+        return `${row.peer} ${row.test.kind === 'prefill' ? 'prompt' : row.work}${row.set ?? ''}`;
       default:
         return row satisfies never;
     }
@@ -132,8 +138,11 @@ async function compareAll(
   system: OperatingSystem,
 ): Promise<readonly (readonly [Row, Comparison | string])[]> {
   const speeds = part.filter((row) => row.kind === 'speed');
-  const why = speeds.map((row) => unmeasurable(row, system)).find((reason) => reason !== undefined);
+  const why = speeds.map((row) => unmeasurable(row, place, system)).find((reason) => reason !== undefined);
   if (why !== undefined) return part.map((row) => [row, why]);
+  if (speeds.some(({ peer }) => peer === 'onnxruntime-node') && !existsSync(place.onnx.path)) {
+    writeOnnxModel(place.onnx.path, onnxLlama1b);
+  }
   const compared = speeds.length > 0 ? await compareSpeed(speeds, place) : [await compareStart(place)];
   // Of a prompt in two numerics, the last is the exact one.
   return part.map((row) => [row, compared[row.kind === 'speed' ? speeds.indexOf(row) : compared.length - 1]]);
@@ -165,7 +174,8 @@ async function factsOf(path: string): Promise<FileFacts> {
   };
 }
 
-function unmeasurable({ set }: SpeedRow, system: OperatingSystem): string | undefined {
+function unmeasurable({ set, peer }: SpeedRow, { onnx }: Place, system: OperatingSystem): string | undefined {
+  if (peer === 'onnxruntime-node' && !hasOnnx(onnx.folder)) return `${onnxPackage} is not installed beside llama.cpp`;
   if (set === undefined) return undefined;
   const usable = usableTargets(system.cpuFeatures());
   return usable.some(({ name }) => name === set) ? undefined : `the processor lacks ${set}`;

@@ -2,7 +2,7 @@
 import { formatBytes } from '../../src/base/format-bytes.ts';
 import { formatNumber } from '../../src/cli/report.ts';
 import type { Comparison, Samples } from './compare.ts';
-import type { Row } from './rows.ts';
+import type { Peer, Row } from './rows.ts';
 
 /** What the machine was measured to do in the same run, a second. */
 export interface Machine {
@@ -19,8 +19,8 @@ export interface FileFacts {
 export interface Judged {
   /** Tokens a second, bytes, or seconds, at the median and at best. */
   readonly ingot: { readonly median: number; readonly best: number };
-  readonly llama: { readonly median: number; readonly best: number; readonly setting: string };
-  /** Ingot's over llama.cpp's, at the medians. */
+  readonly peer: { readonly median: number; readonly best: number; readonly setting: string };
+  /** Ingot's over the peer's, at the medians. */
   readonly ratio: number;
   /** Of what memory or arithmetic allow, whichever is less. */
   readonly ofLimit: number | undefined;
@@ -32,14 +32,14 @@ export interface Judged {
 const ofFloor = 0.95;
 
 /** Undefined where a side has no samples. */
-export function judge(row: Row, { ingot, llama }: Comparison, machine: Machine): Judged | undefined {
+export function judge(row: Row, { ingot, peer }: Comparison, machine: Machine): Judged | undefined {
   const own = figures(row, ingot);
-  const others = llama.flatMap((samples) => figures(row, samples) ?? []);
+  const others = peer.flatMap((samples) => figures(row, samples) ?? []);
   if (own === undefined || others.length === 0) return undefined;
   const sign = row.kind === 'speed' ? 1 : -1;
-  const peer = others.reduce((best, other) => (sign * (other.median - best.median) > 0 ? other : best));
-  const ratio = own.median / peer.median;
-  const pair = { ingot: own, llama: peer, ratio };
+  const other = others.reduce((best, each) => (sign * (each.median - best.median) > 0 ? each : best));
+  const ratio = own.median / other.median;
+  const pair = { ingot: own, peer: other, ratio };
   if (row.kind !== 'speed') return { ...pair, ofLimit: undefined, bar: { ratio: row.bar }, met: ratio <= row.bar };
   const { seconds = 0, bytes = 0, operations = 0 } = middle(ingot) ?? {};
   const ofLimit =
@@ -84,7 +84,7 @@ function figures(row: Row, side: Samples): { median: number; best: number; setti
 }
 
 export const heading = [
-  '| work | model | head | packed | KV | Ingot (best) | llama.cpp (best) | ratio | bar | of the floor | met |',
+  '| work | model | head | packed | KV | Ingot (best) | peer (best) | ratio | bar | of the floor | met |',
   '|---|---|---|--:|---|--:|--:|--:|--:|--:|---|',
 ] as const;
 
@@ -101,12 +101,12 @@ export function tableLine(row: Row, compared: Comparison | string, machine: Mach
   if (typeof compared === 'string') return line([...start, '', '', '', bar, '', `not measured: ${compared}`]);
   const judged = judge(row, compared, machine);
   if (judged === undefined) {
-    const sides = [compared.ingot, ...compared.llama].map((side, i) =>
-      'failed' in side ? `${i === 0 ? 'Ingot' : 'llama.cpp'}: ${side.failed}` : '',
+    const sides = [compared.ingot, ...compared.peer].map((side, i) =>
+      'failed' in side ? `${i === 0 ? 'Ingot' : peerOf(row)}: ${side.failed}` : '',
     );
     return line([...start, '', '', '', bar, '', `not measured: ${sides.filter((why) => why !== '').join('; ')}`]);
   }
-  const { ingot, llama, ratio, ofLimit, met } = judged;
+  const { ingot, peer, ratio, ofLimit, met } = judged;
   const figure = ({ median, best }: { median: number; best: number }) => {
     if (row.kind === 'memory') return formatBytes(median);
     if (row.kind === 'start') return `${median.toFixed(2)} s (${best.toFixed(2)})`;
@@ -115,7 +115,7 @@ export function tableLine(row: Row, compared: Comparison | string, machine: Mach
   return line([
     ...start,
     figure(ingot),
-    figure(llama),
+    figure(peer),
     `${ratio.toFixed(2)}x`,
     `${row.kind === 'speed' ? 'at least' : 'at most'} ${'ratio' in judged.bar ? `${judged.bar.ratio}x` : '95% of the floor'}`,
     ofLimit === undefined ? '' : `${(100 * ofLimit).toFixed(0)}%`,
@@ -123,14 +123,9 @@ export function tableLine(row: Row, compared: Comparison | string, machine: Mach
   ]);
 }
 
-/** Of what needs another kind of file. */
-export const otherRuntimes: readonly string[] = [
-  ['prefill 512', '5x'],
-  ['decode', '1.8x'],
-].map(([work, bar]) => {
-  const why = 'not measured: needs a file of another kind (bench/onnx.ts)';
-  return line([`${work}, beside onnxruntime-node`, 'llama-3.2-1b q4_0', '', '', '', '', '', '', bar, '', why]);
-});
+function peerOf(row: Row): Peer {
+  return row.kind === 'speed' ? row.peer : 'llama.cpp';
+}
 
 function line(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '/').replaceAll('\n', ' ')).join(' | ')} |`;

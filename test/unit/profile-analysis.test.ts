@@ -74,6 +74,7 @@ test('a trace holds runs, what lies between them, and kernels with their barrier
 
 const decode: SpeedRow = {
   ...{ kind: 'speed', work: 'decode', model: { shape: 'tiny', type: 'q4_0' }, numerics: 'exact', kv: 'bf16', bar: 1.3 },
+  peer: 'llama.cpp',
   test: { kind: 'decode', tokens: 10, depth: 0, sequences: 1 },
 };
 const machine = { bytes: 100, operations: 1000 };
@@ -82,7 +83,7 @@ function compared(own: readonly number[], other: readonly number[], bytes = 10):
   const samples = (seconds: readonly number[]) =>
     seconds.map((each) => ({ seconds: each, bytes, operations: 1, peakBytes: 5 }));
   const failed = { setting: 'b', failed: 'no memory' };
-  return { ingot: { setting: '', samples: samples(own) }, llama: [{ setting: 'a', samples: samples(other) }, failed] };
+  return { ingot: { setting: '', samples: samples(own) }, peer: [{ setting: 'a', samples: samples(other) }, failed] };
 }
 
 test('medians are compared, and the bar is what the machine allows where that is less', () => {
@@ -102,10 +103,17 @@ test('medians are compared, and the bar is what the machine allows where that is
 });
 
 test('a side that fails is named in its row', () => {
-  const failed: Comparison = { ingot: { setting: '', failed: 'its process ended (1)' }, llama: [] };
+  const failed: Comparison = { ingot: { setting: '', failed: 'its process ended (1)' }, peer: [] };
   assert.equal(judge(decode, failed, machine), undefined);
   assert.match(
     tableLine(decode, failed, machine, { packedBytes: 1024, head: 'q4_0' }),
     /not measured: Ingot: its process ended \(1\) \|$/,
+  );
+  const samples = [{ seconds: 1, peakBytes: 5 }];
+  const ended: Comparison = { ingot: { setting: '', samples }, peer: [{ setting: '', failed: 'no such file' }] };
+  const row: SpeedRow = { ...decode, peer: 'onnxruntime-node' };
+  assert.match(
+    tableLine(row, ended, machine, { packedBytes: 1024, head: 'q4_0' }),
+    /not measured: onnxruntime-node: no such file \|$/,
   );
 });
