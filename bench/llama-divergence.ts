@@ -1,6 +1,7 @@
 /**
  * How far llama.cpp and Ingot are from the same GGUF file computed in f32, by the reference device: mean Kullback-Leibler divergence of
- * what each says about the next token, and perplexities, over windows of a text of which the second half is scored:
+ * what each says about the next token, and perplexities with their distance from that in f32 and its standard error, over windows of a
+ * text of which the second half is scored:
  * `node dist/bench/llama-divergence.js FOLDER MODEL.gguf TEXT [CONTEXT] [WINDOWS]`. FOLDER as for llama-perplexity.ts.
  */
 import { readFileSync } from 'node:fs';
@@ -30,7 +31,7 @@ await using exact = await load('cpu', 'exact');
 await using fast = await load('cpu', 'fast');
 
 const names = ['f32', 'exact', 'fast', 'llama.cpp'] as const;
-const sums = names.map(() => ({ kl: 0, nll: 0 }));
+const sums = names.map(() => ({ kl: 0, nll: 0, apart: 0, apartSquared: 0 }));
 let count = 0;
 for (const { tokens, first } of windows) {
   llama.clear();
@@ -44,13 +45,18 @@ for (const { tokens, first } of windows) {
     for (const [i, { values }] of all.entries()) {
       sums[i].kl += klDivergence(all[0].values, values);
       sums[i].nll -= values[tokens[at]];
+      const apart = all[0].values[tokens[at]] - values[tokens[at]];
+      sums[i].apart += apart;
+      sums[i].apartSquared += apart ** 2;
     }
     count++;
   }
 }
-for (const [i, { kl, nll }] of sums.entries()) {
+for (const [i, { kl, nll, apart, apartSquared }] of sums.entries()) {
+  const mean = apart / count;
+  const error = Math.sqrt((apartSquared / count - mean ** 2) / count);
   console.log(
-    `${names[i].padEnd(10)} KL ${(kl / count).toExponential(2)}  perplexity ${Math.exp(nll / count).toFixed(4)}`,
+    `${names[i].padEnd(10)} KL ${(kl / count).toExponential(2)}  perplexity ${Math.exp(nll / count).toFixed(4)}, ${(100 * Math.expm1(mean)).toFixed(2)}% (+-${(100 * error).toFixed(2)})`,
   );
 }
 console.log(`${count} tokens scored`);
