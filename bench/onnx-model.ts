@@ -22,15 +22,13 @@ export interface OnnxShape {
 
 /** Llama-3.2-1B's. */
 export const onnxLlama1b: OnnxShape = {
-  ...{
-    vocabularySize: 128256,
-    hiddenSize: 2048,
-    layers: 16,
-    heads: 32,
-    kvHeads: 8,
-    headDim: 64,
-    feedForwardSize: 8192,
-  },
+  vocabularySize: 128256,
+  hiddenSize: 2048,
+  layers: 16,
+  heads: 32,
+  kvHeads: 8,
+  headDim: 64,
+  feedForwardSize: 8192,
 };
 
 /** Positions that the tables of angles have. */
