@@ -80,9 +80,10 @@ export function addProfile(program: Command): void {
         const contextLength = contextOf(opened, name, options);
         if (asm !== undefined) return printKernelCode(opened.model, contextLength, asm, options.device);
         const { phases, traced } = await profile(opened, name, contextLength, options, signal);
-        if (trace !== undefined) await writeTrace(trace, traced, name);
         if (options.json) console.log(JSON.stringify(phases, undefined, 2));
         else printPhases(phases);
+        // Last: whatever is wrong with the file, what was measured is told.
+        if (trace !== undefined) await writeTrace(trace, traced, name);
       });
     });
 }

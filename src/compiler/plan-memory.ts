@@ -1,11 +1,12 @@
 /**
  * Memory of a program: one arena per executable with an offset for every value in it, and state updated in place
  * (`state.ts`). A function is planned once, with offsets from the base of its frame; a call puts the callee's frame into
- * the caller's for as long as the call runs, so the frames of all layers are the same memory. Sizes are those at the
- * bounds of the symbolic dimensions. Large results of main have memory of their own, so that they can be handed on as they lie.
+ * the caller's for as long as the call runs, so the frames of all layers are the same memory. What is computed element by element
+ * takes the place of a value that nobody needs afterwards. Sizes are those at the bounds of the symbolic dimensions. Large results of main have memory of their own, so that they can be handed on as they lie.
  */
+import { elementwise } from '../ir/ops/elementwise.ts';
 import type { Func, Op, Program, Region, Value } from '../ir/program.ts';
-import { maxBytes, type Type } from '../ir/types.ts';
+import { maxBytes, sameType, type Type } from '../ir/types.ts';
 import { callee, reachable, reads, walk } from '../ir/walk.ts';
 import { align, type Lifetime, packArena } from './arena.ts';
 import { exchangeOf, isFinish } from './exchange.ts';
@@ -126,6 +127,40 @@ class Buffers {
     keep.to = Math.max(keep.to, gone.to);
     keep.given ??= gone.given;
   }
+
+  /** What is defined as another ends takes its place, if neither has one already. */
+  replace(ending: Value, value: Value, at: number): boolean {
+    const [old, own] = [this.#of.get(ending), this.#of.get(value)];
+    if (old === undefined || own === undefined || old === own) return false;
+    if (old.given !== undefined || own.given !== undefined || old.to !== at || own.from !== at) return false;
+    this.merge(ending, value);
+    return true;
+  }
+}
+
+/** A result, and the inputs whose elements are read where it is written. */
+interface Successor {
+  readonly result: Value;
+  readonly inputs: readonly Value[];
+  readonly at: number;
+}
+
+/** What ops that run at once compute element by element, from inputs of the result's own type: each is read before its place is written. */
+function successor(ops: readonly Op[], outputs: readonly Value[], at: number): readonly Successor[] {
+  const [result, ...others] = outputs;
+  if (result === undefined || others.length > 0) return [];
+  /** Of all else they read every element, and for all that is known at any time. */
+  const anywhere = new Set<Value>();
+  const needed = new Set<Value>([result]);
+  for (const op of ops.toReversed()) {
+    const isPointwise = Object.hasOwn(elementwise, op.name) && needed.has(op.results[0]);
+    for (const value of reads(op)) (isPointwise ? needed : anywhere).add(value);
+  }
+  const made = new Set(ops.flatMap(({ results }) => results));
+  const inputs = [...needed].filter(
+    (value) => !made.has(value) && !anywhere.has(value) && sameType(value.type, result.type),
+  );
+  return inputs.length > 0 ? [{ result, inputs, at }] : [];
 }
 
 function bytesOf(type: Type): number {
@@ -147,13 +182,14 @@ function planFrame(
     const buffer = buffers.get(value);
     if (buffer !== undefined && main?.parameters[index].role !== 'input') buffer.given = { kind: 'parameter', index };
   });
-  const { end, calls } = trace(func, buffers, inPlace, groups);
+  const { end, calls, successors } = trace(func, buffers, inPlace, groups);
   const apart = main === undefined ? new Set(func.results) : largeResults(main);
   func.results.forEach((value, index) => {
     buffers.use(value, end);
     const buffer = buffers.get(value);
     if (buffer !== undefined && apart.has(value)) buffer.given ??= { kind: 'result', index };
   });
+  for (const { result, inputs, at } of successors) inputs.find((value) => buffers.replace(value, result, at));
 
   const own = [...buffers.all()].filter((buffer) => buffer.given === undefined);
   const called = calls.flatMap(({ op, at }) => {
@@ -179,12 +215,14 @@ function planFrame(
 function trace(func: Func, buffers: Buffers, inPlace: InPlace, groups: Grouping) {
   let now = 0;
   const calls: { readonly op: Op; readonly at: number }[] = [];
+  const successors: Successor[] = [];
 
   const body = (region: Region) => {
     for (const { ops, outputs } of groups(region)) {
       now++;
       const start = now;
       for (const op of ops) step(op, outputs, start);
+      successors.push(...successor(ops, outputs, start));
     }
   };
 
@@ -260,5 +298,5 @@ function trace(func: Func, buffers: Buffers, inPlace: InPlace, groups: Grouping)
 
   body(func);
   now++;
-  return { end: now, calls };
+  return { end: now, calls, successors };
 }

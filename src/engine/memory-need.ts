@@ -1,5 +1,6 @@
 /** What running a model takes of a device's memory, known before any weight is read; and the refusal where that is more than there is. */
 import { IngotError } from '../base/errors.ts';
+import { formatBytes } from '../base/format-bytes.ts';
 import type { StepLimits } from '../composites/step.ts';
 import type { Device, Executable } from '../devices/device.ts';
 import { maxBytes } from '../ir/types.ts';
@@ -27,12 +28,12 @@ export function memoryNeed(device: Device, model: Model, { program, scratchBytes
 /** @throws IngotError 'OutOfMemory' with the figures if the device has less. */
 export function refuseTooLarge(device: Device, need: MemoryNeed, { blockCount, blockSize }: StepLimits): void {
   const { memoryBytes } = device.hardware;
-  if (need.weights + need.state + need.scratch <= memoryBytes) return;
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
+  const all = need.weights + need.state + need.scratch;
+  if (all <= memoryBytes) return;
   throw new IngotError(
     'OutOfMemory',
-    `the model needs ${gib(need.weights)} for weights, ${gib(need.state)} for the KV cache of ${blockCount * blockSize} tokens and ` +
-      `${gib(need.scratch)} to compute in; the ${device.name} device has ${gib(memoryBytes)}`,
+    `the model needs ${formatBytes(all)}: ${formatBytes(need.weights)} for weights, ${formatBytes(need.state)} for the KV cache of ` +
+      `${blockCount * blockSize} tokens and ${formatBytes(need.scratch)} to compute in; the ${device.name} device has ${formatBytes(memoryBytes)}`,
     { device: device.name, hint: 'use a smaller model or a shorter context; ingot inspect shows what would fit' },
   );
 }

@@ -95,11 +95,9 @@ test('what fits: a context, or other formats', async () => {
 test('a run that cannot fit says the same figures before it reads', async () => {
   await using checkpoint = await openCheckpoint(modelFolder('llama'));
   const model = openModel(checkpoint);
-  // Enough for the figures of a refusal, which are in tenths of a GiB.
   const large = { ...model, contextLength: 2 ** 22 };
   const { weightBytes, kvBytes } = await predictMemory(checkpoint, large, 'f32');
   assert.ok(kvBytes > 2 ** 30, String(kvBytes));
-  const gib = (bytes: number) => `${(bytes / 2 ** 30).toFixed(1)} GiB`;
   const read = () => assert.fail('a weight is read');
   const weights = new Map(
     [...model.weights].map(([name, stored]) => {
@@ -113,7 +111,9 @@ test('a run that cannot fit says the same figures before it reads', async () => 
     Runner.load(device, { ...large, weights }, { limits, kv: 'f32' }),
     ingot(
       'OutOfMemory',
-      new RegExp(`${gib(weightBytes)} for weights, ${gib(kvBytes)} for the KV cache of ${2 ** 22} tokens`),
+      new RegExp(
+        `${formatBytes(weightBytes)} for weights, ${formatBytes(kvBytes)} for the KV cache of ${2 ** 22} tokens`,
+      ),
     ),
   );
 });

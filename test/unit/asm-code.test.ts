@@ -373,7 +373,7 @@ test('what another architecture has is no instruction here, and nothing without 
   const code = a.assemble();
   assert.deepEqual([...code.bytes], [0x0f, 0x0b, 0xc3]);
   assert.match(code.listing(), /0f 0b .* smmla ymm0, ymm1, ymm2/);
-  const there = (i8mm: boolean) => translate(a, { extensions: { dotprod: true, i8mm } }).listing();
+  const there = (i8mm: boolean) => translate(a, { extensions: { dotprod: true, i8mm, bf16: i8mm } }).listing();
   assert.match(there(true), /smmla v0\.4s, v1\.16b, v2\.16b/);
   assert.throws(
     () => there(false),

@@ -124,7 +124,7 @@ function compare(samples: readonly Sample[], kind: Kind, seed: number): void {
     return place.bytes.slice();
   };
   const wanted = run(here, source.assemble().bytes);
-  const neon = { dotprod: false, i8mm: false };
+  const neon = { dotprod: false, i8mm: false, bf16: false };
   const found = run(there, translate(source, { extensions: neon }).bytes);
   samples.forEach(({ text }, i) => {
     const at = i * block.bytes;

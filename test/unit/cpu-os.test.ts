@@ -9,6 +9,7 @@ import { eax, edx, esi, indexed, ptr, r12, rax, rdi, rsi, rsp, sized } from '../
 import { sharedCode } from '../../src/devices/cpu/machine-code.ts';
 import { controlGroupLimits } from '../../src/devices/cpu/os/cgroup.ts';
 import { type CpuidRegisters, decodeFeatures, featureNames } from '../../src/devices/cpu/os/cpuid.ts';
+import { grantsHugePages } from '../../src/devices/cpu/os/linux.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { type OperatingSystem, usableThreads } from '../../src/devices/cpu/os/os.ts';
 import { tryMachineCode } from '../../src/devices/cpu/os/try-machine-code.ts';
@@ -429,6 +430,17 @@ for (const { what, files, limits } of groups) {
     );
   });
 }
+
+test('huge pages are refused by the system or to the process, or granted', () => {
+  const granted = (enabled: string, status?: string) =>
+    grantsHugePages((path) => (path === '/proc/self/status' ? status : enabled));
+  assert.ok(granted('always [madvise] never\n', 'VmRSS:\t1 kB\nTHP_enabled:\t1\nThreads:\t1\n'));
+  // Before Linux 5.0 nothing is said of the process.
+  assert.ok(granted('[always] madvise never\n'));
+  assert.ok(!granted('always madvise [never]\n', 'THP_enabled:\t1\n'));
+  assert.ok(!granted('[always] madvise never\n', 'VmRSS:\t1 kB\nTHP_enabled:\t0\nThreads:\t1\n'));
+  assert.ok(!grantsHugePages(() => undefined));
+});
 
 test('threads follow cores and quota', { skip }, () => {
   const cores = [0, 1, 2, 3];

@@ -104,8 +104,8 @@ export function check(c: Case, machine: Machine, next: () => number): void {
 }
 
 /**
- * The sets whose code is tested. That of `dotprod` and `i8mm` is that of `neon` for numerics other than `i8`. And that is
- * translated from AVX2's, instruction by instruction, each of which has its own test, so that some formats do.
+ * The sets whose code is tested. That of `dotprod` and `i8mm` is that of `neon` for numerics other than `i8`, that of `bf16`
+ * is another for numerics `bf16` alone. And that of `neon` is translated from AVX2's, instruction by instruction, each of which has its own test, so that some formats do.
  */
 export function testedSets(what: string): readonly InstructionSet[] {
   const isTested: Partial<Record<InstructionSet, boolean>> = {
@@ -113,6 +113,8 @@ export function testedSets(what: string): readonly InstructionSet[] {
     // What differs between the two is one loop, the same for all formats.
     dotprod: /^(q8_0|q4_0|q4_K|nvfp4) in i8 numerics/.test(what),
     // With and without minima, blocks of 16, signs apart, codebooks, powers of three.
+    // Values in loops and one after another, rows that are no whole steps, and weights that are bf16.
+    bf16: /^(q4_0|q4_K|q6_K|f32|f16|bf16) in bf16 numerics/.test(what),
     i8mm: /^(q8_0|q4_0|q4_1|q2_K|q6_K|iq2_xs|iq4_nl|nvfp4|tq1_0|more) .*in i8 numerics/.test(what),
   };
   return (Object.keys(targets) as InstructionSet[]).filter((set) => isTested[set] ?? true);

@@ -46,13 +46,12 @@ function kernelsOf(body: (b: Builder, v: Values) => Readonly<Record<string, Valu
 
 const cases: readonly [string, string[], string][] = [
   [
-    'a chain over rows that lie one after another is one loop in lanes',
+    'a chain over rows that lie one after another is one loop in lanes, in the place of what it reads last',
     kernelsOf((b, { x }) => ({ out: b.negate(b.multiply(x, x)) })),
     `kernel multiply_negate (T)
-  write out0: f32[32]
-  read in0: f32[32]
+  update out0: f32[32]
   vector i0i1 < (T * 8)
-    let v2: f32 = in0[i0i1]
+    let v2: f32 = out0[i0i1]
     let v3: f32 = (v2 * v2)
     let v4: f32 = negate(v3)
     out0[i0i1] = v4`,

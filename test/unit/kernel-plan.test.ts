@@ -6,9 +6,10 @@ import { compile } from '../../src/compiler/compile.ts';
 import { fuse } from '../../src/compiler/fuse.ts';
 import { planProgram } from '../../src/compiler/kernel/plan.ts';
 import { planState } from '../../src/compiler/state.ts';
-import { ProgramBuilder } from '../../src/ir/build.ts';
+import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter, Value } from '../../src/ir/program.ts';
-import { asTensor, tensor } from '../../src/ir/types.ts';
+import { asTensor, type Dim, tensor } from '../../src/ir/types.ts';
+import type { ElementType } from '../../src/numerics/element-types.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
 import { execute } from './compiler-harness.ts';
 import { decisions, randomProgram } from './random-program.ts';
@@ -87,6 +88,72 @@ test('parts that are turned and put side by side: one kernel, the bits of the re
       assert.deepEqual(await execute(program, 3, dims, {}, createPlanDevice()), await execute(program, 3, dims));
     }
   }
+});
+
+/** One op or a chain of x, with a value y of x's type beside it. */
+const successors: readonly {
+  readonly of: string;
+  readonly shape?: readonly Dim[];
+  readonly element?: ElementType;
+  readonly takesPlace: boolean;
+  readonly make: (b: Builder, x: Value, y: Value) => Value;
+}[] = [
+  { of: 'a chain', takesPlace: true, make: (b, x, y) => b.multiply(b.negate(x), y) },
+  {
+    of: 'a chain of T rows',
+    shape: [{ sym: 'T', max: 4 }, 33],
+    takesPlace: true,
+    make: (b, x, y) => b.add(b.unary('abs', x), y),
+  },
+  { of: 'complex numbers', element: 'complex<f32>', takesPlace: true, make: (b, x, y) => b.multiply(x, y) },
+  { of: 'a choice', takesPlace: true, make: (b, x, y) => b.select(b.compare('LT', x, y), y, x) },
+  { of: 'what is turned', takesPlace: false, make: (b, x) => b.broadcast(b.negate(x), [33, 33], [1, 0]) },
+  {
+    of: 'what is put in order anew',
+    takesPlace: false,
+    make: (b, x) => b.op('reverse', [x], { dimensions: [0] })[0] as Value,
+  },
+  { of: 'what is turned, and itself', takesPlace: false, make: (b, x) => b.add(b.broadcast(x, [33, 33], [1, 0]), x) },
+  {
+    of: 'another type',
+    takesPlace: false,
+    make: (b, x) => b.convert(x, 'f64'),
+  },
+];
+
+for (const { of, shape = [33, 33], element = 'f32', takesPlace, make } of successors) {
+  test(`${of}: ${takesPlace ? 'in the place of' : 'beside'} what it is computed from, with the bits of the reference device`, async () => {
+    const type = tensor(element, shape);
+    const parameters = [
+      { name: 'x', type, role: 'input' },
+      { name: 'y', type, role: 'input' },
+    ] as const satisfies readonly Parameter[];
+    // A barrier: the operand is a temporary of its own.
+    const program = new ProgramBuilder().program(parameters, (b, { x, y }) => {
+      const [given] = b.op('optimization_barrier', [b.add(x, x)], {}) as readonly Value[];
+      return { out: make(b, given as Value, y), y };
+    });
+    const { main } = planProgram(program);
+    const places = main.steps.flatMap((step) => (step.kind === 'launch' ? [step.kernel] : []));
+    const last = places.at(-1);
+    assert.equal(
+      last?.buffers.some(({ access }) => access === 'update'),
+      takesPlace,
+    );
+    for (const dims of [{ T: 1 }, { T: 4 }]) {
+      assert.deepEqual(await execute(program, 3, dims, {}, createPlanDevice()), await execute(program, 3, dims));
+    }
+  });
+}
+
+test('a value that is needed later keeps its place', async () => {
+  const type = tensor('f32', [33]);
+  const program = new ProgramBuilder().program([{ name: 'x', type, role: 'input' }], (b, { x }) => {
+    const [given] = b.op('optimization_barrier', [b.add(x, x)], {}) as readonly Value[];
+    const [out] = b.op('optimization_barrier', [b.negate(given as Value)], {}) as readonly Value[];
+    return { out: out as Value, later: b.op('reverse', [given as Value], { dimensions: [0] })[0] as Value };
+  });
+  assert.deepEqual(await execute(program, 3, {}, {}, createPlanDevice()), await execute(program, 3, {}));
 });
 
 test('a loop may hand on its values in another order: none is overwritten before it is read', async () => {

@@ -78,4 +78,5 @@ export const schedules: Readonly<Record<InstructionSet, Schedule>> = {
   neon: usual,
   dotprod: usual,
   i8mm: usual,
+  bf16: usual,
 };

@@ -8,7 +8,7 @@ import { type Schedule, schedules } from './schedule.ts';
 /** Of each architecture, in ascending order. */
 const setsOf = {
   x64: ['avx2', 'avx512', 'vnni', 'amx'],
-  arm64: ['neon', 'dotprod', 'i8mm'],
+  arm64: ['neon', 'dotprod', 'i8mm', 'bf16'],
 } as const satisfies Record<Architecture, readonly string[]>;
 export type InstructionSet = (typeof setsOf)[Architecture][number];
 
@@ -28,6 +28,7 @@ export const targets: Readonly<Record<InstructionSet, Target>> = {
   neon: { architecture: 'arm64', name: 'neon', vectorBits: 256, schedule: schedules.neon },
   dotprod: { architecture: 'arm64', name: 'dotprod', vectorBits: 256, schedule: schedules.dotprod },
   i8mm: { architecture: 'arm64', name: 'i8mm', vectorBits: 256, schedule: schedules.i8mm },
+  bf16: { architecture: 'arm64', name: 'bf16', vectorBits: 256, schedule: schedules.bf16 },
 };
 
 /** What code that is kept depends on, besides what it is the code of. */
@@ -49,13 +50,18 @@ const needs: Readonly<Record<InstructionSet, readonly string[]>> = {
   neon: ['asimd'],
   dotprod: ['asimddp'],
   i8mm: ['i8mm'],
+  bf16: ['bf16'],
 };
+
+/** What a set needs; names as in `CpuFeatures`. */
+export function featuresOf(set: InstructionSet): readonly string[] {
+  const family: readonly InstructionSet[] = setsOf[targets[set].architecture];
+  return family.slice(0, family.indexOf(set) + 1).flatMap((each) => needs[each]);
+}
 
 /** Features that the processor lacks for a set; none if it has the set. */
 export function missing({ names }: Pick<CpuFeatures, 'names'>, set: InstructionSet): readonly string[] {
-  const family: readonly InstructionSet[] = setsOf[targets[set].architecture];
-  const upTo = family.slice(0, family.indexOf(set) + 1);
-  return upTo.flatMap((each) => needs[each]).filter((name) => !names.has(name));
+  return featuresOf(set).filter((name) => !names.has(name));
 }
 
 /** The sets that the processor has, ascending; none where it lacks AVX2, on arm64 Advanced SIMD. */

@@ -1,5 +1,5 @@
 /**
- * What the tuner times: products of a model's matrices for one token and for many, attention, and emitted loops whose schedules
+ * What the tuner times: products of a model's matrices for one token, for some and for many, attention, and emitted loops whose schedules
  * have choices. Each says which choices matter to it, and gives launches of its kernels for any target, on memory of its own.
  */
 import { createHash } from 'node:crypto';
@@ -54,8 +54,8 @@ interface Call {
 }
 
 const MiB = 2 ** 20;
-/** What a step has at most (engine/step-limits.ts). */
-const manyTokens = 128;
+/** What a step has at most (engine/step-limits.ts), and of some sequences that are written at once. */
+const [manyTokens, someTokens] = [128, 16];
 /** Of each work, that larger ones are cut to: some milliseconds. */
 const decodeBytes = 96 * MiB;
 const mostCopies = 256;
@@ -159,7 +159,7 @@ export class Works implements Disposable {
     };
   }
 
-  /** One token through memory that no cache holds, and many through some of it. */
+  /** One token through memory that no cache holds, and more through some of it. */
   #products({ format: name, N, K }: MatrixShape, target: Target): readonly Work[] {
     const format = packedFormat(name);
     const numerics = isIntegerFormat(format) ? 'i8' : 'f32';
@@ -184,8 +184,6 @@ export class Works implements Disposable {
     const decoded = numerics === 'i8' ? 'decodedIntegers' : 'decodedFloats';
     const blocking = unpacked === undefined ? (['directTokens'] as const) : (['unpackedTokens', decoded] as const);
     const title = `${name} ${N}x${K}`;
-    const rows = Math.min(N, prefillRows);
-    const many = { memory: y, bytes: 4 * manyTokens * rows };
     return [
       this.#work(
         `${title}, one token`,
@@ -196,9 +194,14 @@ export class Works implements Disposable {
           return Array.from({ length: copies }, (_, copy) => call(kernel, copy, 1));
         },
       ),
-      this.#work(`${title}, ${manyTokens} tokens`, [...blocking, 'sharing'], many, (to) => {
-        const kernel = quantizedDotKernel({ format: name, numerics, tokens, N: rows, K, bias: false }, to);
-        return [call(kernel, 0, manyTokens)];
+      ...[someTokens, manyTokens].map((count) => {
+        // As many products as the most tokens have.
+        const rows = Math.min(N, (prefillRows * manyTokens) / count);
+        const out = { memory: y, bytes: 4 * count * rows };
+        return this.#work(`${title}, ${count} tokens`, [...blocking, 'sharing'], out, (to) => {
+          const kernel = quantizedDotKernel({ format: name, numerics, tokens, N: rows, K, bias: false }, to);
+          return [call(kernel, 0, count)];
+        });
       }),
     ];
   }

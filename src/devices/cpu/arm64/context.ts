@@ -49,6 +49,8 @@ export interface Extensions {
   readonly dotprod: boolean;
   /** SMMLA and USDOT. */
   readonly i8mm: boolean;
+  /** BFMLALB and BFMLALT. */
+  readonly bf16: boolean;
 }
 
 export interface Usage {

@@ -263,6 +263,14 @@ const matrixProducts: Half = (t, to, [sum = 0, a = 0, b = 0]) => {
   t.emit('smmla', v(to, '4s'), v(a, '16b'), v(b, '16b'));
 };
 
+/** to += products of the lower or upper bf16 of each lane. */
+const bf16Products =
+  (mnemonic: 'bfmlalb' | 'bfmlalt'): Half =>
+  (t, to, [sum = 0, a = 0, b = 0]) => {
+    if (sum !== to || !t.extensions.bf16) throw unsupported('products of bf16');
+    t.emit(mnemonic, v(to, '4s'), v(a, '8h'), v(b, '8h'));
+  };
+
 /** Bytes of the first by the low four bits of the second; 0 where that has its sign bit. */
 const shuffled: Half = (t, to, [x = 0, by = 0]) => {
   const index = t.vector();
@@ -387,6 +395,8 @@ const WHOLE: Readonly<Record<string, LaneRow>> = {
   '{vex} vpdpbusd': { updates: true, write: dotProducts },
   vpdpbssd: { updates: true, write: signedDotProducts },
   smmla: { updates: true, write: matrixProducts },
+  bfmlalb: { updates: true, write: bf16Products('bfmlalb') },
+  bfmlalt: { updates: true, write: bf16Products('bfmlalt') },
 };
 
 export const LANES: Readonly<Record<string, LaneRow>> = { ...WHOLE, ...scalars() };

@@ -45,8 +45,11 @@ interface Foreign {
   readonly mnemonic: ForeignMnemonic;
   readonly operands: readonly Vec[];
 }
-/** Products of matrices of arm64: of each 128 bits, to[i][j] += the sum of products of 8 bytes i of the first and j of the second. */
-type ForeignMnemonic = 'smmla';
+/**
+ * Products of arm64. `smmla`, of matrices: of each 128 bits, to[i][j] += the sum of products of 8 bytes i of the first and j of the
+ * second. `bfmlalb` and `bfmlalt`: of each 32 bits, f32 to += the product of the lower, or of the upper bf16, by one rounding.
+ */
+type ForeignMnemonic = 'smmla' | 'bfmlalb' | 'bfmlalt';
 /** What is assembled, in order. `entry`: a function begins here, which is called by the convention of the system. */
 export type Item =
   | Instruction

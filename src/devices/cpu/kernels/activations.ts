@@ -28,7 +28,7 @@ export function activationsOf(format: PackedFormat, numerics: DotNumerics, targe
     case 'f32':
       return { kind: 'plain' };
     case 'bf16':
-      return { kind: 'rounded', element: target.name === 'amx' ? 'bf16' : 'f32' };
+      return { kind: 'rounded', element: target.name === 'amx' || target.name === 'bf16' ? 'bf16' : 'f32' };
     case 'i8': {
       if (!isIntegerFormat(format)) {
         throw new IngotError('UnsupportedOp', `no kernel multiplies weights of ${format} in numerics i8`, {

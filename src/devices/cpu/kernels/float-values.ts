@@ -28,25 +28,18 @@ export interface Values {
   valueIn(part: number): Vec;
 }
 
-/**
- * Writes the first `count` k of a step of tiles as f32 [k][16] to where `x(0, at)` of the first tile is. `change` what is in
- * `valueIn` before.
- */
+/** Writes the first `count` k of a step of tiles as f32 [k][16] to where `x(0, at)` of the first tile is. */
 export function emitValues(
   values: Values,
   { parts }: PanelVectors,
   tileSize: number,
   tileOf: (index: number) => Tile,
   count: number,
-  change: (part: number) => void = () => {},
 ): void {
   const { a, x } = tileOf(0);
   for (let start = 0; start < count; start += tileSize) {
     values.emit(tileOf(start / tileSize), 64 * 32, (k) => {
-      for (const part of parts) {
-        change(part);
-        a.emit('vmovups', x(0, 64 * (start + k) + 32 * part), values.valueIn(part));
-      }
+      for (const part of parts) a.emit('vmovups', x(0, 64 * (start + k) + 32 * part), values.valueIn(part));
     });
   }
 }

@@ -53,6 +53,7 @@ const integers: Readonly<Record<InstructionSet, ProductsOf>> = {
   neon: narrowProducts,
   dotprod: dotProducts('sdot'),
   i8mm: dotProducts('smmla'),
+  bf16: dotProducts('smmla'),
 };
 
 /** `decoded`: k at a time. */
@@ -77,7 +78,10 @@ export function productsOf(
       };
     }
     case 'bf16': {
-      const product = name === 'amx' ? tileBf16Product(format, panels > 1 ? 2 : 1) : bf16Product(format, vectors);
+      const product =
+        name === 'amx'
+          ? tileBf16Product(format, panels > 1 ? 2 : 1)
+          : bf16Product(format, vectors, name === 'bf16' ? 'bf16' : 'f32');
       return { unpacked: blocked(product, schedule.decodedFloats, schedule) };
     }
     case 'i8':

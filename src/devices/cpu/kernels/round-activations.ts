@@ -1,6 +1,6 @@
 /**
  * Activations f32 [T, K] as the `bf16` dot numerics multiply them (numerics/dot.ts): rounded to bf16, subnormals zero, rows
- * filled with zeros to whole steps of 32 k. They are stored as f32 for code that has no bf16, or as bf16 for tiles.
+ * filled with zeros to whole steps of 32 k. They are stored as f32 for code that has no bf16, else as bf16.
  */
 import type { Dim } from '../../../ir/types.ts';
 import type { Assembler } from '../asm/assembler.ts';

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { IngotError } from '../../../base/errors.ts';
 import { arm64Features } from './arm64-features.ts';
 import { linuxArm64Calls, mapArm64Stubs } from './arm64-stubs.ts';
-import { controlGroupLimits } from './cgroup.ts';
+import { controlGroupLimits, type ReadText } from './cgroup.ts';
 import { decodeFeatures } from './cpuid.ts';
 import { given, taken } from './estate.ts';
 import type { Foreign } from './foreign.ts';
@@ -131,8 +131,12 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       const restoreSlice = lengthenSlice();
       const failed = createThread(new Uint8Array(handle.buffer), attributes, entry, argument);
       restoreSlice();
-      if (failed !== 0)
-        throw new IngotError('OutOfMemory', `Linux gives no thread (error ${failed})`, { device: 'cpu' });
+      if (failed !== 0) {
+        throw new IngotError('OutOfMemory', `Linux gives no thread (error ${failed})`, {
+          device: 'cpu',
+          hint: 'Raise the limit of threads (ulimit -u, pids.max of a control group) or of addresses (ulimit -v), or use fewer (--threads).',
+        });
+      }
       const thread = Number(handle[0]);
       if (cores !== undefined) {
         const mask = new Uint8Array(maskCores / 8);
@@ -179,7 +183,7 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
       cores: allowedCores(),
       ...controlGroupLimits(readText),
       nodes: countOf(readText('/sys/devices/system/node/has_memory') ?? '0'),
-      hugePages: /\[(always|madvise)\]/.test(readText('/sys/kernel/mm/transparent_hugepage/enabled') ?? ''),
+      hugePages: grantsHugePages(readText),
     }),
   };
 
@@ -201,6 +205,12 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     for (let core = 0; core < maskCores; core++) if ((mask[core >> 3] >> (core & 7)) & 1) cores.push(core);
     return cores;
   }
+}
+
+/** Whether memory that asks for pages of 2 MiB gets them: the system may refuse all, or this process (PR_SET_THP_DISABLE of prctl(2)). */
+export function grantsHugePages(read: ReadText): boolean {
+  const isOn = /\[(always|madvise)\]/.test(read('/sys/kernel/mm/transparent_hugepage/enabled') ?? '');
+  return isOn && !/^THP_enabled:\s*0$/m.test(read('/proc/self/status') ?? '');
 }
 
 /** Of a list of numbers and ranges: '0-1,4' are three. */

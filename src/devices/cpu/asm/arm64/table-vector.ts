@@ -87,13 +87,16 @@ export const VECTOR = [
   'addv | Sd Vn | 0Q00111010110001101110nnnnnddddd | 4s',
   'addv | Bd Vn | 0Q00111000110001101110nnnnnddddd | 16b 8b',
   'umaxv | Sd Vn | 0Q10111010110000101010nnnnnddddd | 4s',
-  // Products of four bytes a lane, of two bf16, and of matrices (2 by 8, 8 by 2; 2 by 4, 4 by 2).
+  // Products of four bytes a lane, and of matrices (2 by 8, 8 by 2).
   'sdot | Vd.1 Vn.2 Vm.2 | 0Q001110100mmmmm100101nnnnnddddd | 4s/16b 2s/8b',
   'udot | Vd.1 Vn.2 Vm.2 | 0Q101110100mmmmm100101nnnnnddddd | 4s/16b 2s/8b',
   'usdot | Vd.1 Vn.2 Vm.2 | 0Q001110100mmmmm100111nnnnnddddd | 4s/16b 2s/8b',
   'smmla | Vd.1 Vn.2 Vm.2 | 01001110100mmmmm101001nnnnnddddd | 4s/16b',
   'ummla | Vd.1 Vn.2 Vm.2 | 01101110100mmmmm101001nnnnnddddd | 4s/16b',
   'usmmla | Vd.1 Vn.2 Vm.2 | 01001110100mmmmm101011nnnnnddddd | 4s/16b',
+  // Products of even and of odd bf16, each added to f32 by one rounding.
+  'bfmlalb | Vd.1 Vn.2 Vm.2 | 00101110110mmmmm111111nnnnnddddd | 4s/8h',
+  'bfmlalt | Vd.1 Vn.2 Vm.2 | 01101110110mmmmm111111nnnnnddddd | 4s/8h',
   // Floating point.
   `fadd | Vd Vn Vm | 0Q0011100F1mmmmm110101nnnnnddddd | ${FLOATS}`,
   `fsub | Vd Vn Vm | 0Q0011101F1mmmmm110101nnnnnddddd | ${FLOATS}`,
