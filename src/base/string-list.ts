@@ -13,19 +13,21 @@ export interface Strings extends Iterable<string> {
 const utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
 const encoder = new TextEncoder();
 
-/** Bytes of UTF-8 as text, U+FFFD for what is none. Most are a few ASCII characters, for which a decoder costs more than the text. */
+/** Bytes of UTF-8 as text, U+FFFD for what is none. */
 export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
-  if (end - start <= 24) {
-    let text = '';
-    let ascii = true;
-    for (let i = start; ascii && i < end; i++) {
-      const byte = bytes[i] ?? 0x80;
-      ascii = byte < 0x80;
-      text += String.fromCharCode(byte);
-    }
-    if (ascii) return text;
+  return shortAscii(bytes, start, end) ?? utf8.decode(bytes.subarray(start, end));
+}
+
+/** The text of most tokens: a few ASCII characters, for which a decoder costs more than the text. Undefined for any other. */
+export function shortAscii(bytes: Uint8Array, start: number, end: number): string | undefined {
+  if (end - start > 24) return undefined;
+  let text = '';
+  for (let i = start; i < end; i++) {
+    const byte = bytes[i] ?? 0x80;
+    if (byte >= 0x80) return undefined;
+    text += String.fromCharCode(byte);
   }
-  return utf8.decode(bytes.subarray(start, end));
+  return text;
 }
 
 /** Immutable. What is no UTF-8 stays as it is in `bytes`, and reads as U+FFFD. */

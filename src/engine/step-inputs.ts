@@ -16,8 +16,8 @@ interface Dims {
 }
 
 export class StepInputs {
-  /** By the names of the program's inputs; good until the next step is filled in. */
-  readonly named = new Map<string, ArrayBufferView>();
+  /** The bytes of the arrays, by the names of the program's inputs; good until the next step is filled in. */
+  readonly named = new Map<string, Uint8Array>();
   readonly #limits: StepLimits;
   readonly #samples: boolean;
   #dims: Dims = { T: 0, S: 0, R: 0 };
@@ -103,11 +103,12 @@ export class StepInputs {
     this.#dims = dims;
     this.#arrays = makeArrays(this.#limits, dims);
     const { step, windows, sampling } = this.#arrays;
-    for (const [name, values] of Object.entries({ ...step, ...(this.#samples && sampling) }))
-      this.named.set(name, values);
+    const name = (input: string, { buffer }: Int32Array | Uint32Array | Float32Array) =>
+      this.named.set(input, new Uint8Array(buffer));
+    for (const [input, values] of Object.entries({ ...step, ...(this.#samples && sampling) })) name(input, values);
     this.#limits.windows?.forEach(({ window }, w) => {
-      this.named.set(windowInput('blockTable', window), windows[w].blockTable);
-      this.named.set(windowInput('slots', window), windows[w].slots);
+      name(windowInput('blockTable', window), windows[w].blockTable);
+      name(windowInput('slots', window), windows[w].slots);
     });
   }
 }

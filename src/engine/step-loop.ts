@@ -12,7 +12,7 @@ import { type PlannedStep, planStep } from './scheduler.ts';
 import { emptyState, enqueue, remove, restart } from './scheduler-state.ts';
 import type { CachedSequence, Sequence, StepEntry } from './sequence.ts';
 import type { Spill } from './spill.ts';
-import type { StepCost } from './step-cost.ts';
+import type { StepCost, StepLoad } from './step-cost.ts';
 import { type StepRecord, stepRecord } from './step-trace.ts';
 import type { StepWork } from './step-work.ts';
 import type { Task } from './task.ts';
@@ -34,6 +34,9 @@ export interface StepLoopOptions {
   readonly otherTables: () => Iterable<readonly number[]>;
   readonly onStep?: (record: StepRecord) => void;
 }
+
+/** Steps that are counted at once at most: after each of them weights have pushed the code that counts out of the caches. */
+const countedAtOnce = 16;
 
 /** A step on its way. */
 interface Flight {
@@ -57,7 +60,7 @@ export class StepLoop {
     ...{ promptTokens: 0, reusedTokens: 0, prefixHits: 0, generatedTokens: 0, preemptions: 0 },
   };
   readonly #flights: Flight[] = [];
-  /** Steps that are over, with milliseconds, and are to be counted when the device has its next. */
+  /** Steps that are over, with milliseconds, and are to be counted before anybody asks what steps take. */
   readonly #uncounted: { readonly flight: Flight; readonly milliseconds: number }[] = [];
   /** Settles when no request is computed. */
   #working: Promise<void> = Promise.resolve();
@@ -87,6 +90,7 @@ export class StepLoop {
   }
 
   get totals(): StepTotals {
+    this.#countUp();
     return { ...this.#totals };
   }
 
@@ -155,7 +159,7 @@ export class StepLoop {
     const change = this.#change;
     this.#reap();
     while (this.#flights.length < this.#options.runsAhead && (await this.#next()));
-    this.#countUp();
+    if (this.#flights.length === 0 || this.#uncounted.length >= countedAtOnce) this.#countUp();
     this.#tell();
     const [first] = this.#flights;
     if (first !== undefined) {
@@ -204,12 +208,12 @@ export class StepLoop {
 
   /** Plans a step and submits it, unless there is none. */
   async #next(): Promise<boolean> {
-    const { runner, blocks, cost, spill, pace } = this.#options;
+    const { runner, blocks, spill, pace } = this.#options;
     const now = performance.now();
     const planned = planStep(this.#state, {
       limits: runner.limits,
       blocks,
-      cost: (load) => cost.predict(load),
+      cost: (load) => this.#predict(load),
       fetchCost: (count) => spill.predict(count),
       pace,
       now,
@@ -233,7 +237,7 @@ export class StepLoop {
   }
 
   async #submit(planned: PlannedStep): Promise<Flight> {
-    const { runner, cost, onStep } = this.#options;
+    const { runner, onStep } = this.#options;
     const { entries, admitted, copies, number } = planned;
     for (const { sequence, reused } of admitted) {
       const task = this.#taskOf(sequence);
@@ -261,7 +265,13 @@ export class StepLoop {
     });
     const submitted = performance.now();
     const gap = this.#flights.length > 0 ? 0 : 1000 * (submitted - Math.max(this.#lastEnd, this.#busySince));
-    return { planned, tasks, running, submitted, predicted: onStep && cost.predict(planned.load), gap };
+    return { planned, tasks, running, submitted, predicted: onStep && this.#predict(planned.load), gap };
+  }
+
+  /** Microseconds, by all steps that are over. */
+  #predict(load: StepLoad): number {
+    this.#countUp();
+    return this.#options.cost.predict(load);
   }
 
   #taskOf(sequence: Sequence): Task {
@@ -273,12 +283,14 @@ export class StepLoop {
   async #finish(flight: Flight): Promise<void> {
     let result: StepResult | undefined;
     let failure: unknown;
+    let unwanted = false;
+    const signal = this.#signal();
     try {
-      result = await flight.running.result(this.#signal());
+      result = await flight.running.result(signal);
     } catch (error) {
       failure = error;
+      unwanted = signal.aborted;
     }
-    const unwanted = this.#signal().aborted;
     this.#flights.shift();
     if (result !== undefined) this.#take(flight, result);
     else if (!isIngotError(failure, 'Aborted')) await this.#recover(failure, flight.planned);

@@ -3,14 +3,15 @@
  * BPE are written in it. Printable Latin-1 stands for itself, the other 68 bytes for U+0100 and up.
  */
 
-const byteOfCharacter = new Map<string, number>();
+/** By UTF-16 code unit; -1 for what stands for none. */
+const byteOfUnit = new Int16Array(0x200).fill(-1);
 const characterOfByte: string[] = [];
 
 for (let byte = 0, other = 0x100; byte < 256; byte++) {
   const printable = (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
   const character = String.fromCharCode(printable ? byte : other++);
   characterOfByte.push(character);
-  byteOfCharacter.set(character, byte);
+  byteOfUnit[character.charCodeAt(0)] = byte;
 }
 
 export function spellBytes(bytes: Uint8Array): string {
@@ -23,8 +24,8 @@ export function spellBytes(bytes: Uint8Array): string {
 export function readSpelling(text: string): Uint8Array | undefined {
   const bytes = new Uint8Array(text.length);
   for (let i = 0; i < text.length; i++) {
-    const byte = byteOfCharacter.get(text.charAt(i));
-    if (byte === undefined) return undefined;
+    const byte = byteOfUnit[text.charCodeAt(i)] ?? -1;
+    if (byte < 0) return undefined;
     bytes[i] = byte;
   }
   return bytes;

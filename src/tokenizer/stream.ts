@@ -2,6 +2,7 @@
  * Token bytes to text, a token at a time. A token may end inside a character (an emoji is four bytes), so bytes wait
  * until their character is whole; what can no longer become one is U+FFFD at once, as in WHATWG's decoder.
  */
+import { shortAscii } from '../base/string-list.ts';
 import type { TokenStream } from './tokenizer.ts';
 import type { TokenDecoder } from './vocabulary.ts';
 
@@ -11,6 +12,8 @@ export class Utf8Stream implements TokenStream {
   readonly #bytesOf: (id: number, first: boolean) => Uint8Array | undefined;
   readonly #wishes: Wishes;
   readonly #utf8 = new TextDecoder('utf-8', { ignoreBOM: true });
+  /** Whether the decoder may have the beginning of a character: none that ended with ASCII has. */
+  #isWithin = false;
   #first: boolean;
   #previous: number | undefined;
   #space = '';
@@ -31,7 +34,15 @@ export class Utf8Stream implements TokenStream {
     const bytes = this.#bytesOf(id, this.#first);
     if (bytes === undefined) return '';
     this.#first = false;
-    return this.#held(this.#utf8.decode(bytes, { stream: true }));
+    return this.#held(this.#decode(bytes));
+  }
+
+  #decode(bytes: Uint8Array): string {
+    const plain = this.#isWithin ? undefined : shortAscii(bytes, 0, bytes.length);
+    if (plain !== undefined) return plain;
+    const last = bytes.at(-1);
+    if (last !== undefined) this.#isWithin = last >= 0x80;
+    return this.#utf8.decode(bytes, { stream: true });
   }
 
   end(): string {

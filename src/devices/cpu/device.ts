@@ -414,7 +414,7 @@ function inputBytes({ name, type }: RunValue, view: ArrayBufferView | undefined,
   if (view.byteLength !== bytes) {
     throw invalid(`input ${name} has ${view.byteLength} bytes, ${formatType(type)} needs ${bytes} in this run`);
   }
-  return canonical(type, new Uint8Array(view.buffer, view.byteOffset, bytes));
+  return canonical(type, view instanceof Uint8Array ? view : new Uint8Array(view.buffer, view.byteOffset, bytes));
 }
 
 /** Bits that a type does not have are ignored: code takes i1 for 0 or 1, and 4-bit integers for extended. */

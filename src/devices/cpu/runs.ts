@@ -109,7 +109,13 @@ export class RunQueue {
           device: 'cpu',
         });
       }
-      await this.#finishSoon(run, deadline, run.id === id ? signal : undefined);
+      const own = run.id === id ? signal : undefined;
+      const isOldest = () => this.#started[0] === run;
+      // Events have their turn between slices, in which somebody else may have waited for it.
+      while (!own?.aborted && isOldest() && !this.#sleep(run, deadline)) {
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      if (isOldest()) this.#finish(run, deadline, own);
     }
     const outcome = this.#outcomes.get(id) as Outcome;
     this.#outcomes.delete(id);
@@ -125,16 +131,10 @@ export class RunQueue {
     }
   }
 
-  /** Waits for the oldest run in slices, so that events have their turn between them. */
-  async #finishSoon(run: StartedRun, deadline: number, signal: StopSignal | undefined): Promise<void> {
-    while (!signal?.aborted) {
-      const now = performance.now();
-      if (now >= deadline || this.#team.sleep(run.ticket, Math.min(deadline, now + waitSlice))) break;
-      await new Promise((resolve) => setImmediate(resolve));
-      // Somebody else has waited for it meanwhile.
-      if (this.#started[0] !== run) return;
-    }
-    this.#finish(run, deadline, signal);
+  /** Stands still for a slice: whether the run has ended then, or the deadline has passed. */
+  #sleep({ ticket }: StartedRun, deadline: number): boolean {
+    const now = performance.now();
+    return now >= deadline || this.#team.sleep(ticket, Math.min(deadline, now + waitSlice));
   }
 
   /** Waits for the oldest run, keeps what it made, and starts what waits. Blocks JavaScript. */
@@ -200,15 +200,18 @@ export class RunQueue {
 function lendResults({ bound, place, dims }: StartedRun): Outcome {
   const { results } = place;
   const named = new Map<string, ArrayBufferView>();
+  const holds: Disposable[] = [];
   const { outputs } = bound.executable;
   const sizes = bound.executable.bytesIn(dims).outputs;
   for (const [i, { name, type, where }] of outputs.entries()) {
     if (where === undefined) continue;
     const length = sizes[i];
     const bytes = length === 0 ? new Uint8Array() : place.bytes(where, type, length);
-    named.set(name, where.base === 'result' ? bytes : bytes.slice());
+    const large = where.base === 'result' ? results[where.index] : undefined;
+    if (large !== undefined) holds.push(large.hold());
+    named.set(name, large === undefined ? bytes.slice() : bytes);
   }
-  return { results: named, loan: { bound, results, holds: results.flatMap((result) => result?.hold() ?? []) } };
+  return { results: named, loan: { bound, results, holds } };
 }
 
 /** Tokens in the contexts of a step of a model (composites/step.ts); 0 of other programs. */
