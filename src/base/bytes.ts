@@ -16,6 +16,8 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The same into memory that is there already, where the source can. */
   readInto?(target: Uint8Array, offset: number): Promise<void>;
+  /** Of a whole file: tells what it holds from what it held before, or will. */
+  readonly version?: string;
   /** Where the bytes lie in a file that is open, for native code that reads it. */
   readonly file?: FileRange;
 }
@@ -47,6 +49,10 @@ export function checkRange(source: Pick<ByteSource, 'name' | 'length'>, offset: 
   }
   const message = `${length} bytes at ${offset} lie outside the ${source.length} bytes there are`;
   throw new IngotError('InvalidFile', message, { path: source.name, offset });
+}
+
+export function versionsOf(sources: readonly ByteSource[]): readonly string[] {
+  return sources.flatMap(({ version }) => version ?? []);
 }
 
 /** A part of a source, seen as a source of its own. */
