@@ -51,10 +51,6 @@ export function checkRange(source: Pick<ByteSource, 'name' | 'length'>, offset: 
   throw new IngotError('InvalidFile', message, { path: source.name, offset });
 }
 
-export function versionsOf(sources: readonly ByteSource[]): readonly string[] {
-  return sources.flatMap(({ version }) => version ?? []);
-}
-
 /** A part of a source, seen as a source of its own. */
 export function sliceBytes(source: ByteSource, offset: number, length: number): ByteSource {
   const { file } = source;

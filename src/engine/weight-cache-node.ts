@@ -11,6 +11,7 @@ import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, lstat, open, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
+import type { ByteSource } from '../base/bytes.ts';
 import { IngotError, isIngotError, throwIfAborted } from '../base/errors.ts';
 import { formatBytes } from '../base/format-bytes.ts';
 import { makePrivateFolder } from '../devices/cpu/cache-folder.ts';
@@ -22,17 +23,14 @@ import { systemError } from '../formats/file-node.ts';
 import type { ByteSink } from '../formats/tensor-stream.ts';
 import { lock } from '../hub/lock.ts';
 import type { Model } from '../models/model.ts';
-import { modelDigest } from './model-digest-node.ts';
 import type { OpenedWeights } from './open-model-node.ts';
 import { type PackOptions, packWeights, type Weights } from './pack-weights.ts';
 
 /** What packed weights depend on. */
 interface Origin {
   readonly ingot: string;
-  /** Size and time of every file of the model. */
-  readonly files: readonly string[];
-  /** Of formats and shapes, and of some bytes of each weight: where times of files say nothing. */
-  readonly model: string;
+  /** Size and time of each file of the model, and some bytes where times say nothing. */
+  readonly files: readonly { readonly version: string; readonly sample: string }[];
 }
 
 interface Contents {
@@ -50,6 +48,8 @@ const tailBytes = 32 + 8 + magic.length;
 const lineBytes = 64;
 /** JSON of more is none of ours. */
 const mostContents = 64 << 20;
+/** Of a file of a model, as far apart as can be. */
+const [samples, sampleBytes] = [32, 64];
 /** At once. */
 const writeBytes = 8 << 20;
 /** What is packed while as much is written. */
@@ -87,7 +87,7 @@ export async function cachedWeights(
       .slice(0, 12);
     const path = join(folder, `${name}-${place}.packed`);
     await openFolder(folder);
-    const origin = { ingot: weightStamp(), files: checkpoint.versions, model: await modelDigest(model) };
+    const origin = { ingot: weightStamp(), files: await Promise.all(checkpoint.files.map(fileOf)) };
     return await find({ ...options, device, files, model, origin, path });
   } catch (error) {
     throwIfAborted(options.signal);
@@ -95,6 +95,16 @@ export async function cachedWeights(
     say(`no packed weights are kept: ${error.message}`);
     return undefined;
   }
+}
+
+/** Models that differ do so all over: a few places tell them apart. */
+async function fileOf(file: ByteSource): Promise<Origin['files'][number]> {
+  const { version = '', length } = file;
+  const count = Math.min(sampleBytes, length);
+  const places = Array.from({ length: samples }, (_, i) => Math.floor(((length - count) * i) / (samples - 1)));
+  const sum = createHash('sha256');
+  for (const bytes of await Promise.all(places.map((at) => file.read(at, count)))) sum.update(bytes);
+  return { version, sample: sum.digest('hex') };
 }
 
 const say = (text: string) => console.error(`ingot: ${text}`);

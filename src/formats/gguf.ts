@@ -6,7 +6,7 @@
  * Only the header is read, by ranged reads; tensors stay where they are. A file is not trusted: every count, length,
  * type, shape and offset is checked before it is used, and what it makes us allocate is bounded by its size.
  */
-import { type ByteSource, sliceBytes, versionsOf } from '../base/bytes.ts';
+import { type ByteSource, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, MetadataValue, StoredTensor } from './checkpoint.ts';
 import {
@@ -88,7 +88,7 @@ export async function readGguf(source: ByteSource & Partial<AsyncDisposable>): P
   return {
     kind: 'gguf',
     path: source.name,
-    versions: versionsOf([source]),
+    files: [source],
     version,
     alignment,
     metadata,

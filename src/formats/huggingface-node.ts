@@ -4,7 +4,7 @@
  */
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ByteSource, versionsOf } from '../base/bytes.ts';
+import type { ByteSource } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, StoredTensor } from './checkpoint.ts';
 import { type FileSource, openFile, systemError } from './file-node.ts';
@@ -52,7 +52,7 @@ export async function openHuggingFaceFolder(path: string): Promise<Checkpoint> {
     return {
       kind: 'huggingface',
       path,
-      versions: folder.versions,
+      files: folder.files,
       metadata,
       tensors,
       companions,
@@ -81,8 +81,8 @@ class Folder {
     return file;
   }
 
-  get versions(): readonly string[] {
-    return versionsOf(this.#files);
+  get files(): readonly ByteSource[] {
+    return [...this.#files];
   }
 
   async close(): Promise<void> {

@@ -7,7 +7,7 @@
  * Nothing marks such a file, so its size must be exactly what its header says. Tensors get GGUF's names and one entry a
  * layer. Rotary pairs are adjacent, as in GGUF files of the llama architecture.
  */
-import { type ByteSource, sliceBytes, versionsOf } from '../base/bytes.ts';
+import { type ByteSource, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, StoredTensor } from './checkpoint.ts';
 
@@ -102,7 +102,7 @@ export async function readLlama2c(source: ByteSource & Partial<AsyncDisposable>)
   return {
     kind: 'llama2c',
     path: source.name,
-    versions: versionsOf([source]),
+    files: [source],
     metadata: new Map(Object.entries(header)),
     tensors,
     companions: new Map(),

@@ -5,7 +5,7 @@
  *
  * The data section must be covered exactly, without holes or overlaps, as the format demands.
  */
-import { type ByteSource, sliceBytes, versionsOf } from '../base/bytes.ts';
+import { type ByteSource, sliceBytes } from '../base/bytes.ts';
 import { IngotError } from '../base/errors.ts';
 import type { Checkpoint, StoredTensor } from './checkpoint.ts';
 import { isJsonObject, type JsonValue, readJsonObject } from './json.ts';
@@ -81,7 +81,7 @@ export async function readSafetensors(source: ByteSource & Partial<AsyncDisposab
   return {
     kind: 'safetensors',
     path: source.name,
-    versions: versionsOf([source]),
+    files: [source],
     metadata,
     tensors,
     companions: new Map(),

@@ -2,17 +2,14 @@
 import { type ByteSource, readInto } from '../../src/base/bytes.ts';
 import type { OpenedWeights } from '../../src/engine/open-model-node.ts';
 
-/** Of each weight so much is looked at to tell models apart. */
-const lookedAt = 64;
-
-/** `onRead` sees what is read beyond that, and holds it up. Nothing reads the files besides. */
+/** `onRead` sees what is read of weights, and holds it up. */
 export function withReads(source: OpenedWeights, onRead: (bytes: number) => Promise<void>): OpenedWeights {
   const { checkpoint, model } = source;
   const watched = ({ name, length, ...bytes }: ByteSource): ByteSource => ({
     name,
     length,
     async read(offset, count) {
-      if (count > lookedAt) await onRead(count);
+      await onRead(count);
       return bytes.read(offset, count);
     },
     async readInto(target, offset) {
