@@ -16,6 +16,8 @@ export interface ByteSource {
   read(offset: number, length: number): Promise<Uint8Array<ArrayBuffer>>;
   /** The same into memory that is there already, where the source can. */
   readInto?(target: Uint8Array, offset: number): Promise<void>;
+  /** Of a whole file: tells what it holds from what it held before, or will. */
+  readonly version?: string;
   /** Where the bytes lie in a file that is open, for native code that reads it. */
   readonly file?: FileRange;
 }

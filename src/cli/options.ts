@@ -90,6 +90,7 @@ export interface EngineFlags {
   readonly device?: string;
   readonly threads?: number;
   readonly mlock?: boolean;
+  readonly weightCache?: string;
   readonly mesh?: string;
   /** Ranks in other processes, where a launcher has started them: `ranks.ts`. */
   readonly groups?: readonly Ranks[];
@@ -110,6 +111,10 @@ export function addEngineOptions(command: Command): Command {
       'tensor=2 divides the model among ranks, data=2 the requests among engines: of this process, whose threads they share, or of those that mpirun has started',
     )
     .option('--mlock', 'keep weights and cache in memory, whatever else the machine does')
+    .option(
+      '--weight-cache <folder>',
+      'keep packed weights there, as large as the model once more: later starts map them, and processes have them in common',
+    )
     .addOption(numericsOption())
     .addOption(kvOption())
     .hook('preAction', joinRanks);
@@ -124,13 +129,15 @@ export function refuseReplicas({ mesh }: EngineFlags, command: string): void {
 }
 
 /** What the options of `addEngineOptions` mean to an engine. */
-export function engineSettings({ device, threads, mlock, mesh, groups, numerics, kv }: EngineFlags): OpenOptions {
+export function engineSettings(flags: EngineFlags): OpenOptions {
+  const { device, threads, mlock, weightCache, mesh, groups, numerics, kv } = flags;
   return {
     numerics,
     kv,
     ...(device !== undefined && { device }),
     ...(threads !== undefined && { threads }),
     ...(mlock !== undefined && { mlock }),
+    ...(weightCache !== undefined && { weightCache }),
     ...(mesh !== undefined && { mesh }),
     ...(groups !== undefined && { groups }),
   };

@@ -91,6 +91,26 @@ export interface WeightSource {
   readonly ranges?: readonly (readonly { readonly start: number; readonly limit: number }[] | undefined)[];
 }
 
+/** Packed weights in files, each at a multiple of 64 bytes: what another start has instead of packing them. */
+export interface WeightFiles {
+  /** What is mapped of a file is a multiple of so many bytes. */
+  readonly unit: number;
+  /** Bytes that `pack` makes of a weight. */
+  bytesOf(weight: Pick<WeightSource, 'format' | 'shape'>): number;
+  /** What a buffer of `pack` holds; views of it, until it is disposed. */
+  contents(buffer: DeviceBuffer): Iterable<Uint8Array>;
+  /** The first bytes of an open file, which has as many at least and never changes. */
+  map(descriptor: number, bytes: number): MappedFile;
+}
+
+/** Disposed, it stays as long as weights in it. */
+export interface MappedFile extends Disposable {
+  /** Of all bytes: two that differ have different ones. @throws IngotError 'Aborted'. */
+  digest(signal?: AbortSignal): Promise<string>;
+  /** What `pack` made of this weight lies at `offset`. */
+  weight(weight: Pick<WeightSource, 'format' | 'shape'>, offset: number): DeviceBuffer;
+}
+
 /** What one kernel (the reference device: one kind of op) cost. */
 export interface KernelProfile {
   readonly kernel: string;
@@ -148,6 +168,9 @@ export interface Device extends AsyncDisposable {
 
   /** Weights that lie in files it reads by itself: then it pays to have all of them packed at once. */
   readonly readsFiles?: boolean;
+
+  /** Absent where it maps no files. */
+  readonly weightFiles?: WeightFiles | undefined;
 
   /**
    * `passes` are for the compiler to run first; a device that has kept what it made of the same program leaves them out.

@@ -14,9 +14,9 @@ import type { MeshOptions } from '../parallel/mesh-device.ts';
 import type { RankGroup } from '../parallel/rank-group.ts';
 import type { Engine, EngineOptions, LoadHooks } from './engine.ts';
 import { LocalEngine } from './local-engine.ts';
-import { openTexts, openWeights } from './open-model-node.ts';
+import { type OpenedWeights, openTexts, openWeights } from './open-model-node.ts';
 import type { RanksOptions } from './open-ranks-node.ts';
-import { packWeights, type Weights } from './pack-weights.ts';
+import { type PackOptions, packWeights, type Weights } from './pack-weights.ts';
 import { openSlots } from './slots-node.ts';
 import { traceSteps } from './step-trace-node.ts';
 
@@ -34,6 +34,8 @@ export interface EngineSettings extends EngineOptions {
   readonly mlock?: boolean;
   /** Of the memory that there is, what it may take at most; all of it if absent. */
   readonly memoryShare?: number;
+  /** Folder for packed weights, which later starts map instead of packing them; none if absent. */
+  readonly weightCache?: string;
   /** Weights that engines in other workers have, too. */
   readonly weightShare?: WeightShare;
   /** Ranks among which the model is divided, 'tensor=2' (ir/mesh.ts). */
@@ -89,7 +91,7 @@ export interface LoadedEngine extends AsyncDisposable {
 /** @throws IngotError: whatever the file, its architecture, its vocabulary or the device do wrong; nothing stays open. */
 export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}): Promise<LoadedEngine> {
   const { path, device: deviceName, threads, instructionSet, mlock, memoryShare, mesh, ranks, ...rest } = settings;
-  const { weightShare, dump, kvDisk, traceSteps: traceFile, ...options } = rest;
+  const { weightShare, weightCache, dump, kvDisk, traceSteps: traceFile, ...options } = rest;
   const opened: AsyncDisposable[] = [];
   const close = async () => {
     for (const one of opened.splice(0).reverse()) await one[Symbol.asyncDispose]();
@@ -119,7 +121,8 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
       },
     });
     opened.push(device);
-    const early = packEarly(device, model, hooks);
+    const early =
+      weightCache === undefined ? packEarly(device, model, hooks) : mapEarly(device, source, weightCache, hooks);
     if (early !== undefined) opened.push(early);
     const { tokenizer, templates } = await readTexts();
     const trace = traceFile === undefined ? undefined : traceSteps(traceFile);
@@ -142,12 +145,25 @@ export async function loadEngine(settings: EngineSettings, hooks: LoadHooks = {}
  * Begins to pack where the device does so by itself, while JavaScript reads the vocabulary and compiles: but not where memory is so
  * scarce that what else is needed may not fit, which is known when the program is compiled.
  */
-function packEarly(device: Device, model: Model, { signal, ...hooks }: LoadHooks) {
+function packEarly(device: Device, model: Model, hooks: LoadHooks) {
   const bytes = [...model.weights.values()].reduce((sum, weight) => sum + device.packedBytes(weight), 0);
   if (!device.readsFiles || 2 * bytes > device.hardware.memoryBytes) return undefined;
+  return begin((early) => packWeights(device, model, early), hooks);
+}
+
+/** The same with packed weights of an earlier start, if there are any. */
+function mapEarly(device: Device, source: OpenedWeights, folder: string, hooks: LoadHooks) {
+  return begin(async (early) => {
+    const { cachedWeights } = await import('./weight-cache-node.ts');
+    return (await cachedWeights(folder, source, device, early)) ?? packWeights(device, source.model, early);
+  }, hooks);
+}
+
+/** Weights that will be there; to be disposed of when nobody has a use for them any more. */
+function begin(pack: (options: PackOptions) => Promise<Weights>, { signal, onProgress }: LoadHooks) {
   const end = new AbortController();
   const stop = signal === undefined ? end.signal : AbortSignal.any([signal, end.signal]);
-  const weights = packWeights(device, model, { ...hooks, signal: stop });
+  const weights = pack({ signal: stop, ...(onProgress && { onProgress }) });
   // Whoever waits for them hears of it.
   weights.catch(() => {});
   return {

@@ -15,8 +15,8 @@ export interface PackOptions {
 
 /** Whatever fails leaves nothing allocated. */
 export async function packWeights(
-  device: Device,
-  { weights }: Model,
+  device: Pick<Device, 'pack' | 'readsFiles'>,
+  { weights }: Pick<Model, 'weights'>,
   { signal, onProgress }: PackOptions = {},
 ): Promise<Weights> {
   const total = [...weights.values()].reduce((sum, { bytes }) => sum + bytes.length, 0);

@@ -4,13 +4,15 @@
  */
 import { randomBytes } from 'node:crypto';
 import { unlinkSync } from 'node:fs';
-import { type FileHandle, link, open, rename, stat, statfs, unlink } from 'node:fs/promises';
+import { type FileHandle, link, open, readdir, rename, stat, statfs, unlink } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { IngotError } from '../base/errors.ts';
 import { systemError } from './file-node.ts';
 import type { ByteSink } from './tensor-stream.ts';
 
 export interface AtomicFile extends ByteSink, AsyncDisposable {
+  /** Of the system, for who reads what was written already. */
+  readonly descriptor: number;
   /** Gives the file its name. Disposing without it discards what was written. */
   commit(): Promise<void>;
 }
@@ -20,6 +22,8 @@ export interface AtomicWriteOptions {
   readonly overwrite?: boolean;
   /** Bytes that will be written, if known: refused at once where the disk has no room for them. */
   readonly length?: number;
+  /** Of a new file, as of open(2). */
+  readonly mode?: number;
 }
 
 /**
@@ -27,13 +31,13 @@ export interface AtomicWriteOptions {
  * or a failing disk. `write` and `commit` throw the same.
  */
 export async function createFile(path: string, options: AtomicWriteOptions = {}): Promise<AtomicFile> {
-  const { overwrite = false, length = 0 } = options;
+  const { overwrite = false, length = 0, mode } = options;
   const final = resolve(path);
   const folder = dirname(final);
   await refuseExisting(path, final, overwrite);
   await refuseFullDisk(path, folder, length);
-  const temporary = join(folder, `.${basename(final)}.${randomBytes(6).toString('hex')}.partial`);
-  const handle = await openNew(path, folder, temporary);
+  const temporary = join(folder, `${temporaryPrefix(final)}${randomBytes(6).toString('hex')}${temporaryEnding}`);
+  const handle = await openNew(path, folder, temporary, mode);
   removeAtExit.add(temporary);
 
   let state: 'open' | 'committed' | 'discarded' = 'open';
@@ -54,6 +58,7 @@ export async function createFile(path: string, options: AtomicWriteOptions = {})
     }
   };
   return {
+    descriptor: handle.fd,
     write: (bytes) => guarded(() => writeAll(handle, bytes)),
     commit: () =>
       guarded(async () => {
@@ -66,6 +71,17 @@ export async function createFile(path: string, options: AtomicWriteOptions = {})
       }),
     [Symbol.asyncDispose]: discard,
   };
+}
+
+const temporaryPrefix = (path: string) => `.${basename(path)}.`;
+const temporaryEnding = '.partial';
+
+/** What processes have left that were killed while they wrote this file: for who knows that nobody writes it now. */
+export async function removeLeftovers(path: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  for (const name of await readdir(folder)) {
+    if (name.startsWith(temporaryPrefix(path)) && name.endsWith(temporaryEnding)) await unlink(join(folder, name));
+  }
 }
 
 async function refuseExisting(path: string, final: string, overwrite: boolean): Promise<void> {
@@ -89,9 +105,9 @@ async function refuseFullDisk(path: string, folder: string, length: number): Pro
   throw new IngotError('FileAccess', `${path} needs ${length} bytes and the disk has ${free} left`, { path, hint });
 }
 
-async function openNew(path: string, folder: string, temporary: string): Promise<FileHandle> {
+async function openNew(path: string, folder: string, temporary: string, mode?: number): Promise<FileHandle> {
   try {
-    return await open(temporary, 'wx');
+    return await open(temporary, 'wx+', mode);
   } catch (error) {
     const typed = systemError(error, path);
     if (!(typed instanceof IngotError) || typed.code !== 'FileNotFound') throw typed;

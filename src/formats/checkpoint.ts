@@ -42,6 +42,8 @@ export interface Checkpoint extends AsyncDisposable {
   readonly kind: 'gguf' | 'huggingface' | 'safetensors' | 'llama2c';
   /** Path of the file or folder that was opened. */
   readonly path: string;
+  /** All that it was read from. */
+  readonly files: readonly ByteSource[];
   /** GGUF: its keys. Hugging Face: the keys of `config.json`. safetensors: its text. llama2.c: the header's fields. */
   readonly metadata: Metadata;
   readonly tensors: ReadonlyMap<string, StoredTensor>;

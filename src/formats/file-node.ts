@@ -52,6 +52,7 @@ function fileSource(path: string, handle: FileHandle, opened: Identity): FileSou
   const source: FileSource = {
     name: path,
     length: Number(opened.size),
+    version: `${opened.size} bytes of ${opened.mtimeNs}`,
     async read(offset, length) {
       checkRange(source, offset, length);
       const bytes = allocate(length, path, offset);

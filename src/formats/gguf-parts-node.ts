@@ -48,6 +48,7 @@ export async function joinGgufParts(first: GgufCheckpoint): Promise<GgufCheckpoi
       metadata: new Map([...first.metadata].filter(([key]) => !keys.includes(key))),
       metadataTypes: new Map([...first.metadataTypes].filter(([key]) => !keys.includes(key))),
       tensors: joinTensors(parts),
+      files: parts.flatMap(({ files }) => files),
       [Symbol.asyncDispose]: () => close(0),
     };
   } catch (error) {

@@ -88,6 +88,7 @@ export async function readGguf(source: ByteSource & Partial<AsyncDisposable>): P
   return {
     kind: 'gguf',
     path: source.name,
+    files: [source],
     version,
     alignment,
     metadata,

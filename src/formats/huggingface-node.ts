@@ -52,6 +52,7 @@ export async function openHuggingFaceFolder(path: string): Promise<Checkpoint> {
     return {
       kind: 'huggingface',
       path,
+      files: folder.files,
       metadata,
       tensors,
       companions,
@@ -78,6 +79,10 @@ class Folder {
     const file = await openFile(join(this.path, name));
     this.#files.push(file);
     return file;
+  }
+
+  get files(): readonly ByteSource[] {
+    return [...this.#files];
   }
 
   async close(): Promise<void> {

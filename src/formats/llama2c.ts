@@ -102,6 +102,7 @@ export async function readLlama2c(source: ByteSource & Partial<AsyncDisposable>)
   return {
     kind: 'llama2c',
     path: source.name,
+    files: [source],
     metadata: new Map(Object.entries(header)),
     tensors,
     companions: new Map(),

@@ -81,6 +81,7 @@ export async function readSafetensors(source: ByteSource & Partial<AsyncDisposab
   return {
     kind: 'safetensors',
     path: source.name,
+    files: [source],
     metadata,
     tensors,
     companions: new Map(),

@@ -196,6 +196,23 @@ test('--mesh divides the model among ranks: the same text, and programs that --d
   }
 });
 
+test('--weight-cache keeps packed weights in a folder: the same text, and one line where they cannot be kept', {
+  skip: noCpu ?? (process.platform !== 'linux' && 'files are mapped on Linux only'),
+}, async () => {
+  const args = ['run', 'Once upon a time', '-n', '12', '--temperature', '0'];
+  const { out } = await ingot(args);
+  const kept = [...args, '--weight-cache', 'kept'];
+  const [first, second] = [await ingot(kept), await ingot(kept)];
+  assert.deepEqual([first.out, second.out], [out, out]);
+  const [name, ...others] = readdirSync(join(folder, 'kept'));
+  assert.match(first.err, new RegExp(`packed weights are kept in kept/${name} `));
+  assert.doesNotMatch(second.err, /kept/);
+  assert.deepEqual(others, []);
+  const divided = await ingot([...kept, '--mesh', 'tensor=2']);
+  assert.equal(divided.out, out);
+  assert.match(divided.err, /^ingot: no packed weights are kept: /m);
+});
+
 test('inspect and doctor say what there is', async () => {
   const seen = JSON.parse((await ingot(['inspect', bundled, '--json'])).out);
   assert.equal(seen.runs, true);

@@ -28,7 +28,7 @@ test('joined sources give every range as their bytes in a row do', async () => {
 
 function folder(...tensors: readonly StoredTensor[]): Checkpoint {
   return {
-    ...{ kind: 'huggingface', path: 'folder', metadata: new Map(), companions: new Map() },
+    ...{ kind: 'huggingface', path: 'folder', files: [], metadata: new Map(), companions: new Map() },
     tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
     [Symbol.asyncDispose]: async () => {},
   };

@@ -75,6 +75,7 @@ function folder(config: Config, options: { readonly bias?: boolean; readonly for
   return {
     kind: 'huggingface',
     path: 'made-up',
+    files: [],
     metadata: new Map(Object.entries(config)),
     tensors: new Map(tensors.map((tensor) => [tensor.name, tensor])),
     companions: new Map(),

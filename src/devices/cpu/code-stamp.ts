@@ -26,7 +26,12 @@ const folders = isBundled
     ];
 
 /** Changes with the version and, where somebody works on Ingot, with the files that make code. */
-export function codeStamp(): string {
+export const codeStamp = () => stampOf(folders);
+
+/** The same, and with the files that read models. */
+export const weightStamp = () => stampOf(isBundled ? folders : [...folders, 'formats', 'models']);
+
+function stampOf(folders: readonly string[]): string {
   let [newest, bytes] = [0, 0];
   for (const folder of folders) {
     for (const name of readdirSync(join(root, folder))) {

@@ -19,6 +19,7 @@ import type {
   MemoryKind,
   Profile,
   Ticket,
+  WeightFiles,
   WeightSource,
 } from '../device.ts';
 import type { CodeCache } from './code-cache.ts';
@@ -28,6 +29,7 @@ import { type ImageHead, imageKey, packImage, unpackImage } from './image-file.t
 import { instantiate } from './instantiate.ts';
 import { packedBytes, packedFormat } from './kernels/packing.ts';
 import type { Linked } from './link.ts';
+import { createWeightFiles } from './mapped-weights.ts';
 import type { Measured } from './measure.ts';
 import { limitsOf } from './measurements.ts';
 import type { Memory, OperatingSystem } from './os/os.ts';
@@ -42,7 +44,7 @@ import type { Schedule } from './schedule.ts';
 import { SharedWeights, type WeightShare } from './shared-weights.ts';
 import { type InstructionSet, lowestSet, missing, type Target, usableTargets, whyNot } from './target.ts';
 import { createTeam, type Team } from './team.ts';
-import { panelFormat } from './weights.ts';
+import { isPacked, panelFormat } from './weights.ts';
 import { Workplace } from './workplace.ts';
 
 export interface CpuDeviceOptions {
@@ -111,6 +113,7 @@ class CpuDevice implements Device {
   readonly hardware: Hardware;
   readonly runsAhead: 1 | 2;
   readonly readsFiles: boolean;
+  readonly weightFiles: WeightFiles | undefined;
   readonly #system: OperatingSystem;
   readonly #team: Team;
   readonly #target: Target;
@@ -153,6 +156,7 @@ class CpuDevice implements Device {
     }
     this.readsFiles = system.read !== undefined;
     this.#reader = new WeightReader(system, team, target, () => this.#runs.drain(), codeCache);
+    this.weightFiles = system.mapFile && this.#makeWeightFiles(system.mapFile);
     this.hardware = hardware;
     // JavaScript on a core of the team makes all its threads wait (measured on two cores: a third slower). Runs that overlap
     // cannot be told apart from outside.
@@ -210,9 +214,23 @@ class CpuDevice implements Device {
     return Math.ceil(this.#sizeOf(weight) / (this.#shared?.sharers ?? 1));
   }
 
-  #sizeOf({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): number {
-    if (isPacked(format, shape)) return packedBytes(packedFormat(format), shape);
+  #sizeOf(weight: Pick<WeightSource, 'format' | 'shape'>): number {
+    const { format, shape } = weight;
+    if (isPacked(weight)) return packedBytes(packedFormat(format), shape);
     return 4 * shape.reduce((product, size) => product * size, 1);
+  }
+
+  #makeWeightFiles(mapFile: NonNullable<OperatingSystem['mapFile']>): WeightFiles {
+    const summing = { system: this.#system, team: this.#team, target: this.#target, codeCache: this.#codeCache };
+    return createWeightFiles(mapFile, summing, {
+      memoryOf: (buffer) => this.#own(buffer, 'the buffer').memory,
+      sizeOf: (weight) => Math.max(64, this.#sizeOf(weight)),
+      bufferIn: (weight, memory) => {
+        if (this.#lock) this.#system.lock(memory);
+        const packed = isPacked(weight) ? weight.format : undefined;
+        return new CpuBuffer(this, tensor('f32', weight.shape), 'weights', memory, packed, this.packedBytes(weight));
+      },
+    });
   }
 
   /** Matrices, and stacks of them, into panels of 16 rows, anything else to f32. */
@@ -227,7 +245,7 @@ class CpuDevice implements Device {
         tensor: name,
       });
     }
-    const packed = isPacked(format, shape) ? format : undefined;
+    const packed = isPacked(weight) ? format : undefined;
     const type = tensor('f32', shape);
     const size = Math.max(64, this.#sizeOf(weight));
     const fill = async (memory: Memory) => {
@@ -359,6 +377,7 @@ class CpuDevice implements Device {
   write(buffer: DeviceBuffer, bytes: ArrayBufferView, offset = 0): void {
     const own = this.#own(buffer, 'the buffer');
     checkRange(own, offset, bytes.byteLength);
+    if (own.memory.isReadOnly) throw invalid('a weight that lies in a file cannot be written');
     this.#runs.drain();
     if (bytes.byteLength === 0) return;
     const source = canonical(own.type, new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.byteLength));
@@ -392,11 +411,6 @@ class CpuDevice implements Device {
     this.#reader[Symbol.dispose]();
     this.#team[Symbol.dispose]();
   }
-}
-
-/** Blocks without a layout are refused where they are packed: decoded they would take many times their memory. */
-function isPacked(format: string, shape: readonly number[]): boolean {
-  return panelFormat(format, shape.length) !== undefined || (shape.length > 1 && blockFormat(format).blockSize > 1);
 }
 
 function checkRange({ type, packed }: CpuBuffer, offset: number, length: number): void {

@@ -10,35 +10,19 @@ const regionBytes = 256 << 20;
 const lineBytes = 64;
 
 /** A mapping, until all that lies in it is disposed. */
-interface Region {
+export class Region {
   readonly memory: Memory;
-  used: number;
-  parts: number;
-}
+  readonly #onFree: () => void;
+  #parts = 0;
 
-export class Regions {
-  readonly #system: OperatingSystem;
-  #open: Region | undefined;
-
-  constructor(system: OperatingSystem) {
-    this.#system = system;
+  constructor(memory: Memory, onFree: () => void = () => {}) {
+    this.memory = memory;
+    this.#onFree = onFree;
   }
 
-  /** Zeroed. @throws IngotError 'OutOfMemory'. */
-  take(bytes: number): Memory {
-    if (bytes > regionBytes / 2) return this.#system.mapMemory(bytes, { huge: true });
-    if (this.#open === undefined || this.#open.used + bytes > regionBytes) {
-      this.#open = { memory: this.#system.mapMemory(regionBytes, { huge: true }), used: 0, parts: 0 };
-    }
-    const region = this.#open;
-    const start = region.used;
-    region.used += lineBytes * Math.ceil(bytes / lineBytes);
-    region.parts++;
-    return this.#part(region, start, bytes);
-  }
-
-  #part(region: Region, start: number, length: number): Memory {
-    const { memory } = region;
+  part(start: number, length: number): Memory {
+    const { memory } = this;
+    this.#parts++;
     let isFree = false;
     const check = () => {
       if (isFree) throw new IngotError('InvalidArgument', 'memory that is freed', { device: 'cpu' });
@@ -46,6 +30,7 @@ export class Regions {
     return {
       address: memory.address + start,
       length,
+      ...(memory.isReadOnly && { isReadOnly: true }),
       bytes(offset = 0, count = length - offset) {
         check();
         if (!(offset >= 0 && count >= 0 && offset + count <= length)) {
@@ -62,11 +47,43 @@ export class Regions {
       [Symbol.dispose]: () => {
         if (isFree) return;
         isFree = true;
-        region.parts--;
-        if (region.parts > 0) return;
+        this.#parts--;
+        if (this.#parts > 0) return;
         memory[Symbol.dispose]();
-        if (this.#open === region) this.#open = undefined;
+        this.#onFree();
       },
     };
+  }
+}
+
+interface OpenRegion {
+  readonly region: Region;
+  used: number;
+}
+
+export class Regions {
+  readonly #system: OperatingSystem;
+  #open: OpenRegion | undefined;
+
+  constructor(system: OperatingSystem) {
+    this.#system = system;
+  }
+
+  /** Zeroed. @throws IngotError 'OutOfMemory'. */
+  take(bytes: number): Memory {
+    if (bytes > regionBytes / 2) return this.#system.mapMemory(bytes, { huge: true });
+    let open = this.#open;
+    if (open === undefined || open.used + bytes > regionBytes) open = this.#begin();
+    const start = open.used;
+    open.used += lineBytes * Math.ceil(bytes / lineBytes);
+    return open.region.part(start, bytes);
+  }
+
+  #begin(): OpenRegion {
+    const region = new Region(this.#system.mapMemory(regionBytes, { huge: true }), () => {
+      if (this.#open?.region === region) this.#open = undefined;
+    });
+    this.#open = { region, used: 0 };
+    return this.#open;
   }
 }

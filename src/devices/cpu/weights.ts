@@ -9,6 +9,8 @@ import type { Op, OpOf, Program, Value } from '../../ir/program.ts';
 import { rewriteProgram } from '../../ir/rewrite.ts';
 import { asTensor, isStatic, staticShape } from '../../ir/types.ts';
 import { callee, reachable, reads, walk } from '../../ir/walk.ts';
+import { blockFormat } from '../../numerics/quant/formats.ts';
+import type { WeightSource } from '../device.ts';
 import { isPackedFormat } from './kernels/packing.ts';
 
 /** Format in which each packed value lies. */
@@ -17,6 +19,11 @@ export type PackedValues = ReadonlyMap<Value, string>;
 /** The format of the panels of a weight; undefined if it lies as plain elements. */
 export function panelFormat(format: string | undefined, rank: number): string | undefined {
   return format !== undefined && (rank === 2 || rank === 3) && isPackedFormat(format) ? format : undefined;
+}
+
+/** Whether a weight is to lie in panels. Blocks without a layout are refused where they are packed: decoded they would take many times their memory. */
+export function isPacked({ format, shape }: Pick<WeightSource, 'format' | 'shape'>): boolean {
+  return panelFormat(format, shape.length) !== undefined || (shape.length > 1 && blockFormat(format).blockSize > 1);
 }
 
 /** @throws IngotError 'UnsupportedOp' if a function is called with packed and with plain weights for one parameter. */

@@ -7,12 +7,14 @@ import { controlGroupLimits, type ReadText } from './cgroup.ts';
 import { decodeFeatures } from './cpuid.ts';
 import { given, taken } from './estate.ts';
 import type { Foreign } from './foreign.ts';
-import { mapCode, mapMemory, type PageAccess, type Pages } from './mapping.ts';
+import { mapCode, mapFile, mapMemory, type PageAccess, type Pages } from './mapping.ts';
 import type { Architecture, CpuFeatures, Limits, OperatingSystem } from './os.ts';
 import { linuxCalls, mapStubs, type Stubs } from './stubs.ts';
 
 const PROTECTION: Record<PageAccess, number> = { none: 0, 'read-write': 3, 'read-execute': 5 };
 const MAP_PRIVATE_ANONYMOUS = 0x22;
+const PROT_READ = 1;
+const MAP_SHARED = 1;
 const MADV_DONTNEED = 4;
 const MADV_HUGEPAGE = 14;
 const MADV_POPULATE_WRITE = 23;
@@ -59,19 +61,20 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     return new IngotError('OutOfMemory', message, { device: 'cpu', ...(hint === undefined ? {} : { hint }) });
   }
 
-  const map = (length: number) => {
-    const address = mmap(0, length, PROTECTION['read-write'], MAP_PRIVATE_ANONYMOUS, -1, 0);
+  const mapAny = (length: number, access: number, flags: number, descriptor: number) => {
+    const address = mmap(0, length, access, flags, descriptor, 0);
     if (address === -1) throw refused(`memory of ${length} bytes`);
+    return address;
+  };
+  const map = (length: number) => mapAny(length, PROTECTION['read-write'], MAP_PRIVATE_ANONYMOUS, -1);
+  const owned = (address: number, length: number) => {
+    taken.mapping(address, length);
     return address;
   };
   const adviseHuge = (address: number, length: number) => void madvise(address, length, MADV_HUGEPAGE);
   const pages: Pages = {
     pageBytes,
-    map(length) {
-      const address = map(length);
-      taken.mapping(address, length);
-      return address;
-    },
+    map: (length) => owned(map(length), length),
     protect(address, length, access) {
       if (mprotect(address, length, PROTECTION[access]) === 0) return;
       if (access !== 'read-execute') throw refused(`to make memory ${access}`);
@@ -155,6 +158,15 @@ export function openLinux(foreign: Foreign, architecture: Architecture): Operati
     futex: stubs.futex,
     yield: stubs.yield,
     ...(stubs.read !== undefined && { read: stubs.read }),
+    mapFile(descriptor, bytes) {
+      const memory = mapFile(
+        pages,
+        (length) => owned(mapAny(length, PROT_READ, MAP_SHARED, descriptor), length),
+        bytes,
+      );
+      adviseHuge(memory.address, memory.length);
+      return memory;
+    },
     load: stubs.load,
     wait: stubs.wait,
     wake: stubs.wake,

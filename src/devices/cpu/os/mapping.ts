@@ -35,10 +35,10 @@ class Mapping {
   #holds = 0;
   #views = 0;
 
-  constructor(pages: Pages, length: number) {
+  constructor(pages: Pages, length: number, map = pages.map) {
     this.#pages = pages;
     this.length = length;
-    this.address = pages.map(length);
+    this.address = map(length);
     mapped.add(this);
   }
 
@@ -140,6 +140,17 @@ export function mapMemory(pages: Pages, bytes: number, options: MemoryOptions = 
     mapping.disown();
     throw error;
   }
+  return memoryOf(mapping, address, bytes);
+}
+
+/** `map`: as of `Pages`. */
+export function mapFile(pages: Pages, map: Pages['map'], bytes: number): Memory {
+  checkSize('a file', bytes);
+  const mapping = new Mapping(pages, roundUp(bytes, pages.pageBytes), map);
+  return { ...memoryOf(mapping, mapping.address, bytes), isReadOnly: true };
+}
+
+function memoryOf(mapping: Mapping, address: number, bytes: number): Memory {
   return {
     address,
     length: bytes,

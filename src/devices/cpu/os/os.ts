@@ -27,6 +27,8 @@ export type NativeFunction = (...values: number[]) => number;
 export interface Memory extends Disposable {
   readonly address: number;
   readonly length: number;
+  /** Whoever writes to it ends the process. */
+  readonly isReadOnly?: boolean;
   /** A new view. Views are limited to 4 GiB by Node 20. @throws IngotError 'InvalidArgument' out of bounds or after disposal. */
   bytes(offset?: number, length?: number): Uint8Array;
   /** Keeps the memory, even if its owner disposes it, until the hold is disposed. */
@@ -123,6 +125,11 @@ export interface OperatingSystem {
    * end, or the system's error number below zero. Absent where machine code has none.
    */
   readonly read?: number;
+  /**
+   * The first bytes of an open file as memory to read, which all processes have in common. A file that shrinks meanwhile, or a disk that fails,
+   * ends the process. Absent where files are not mapped. @throws IngotError 'OutOfMemory'.
+   */
+  mapFile?(descriptor: number, bytes: number): Memory;
   /** A word of 64 bits at an address of native memory. */
   load(address: number): number;
   /** The same for JavaScript; blocks the calling thread. `microseconds` up to 2^32 - 1. */
