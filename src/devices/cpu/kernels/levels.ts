@@ -160,7 +160,8 @@ export interface Coding {
  *
  *   unsigned  codes times activations. An i16 adds those of `chain` quads, two a quad, and starts at -offset times the sum
  *             of its activations, so that it ends as a sum of 2 * chain values times activations.
- *   signed    |value| times the activation with the sign of the value, and sums of `chain` quads.
+ *   signed    |value| times the activation with the sign of the value, and sums of `chain` quads. Where it is the complement of an
+ *             activation it may be -128: products may be -32768 as well.
  */
 export interface WordSums {
   readonly kind: 'unsigned' | 'signed';

@@ -126,7 +126,7 @@ export function unpackedDots(name: IntegerFormat, schedule: Schedule, dots: Dots
         });
       }
     },
-    inRegisters: false,
+    isSigned: false,
     shift: 0,
   });
 }

@@ -15,7 +15,17 @@ import { emitPrefetch } from './prefetch.ts';
 import { constantOf, halves, panelVectors, type Tile, type TokenGroup, type UnpackedProduct } from './product.ts';
 import { chainsOf } from './quads.ts';
 import { records, smallRecords } from './quantize-activations.ts';
-import { type Decoded, decodeD, decodedOf, decodeLevels, decodeTile, levelAt } from './unpacked-levels.ts';
+import {
+  clearNegatives,
+  type Decoded,
+  decodeD,
+  decodedOf,
+  decodeLevels,
+  decodeSigns,
+  decodeTile,
+  levelAt,
+  storeNegatives,
+} from './unpacked-levels.ts';
 
 /** How levels are multiplied with activations; everything around that is the same. */
 export interface Multiplication {
@@ -26,8 +36,8 @@ export interface Multiplication {
   block(group: TokenGroup, part: number): void;
   /** Adds 32 k of a block of 256 to its sums. */
   sub(group: TokenGroup): void;
-  /** Whether those are in `wordsOf`, not at `sumAt`; and bits by which they are too large. */
-  readonly inRegisters: boolean;
+  /** Whether those are in `wordsOf`, not at `sumAt`, and begin with `negatives`; and bits by which they are too large. */
+  readonly isSigned: boolean;
   readonly shift: number;
 }
 
@@ -51,33 +61,49 @@ function quadsAt({ a, tokens, decoded, x, rowBytes }: TokenGroup): Quads {
   };
 }
 
-/** sums in registers += |value| times activations with the sign of the value, times a factor; of two quads, one that is in memory. */
+/**
+ * sums in registers += values times activations, times a factor, of one quad or two: magnitudes times activations with the sign of the value.
+ * Those are complements, not negatives: VPXOR may run on a port that has nothing to multiply, as VPSIGNB may not. Each
+ * product of a negative value is too small by its magnitude then, which the sums begin with.
+ */
 function addSigned(
   { a, tokens, decoded, x, rowBytes }: TokenGroup,
+  { masks }: Decoded,
   quads: readonly number[],
   factor: (half: number) => Vec | Mem,
 ): void {
   const magnitude = (i: number, half: number) => ymm(8 + 2 * i + half);
-  const activations = (i: number) => ymm(12 + i);
-  const products = [ymm(14), ymm(15)] as const;
-  const value = (quad: number, half: number) => ptr(decoded, levelAt(quad, half));
+  const activations = ymm(12);
+  const products = [
+    [ymm(13), ymm(14)],
+    // The last one needs its activations no more.
+    [ymm(15), activations],
+  ] as const;
   for (const [i, quad] of quads.entries()) {
-    for (const half of halves) a.emit('vpabsb', magnitude(i, half), value(quad, half));
+    for (const half of halves) a.emit('vmovdqa', magnitude(i, half), ptr(decoded, levelAt(quad, half)));
   }
+  const factors = halves.map((half) => {
+    const from = factor(half);
+    const free = ymm(10 + half);
+    if (from.kind !== 'mem' || quads.length === 2) return from;
+    a.emit('vmovdqa', free, from);
+    return free;
+  });
   for (let token = 0; token < tokens; token++) {
-    for (const [i, quad] of quads.entries())
-      a.emit('vpbroadcastd', activations(i), ptr(x, rowBytes * token + 4 * quad));
-    for (const half of halves) {
-      for (const [i, quad] of quads.entries()) {
-        const product = products[i] as Vec;
-        a.emit('vpsignb', product, activations(i), value(quad, half));
-        a.emit('vpmaddubsw', product, magnitude(i, half), product);
+    for (const [i, quad] of quads.entries()) {
+      const product = (half: number) => products[i]?.[half] as Vec;
+      a.emit('vpbroadcastd', activations, ptr(x, rowBytes * token + 4 * quad));
+      for (const half of halves) {
+        a.emit('vpxor', product(half), activations, ptr(decoded, masks + levelAt(quad, half)));
       }
-      const [sum, words] = [wordsOf(token, half), products[0]];
-      if (quads.length === 2) a.emit('vpaddw', words, words, products[1]);
-      a.emit('vpmaddwd', words, words, factor(half));
-      a.emit('vpaddd', sum, sum, words);
+      for (const half of halves) a.emit('vpmaddubsw', product(half), magnitude(i, half), product(half));
     }
+    const words = (half: number) => products[0][half] as Vec;
+    if (quads.length === 2) {
+      for (const half of halves) a.emit('vpaddw', words(half), words(half), products[1][half] as Vec);
+    }
+    for (const half of halves) a.emit('vpmaddwd', words(half), words(half), factors[half] as Vec | Mem);
+    for (const half of halves) a.emit('vpaddd', wordsOf(token, half), wordsOf(token, half), words(half));
   }
 }
 
@@ -93,11 +119,12 @@ export function placeOf(format: Levels, part: number) {
   return { ...record, at: record.bytes * part, gap: (record.bytes - 16) * part };
 }
 
-function multiplyBlock(group: TokenGroup, { format, kind }: Decoded, part: number): void {
-  const { a, tokens } = group;
-  if (kind === 'values') {
-    forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
-    for (const chain of chainsOf(format)) addSigned(group, chain, () => ONES);
+function multiplyBlock(group: TokenGroup, all: Decoded, part: number): void {
+  const { a, tokens, decoded } = group;
+  const { format, kind } = all;
+  if (kind === 'signs') {
+    forEachWords(tokens, (sum, _, half) => a.emit('vmovdqa', sum, ptr(decoded, all.negatives + 32 * half)));
+    for (const chain of chainsOf(format)) addSigned(group, all, chain, () => ONES);
     return;
   }
   const { offset } = codingOf(format);
@@ -143,15 +170,16 @@ function accumulate(
   }
 }
 
-function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Decoded): void {
+function multiplySub(group: TokenGroup, all: Decoded): void {
   const { a, tokens, decoded } = group;
+  const { format, kind, scales: scalesAt } = all;
   const { sub, scales } = format;
   const { offset } = codingOf(format);
   for (const chain of chainsOf(format)) {
     const part = (chain[0] as number) >> 2;
     const at = scalesAt + (sub === 16 ? 64 * part : 0);
-    if (kind === 'values') {
-      addSigned(group, chain, (half) => ptr(decoded, at + 32 * half));
+    if (kind === 'signs') {
+      addSigned(group, all, chain, (half) => ptr(decoded, at + 32 * half));
       continue;
     }
     multiplyQuads(quadsAt(group), chain, offset > 0 ? { at: large.sums + 4 * part, size: 256, offset } : undefined, 0);
@@ -167,7 +195,7 @@ function multiplySub(group: TokenGroup, { format, kind, scales: scalesAt }: Deco
 function finishBlock(
   { a, tokens, decoded, x, rowBytes, sums }: TokenGroup,
   { format, tile }: Decoded,
-  { inRegisters, shift }: Multiplication,
+  { isSigned, shift }: Multiplication,
 ): void {
   const { sub, minima } = format;
   for (let token = 0; token < tokens; token++) {
@@ -175,8 +203,8 @@ function finishBlock(
     const acc = (half: number) => ptr(sums, 64 * token + 32 * half);
     a.emit('vbroadcastss', X, record(large.d));
     for (const half of halves) {
-      const sum = inRegisters ? wordsOf(token, half) : levelOf(half);
-      if (!inRegisters) a.emit('vmovdqa', sum, sumAt(token, half));
+      const sum = isSigned ? wordsOf(token, half) : levelOf(half);
+      if (!isSigned) a.emit('vmovdqa', sum, sumAt(token, half));
       if (shift > 0) a.emit('vpsrad', sum, sum, shift);
       scaled(a, sum, ptr(decoded, tile.d + 32 * half), X, productOf(half));
       a.emit('vaddps', productOf(half), productOf(half), acc(half));
@@ -264,15 +292,17 @@ function ofBlocksOf256(decoded: Decoded, schedule: Schedule, how: Multiplication
     emitDecode(tileOf) {
       const tile = tileOf(0);
       decodeTile(tile, decoded);
-      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1 }, () => {
-        how.decode(tile);
-      });
+      const { isSigned } = how;
+      if (isSigned) clearNegatives(tile);
+      tile.repeat(8, { weight: layout.step, x: bytes, lagging: 1 }, () => how.decode(tile));
+      if (isSigned) storeNegatives(tile, 8 * bytes + decoded.negatives);
     },
     emitMultiply(group) {
       const { a, tokens, count, decoded: at, x } = group;
       const nextBlock = a.here();
-      if (how.inRegisters) {
-        forEachWords(tokens, (sum) => a.emit('vpxor', sum, sum, sum));
+      if (how.isSigned) {
+        const from = 8 * bytes + decoded.negatives;
+        forEachWords(tokens, (sum, _, half) => a.emit('vmovdqa', sum, ptr(at, from + 32 * half)));
       } else {
         a.emit('vpxor', X, X, X);
         forEachWords(tokens, (_, sum) => a.emit('vmovdqa', sum, X));
@@ -300,16 +330,25 @@ export function unpackedProduct(decoded: Decoded, schedule: Schedule, how: Multi
   return decoded.format.size === 32 ? ofBlocksOf32(decoded, schedule, how) : ofBlocksOf256(decoded, schedule, how);
 }
 
+function decodeSigned(tile: Tile, decoded: Decoded): void {
+  const { format, scales, negatives } = decoded;
+  const isSmall = format.size === 32;
+  if (isSmall) clearNegatives(tile);
+  decodeSigns(tile, decoded, (part, half) => (isSmall ? ONES : tile.x(0, scales + 64 * part + 32 * half)));
+  if (isSmall) storeNegatives(tile, negatives);
+}
+
 /** @param least see `UnpackedProduct`. */
 export function unpackedIntegerProduct(name: IntegerFormat, schedule: Schedule, least: number): UnpackedProduct {
   const decoded = decodedOf(levelsOf(name));
   const { format, kind } = decoded;
+  const isSigned = kind === 'signs';
   const how: Multiplication = {
     constants: format.size === 32 || format.scales === undefined ? [WORDS_OF_ONE] : [],
-    decode: (tile) => decodeLevels(tile, decoded),
+    decode: (tile) => (isSigned ? decodeSigned(tile, decoded) : decodeLevels(tile, decoded)),
     block: (group, part) => multiplyBlock(group, decoded, part),
     sub: (group) => multiplySub(group, decoded),
-    inRegisters: kind === 'values',
+    isSigned,
     shift: kind === 'codes' ? codingOf(format).shift : 0,
   };
   return { ...unpackedProduct(decoded, schedule, how), least };
