@@ -31,10 +31,11 @@ export class FloatAttentionUnit extends AttentionUnit {
   protected emitScores(w: Writer, unit: Unit, { tiles }: Part): void {
     const { keyDim } = this.shape;
     const scoreBytes = scoreRowBytes(this.shape);
-    this.forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
+    this.forEachTile(w, unit, tiles, (tile) => {
+      const { slot, column, firstRow, head } = tile;
       const panel = w.addressOf(this.#panel);
       emitKeyPanel(w, this.keySource(w, slot, head), panel, 'f32');
-      const ahead = this.ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
+      const ahead = this.aheadOfKeys(w, unit, tile, panel);
       this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(this.queries.slot), w.product(row, 4 * keyDim));
@@ -60,7 +61,7 @@ export class FloatAttentionUnit extends AttentionUnit {
       const valid = w.difference(w.difference(end, start), column);
       w.bound(valid, 'min', TILE);
       emitValuePanel(w, this.valueSource(w, slot, head), panel, valid);
-      const ahead = this.ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
+      const ahead = this.aheadOfValues(w, unit, next, head, panel);
       this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));

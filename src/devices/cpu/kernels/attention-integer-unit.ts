@@ -32,10 +32,10 @@ export class IntegerAttentionUnit extends AttentionUnit {
   /** Pairs of words: [keyDim / 2, TILE] of keys or [TILE / 2, valueDim] of values. */
   readonly #panel: Slot;
   readonly #headers: Slot;
-  /** f32 [ROWS]: scales of the weights, and their inverses. */
+  /** Words [rows, TILE] of a head's weights, f32 [rows] their scales, and [ROWS] the inverses of some. */
+  readonly #weights: Slot;
   readonly #scales: Slot;
   readonly #inverses: Slot;
-  readonly #weights: Slot;
   /** f32 [rows, TILE]: sums of weights times minima. */
   readonly #minima: Slot;
 
@@ -49,9 +49,9 @@ export class IntegerAttentionUnit extends AttentionUnit {
     this.queries = { slot: slot(frame.rows * rowBytes), rowBytes };
     this.#panel = slot(2 * TILE * Math.max(keyDim, valueDim));
     this.#headers = slot(headers.bytes);
-    this.#scales = slot(4 * ROWS);
+    this.#weights = slot(frame.rows * weightBytes);
+    this.#scales = slot(4 * frame.rows);
     this.#inverses = slot(4 * ROWS);
-    this.#weights = slot(ROWS * weightBytes);
     this.#minima = slot(4 * TILE * frame.rows);
   }
 
@@ -82,12 +82,13 @@ export class IntegerAttentionUnit extends AttentionUnit {
     const { keyDim } = this.shape;
     const { slot, rowBytes } = this.queries;
     const scoreBytes = scoreRowBytes(this.shape);
-    this.forEachTile(w, unit, tiles, ({ slot: first, next, column, firstRow, head }) => {
+    this.forEachTile(w, unit, tiles, (tile) => {
+      const { column, firstRow, head } = tile;
       const panel = w.addressOf(this.#panel);
-      const keys = this.keySource(w, first, head);
+      const keys = this.keySource(w, tile.slot, head);
       emitKeyPanel(w, keys, panel, 'codes');
       for (const half of [0, 1]) this.#storeHeaders(w, half, this.#headersOf(w, keys, half));
-      const ahead = this.ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
+      const ahead = this.aheadOfKeys(w, unit, tile, panel);
       this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(slot), w.product(row, rowBytes));
@@ -121,12 +122,18 @@ export class IntegerAttentionUnit extends AttentionUnit {
       const valid = w.difference(w.difference(end, start), column);
       const values = this.valueSource(w, slot, head);
       this.#placeHeaders(w, values, valid);
+      // Before values are taken apart, which has nothing to wait for, while these do for each other.
+      this.forEachRows(w, unit, firstRow, (row) => {
+        const weights = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
+        this.#roundWeights(w, row, w.difference(row, firstRow), weights);
+      });
       emitCodePairs(w, values, this.#values, panel);
-      const ahead = this.ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
+      const ahead = this.aheadOfValues(w, unit, next, head, panel);
       this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
-        this.#roundWeights(w, row, w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes)));
-        const a = w.addressOf(this.#weights);
+        const rowOfHead = w.difference(row, firstRow);
+        const a = w.sum(w.addressOf(this.#weights), w.product(rowOfHead, weightBytes));
+        const scales = w.addressOf(this.#scales, rowOfHead, 4);
         const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
         const b = w.value(panel);
         const product = (columns: number) =>
@@ -139,7 +146,7 @@ export class IntegerAttentionUnit extends AttentionUnit {
             ahead: { at: ahead.at, bytes: Math.ceil((ahead.bytes * columns) / valueDim) },
             result: (code, sum, row, vector) => {
               const f = new FloatCode(code, 32);
-              const part = f.mul(code.op('vcvtdq2ps', 32, sum), broadcast(code, inSlot(this.#scales, 4 * row)));
+              const part = f.mul(code.op('vcvtdq2ps', 32, sum), broadcast(code, at(scales, 4 * row)));
               return f.add(part, at(c, row * 4 * valueDim + 4 * code.lanes * vector));
             },
           });
@@ -191,7 +198,7 @@ export class IntegerAttentionUnit extends AttentionUnit {
   }
 
   /** `ROWS` rows of weights of the tile as words; their products with the minima are added up. */
-  #roundWeights(w: Writer, row: Register, weights: Register): void {
+  #roundWeights(w: Writer, row: Register, rowOfHead: Register, weights: Register): void {
     const { m, code } = w;
     const f = new FloatCode(code, 32);
     const minima = w.sum(w.addressOf(this.#minima), w.product(row, 4 * TILE));
@@ -206,9 +213,9 @@ export class IntegerAttentionUnit extends AttentionUnit {
       }),
     );
     const { scale, inverse } = scalesOf(w, largestOf(code, rows), codeFactorLevels(this.#values, TILE));
-    m.emit('vmovups', inSlot(this.#scales), view(scale, 128));
+    m.emit('vmovups', at(w.addressOf(this.#scales, rowOfHead, 4)), view(scale, 128));
     m.emit('vmovups', inSlot(this.#inverses), view(inverse, 128));
-    const to = w.addressOf(this.#weights);
+    const to = w.sum(w.addressOf(this.#weights), w.product(rowOfHead, weightBytes));
     for (const [i, row] of rows.entries()) {
       const factor = broadcast(code, inSlot(this.#inverses, 4 * i));
       const levels = row.map((x) => code.op('vcvtps2dq', 32, f.mul(x, factor)));

@@ -253,11 +253,23 @@ export abstract class AttentionUnit {
    * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
    * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
    */
-  protected ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
+  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
     const bytes = TILE * headBytes(next.format, next.dim);
     const at = w.value(panel);
     w.when(unit.heads, 'e', this.shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
     return { at, bytes };
+  }
+
+  /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
+  protected aheadOfKeys(w: Writer, unit: Unit, { next, head }: Tile, panel: Register): Prefetch {
+    const ahead = this.#ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
+    w.when(next, 'e', w.value(inSlot(this.frame.tiles, tileEntry.slot)), () =>
+      w.set(ahead.at, this.aheadOfValues(w, unit, next, head, panel).at),
+    );
+    return ahead;
+  }
+  protected aheadOfValues(w: Writer, unit: Unit, next: Register, head: Register, panel: Register): Prefetch {
+    return this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
   }
 
   /** The rows of one head of the pools, `ROWS` at a time. */
