@@ -54,18 +54,13 @@ export function emitProduct<B extends string>(
   const rows = Array.from({ length: ROWS }, (_, i) => i);
   const place = (row: number, vector: number) => at(c.base, row * c.stride + vector * bytes);
   const unroll = [8, 4, 2, 1].find((turns) => count % turns === 0) as number;
-  // Sums of integers whose terms all are in one turn begin with the first; of floats 0 is a term that says what is -0.
-  const isWhole = kind === 'pairs' && !accumulate && count === unroll;
   const sums = rows.map((row) =>
-    vectors.map((vector) => {
-      if (isWhole) return m.register('vec');
-      return accumulate ? code.load(32, place(row, vector)) : code.zero();
-    }),
+    vectors.map((vector) => (accumulate ? code.load(32, place(row, vector)) : code.zero())),
   );
   const [left, right] = [w.value(a.base), w.value(b.base)];
   const end = w.sum(a.base, 4 * count);
   const lines = Math.ceil((ahead.bytes * unroll) / count / 64);
-  const turn = () => {
+  w.whileBelow(left, end, 4 * unroll, () => {
     for (let line = 0; line < lines; line++) m.emit('prefetcht0', at(ahead.at, 64 * line));
     w.change('add', ahead.at, 64 * lines);
     for (let k = 0; k < unroll; k++) {
@@ -74,15 +69,12 @@ export function emitProduct<B extends string>(
         const x = code.op('vbroadcastss', 32, at(left, row * a.stride + 4 * k));
         for (const vector of vectors) {
           const sum = sums[row][vector];
-          if (isWhole && k === 0) code.change(multiply, 32, sum, x, part[vector]);
-          else code.change(add, 32, sum, sum, code.op(multiply, 32, x, part[vector]));
+          code.change(add, 32, sum, sum, code.op(multiply, 32, x, part[vector]));
         }
       }
     }
     w.change('add', right, unroll * b.stride);
-  };
-  if (isWhole) turn();
-  else w.whileBelow(left, end, 4 * unroll, turn);
+  });
   for (const row of rows) {
     for (const vector of vectors) {
       const sum = sums[row][vector];
