@@ -1,11 +1,11 @@
 /**
  * `paged_attention` on the CPU device against the machine's limits: `node dist/bench/attention.js [--latent] [--inlined]`. Decode is one token
  * of the 1B shape (`--latent`: of DeepSeek-V2-Lite where it keeps vectors) through the pools of 16 layers, in bytes of keys and values a
- * second beside what a loop that only reads gets in the same run; prefill is a prompt, in operations a second that causality leaves, in both numerics. Each figure is the best
- * of several runs.
+ * second beside what a loop that only reads gets in the same run; prefill is a prompt, in operations a second that causality leaves. Numerics take
+ * turns: f32, i16 where keys and values are coded, and in prefill bf16. Each figure is the best of several runs.
  */
 import { inlineComposites } from '../src/compiler/inline.ts';
-import { pagedAttention } from '../src/composites/paged_attention.ts';
+import { type AttentionNumerics, pagedAttention } from '../src/composites/paged_attention.ts';
 import { createCpuDevice } from '../src/devices/cpu/device.ts';
 import { readKernel } from '../src/devices/cpu/limit-kernels.ts';
 import { createTeam } from '../src/devices/cpu/team.ts';
@@ -32,7 +32,7 @@ interface Load {
   readonly count: number;
   /** So many, of the same context and with the same blocks, have the tokens. */
   readonly sequences?: number;
-  readonly numerics?: 'bf16';
+  readonly numerics?: AttentionNumerics;
 }
 
 /** A program of `count` attentions, each over pools of its own, whose results feed each other. */
@@ -142,33 +142,40 @@ console.log(`${device.hardware.name.trim()}, ${device.hardware.threads} threads$
 const only = process.argv.slice(2).filter((word) => !word.startsWith('-'));
 for (const pool of kvFormats) {
   if (only.length > 0 && !only.includes(pool)) continue;
+  const exact: readonly (AttentionNumerics | undefined)[] = isCoded(pool) ? [undefined, 'i16'] : [undefined];
+  const nameOf = (numerics: AttentionNumerics | undefined) => `${pool.padEnd(5)} ${numerics ?? 'f32'}`;
+  /** The best of each numerics, in turn, and of a read where that is asked for. */
+  const measure = async (load: Load, all: typeof exact, read?: () => Promise<number>) => {
+    const prepared = await Promise.all(all.map((numerics) => prepare(device, pool, { ...load, numerics })));
+    const times = await best(...prepared.map(({ run }) => run), ...(read === undefined ? [] : [read]));
+    for (const one of prepared) one[Symbol.dispose]();
+    return { bytes: prepared[0]?.bytes ?? 0, times };
+  };
   {
-    using decode = await prepare(device, pool, { tokens: 1, context: decodeDepth, count: layers });
     using read = prepareRead(device.hardware.threads);
-    const [seconds, readSeconds] = (await best(decode.run, read.run)) as [number, number];
-    const rate = (bytes: number, time: number) => `${(bytes / time / 1e9).toFixed(1)} GB/s`;
+    const load = { tokens: 1, context: decodeDepth, count: layers };
+    const { bytes, times } = await measure(load, exact, read.run);
+    const rate = (bytes: number, time = 0) => `${(bytes / time / 1e9).toFixed(1)} GB/s`;
+    for (const [i, numerics] of exact.entries()) {
+      const seconds = times[i] ?? 0;
+      console.log(
+        `${nameOf(numerics)} decode at ${decodeDepth}, ${layers} layers: ${(1000 * seconds).toFixed(2)} ms, ${rate(bytes, seconds)}; read ${rate(read.bytes, times.at(-1))}`,
+      );
+    }
+  }
+  const shared = await measure({ tokens: sharers, sequences: sharers, context: sharedDepth, count: layers }, exact);
+  for (const [i, numerics] of exact.entries()) {
     console.log(
-      `${pool.padEnd(5)} decode at ${decodeDepth}, ${layers} layers: ${(1000 * seconds).toFixed(2)} ms, ${rate(decode.bytes, seconds)}; read ${rate(read.bytes, readSeconds)}`,
+      `${nameOf(numerics)} decode of ${sharers} that share ${sharedDepth}, ${layers} layers: ${(1000 * (shared.times[i] ?? 0)).toFixed(1)} ms`,
     );
   }
-  {
-    using shared = await prepare(device, pool, {
-      ...{ tokens: sharers, sequences: sharers, context: sharedDepth, count: layers },
-    });
-    const [seconds] = (await best(shared.run)) as [number];
-    console.log(
-      `${pool.padEnd(5)} decode of ${sharers} that share ${sharedDepth}, ${layers} layers: ${(1000 * seconds).toFixed(1)} ms`,
-    );
-  }
-  const load = { tokens: prefillTokens, context: prefillTokens, count: 1 };
-  using exact = await prepare(device, pool, load);
-  using rounded = await prepare(device, pool, { ...load, numerics: 'bf16' });
-  const times = await best(exact.run, rounded.run);
+  const all = [...exact, 'bf16' as const];
+  const prefill = await measure({ tokens: prefillTokens, context: prefillTokens, count: 1 }, all);
   const flops = prefillTokens * (prefillTokens + 1) * heads * (keyDim + valueDim);
-  for (const [i, numerics] of ['f32', 'bf16'].entries()) {
-    const seconds = times[i] as number;
+  for (const [i, numerics] of all.entries()) {
+    const seconds = prefill.times[i] ?? 0;
     console.log(
-      `${pool.padEnd(5)} prefill of ${prefillTokens} in numerics ${numerics}, one layer: ${(1000 * seconds).toFixed(2)} ms, ${(flops / seconds / 1e9).toFixed(1)} GFLOP/s`,
+      `${nameOf(numerics)} prefill of ${prefillTokens}, one layer: ${(1000 * seconds).toFixed(2)} ms, ${(flops / seconds / 1e9).toFixed(1)} GFLOP/s`,
     );
   }
 }

@@ -1,7 +1,7 @@
 /**
  * A decode step deep in a context, by what keys and values are kept in: `node dist/bench/kv-decode.js MODEL [--depth N] [--threads N]
- * [FORMAT...]`. The context is not computed: nobody has written the pools, and where the system maps one page of zeros for all of them,
- * reading them costs less than memory does (bench/attention.ts writes its own). The formats take turns, so that all see the same
+ * [FORMAT...]`. The context is not computed: the pools are filled, or the system might map one page of zeros for all of them, and reading that
+ * costs less than memory does. The formats take turns, so that all see the same
  * neighbours, with a read of as many bytes as the weights have, in the quicker of two ways; shown are the best and the median wall time of a step,
  * the read's, the median of what it is of the step beside it, and the least time that all threads of the process together worked for a step.
  */
@@ -25,6 +25,9 @@ interface Options {
   readonly threads?: number;
   readonly rounds: number;
 }
+
+/** What is a number near zero in every format if all bytes are this. */
+const smallNumber = 0x3c;
 
 interface Measured {
   readonly kv: KvFormat;
@@ -75,8 +78,13 @@ async function decode(path: string, formats: readonly KvFormat[], { depth, threa
       const runner = await Runner.load(device, opened.model, { limits, kv });
       measured.push({ kv, runner, walls: [], cpu: Number.POSITIVE_INFINITY });
       runner.begin(0, [1]);
+      const contents = new Uint8Array(runner.pools.blockBytes).fill(smallNumber);
+      for (const block of blocks) {
+        runner.pools.write([block, ...(limits.windows ?? []).map(({ blockCount }) => block % blockCount)], contents);
+      }
     }
-    using reading = reader(device.memory().weights.now, device.hardware.threads);
+    // Each runner has weights of its own.
+    using reading = reader(device.memory().weights.now / formats.length, device.hardware.threads);
     for (let round = 0; round <= rounds; round++) {
       reads.push(reading.read());
       for (const one of measured) {

@@ -43,19 +43,33 @@ function pack(b: Builder, codes: Value): Value {
   return b.or(half(0), b.binary('shift_left', half(1), b.full('ui8', [tokens, heads, dim / 2], 4)));
 }
 
+/** Coded heads: ui8 [n, heads, D], and of each the step and the minimum, f32 [n, heads]. */
+export interface KvCodes {
+  readonly codes: Value;
+  readonly step: Value;
+  readonly minimum: Value;
+}
+
 /** Rows [n, heads, length] of a pool as f32 [n, heads, D]: `decodeKv` where they are coded. */
 export function fromKvRows(b: Builder, rows: Value, format: CodedKv | undefined): Value {
   if (format === undefined) return b.convert(rows, 'f32');
+  const { codes, step, minimum } = kvCodes(b, rows, format);
+  const wide = (x: Value) => b.broadcast(x, asTensor(codes.type).shape, [0, 1]);
+  return b.add(b.multiply(b.convert(codes, 'f32'), wide(step)), wide(minimum));
+}
+
+/** Rows [n, heads, length] of a pool taken apart. */
+export function kvCodes(b: Builder, rows: Value, format: CodedKv): KvCodes {
   const [count, heads, length] = asTensor(rows.type).shape as readonly [Dim, number, number];
   const end = length - kvHeaderBytes;
   const header = b.bitcastConvert(b.slice(rows, 2, end, length), tensor('ui32', [count, heads]));
   const bytes = b.slice(rows, 2, 0, end);
-  const codes = format === 'int8' ? bytes : unpack(b, bytes);
-  const { shape } = asTensor(codes.type);
-  const wide = (word: Value) => b.broadcast(b.bitcastConvert(word, tensor('f32', [count, heads])), shape, [0, 1]);
-  const step = wide(b.and(header, b.full('ui32', [count, heads], 0xffff0000)));
-  const minimum = wide(b.binary('shift_left', header, b.full('ui32', [count, heads], 16)));
-  return b.add(b.multiply(b.convert(codes, 'f32'), step), minimum);
+  const float = (word: Value) => b.bitcastConvert(word, tensor('f32', [count, heads]));
+  return {
+    codes: format === 'int8' ? bytes : unpack(b, bytes),
+    step: float(b.and(header, b.full('ui32', [count, heads], 0xffff0000))),
+    minimum: float(b.binary('shift_left', header, b.full('ui32', [count, heads], 16))),
+  };
 }
 
 function unpack(b: Builder, bytes: Value): Value {

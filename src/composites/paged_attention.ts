@@ -11,8 +11,9 @@ import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
 import { asTensor, type Dim, formatType } from '../ir/types.ts';
 import { type CodedKv, kvDim } from '../numerics/kv-format.ts';
+import { codeScores, codeSums, integerQueries } from './code_products.ts';
 import { type Composite, emit } from './composite.ts';
-import { fromKvRows } from './kv_cache.ts';
+import { fromKvRows, kvCodes } from './kv_cache.ts';
 
 export type PagedAttentionAttributes = {
   /** Factor on the dot products. */
@@ -32,9 +33,12 @@ export type PagedAttentionAttributes = {
   /**
    * How a fast device may round; `f32` where it is absent. `bf16`: queries, keys, weights and values are rounded to bf16 before
    * they are multiplied, in the order of numerics/dot.ts over 32 dimensions, and over 32 positions from the start of a partition.
+   * `i16`, for coded keys and values, is no matter of the device: integers are multiplied, as code_products.ts says.
    */
-  readonly numerics?: 'bf16';
+  readonly numerics?: AttentionNumerics;
 };
+
+export type AttentionNumerics = 'bf16' | 'i16';
 
 /** Maximum and sum of the exponentials, weighted sum of the values: a softmax under way. */
 interface Softmax {
@@ -56,7 +60,10 @@ interface Shapes {
   readonly blocks: number;
 }
 
-function shapesOf(operands: readonly Value[], { blockSize, partition, kv }: PagedAttentionAttributes): Shapes {
+function shapesOf(
+  operands: readonly Value[],
+  { blockSize, partition, kv, numerics }: PagedAttentionAttributes,
+): Shapes {
   const [tokens, heads, keyDim] = asTensor(operands[0].type).shape;
   const [slots, kvHeads, keyLength] = asTensor(operands[1].type).shape;
   const [vSlots, vHeads, valueLength] = asTensor(operands[2].type).shape;
@@ -80,6 +87,9 @@ function shapesOf(operands: readonly Value[], { blockSize, partition, kv }: Page
       `paged_attention: pools of ${slots} slots and partitions of ${partition} are not whole blocks of ${blockSize}`,
     );
   }
+  if (numerics === 'i16' && kv === undefined) {
+    throw new IngotError('InvalidProgram', 'paged_attention: numerics i16 are for keys and values that are coded');
+  }
   return { tokens, heads, kvHeads, keyDim, valueDim: dimOf(valueLength), blocks: slots / blockSize };
 }
 
@@ -97,32 +107,89 @@ interface Partition {
   readonly positions: Value;
   /** i1 [P]: below the context's length and in a block. */
   readonly stored: Value;
-  /** f32 [P, Hkv, D]. */
-  readonly k: Value;
-  /** f32 [P, Hkv, Dv]; 0 where nothing is stored, since a weight of 0 does not silence what old blocks may hold. */
-  readonly v: Value;
+  /** f32 [T, H, P]: the dot products of the queries with the keys. */
+  readonly products: Value;
+  /** f32 [T, H, Dv]: the sums of the values by `weights` f32 [T, H, P]. */
+  sums(weights: Value): Value;
+}
+
+/** Multiplies with keys and values as they lie in the pools, rows of `partition` positions. */
+interface Products {
+  products(b: Builder, keys: Value): Value;
+  /** Values are 0 where nothing is stored, since a weight of 0 does not silence what old blocks may hold. */
+  sums(b: Builder, weights: Value, values: Value, stored: Value): Value;
+}
+
+function productsOf(
+  b: Builder,
+  q: Value,
+  { partition, kv, numerics }: PagedAttentionAttributes,
+  { heads, kvHeads, keyDim, valueDim }: Shapes,
+): Products {
+  if (numerics === 'i16' && kv !== undefined) {
+    const queries = integerQueries(b, q, kv);
+    return {
+      products: (b, keys) => codeScores(b, queries, kvCodes(b, keys, kv)),
+      sums(b, weights, values, stored) {
+        const { codes, step, minimum } = kvCodes(b, values, kv);
+        const kept = (x: Value) =>
+          b.select(b.broadcast(stored, [partition, kvHeads], [0]), x, b.full('f32', [partition, kvHeads], 0));
+        return codeSums(b, weights, { codes, step: kept(step), minimum: kept(minimum) }, kv);
+      },
+    };
+  }
+  const group = heads / kvHeads;
+  // One product for each head of K: a batched one would put the heads before T, which must lead.
+  const headOf = (b: Builder, x: Value, h: number, size: number) => b.slice(x, 1, h * size, (h + 1) * size);
+  const perHead = (b: Builder, product: (h: number) => Value) =>
+    b.concatenate(
+      Array.from({ length: kvHeads }, (_, h) => product(h)),
+      1,
+    );
+  return {
+    products(b, keys) {
+      const k = fromKvRows(b, keys, kv);
+      return perHead(b, (h) =>
+        b.dot(headOf(b, q, h, group), b.reshape(headOf(b, k, h, 1), [partition, keyDim]), { contract: [[2, 1]] }),
+      );
+    },
+    sums(b, weights, values, stored) {
+      const shape = [partition, kvHeads, valueDim];
+      const v = b.select(b.broadcast(stored, shape, [0]), fromKvRows(b, values, kv), b.full('f32', shape, 0));
+      return perHead(b, (h) =>
+        b.dot(headOf(b, weights, h, group), b.reshape(headOf(b, v, h, 1), [partition, valueDim]), {
+          contract: [[2, 0]],
+        }),
+      );
+    },
+  };
 }
 
 function load(
   b: Builder,
   { kPages, vPages, row, length }: Context,
   start: Value,
-  { blockSize, partition, kv }: PagedAttentionAttributes,
-  { kvHeads, valueDim }: Shapes,
+  { blockSize, partition }: PagedAttentionAttributes,
+  { kvHeads }: Shapes,
+  products: Products,
 ): Partition {
   const count = partition / blockSize;
   const firstBlock = b.divide(start, b.scalar('i32', blockSize));
   const [ids] = b.op('dynamic_slice', [row, firstBlock], { slice_sizes: [count] });
   const rows = (pages: Value) => {
     const { shape } = asTensor(pages.type);
-    return fromKvRows(b, b.reshape(b.take(pages, ids), [partition, kvHeads, shape[3]]), kv);
+    return b.reshape(b.take(pages, ids), [partition, kvHeads, shape[3]]);
   };
   const positions = b.add(b.iota('i32', [partition], 0), b.broadcast(start, [partition]));
   const inBlock = b.broadcast(b.compare('GE', ids, b.full('i32', [count], 0)), [count, blockSize], [0]);
   const stored = b.and(b.reshape(inBlock, [partition]), b.compare('LT', positions, b.broadcast(length, [partition])));
-  const shape = [partition, kvHeads, valueDim];
-  const v = b.select(b.broadcast(stored, shape, [0]), rows(vPages), b.full('f32', shape, 0));
-  return { positions, stored, k: rows(kPages), v };
+  const values = rows(vPages);
+  return {
+    positions,
+    stored,
+    products: products.products(b, rows(kPages)),
+    sums: (weights) => products.sums(b, weights, values, stored),
+  };
 }
 
 /** i1 [T, P]: which keys each token sees; `own` i1 [T] says which tokens are of this sequence. */
@@ -147,23 +214,11 @@ function visible(
 /** Softmax over one partition, `seen` i1 [T, P]. */
 function attend(
   b: Builder,
-  q: Value,
-  { k, v }: Partition,
+  { products, sums }: Partition,
   seen: Value,
   { scale, softCap, partition }: PagedAttentionAttributes,
-  { tokens, heads, kvHeads, keyDim, valueDim }: Shapes,
+  { tokens, heads }: Shapes,
 ): Softmax {
-  const group = heads / kvHeads;
-  // One product for each head of K: a batched one would put the heads before T, which must lead.
-  const headOf = (x: Value, axis: number, h: number, size: number) => b.slice(x, axis, h * size, (h + 1) * size);
-  const perHead = (product: (h: number) => Value) =>
-    b.concatenate(
-      Array.from({ length: kvHeads }, (_, h) => product(h)),
-      1,
-    );
-  const products = perHead((h) =>
-    b.dot(headOf(q, 1, h, group), b.reshape(headOf(k, 1, h, 1), [partition, keyDim]), { contract: [[2, 1]] }),
-  );
   const shape = [tokens, heads, partition];
   const scaled = b.multiply(products, b.full('f32', shape, scale));
   const scores =
@@ -174,10 +229,7 @@ function attend(
   const max = b.reduce('maximum', masked, Number.NEGATIVE_INFINITY, [2]);
   const weights = b.exponential(b.subtract(masked, b.broadcast(finite(b, max), shape, [0, 1])));
   const sum = b.reduce('add', weights, 0, [2]);
-  const values = perHead((h) =>
-    b.dot(headOf(weights, 1, h, group), b.reshape(headOf(v, 1, h, 1), [partition, valueDim]), { contract: [[2, 0]] }),
-  );
-  return { max, sum, values };
+  return { max, sum, values: sums(weights) };
 }
 
 /** 0 in place of -inf, the maximum of nothing: exp(-inf - 0) is 0 where exp(-inf - -inf) is not a number. */
@@ -216,7 +268,7 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
     const { tokens, heads, kvHeads, valueDim, blocks } = shapes;
     const { blockSize, partition } = attributes;
     const [, kPool, vPool, positions, sequence, ctxLen, blockTable, sinks] = operands;
-    const q = b.convert(operands[0], 'f32');
+    const products = productsOf(b, b.convert(operands[0], 'f32'), attributes, shapes);
     const pages = (pool: Value) => b.reshape(pool, [blocks, blockSize, kvHeads, asTensor(pool.type).shape[2]]);
     const kPages = pages(kPool);
     const vPages = pages(vPool);
@@ -244,9 +296,9 @@ export const pagedAttentionComposite: Composite<PagedAttentionAttributes> = {
           [body.scalar('i32', 0), ...before],
           (c, start) => c.compare('LT', start, context.length),
           (inner, start, max, sum, values) => {
-            const part = load(inner, context, start, attributes, shapes);
+            const part = load(inner, context, start, attributes, shapes, products);
             const seen = visible(inner, part, own, positions, attributes, tokens);
-            const next = merge(inner, { max, sum, values }, attend(inner, q, part, seen, attributes, shapes));
+            const next = merge(inner, { max, sum, values }, attend(inner, part, seen, attributes, shapes));
             return [inner.add(start, inner.scalar('i32', partition)), next.max, next.sum, next.values];
           },
         );

@@ -168,7 +168,7 @@ export function attend(
     ...(softCap !== undefined && { softCap }),
     ...(bidirectional && { bidirectional }),
     ...(isCoded(kv) && { kv }),
-    ...(numerics === 'bf16' && { numerics }),
+    ...(numerics === 'bf16' ? { numerics } : isCoded(kv) && { numerics: 'i16' as const }),
   });
   return b.reshape(attended, [T, heads * headDim]);
 }

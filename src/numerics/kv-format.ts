@@ -43,6 +43,14 @@ export function kvDim(format: KvFormat, length: number): number {
   return isCoded(format) ? ((length - kvHeaderBytes) * 8) / kvCodeBits[format] : length;
 }
 
+/**
+ * The largest level of integers of 16 bits that are multiplied with `count` codes each, where the sum of the products is one of 32 bits:
+ * what numerics `i16` of attention make of queries and of weights.
+ */
+export function codeFactorLevels(format: CodedKv, count: number): number {
+  return Math.min(2 ** 15 - 1, Math.floor((2 ** 31 - 1) / ((2 ** kvCodeBits[format] - 1) * count)));
+}
+
 /** The row that values become. One that is no finite number makes all of its head that. */
 export function encodeKv(format: CodedKv, values: Float32Array): Uint8Array {
   const row = new Uint8Array(kvRow(format, values.length).length);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { isIngotError } from '../../src/base/errors.ts';
-import { pagedAttention } from '../../src/composites/paged_attention.ts';
+import { type AttentionNumerics, pagedAttention } from '../../src/composites/paged_attention.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { decodeKv, encodeKv, isCoded, type KvFormat, kvRow } from '../../src/numerics/kv-format.ts';
 import { assertClose, assertSameBits, compile, generator, integer, normal } from './composites-harness.ts';
@@ -23,8 +23,10 @@ interface Case {
   readonly softCap?: number;
   readonly bidirectional?: true;
   readonly sinks?: boolean;
+  readonly numerics?: AttentionNumerics;
 }
 
+const i16 = { numerics: 'i16' } as const;
 const cases: readonly Case[] = [
   { heads: 1, kvHeads: 1, keyDim: 4, valueDim: 4, blockSize: 4, partition: 8, pool: 'f32' },
   { heads: 4, kvHeads: 2, keyDim: 8, valueDim: 8, blockSize: 4, partition: 16, pool: 'f16', window: 7 },
@@ -34,6 +36,9 @@ const cases: readonly Case[] = [
   { heads: 2, kvHeads: 1, keyDim: 4, valueDim: 4, blockSize: 4, partition: 256, pool: 'bf16' },
   { heads: 6, kvHeads: 3, keyDim: 5, valueDim: 3, blockSize: 2, partition: 6, pool: 'int8', sinks: true, softCap: 1 },
   { heads: 4, kvHeads: 2, keyDim: 8, valueDim: 16, blockSize: 4, partition: 16, pool: 'int4', window: 7 },
+  { ...i16, heads: 6, kvHeads: 3, keyDim: 5, valueDim: 3, blockSize: 2, partition: 6, pool: 'int8', sinks: true },
+  { ...i16, heads: 4, kvHeads: 2, keyDim: 16, valueDim: 8, blockSize: 4, partition: 40, pool: 'int8', softCap: 1 },
+  { ...i16, heads: 3, kvHeads: 1, keyDim: 8, valueDim: 16, blockSize: 4, partition: 20, pool: 'int4', window: 7 },
 ];
 
 const scale = 0.4;
@@ -178,7 +183,14 @@ test('paged attention agrees with its definition: groups, windows, soft caps, si
     for (const tokens of [[{ s: 0, p: 0 }], prompt(1, 0, 3), [{ s: 0, p: world.lengths[0] - 1 }], mixed]) {
       const actual = await step(run, c, world, tokens);
       tokens.forEach((token, at) => {
-        assertClose(actual[at], attention(c, world, token), 3e-6, `case ${i}, token ${token.s}@${token.p}, element`);
+        // Integers of 16 bits of queries and of weights, and errors of scores are some of exponents.
+        const tolerance = c.numerics === 'i16' ? 3e-4 : 3e-6;
+        assertClose(
+          actual[at],
+          attention(c, world, token),
+          tolerance,
+          `case ${i}, token ${token.s}@${token.p}, element`,
+        );
       });
     }
   }
@@ -269,6 +281,7 @@ test('shapes that do not fit are refused', async () => {
   const refused = (error: unknown) => isIngotError(error, 'InvalidProgram');
   await assert.rejects(compileCase({ ...cases[0], heads: 3, kvHeads: 2 }), refused);
   await assert.rejects(compileCase({ ...cases[0], partition: 6 }), refused);
+  await assert.rejects(compileCase({ ...cases[0], numerics: 'i16' }), refused);
   await assert.rejects(
     compile(
       {

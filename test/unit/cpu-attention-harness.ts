@@ -1,7 +1,7 @@
 /** Attention for tests: cases, their programs, contexts in pools, and the kernels alone on guarded memory. */
 import assert from 'node:assert/strict';
 import { inlineComposites } from '../../src/compiler/inline.ts';
-import { pagedAttention } from '../../src/composites/paged_attention.ts';
+import { type AttentionNumerics, pagedAttention } from '../../src/composites/paged_attention.ts';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
 import { type AttentionShape, isSupported, partialsBytes } from '../../src/devices/cpu/kernels/attention-shape.ts';
 import { attentionKernels } from '../../src/devices/cpu/kernels/paged-attention.ts';
@@ -29,7 +29,7 @@ export interface Case {
   readonly sinks?: boolean;
   /** Longest context of the table, in blocks. */
   readonly columns?: number;
-  readonly numerics?: 'bf16';
+  readonly numerics?: AttentionNumerics;
 }
 
 export const base = { blockSize: 16, partition: 32, columns: 12 } as const;

@@ -81,6 +81,6 @@ function attentionCost(shape: AttentionShape, name: string, { dims, contextToken
   return {
     bytes: pools + 4 * T * heads * (keyDim + valueDim),
     operations: 2 * seen * heads * (keyDim + valueDim),
-    element: numerics,
+    element: numerics === 'i16' ? 'i8' : numerics,
   };
 }

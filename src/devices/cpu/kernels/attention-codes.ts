@@ -1,7 +1,8 @@
-/** Coded keys and values (numerics/kv-format.ts) as f32, eight at a time. */
+/** Coded keys and values (numerics/kv-format.ts): as f32, eight at a time, and as pairs of words. */
 import { type CodedKv, kvCodeBits } from '../../../numerics/kv-format.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
 import { type Address, at, type Register, view } from '../emit/machine.ts';
+import { laneCode } from '../emit/vector-sets.ts';
 
 /** What lanes of codes are multiplied with, and what is added. */
 export interface Header {
@@ -44,6 +45,27 @@ export function* codesOfWords(code: LaneCode, format: CodedKv, words: Register):
     const low = shift === 0 ? words : code.op('vpsrld', 32, words, shift);
     yield shift + kvCodeBits[format] === 32 ? low : code.op('vpand', 32, low, mask);
   }
+}
+
+/** The codes of a word in pairs of words in each lane: the first and the third, the second and the fourth; so too the next four. */
+export function* codePairsOfWords(code: LaneCode, format: CodedKv, words: Register): Generator<Register> {
+  const bits = kvCodeBits[format];
+  const mask = code.words(32, 0x10001 * (2 ** bits - 1));
+  for (const shift of shifts[format].filter((shift) => shift < 16)) {
+    const low = shift === 0 ? words : code.op('vpsrlw', 32, words, shift);
+    yield shift + bits === 16 ? low : code.op('vpand', 32, low, mask);
+  }
+}
+
+/** 32 codes from `i` on as bytes. */
+export function byteCodesAt(code: LaneCode, format: CodedKv, from: Register, i: number): Register {
+  if (format === 'int8') return code.load(32, at(from, i));
+  const half = laneCode(code.machine, 4);
+  const words = half.load(32, at(from, i / 2));
+  const nibbles = half.constant(32, 0x0f0f0f0f);
+  const low = half.op('vpand', 32, words, nibbles);
+  const high = half.op('vpand', 32, half.op('vpsrlw', 32, words, 4), nibbles);
+  return code.join(half.op('vpunpckldq', 32, low, high), half.op('vpunpckhdq', 32, low, high));
 }
 
 /** Where the codes of a word begin. */

@@ -2,9 +2,9 @@
 import { at, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import type { AttentionWriter, Unit } from './attention-blocks.ts';
-import { emitKeyPanel, emitValuePanel, type PanelSource } from './attention-panels.ts';
-import { emitProduct, type Prefetch } from './attention-product.ts';
-import { type AttentionShape, type Frame, headBytes, ROWS, scoreRowBytes, TILE } from './attention-shape.ts';
+import { emitKeyPanel, emitValuePanel } from './attention-panels.ts';
+import { emitProduct } from './attention-product.ts';
+import { type AttentionShape, type Frame, scoreRowBytes, TILE } from './attention-shape.ts';
 import { AttentionUnit, type Part, zeroFrom } from './attention-unit.ts';
 
 type Writer = AttentionWriter;
@@ -31,15 +31,17 @@ export class FloatAttentionUnit extends AttentionUnit {
   protected emitScores(w: Writer, unit: Unit, { tiles }: Part): void {
     const { keyDim } = this.shape;
     const scoreBytes = scoreRowBytes(this.shape);
-    this.forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
+    this.forEachTile(w, unit, tiles, (tile) => {
+      const { slot, column, firstRow, head } = tile;
       const panel = w.addressOf(this.#panel);
       emitKeyPanel(w, this.keySource(w, slot, head), panel, 'f32');
-      const ahead = this.#ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
-      this.#forEachRows(w, unit, firstRow, (row) => {
+      const ahead = this.aheadOfKeys(w, unit, tile, panel);
+      this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(this.queries.slot), w.product(row, 4 * keyDim));
         const c = w.sum(w.addressOf(this.frame.scores, column, 4), w.product(row, scoreBytes));
         emitProduct(w, {
+          kind: 'floats',
           a: { base: a, stride: 4 * keyDim },
           b: { base: panel, stride: 4 * TILE },
           c: { base: c, stride: scoreBytes },
@@ -59,14 +61,15 @@ export class FloatAttentionUnit extends AttentionUnit {
       const valid = w.difference(w.difference(end, start), column);
       w.bound(valid, 'min', TILE);
       emitValuePanel(w, this.valueSource(w, slot, head), panel, valid);
-      const ahead = this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
-      this.#forEachRows(w, unit, firstRow, (row) => {
+      const ahead = this.aheadOfValues(w, unit, next, head, panel);
+      this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));
         const c = w.sum(w.addressOf(frame.next), w.product(row, 4 * valueDim));
         const b = w.value(panel);
         const product = (columns: number) =>
           emitProduct(w, {
+            kind: 'floats',
             a: { base: a, stride: scoreBytes },
             b: { base: b, stride: 4 * valueDim },
             c: { base: c, stride: 4 * valueDim },
@@ -81,21 +84,5 @@ export class FloatAttentionUnit extends AttentionUnit {
         if (valueDim % 16 > 0) product(8);
       });
     });
-  }
-
-  /**
-   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
-   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
-   */
-  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
-    const bytes = TILE * headBytes(next.format, next.dim);
-    const at = w.value(panel);
-    w.when(unit.heads, 'e', this.shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
-    return { at, bytes };
-  }
-
-  /** The rows of one head of the pools, `ROWS` at a time. */
-  #forEachRows(w: Writer, { block }: Unit, firstRow: Register, body: (row: Register) => void): void {
-    w.forEach(firstRow, w.sum(firstRow, block.rows), ROWS, body);
   }
 }

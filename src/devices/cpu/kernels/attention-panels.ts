@@ -1,13 +1,21 @@
 /**
- * Tiles of keys and values from the pools as f32, or as pairs of bf16 (bf16-pairs.ts): keys with positions as lanes and pairs of
- * dimensions, values as they lie and pairs of positions.
+ * Tiles of keys and values from the pools as f32, as pairs of bf16 (bf16-pairs.ts), or as pairs of codes in words of 16 bits: keys with
+ * positions as lanes and pairs of dimensions, values as they lie and pairs of positions.
  */
-import { isCoded, type KvFormat, kvCodeBits, kvHeaderBytes } from '../../../numerics/kv-format.ts';
+import { type CodedKv, isCoded, type KvFormat, kvCodeBits, kvHeaderBytes } from '../../../numerics/kv-format.ts';
 import { constantAt, type LaneCode } from '../emit/lane-code.ts';
 import { type Address, at, d, type Register, view } from '../emit/machine.ts';
 import { transposed } from '../emit/transposed.ts';
 import { laneCode, lanesBelow, masksMemory } from '../emit/vector-sets.ts';
-import { codesAt, codesOfWords, decoded, headerAt, headersAt } from './attention-codes.ts';
+import {
+  byteCodesAt,
+  codePairsOfWords,
+  codesAt,
+  codesOfWords,
+  decoded,
+  headerAt,
+  headersAt,
+} from './attention-codes.ts';
 import { headBytes, TILE } from './attention-shape.ts';
 import { bf16Bits, joinPair, pairsOf } from './bf16-pairs.ts';
 import type { KernelWriter } from './writer.ts';
@@ -23,31 +31,32 @@ export interface PanelSource {
 }
 
 /** Where minimum and step of a head lie. */
-const headerOffset = ({ format, dim }: PanelSource) => headBytes(format, dim) - kvHeaderBytes;
+export const headerOffset = ({ format, dim }: PanelSource) => headBytes(format, dim) - kvHeaderBytes;
 
-/** [TILE, dim] at `from` to f32 [dim, TILE] or pairs [dim / 2, TILE] at `to`. */
+/** [TILE, dim] at `from` to f32 [dim, TILE] or pairs [dim / 2, TILE] at `to`; pairs of codes are of the dimensions that `codePairsOfWords` says. */
 export function emitKeyPanel<B extends string>(
   w: KernelWriter<B>,
   keys: PanelSource,
   to: Register,
-  as: 'f32' | 'pairs',
+  as: 'f32' | 'pairs' | 'codes',
 ): void {
   const { m } = w;
   const { format, dim, rowBytes, from } = keys;
   const code = laneCode(m, 8);
   const positions = Array.from({ length: TILE }, (_, i) => i);
   const halves = [positions.slice(0, 8), positions.slice(8)];
-  const values = halves.map((half) => {
+  const partsOf = halves.map((half) => {
+    if (as === 'codes' && isCoded(format)) return (words: Register) => codePairsOfWords(code, format, words);
     return valuesOfWords(code, keys, (offset) => half.map((position) => at(from, position * rowBytes + offset)));
   });
   // Four words of each of eight positions at a time, which are taken apart behind the transposition; f16 is widened before it.
   const perWord = 32 / (kvCodeBits[format] ?? (format === 'bf16' ? 16 : 32));
   const stored = (half: number, columns: readonly Register[]): Iterable<Register> => {
     if (as === 'pairs' && format === 'bf16') return columns;
-    const each = eachOf(columns, values[half]);
+    const each = eachOf(columns, partsOf[half]);
     return as === 'pairs' ? pairsOf(code, each) : each;
   };
-  const wordBytes = (as === 'pairs' ? 2 : 4) * TILE * perWord;
+  const wordBytes = (as === 'f32' ? 4 : 2) * TILE * perWord;
   const source = w.value(from);
   const target = w.value(to);
   const four = laneCode(m, 4);
@@ -79,8 +88,8 @@ export function emitKeyPanel<B extends string>(
   if (words % 4 > 0) turn(words % 4);
 }
 
-function* eachOf(columns: readonly Register[], values: (words: Register) => Iterable<Register>): Generator<Register> {
-  for (const column of columns) yield* values(column);
+function* eachOf(columns: readonly Register[], parts: (words: Register) => Iterable<Register>): Generator<Register> {
+  for (const column of columns) yield* parts(column);
 }
 
 /** Loads the first of four words, and zeros. */
@@ -191,6 +200,61 @@ export function emitValuePairs<B extends string>(
       return () => zero;
     }),
   );
+}
+
+/** Dimensions whose codes are taken apart together. */
+const RUN = 32;
+
+/**
+ * [TILE, dim] codes to pairs of words [TILE / 2, dim] at `to`, of two positions each. Whole runs of 32 dimensions are in the order that
+ * shuffles within 128 bits leave: `inOrder` undoes it.
+ */
+export function emitCodePairs<B extends string>(
+  w: KernelWriter<B>,
+  { dim, rowBytes, from }: PanelSource,
+  format: CodedKv,
+  to: Register,
+): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const source = w.value(from);
+  const target = w.value(to);
+  const end = w.sum(to, 2 * TILE * dim);
+  const runs = dim - (dim % RUN);
+  const zero = code.zero();
+  w.whileBelow(target, end, 4 * dim, () => {
+    const second = w.sum(source, rowBytes);
+    const store = (i: number, pairs: Register) => m.emit('vmovups', at(target, 4 * i), view(pairs, 256));
+    for (let i = 0; i < runs; i += RUN) {
+      const [a, b] = [byteCodesAt(code, format, source, i), byteCodesAt(code, format, second, i)];
+      for (const [half, bytes] of UNPACK_BYTES.map((mnemonic) => code.op(mnemonic, 32, a, b)).entries()) {
+        for (const [quarter, mnemonic] of UNPACK_BYTES.entries()) {
+          store(i + 16 * half + 8 * quarter, code.op(mnemonic, 32, bytes, zero));
+        }
+      }
+    }
+    for (let i = runs; i < dim; i += 8) {
+      store(i, joinPair(code, codesAt(code, format, source, i), codesAt(code, format, second, i)));
+    }
+    w.change('add', source, 2 * rowBytes);
+  });
+}
+const UNPACK_BYTES = ['vpunpcklbw', 'vpunpckhbw'] as const;
+
+/** Eight values each of `dim` at `from`, one vector after another, whose columns are those of `emitCodePairs`. */
+export function* inOrder(code: LaneCode, from: Register, dim: number): Generator<Register> {
+  const runs = dim - (dim % RUN);
+  const load = (i: number) => code.load(32, at(from, 4 * i));
+  for (let i = 0; i < runs; i += RUN) {
+    const [a, b, c, d] = [load(i), load(i + 8), load(i + 16), load(i + 24)];
+    const upper = (x: Register) => code.upper(32, x, 4);
+    const [first, third] = [code.join(a, b), code.join(c, d)];
+    yield first;
+    yield third;
+    yield code.join(upper(a), upper(b));
+    yield code.join(upper(c), upper(d));
+  }
+  for (let i = runs; i < dim; i += 8) yield load(i);
 }
 
 /** As bf16, in the low halves of the lanes. */

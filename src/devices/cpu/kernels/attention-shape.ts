@@ -1,7 +1,8 @@
 /** What a kernel of `paged_attention` is made for, and the places of one thread's work in its stack frame. */
+import type { AttentionNumerics } from '../../../composites/paged_attention.ts';
 import type { Dim } from '../../../ir/types.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
-import { type KvFormat, kvRow } from '../../../numerics/kv-format.ts';
+import { isCoded, type KvFormat, kvRow } from '../../../numerics/kv-format.ts';
 import { alignUp } from '../align.ts';
 import type { Slot } from '../emit/machine.ts';
 
@@ -25,7 +26,7 @@ export interface AttentionShape {
   readonly bidirectional?: true;
   readonly sinks: boolean;
   /** `f32` where it is absent. */
-  readonly numerics?: 'bf16';
+  readonly numerics?: AttentionNumerics;
 }
 
 /** Positions that are taken at once: the lanes of a float sum. */
@@ -45,13 +46,14 @@ export const rowGroup = ({ numerics }: Pick<AttentionShape, 'numerics'>) => (num
 export const largest = { dim: 1024, partition: 1024, group: 256 } as const;
 
 export function isSupported(shape: AttentionShape): boolean {
-  const { heads, kvHeads, keyDim, valueDim, blockSize, partition, columns } = shape;
+  const { heads, kvHeads, keyDim, valueDim, keys, values, blockSize, partition, columns, numerics } = shape;
   return (
     [keyDim, valueDim].every((dim) => dim % 8 === 0 && dim >= 8 && dim <= largest.dim) &&
     heads / kvHeads <= largest.group &&
     blockSize >= TILE &&
     Number.isInteger(Math.log2(blockSize)) &&
     partition <= largest.partition &&
+    (numerics !== 'i16' || (isCoded(keys) && isCoded(values))) &&
     columns > 0
   );
 }

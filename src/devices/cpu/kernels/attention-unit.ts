@@ -1,13 +1,14 @@
 /**
  * One unit of attention: its queries one after another, then partition by partition of the context the scores, their softmax, the weighted sum of
  * the values, and the merge with the partitions before. Positions come in tiles of 16. How queries are kept and what multiplies
- * them is a matter of the numerics: attention-float-unit.ts, attention-bf16-unit.ts.
+ * them is a matter of the numerics: attention-float-unit.ts, attention-bf16-unit.ts, attention-integer-unit.ts.
  */
 import { at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { type AttentionWriter, type Block, partialOf, type Unit } from './attention-blocks.ts';
 import type { PanelSource } from './attention-panels.ts';
-import { type AttentionShape, type Frame, headBytes, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
+import type { Prefetch } from './attention-product.ts';
+import { type AttentionShape, type Frame, headBytes, ROWS, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
 import {
   emitEmpty,
   emitMerge,
@@ -246,6 +247,34 @@ export abstract class AttentionUnit {
         body({ slot, next, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
       });
     });
+  }
+
+  /**
+   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
+   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
+   */
+  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
+    const bytes = TILE * headBytes(next.format, next.dim);
+    const at = w.value(panel);
+    w.when(unit.heads, 'e', this.shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
+    return { at, bytes };
+  }
+
+  /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
+  protected aheadOfKeys(w: Writer, unit: Unit, { next, head }: Tile, panel: Register): Prefetch {
+    const ahead = this.#ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
+    w.when(next, 'e', w.value(inSlot(this.frame.tiles, tileEntry.slot)), () =>
+      w.set(ahead.at, this.aheadOfValues(w, unit, next, head, panel).at),
+    );
+    return ahead;
+  }
+  protected aheadOfValues(w: Writer, unit: Unit, next: Register, head: Register, panel: Register): Prefetch {
+    return this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
+  }
+
+  /** The rows of one head of the pools, `ROWS` at a time. */
+  protected forEachRows(w: Writer, { block }: Unit, firstRow: Register, body: (row: Register) => void): void {
+    w.forEach(firstRow, w.sum(firstRow, block.rows), ROWS, body);
   }
 }
 

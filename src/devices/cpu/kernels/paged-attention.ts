@@ -18,8 +18,10 @@ import {
   spanOf,
 } from './attention-blocks.ts';
 import { FloatAttentionUnit } from './attention-float-unit.ts';
-import { type AttentionShape, canSplit, frameOf, splitTokens } from './attention-shape.ts';
+import { IntegerAttentionUnit } from './attention-integer-unit.ts';
+import { type AttentionShape, canSplit, type Frame, frameOf, splitTokens } from './attention-shape.ts';
 import { emitEmpty, emitMerge, emitResult, stateAt } from './attention-softmax.ts';
+import type { AttentionUnit } from './attention-unit.ts';
 import { KernelWriter } from './writer.ts';
 
 /** The kernels of one attention: they run one after the other. */
@@ -36,12 +38,24 @@ function writerOf(name: string, shape: AttentionShape, { vectorBits }: Target): 
   return new KernelWriter(name, attentionBuffers(shape), [shape.tokens, shape.sequences], vectorBits);
 }
 
+function unitOf(shape: AttentionShape, frame: Frame, target: Target): AttentionUnit {
+  switch (shape.numerics) {
+    case undefined:
+      return new FloatAttentionUnit(shape, frame);
+    case 'bf16':
+      return new Bf16AttentionUnit(shape, frame, target);
+    case 'i16':
+      return new IntegerAttentionUnit(shape, frame);
+    default:
+      return shape.numerics satisfies never;
+  }
+}
+
 function attend(shape: AttentionShape, target: Target): EmittedKernel {
   const { attentionRows, attentionUnits } = target.schedule;
   const { kvHeads } = shape;
   const frame = frameOf(shape, attentionRows);
-  const work =
-    shape.numerics === 'bf16' ? new Bf16AttentionUnit(shape, frame, target) : new FloatAttentionUnit(shape, frame);
+  const work = unitOf(shape, frame, target);
   const w = writerOf('paged_attention', shape, target);
   work.emitStart(w);
   const total = w.value(1);

@@ -5,7 +5,7 @@
 
 import { draw } from '../../../composites/draw.ts';
 import { gatedActivation } from '../../../composites/gated_activation.ts';
-import { pagedAttention } from '../../../composites/paged_attention.ts';
+import { type AttentionNumerics, pagedAttention } from '../../../composites/paged_attention.ts';
 import { quantizedDot } from '../../../composites/quantized_dot.ts';
 import { quantizedTake } from '../../../composites/quantized_take.ts';
 import { rmsNorm } from '../../../composites/rms_norm.ts';
@@ -20,6 +20,7 @@ import { type Dim, tensor } from '../../../ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../../numerics/dot.ts';
 import type { ElementType } from '../../../numerics/element-types.ts';
 import { encodeElements, hostArray } from '../../../numerics/host-array.ts';
+import { encodeKv, isCoded, kvRow } from '../../../numerics/kv-format.ts';
 import { blockFormat } from '../../../numerics/quant/formats.ts';
 import { writeD } from '../kernels/blocks.ts';
 import { isIntegerFormat } from '../kernels/levels.ts';
@@ -33,7 +34,7 @@ export function* selfTests(areas: readonly string[] = allAreas): Generator<SelfT
   for (const format of packedFormats) yield* products(format, isWanted);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'experts')))) yield routed(format);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'plain')))) yield take(format);
-  if (isWanted(commonArea)) yield* [attention(), sampling()];
+  if (isWanted(commonArea)) yield* [attention(), attention('i16'), sampling()];
   if (isWanted(bf16Area)) yield attention('bf16');
   yield* elementwise(isWanted);
   if (isWanted(commonArea)) yield* [...conversions(), ...loops()];
@@ -195,16 +196,18 @@ function take(format: PackedFormat): SelfTest & ProgramTest {
 
 // ── attention and sampling ──
 
-/** A sequence that goes on and one that begins. */
-function attention(numerics?: 'bf16'): SelfTest & ProgramTest {
+/** A sequence that goes on and one that begins; keys and values are int8 in `i16`. */
+function attention(numerics?: AttentionNumerics): SelfTest & ProgramTest {
   const [blockSize, blocks, heads, kvHeads, dim] = [16, 8, 4, 2, 64];
   const T = { sym: 'T', max: 32 } as const;
   const S = { sym: 'S', max: 2 } as const;
-  const pool = [blockSize * blocks, kvHeads, dim];
+  const kv = numerics === 'i16' ? 'int8' : 'f32';
+  const { element, length } = kvRow(kv, dim);
+  const pool = [blockSize * blocks, kvHeads, length];
   const parameters = [
     input('q', 'f32', [T, heads, dim]),
-    input('kPool', 'f32', pool),
-    input('vPool', 'f32', pool),
+    input('kPool', element, pool),
+    input('vPool', element, pool),
     input('positions', 'i32', [T]),
     input('sequence', 'i32', [T]),
     input('ctxLen', 'i32', [S]),
@@ -214,13 +217,22 @@ function attention(numerics?: 'bf16'): SelfTest & ProgramTest {
     y: pagedAttention(
       b,
       { q, kPool, vPool, positions, sequence, ctxLen, blockTable },
-      { scale: 0.125, blockSize, numerics },
+      { scale: 0.125, blockSize, numerics, ...(isCoded(kv) && { kv }) },
     ),
   }));
+  const rows = (seed: number) => {
+    const floats = randomFloats(blocks * blockSize * kvHeads * dim, seed);
+    if (!isCoded(kv)) return floats;
+    const bytes = new Uint8Array(blocks * blockSize * kvHeads * length);
+    for (let i = 0; i < floats.length / dim; i++) {
+      bytes.set(encodeKv(kv, floats.subarray(i * dim, (i + 1) * dim)), i * length);
+    }
+    return bytes;
+  };
   const inputs = {
     q: randomFloats(4 * heads * dim, 11),
-    kPool: randomFloats(blocks * blockSize * kvHeads * dim, 12),
-    vPool: randomFloats(blocks * blockSize * kvHeads * dim, 13),
+    kPool: rows(12),
+    vPool: rows(13),
     positions: Int32Array.of(37, 0, 1, 2),
     sequence: Int32Array.of(0, 1, 1, 1),
     ctxLen: Int32Array.of(38, 3),
@@ -228,6 +240,7 @@ function attention(numerics?: 'bf16'): SelfTest & ProgramTest {
   };
   const some = { inputs, dims: { T: 4, S: 2 } };
   if (numerics === undefined) return programTest({ name: 'paged_attention', program, runs: [some], absolute: 1e-5 });
+  if (numerics === 'i16') return programTest({ name: 'paged_attention i16', program, runs: [some], absolute: 1e-3 });
   // Against the decomposition in f32; a prompt, too, that fills four tiles of queries. Errors of scores grow with the queries.
   const positions = Int32Array.from({ length: 32 }, (_, i) => i);
   const q = randomFloats(32 * heads * dim, 11).map((x) => x / 8);
