@@ -1,6 +1,7 @@
 /** From a program to what the CPU device runs: products over packed weights, everything else as kernels of the loop language. */
 import { IngotError } from '../../base/errors.ts';
 import { lowerCollectives } from '../../compiler/exchange.ts';
+import { hoist } from '../../compiler/hoist.ts';
 import { dropDecompositions, inlineComposites } from '../../compiler/inline.ts';
 import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { overlapExchanges } from '../../compiler/overlap.ts';
@@ -18,7 +19,8 @@ export function planForCpu(program: Program): Plan {
   }
   const raised = raiseProducts(lowerCollectives(program));
   const stored = packedValues(raised);
-  const lowered = simplify(dropDecompositions(inlineComposites(raised, (op) => hasKernel(op, stored))));
+  const spelled = simplify(dropDecompositions(inlineComposites(raised, (op) => hasKernel(op, stored))));
+  const lowered = simplify(hoist(spelled));
   const packed = packedValues(lowered);
   checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
   return planProgram(overlapExchanges(lowered), isKernelName);
