@@ -57,8 +57,10 @@ export function randomStep(list: readonly number[]): Program {
       const made = make(kind);
       const name = `s${kind}`;
       const overwrites = next(3) === 0 && results[name] === undefined;
+      // Backwards, so that some rows would be written before they are read; some twice, some nowhere.
+      const places = () => b.subtract(given.ids, b.add(b.iota('i32', [20], 0), b.full('i32', [20], -19)));
       const rows = () => (next(2) === 0 ? b.subtract(made, given[name]) : made);
-      const value = overwrites && kind < 3 && next(2) === 0 ? b.put(given[name], given.ids, rows()) : made;
+      const value = overwrites && kind < 3 && next(2) === 0 ? b.put(given[name], places(), rows()) : made;
       if (overwrites) {
         results[name] = value;
         values[kind] = values[kind].filter((other) => other !== given[name]);
