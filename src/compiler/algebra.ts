@@ -3,11 +3,12 @@
  * `x` for -0, so only `x + -0` goes; nothing is reassociated. (Which NaN a computation gives is nobody's promise.)
  */
 import type { OpName } from '../ir/attributes.ts';
+import type { Builder } from '../ir/build.ts';
 import { literalArray } from '../ir/literal.ts';
 import type { Op, OpOf, Region, Value } from '../ir/program.ts';
 import type { Site } from '../ir/rewrite.ts';
 import { isConstraint } from '../ir/sharding.ts';
-import { asTensor, maxElements, sameShape, sameType } from '../ir/types.ts';
+import { asTensor, type Dim, maxDim, maxElements, sameDim, sameShape, sameType } from '../ir/types.ts';
 import { definedBy } from '../ir/walk.ts';
 import { type ElementType, elementClass, elementTypes } from '../numerics/element-types.ts';
 import { isDetour } from './conversions.ts';
@@ -71,6 +72,40 @@ function isNever({ body, results: [result] }: Region): boolean {
   return splatOf(result) === 0 && body.every(({ name }) => name === 'constant');
 }
 
+/**
+ * A part that is cut out along one dimension, which is then divided: the same part of the whole that is divided, so that what takes parts of
+ * the part takes them of the whole.
+ */
+function cutDivided(x: Value, shape: readonly Dim[], b: Builder): Value | undefined {
+  const cut = definedBy(x, 'slice');
+  if (cut === undefined) return undefined;
+  const [whole] = cut.operands;
+  const { shape: from } = asTensor(whole.type);
+  const { start_indices: starts, strides } = cut.attributes;
+  const part = asTensor(x.type).shape;
+  const along = from.findIndex((dim, d) => !sameDim(dim, part[d]));
+  const sizes = [from, part, shape].map((dims) => dims.slice(along));
+  if (
+    along < 0 ||
+    along >= shape.length ||
+    !sameShape(shape.slice(0, along), from.slice(0, along)) ||
+    strides[along] !== 1
+  )
+    return undefined;
+  if (sizes.flat().some((dim) => typeof dim !== 'number') || !sameShape(from.slice(along + 1), part.slice(along + 1))) {
+    return undefined;
+  }
+  const [inner, unit] = [from, shape].map((dims) => elements(dims.slice(along + 1)));
+  const [length, start, count] = [maxDim(from[along]), starts[along], maxDim(part[along])].map(
+    (n) => (n * inner) / unit,
+  );
+  if (![length, start, count].every(Number.isInteger)) return undefined;
+  const divided = b.reshape(whole, [...from.slice(0, along), length, ...shape.slice(along + 1)]);
+  return b.slice(divided, along, start, start + count);
+}
+
+const elements = (dims: readonly Dim[]) => dims.reduce<number>((product, dim) => product * maxDim(dim), 1);
+
 const rules: Rules = {
   add: (op, site) => neutral((element) => (elementClass(element) === 'float' ? -0 : 0))(op, site),
   and: (op, site) => (site.operands[0] === site.operands[1] ? site.operands[0] : neutral(ones)(op, site)),
@@ -111,7 +146,7 @@ const rules: Rules = {
     const { shape } = asTensor(op.results[0].type);
     if (sameShape(shape, asTensor(x.type).shape)) return x;
     const inner = definedBy(x, 'reshape')?.operands[0];
-    return inner && b.reshape(inner, shape);
+    return inner === undefined ? cutDivided(x, shape, b) : b.reshape(inner, shape);
   },
   transpose: (op, { operands: [x], b }) => {
     const { permutation } = op.attributes;
@@ -130,7 +165,25 @@ const rules: Rules = {
     const composed = inner.attributes.broadcast_dimensions.map((d) => dims[d]);
     return b.broadcast(inner.operands[0], asTensor(type).shape, composed);
   },
-  slice: (op, { operands: [x] }) => (sameType(op.results[0].type, x.type) ? x : undefined),
+  slice: (op, { operands: [x], b }) => {
+    if (sameType(op.results[0].type, x.type)) return x;
+    const inner = definedBy(x, 'slice');
+    if (inner === undefined) return undefined;
+    const { start_indices: starts, limit_indices: limits, strides } = op.attributes;
+    const whole = inner.attributes;
+    const at = (d: number, index: number) => whole.start_indices[d] + whole.strides[d] * index;
+    return b.op('slice', inner.operands, {
+      start_indices: starts.map((start, d) => at(d, start)),
+      limit_indices: limits.map((limit, d) =>
+        typeof limit === 'number' && limit > starts[d]
+          ? at(d, limit - 1) + 1
+          : typeof limit === 'number'
+            ? at(d, starts[d])
+            : limit,
+      ),
+      strides: strides.map((stride, d) => whole.strides[d] * stride),
+    })[0];
+  },
   reverse: (op, { operands: [x] }) => (op.attributes.dimensions.length === 0 ? x : undefined),
   pad: (op, { operands: [x] }) => {
     const { edge_padding_low: low, edge_padding_high: high, interior_padding: interior } = op.attributes;

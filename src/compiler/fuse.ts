@@ -2,18 +2,19 @@
  * Groups of ops that one kernel computes, so that what lies between them never reaches memory: chains of elementwise ops
  * with their broadcasts and slices, and what puts their results side by side; reductions of such a chain and what is computed with
  * them for the same rows (softmax, norms: a row stays in the cache from the first of its loops to the last); matrix products with
- * what comes before and after them.
+ * what comes before and after them; rows that go to places of a table with what computes them, several tables at once where the places
+ * are the same (keys and values).
  * The result describes; kernels are lowered from it. An op is in one group; nothing is computed twice.
  *
  * Groups grow along the program order (as in XLA's instruction fusion): an op joins the groups that make its operands if
- * it runs over the same elements or rows and no other group stands between. Nothing moves across an effect or an update of some of
- * a state. Elementwise ops and reductions may overwrite a state whole (an optimizer's step) within a group: readers of what it
- * was run before, or in the same turn of the same loops.
+ * it runs over the same elements or rows and no other group stands between. Nothing moves across an effect, or an update of some of
+ * a state other than by such rows. Elementwise ops and reductions may overwrite a state whole (an optimizer's step) within a group: readers
+ * of what it was run before, or in the same turn of the same loops.
  */
 import { compositePrefix } from '../composites/composite.ts';
 import { quantizedDotComposite } from '../composites/quantized_dot.ts';
 import { elementwise } from '../ir/ops/elementwise.ts';
-import type { Op, Program, Region, Value } from '../ir/program.ts';
+import type { Op, OpOf, Program, Region, Value } from '../ir/program.ts';
 import { asTensor, type Dim, maxDim, sameShape } from '../ir/types.ts';
 import { reachable, reads } from '../ir/walk.ts';
 import { opOperations, valueBytes } from './cost.ts';
@@ -21,9 +22,9 @@ import { type InPlace, planState } from './state.ts';
 
 /**
  * `data`: a constant, or a new name of state; nothing to compute. `concatenate`: elementwise, and what it computes are parts of one value.
- * `single`: one op of any other kind.
+ * `scatter`: what is computed goes to places that data names. `single`: one op of any other kind.
  */
-export type GroupKind = 'data' | 'elementwise' | 'concatenate' | 'reduce' | 'dot' | 'single';
+export type GroupKind = 'data' | 'elementwise' | 'concatenate' | 'reduce' | 'dot' | 'scatter' | 'single';
 
 export interface Group {
   readonly kind: GroupKind;
@@ -136,7 +137,7 @@ class Fusion {
   #isBarrier(op: Op): boolean {
     if (op.name === 'custom_call') return op.attributes.has_side_effect;
     const kind = this.#kind(op);
-    const overwrites = kind === 'elementwise' || kind === 'reduce';
+    const overwrites = kind === 'elementwise' || kind === 'reduce' || kind === 'scatter';
     return op.results.some((value) => this.#inPlace.has(value)) && !overwrites && !this.#isRename(op);
   }
 
@@ -192,6 +193,20 @@ class Fusion {
       const joined = this.#join(op, operand, maker, own);
       if (joined !== undefined && this.#keepsState([...maker.ops, ...own.ops], joined)) this.#merge(maker, own, joined);
     }
+    if (op.name === 'scatter' && kind === 'scatter') this.#besideOther(op);
+  }
+
+  /** Rows that go to the same places of another table as earlier ones. */
+  #besideOther(op: OpOf<'scatter'>): void {
+    const own = this.#groupOf.get(op);
+    if (own === undefined) return;
+    const isBeside = (other: Op) =>
+      other.name === 'scatter' && goesWith(other, op) && other.operands[0] !== op.operands[0];
+    const found = [...this.#open].find(
+      (other) => other !== own && other.kind === 'scatter' && other.ops.some(isBeside) && !own.before.has(other),
+    );
+    if (found === undefined || !this.#isApart(found, own)) return;
+    if (this.#keepsState([...found.ops, ...own.ops], own)) this.#merge(found, own, own);
   }
 
   #noteReader(home: Value, op: Op): void {
@@ -246,6 +261,11 @@ class Fusion {
         }
         // After it: other operands of what has joined the product.
         return maker.kind === 'elementwise' && op !== own.ops[0] && sameShape(maker.shape, own.shape) ? own : undefined;
+      case 'scatter':
+        // What computes its rows for nobody else; each of its elements is asked for once.
+        if (maker.kind !== 'elementwise' || operand !== op.operands[2] || !sameShape(made, maker.shape))
+          return undefined;
+        return this.#servesOnly(maker, op) ? own : undefined;
       case 'reduce': {
         // A reduction's initial value is no part of its loops.
         if (op.name === 'reduce' && operand !== op.operands[0]) return undefined;
@@ -277,9 +297,9 @@ class Fusion {
     return ops.every((op) =>
       [...reads(op)].every((value) => {
         if (made.has(value)) return kindOf(op) !== 'dot';
-        if (!overwritten.has(this.#home(value))) return true;
+        if (!overwritten.has(this.#home(value)) || (kindOf(op) === 'scatter' && value === op.operands[0])) return true;
         const pointwise = Object.hasOwn(elementwise, op.name) && sameShape(shapeOf(value), shapeOf(op.results[0]));
-        return kind !== 'reduce' && pointwise && sameShape(shapeOf(value), shape);
+        return kind !== 'reduce' && kind !== 'scatter' && pointwise && sameShape(shapeOf(value), shape);
       }),
     );
   }
@@ -346,6 +366,8 @@ function kindOf(op: Op): GroupKind {
     case 'reshape':
     case 'slice':
       return 'elementwise';
+    case 'scatter':
+      return op.results.length === 1 && assigns(op.regions[0], 1) ? 'scatter' : 'single';
     case 'concatenate':
       return op.operands.every(({ type }) => sameShape(shapeOf(op.operands[0]), asTensor(type).shape))
         ? 'concatenate'
@@ -356,6 +378,22 @@ function kindOf(op: Op): GroupKind {
     default:
       return Object.hasOwn(elementwise, op.name) ? 'elementwise' : 'single';
   }
+}
+
+/** A body that returns its updates as they are. */
+export function assigns(region: Region, arity: number): boolean {
+  return region.results.every((value, i) => value === region.parameters[arity + i]);
+}
+
+/** Whether the rows of two go to the same places, in the same loops. */
+function goesWith(a: OpOf<'scatter'>, b: OpOf<'scatter'>): boolean {
+  const [, aPlaces, aRows] = a.operands;
+  const [, bPlaces, bRows] = b.operands;
+  return (
+    aPlaces === bPlaces &&
+    sameShape(shapeOf(aRows), shapeOf(bRows)) &&
+    JSON.stringify(a.attributes) === JSON.stringify(b.attributes)
+  );
 }
 
 /** Undefined where it is over other dimensions, or what follows is better off with loops of its own. */

@@ -20,6 +20,9 @@ export interface Prepared {
 
 const cheap: ReadonlySet<Op['name']> = new Set(['broadcast_in_dim', 'constant', 'iota', 'reshape']);
 
+/** Whether an op only names data or repeats it. */
+export const costsLittle = ({ name }: Op): boolean => cheap.has(name);
+
 export function splitPrepare(source: Program): Prepared {
   const program = dce(source);
   const { prepared, needed, kept } = choose(program);
@@ -53,7 +56,7 @@ function choose(program: Program) {
   const visit = (op: Op) => {
     if (needed.has(op) || prepared.has(op)) return;
     const isFixed = op.results.length > 0 && op.results.every((value) => fixed.has(value));
-    if (isFixed && !cheap.has(op.name) && op.results.every(isPreparable)) {
+    if (isFixed && !costsLittle(op) && op.results.every(isPreparable)) {
       prepared.add(op);
       return;
     }

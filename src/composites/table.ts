@@ -1,6 +1,7 @@
 /** Every composite, one row each, by the name that programs know it by. */
 import { drawComposite } from './draw.ts';
 import { gatedActivationComposite } from './gated_activation.ts';
+import { joinedDotComposite } from './joined_dot.ts';
 import { layerNormComposite } from './layer_norm.ts';
 import { pagedAttentionComposite } from './paged_attention.ts';
 import { quantizedDotComposite } from './quantized_dot.ts';
@@ -14,6 +15,7 @@ import { sampleComposite } from './sample.ts';
 export const composites = {
   draw: drawComposite,
   gated_activation: gatedActivationComposite,
+  joined_dot: joinedDotComposite,
   layer_norm: layerNormComposite,
   paged_attention: pagedAttentionComposite,
   quantized_dot: quantizedDotComposite,

@@ -21,6 +21,8 @@ const parameter =
   <const N extends string>(name: N, shape: readonly Dim[]) =>
     ({ name, type: tensor('f32', shape), role }) satisfies Parameter;
 const [input, weight, state] = [parameter('input'), parameter('weight'), parameter('state')];
+const places = <const N extends string>(name: N) =>
+  ({ name, type: tensor('i32', [8]), role: 'input' }) satisfies Parameter;
 const parameters = [
   input('x', [T, 8]),
   input('y', [T, 8]),
@@ -36,6 +38,8 @@ const parameters = [
   state('q', [8, 8]),
   input('k', [32, 4]),
   state('r', [32, 4]),
+  places('c'),
+  places('d'),
 ] as const;
 type Values = Readonly<Record<(typeof parameters)[number]['name'], Value>>;
 
@@ -255,7 +259,53 @@ const cases: readonly [
     ['elementwise: multiply', 'single: transpose', 'elementwise: multiply negate', 'elementwise: add'],
   ],
 ];
-for (const [name, body, expected] of cases) test(`fuse: ${name}`, () => assert.deepEqual(groupsOf(body), expected));
+
+const updates: typeof cases = [
+  [
+    'rows that go to places of a state, with what computes them',
+    (b, { p, g, c }) => ({ p: b.put(p, c, b.negate(b.add(g, g))) }),
+    ['scatter: add negate scatter'],
+  ],
+  [
+    'rows that go to the same places of two states, together',
+    (b, { p, q, g, c, y }) => ({ p: b.put(p, c, b.negate(g)), out: b.negate(y), q: b.put(q, c, g) }),
+    ['scatter: negate scatter scatter', 'elementwise: negate'],
+  ],
+  [
+    'rows that go to other places have a kernel of their own',
+    (b, { p, q, g, c, d }) => ({ p: b.put(p, c, g), q: b.put(q, d, g) }),
+    ['scatter: scatter', 'scatter: scatter'],
+  ],
+  [
+    'so have sums of rows',
+    (b, { p, q, g, c }) => ({ p: b.accumulate(p, c, b.negate(g)), q: b.accumulate(q, c, g) }),
+    ['elementwise: negate', 'single: scatter', 'single: scatter'],
+  ],
+  [
+    'rows that somebody else reads are computed before',
+    (b, { p, g, c }) => {
+      const rows = b.negate(g);
+      return { out: b.transpose(rows, [1, 0]), p: b.put(p, c, rows) };
+    },
+    ['elementwise: negate', 'single: transpose', 'scatter: scatter'],
+  ],
+  [
+    'so are rows that are made of the state',
+    (b, { p, g, c }) => ({ p: b.put(p, c, b.multiply(p, g)) }),
+    ['elementwise: multiply', 'scatter: scatter'],
+  ],
+  [
+    'what reads the state as it was runs before, what reads it as it is after',
+    (b, { p, q, g, c }) => {
+      const old = b.transpose(p, [1, 0]);
+      const next = b.put(p, c, g);
+      return { old, p: next, q: b.put(q, c, b.negate(next)), out: b.negate(old) };
+    },
+    ['single: transpose', 'scatter: scatter', 'scatter: negate scatter', 'elementwise: negate'],
+  ],
+];
+for (const [name, body, expected] of [...cases, ...updates])
+  test(`fuse: ${name}`, () => assert.deepEqual(groupsOf(body), expected));
 
 test('fuse: what follows a composite that is a kernel joins what comes after it', () => {
   const program = new ProgramBuilder().program(parameters, (b, { x, y, n }) => {
@@ -296,7 +346,8 @@ function check(program: Program, fused: ReturnType<typeof fuse>): number {
       if (op.name === 'reshape' || !op.results.some((value) => inPlace.has(value))) return;
       const own = position.get(op) ?? -1;
       const placeOf = (other: Op) => position.get(other) ?? -1;
-      if (!Object.hasOwn(elementwise, op.name) && op.name !== 'broadcast_in_dim' && op.name !== 'reduce') {
+      const reading = ['broadcast_in_dim', 'reduce', 'scatter'];
+      if (!Object.hasOwn(elementwise, op.name) && !reading.includes(op.name)) {
         assert.equal(groups[own].ops.length, 1, 'an update is alone');
         region.body.forEach((other, i) => {
           if (other !== op) assert.equal(placeOf(other) < own, i < at, 'nothing moves across an update');
@@ -308,7 +359,9 @@ function check(program: Program, fused: ReturnType<typeof fuse>): number {
         const old = [...reads(reader)].filter((value) => homeOf(value) === home);
         if (old.length === 0) continue;
         const pointwise =
-          Object.hasOwn(elementwise, reader.name) && sameShapes([...old, op.results[0], reader.results[0]]);
+          op.name !== 'scatter' &&
+          Object.hasOwn(elementwise, reader.name) &&
+          sameShapes([...old, op.results[0], reader.results[0]]);
         assert.ok(placeOf(reader) < own || (placeOf(reader) === own && pointwise), 'old values are read first');
       }
     });

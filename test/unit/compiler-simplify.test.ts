@@ -90,6 +90,23 @@ const rules: readonly [name: string, body: (b: Builder, v: Values) => Value, ops
     ['broadcast_in_dim'],
   ],
   ['a whole slice', (b, { x }) => b.op('slice', [x], { start_indices: [0], limit_indices: [4], strides: [1] })[0], []],
+  ['a part of a part', (b, { x }) => b.slice(b.slice(x, 0, 1, 4, 2), 0, 1, 2), ['slice']],
+  ['nothing of a part', (b, { x }) => b.slice(b.slice(x, 0, 1, 4), 0, 2, 2), ['slice']],
+  [
+    'a part that is divided, then cut',
+    (b, { x }) => b.slice(b.reshape(b.slice(b.reshape(x, [1, 4]), 1, 2, 4), [1, 1, 2, 1]), 2, 1, 2),
+    ['reshape', 'slice'],
+  ],
+  [
+    'a part that loses its dimension stays',
+    (b, { x }) => b.reshape(b.slice(b.reshape(x, [2, 2]), 1, 1, 2), [2]),
+    ['reshape', 'slice', 'reshape'],
+  ],
+  [
+    'a part that is not where divided ones begin stays',
+    (b, { x }) => b.reshape(b.slice(x, 0, 1, 3), [1, 2]),
+    ['slice', 'reshape'],
+  ],
   [
     'if true',
     (b, { x, y }) =>

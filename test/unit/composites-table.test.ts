@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { draw } from '../../src/composites/draw.ts';
 import { gatedActivation } from '../../src/composites/gated_activation.ts';
+import { joinedDot } from '../../src/composites/joined_dot.ts';
 import { layerNorm } from '../../src/composites/layer_norm.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
 import { affineDot } from '../../src/composites/quantized_dot.ts';
@@ -44,6 +45,7 @@ function everyComposite() {
       { name: 'head', type: tensor('ui4', [V, 4]), role: 'weight' },
       { name: 'headScales', type: tensor('f16', [V, 2]), role: 'weight' },
       { name: 'experts', type: tensor('f32', [5, 3, 4]), role: 'weight', format: 'f16' },
+      { name: 'up', type: tensor('f32', [3, 4]), role: 'weight', format: 'f16' },
       { name: 'k', type: pool, role: 'state' },
       { name: 'v', type: pool, role: 'state' },
       counts,
@@ -67,7 +69,12 @@ function everyComposite() {
       const logits = affineDot(b, b.take(gated, v.logitRows), head, { numerics: 'i8' });
       const { ids, weights } = route(b, x, { chosen: 2, weights: 'softmax', scale: 1, groups: 2, kept: 1 });
       const expert = routedDot(b, gated, v.experts, ids, { format: 'f16', numerics: 'f32' });
-      return { attended, weights, expert, drawn: draw(b, logits, v), ...sample(b, logits, v) };
+      const joined = joinedDot(
+        b,
+        { x: gated, weights: [v.up, v.up], biases: [], residual: undefined },
+        { format: 'f16', numerics: 'f32' },
+      );
+      return { joined, attended, weights, expert, drawn: draw(b, logits, v), ...sample(b, logits, v) };
     },
     { counts: 'counts' },
   );

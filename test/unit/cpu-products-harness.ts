@@ -5,7 +5,7 @@ import { activationBytes, activationsKernel, activationsOf } from '../../src/dev
 import { blocks } from '../../src/devices/cpu/kernels/blocks.ts';
 import { type IntegerFormat, isIntegerFormat, levels } from '../../src/devices/cpu/kernels/levels.ts';
 import { packedBytes, packedFormat } from '../../src/devices/cpu/kernels/packing.ts';
-import { quantizedDotKernel } from '../../src/devices/cpu/kernels/quantized-dot.ts';
+import { biasBuffer, quantizedDotKernel, weightBuffer } from '../../src/devices/cpu/kernels/quantized-dot.ts';
 import { type InstructionSet, targetKey, targets } from '../../src/devices/cpu/target.ts';
 import type { Dim } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';
@@ -50,12 +50,16 @@ interface Case {
   readonly T: number;
   readonly threads: number;
   readonly bias: boolean;
+  /** Rows of several matrices, N in all. */
+  readonly matrices?: readonly number[];
+  /** What results are added to. */
+  readonly residual?: Float32Array;
   readonly x: Float32Array;
   /** Blocks of the format. */
   readonly weight: Uint8Array;
 }
 
-function reference({ format, numerics, N, K, T, x, weight }: Case, bias: Float32Array): Float32Array {
+function reference({ format, numerics, N, K, T, x, weight, residual }: Case, bias: Float32Array): Float32Array {
   const blocks = blockFormat(format);
   const rowBytes = (K / blocks.blockSize) * blocks.blockBytes;
   const y = new Float32Array(T * N);
@@ -63,7 +67,8 @@ function reference({ format, numerics, N, K, T, x, weight }: Case, bias: Float32
     const row = dotNumerics[numerics](x.subarray(t * K, (t + 1) * K), blocks);
     for (let n = 0; n < N; n++) {
       const product = row(weight.subarray(n * rowBytes, (n + 1) * rowBytes));
-      y[t * N + n] = bias.length > 0 ? product + (bias[n] as number) : product;
+      const biased = bias.length > 0 ? Math.fround(product + (bias[n] as number)) : product;
+      y[t * N + n] = residual === undefined ? biased : (residual[t * N + n] as number) + biased;
     }
   }
   return y;
@@ -73,23 +78,35 @@ const teams: Readonly<Record<number, readonly number[]>> = { 1: [0], 2: [1, 0], 
 
 export function runDot(c: Case, bias: Float32Array, machine: Machine): Float32Array {
   const { target } = machine;
-  const { numerics, N, K, T, threads } = c;
+  const { numerics, N, K, T, threads, matrices = [N], residual = new Float32Array(0) } = c;
   const format = packedFormat(c.format);
   const team = teams[threads] ?? assert.fail();
   // Every other kernel is made for this number of tokens alone.
   const tokens: Dim = threads === 2 ? T : { sym: 'T', max: T };
-  using weight = new Guarded(packedBytes(format, [N, K]), machine);
-  weight.bytes.set(packed(format, c.weight, [N, K]));
+  const parts: Record<string, Guarded> = {};
+  let row = 0;
+  for (const [i, rows] of matrices.entries()) {
+    const rowBytes = c.weight.length / N;
+    const part = new Guarded(packedBytes(format, [rows, K]), machine);
+    part.bytes.set(packed(format, c.weight.subarray(row * rowBytes, (row + rows) * rowBytes), [rows, K]));
+    parts[weightBuffer(i)] = part;
+    if (c.bias) parts[biasBuffer(i)] = Guarded.of(bias.slice(row, row + rows), machine);
+    row += rows;
+  }
+  using added = Guarded.of(residual, machine);
   using y = new Guarded(4 * T * N, machine);
   using floats = Guarded.of(c.x, machine);
   const activations = activationsOf(format, numerics, target);
   const prepared = activations.kind !== 'plain';
   using made = new Guarded(prepared ? activationBytes(activations, T, K) : 0, machine);
   if (prepared) runKernel(activationsKernel(activations, tokens, K), { x: floats, activations: made }, T, team);
-  using biasMemory = Guarded.of(bias, machine);
   const x = prepared ? made : floats;
-  const kernel = quantizedDotKernel({ format, numerics, tokens, N, K, bias: c.bias }, target);
-  runKernel(kernel, { x, weight, y, ...(c.bias && { bias: biasMemory }) }, T, team);
+  const kernel = quantizedDotKernel(
+    { format, numerics, tokens, N, K, bias: c.bias, matrices, residual: residual.length > 0 },
+    target,
+  );
+  runKernel(kernel, { x, y, ...parts, ...(residual.length > 0 && { residual: added }) }, T, team);
+  for (const part of Object.values(parts)) part[Symbol.dispose]();
   return y.floats();
 }
 

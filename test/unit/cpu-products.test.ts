@@ -25,6 +25,7 @@ import {
   runDot,
   testSets,
 } from './cpu-products-harness.ts';
+import { withDrawnSchedule } from './drawn-schedule.ts';
 import { avx2Machine, Guarded, runKernel } from './native-kernel.ts';
 
 for (const [index, format] of integerFormats.entries()) {
@@ -50,6 +51,35 @@ for (const [numerics, T] of [
       check({ format, numerics, N, K, T, x, weight, threads: 2, bias: true }, machine, next);
     }
   });
+}
+
+for (const [format, numerics] of [
+  ['q4_0', 'i8'],
+  ['q8_0', 'i8'],
+  ['q4_K', 'i8'],
+  ['q6_K', 'bf16'],
+  ['f16', 'f32'],
+  ['f32', 'f32'],
+] as const) {
+  testSets(
+    `matrices side by side, and what their products are added to, ${format} in ${numerics} numerics`,
+    (machine) => {
+      const next = generator(50);
+      const K = 2 * Math.max(32, blockFormat(format).blockSize);
+      let round = 0;
+      for (const matrices of [[64, 32, 32], [32, 96], [160], [33], [5]]) {
+        const N = matrices.reduce((sum, rows) => sum + rows);
+        for (const T of machine.emulated ? [1, 5] : [0, 1, 2, 3, 17, 70, 300]) {
+          const [weight, x] = [randomWeight(format, N * K, next), normals(T * K, next)];
+          const [threads, bias] = [1 + (round % 3), round % 2 === 0];
+          const added = round % 4 < 3 && { residual: normals(T * N, next) };
+          const on = round % 3 === 1 ? withDrawnSchedule(machine, next) : machine;
+          check({ format, numerics, N, K, T, x, weight, threads, bias, matrices, ...added }, on, next);
+          round++;
+        }
+      }
+    },
+  );
 }
 
 test('products: every number of tokens that a batch may have, in i8 numerics', { skip }, () => {

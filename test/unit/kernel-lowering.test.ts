@@ -23,6 +23,7 @@ const parameters = [
   { name: 'w', type: tensor('f16', [8, 8]), role: 'weight' },
   { name: 'scale', type: tensor('f32', [8]), role: 'weight' },
   { name: 'pool', type: tensor('f32', [16, 2, 4]), role: 'state' },
+  { name: 'halves', type: tensor('bf16', [16, 2, 4]), role: 'state' },
   { name: 'slots', type: tensor('i32', [T]), role: 'input' },
 ] as const satisfies readonly Parameter[];
 type Values = Readonly<Record<(typeof parameters)[number]['name'], Value>>;
@@ -118,14 +119,39 @@ const cases: readonly [string, string[], string][] = [
     }).slice(-1),
     `kernel scatter (T)
   write out0: ui32[128]
-  read in0: i32[4]
-  read in1: ui32[32]
+  read in0: ui32[32]
+  read in1: i32[4]
   vector i0i1 < 8
     serial i2 < T
-      let v3: i32 = in0[i2]
+      let v3: i32 = in1[i2]
       let v4: i1 = ((v3 >= 0:i32) & (v3 <= 15:i32))
-      let v5: ui32 = in1[(i0i1 + (i2 * 8))]
+      let v5: ui32 = in0[(i0i1 + (i2 * 8))]
       out0[(i0i1 + (convert<index>(minimum(maximum(v3, 0:i32), 15:i32)) * 8))] = v5 where v4`,
+  ],
+  [
+    'rows of two states in one kernel, converted on their way',
+    kernelsOf(
+      (b, { x, halves, pool, slots }) => ({
+        pool: b.put(pool, slots, b.reshape(b.negate(x), [T, 2, 4])),
+        halves: b.put(halves, slots, b.convert(b.reshape(x, [T, 2, 4]), 'bf16')),
+      }),
+      { pool: 'pool', halves: 'halves' },
+    ).slice(-1),
+    `kernel negate_scatter (T)
+  write out0: f32[128]
+  write out1: bf16[128]
+  read in0: f32[32]
+  read in1: i32[4]
+  vector i0i1 < 8
+    serial i2 < T
+      let v3: i32 = in1[i2]
+      let v4: i1 = ((v3 >= 0:i32) & (v3 <= 15:i32))
+      let v5: f32 = in0[(i0i1 + (i2 * 8))]
+      let v6: f32 = negate(v5)
+      out0[(i0i1 + (convert<index>(minimum(maximum(v3, 0:i32), 15:i32)) * 8))] = v6 where v4
+      let v7: i1 = ((v3 >= 0:i32) & (v3 <= 15:i32))
+      let v8: bf16 = convert<bf16>(v5)
+      out1[(i0i1 + (convert<index>(minimum(maximum(v3, 0:i32), 15:i32)) * 8))] = v8 where v7`,
   ],
 ];
 

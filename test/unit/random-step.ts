@@ -1,6 +1,6 @@
 /**
- * Random steps like those of optimizers, for property tests: states of a few shapes, each read in various ways, then overwritten
- * whole, then read again. A list of numbers decides everything, so that fast-check can shrink it.
+ * Random steps like those of optimizers and caches, for property tests: states of a few shapes, each read in various ways, then
+ * overwritten whole or some rows of it, then read again. A list of numbers decides everything, so that fast-check can shrink it.
  */
 import * as fc from 'fast-check';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
@@ -10,10 +10,13 @@ import { tensor } from '../../src/ir/types.ts';
 export const stepDecisions = fc.array(fc.nat(0xffff), { minLength: 10, maxLength: 90 });
 
 const shapes = [[20, 3], [20, 3], [20, 3], [20], []] as const;
-const parameters = shapes.flatMap((shape, i): Parameter[] => [
-  { name: `x${i}`, type: tensor('f32', shape), role: 'input' },
-  { name: `s${i}`, type: tensor('f32', shape), role: 'state' },
-]);
+const parameters: readonly Parameter[] = [
+  ...shapes.flatMap((shape, i): Parameter[] => [
+    { name: `x${i}`, type: tensor('f32', shape), role: 'input' },
+    { name: `s${i}`, type: tensor('f32', shape), role: 'state' },
+  ]),
+  { name: 'ids', type: tensor('i32', [20]), role: 'input' },
+];
 
 /** @throws IngotError only when its state is planned: some programs would overwrite what they still read. */
 export function randomStep(list: readonly number[]): Program {
@@ -51,9 +54,14 @@ export function randomStep(list: readonly number[]): Program {
     const results: Record<string, Value> = {};
     for (let i = 0; at < list.length; i++) {
       const kind = next(shapes.length);
-      const value = make(kind);
+      const made = make(kind);
       const name = `s${kind}`;
-      if (next(3) === 0 && results[name] === undefined) {
+      const overwrites = next(3) === 0 && results[name] === undefined;
+      // Backwards, so that some rows would be written before they are read; some twice, some nowhere.
+      const places = () => b.subtract(given.ids, b.add(b.iota('i32', [20], 0), b.full('i32', [20], -19)));
+      const rows = () => (next(2) === 0 ? b.subtract(made, given[name]) : made);
+      const value = overwrites && kind < 3 && next(2) === 0 ? b.put(given[name], places(), rows()) : made;
+      if (overwrites) {
         results[name] = value;
         values[kind] = values[kind].filter((other) => other !== given[name]);
       }

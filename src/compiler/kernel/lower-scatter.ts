@@ -3,8 +3,9 @@
  * the operand (or of the initial value), unless it is its memory; then the updates are applied in the order of the
  * reference device. Iterations are parallel where their windows cannot meet.
  */
-import type { OpOf, Region } from '../../ir/program.ts';
+import type { OpOf } from '../../ir/program.ts';
 import type { Dim } from '../../ir/types.ts';
+import { assigns } from '../fuse.ts';
 import { elementType } from './element-row.ts';
 import { and, compare, constant, localValue } from './expressions.ts';
 import { addIndex, indexConstant, linearIndex } from './index-arithmetic.ts';
@@ -15,11 +16,6 @@ import { convertParts } from './lower-elementwise.ts';
 import { underWindow, type Windows } from './lower-reduce.ts';
 import type { Index, Parts, Scope } from './scope.ts';
 
-/** A body that returns its updates as they are. */
-export function assigns(region: Region, arity: number): boolean {
-  return region.results.every((value, i) => value === region.parameters[arity + i]);
-}
-
 export function updateSlice(op: OpOf<'dynamic_update_slice'>, [out]: readonly Buffer[], kernel: KernelParts): void {
   const sizes = shapeOf(op.operands[1]);
   loopNest(kernel.scope, sizes, true, (scope, index) => {
@@ -29,8 +25,32 @@ export function updateSlice(op: OpOf<'dynamic_update_slice'>, [out]: readonly Bu
   });
 }
 
+/** Loops over updates, and one turn of them. */
+interface Updates {
+  /** Over what lies apart whatever the indices are. */
+  readonly apart: readonly Dim[];
+  readonly inOrder: readonly Dim[];
+  emit(scope: Scope, apart: Index, inOrder: Index): void;
+}
+
+/** Of several ops, whose results are in `outs` one after another, whose loops are the same. */
+export function scatterUpdates(ops: readonly OpOf<'scatter'>[], outs: readonly Buffer[], kernel: KernelParts): void {
+  let start = 0;
+  const updates = ops.map((op) => {
+    const own = outs.slice(start, start + op.results.length);
+    start += op.results.length;
+    return updatesOf(op, own);
+  });
+  const [{ apart, inOrder }] = updates;
+  loopNest(kernel.scope, apart, kernel.straight, (scope, outside) => {
+    scope.loops('serial', inOrder, [], (last, within) => {
+      for (const { emit } of updates) emit(last, outside, within);
+    });
+  });
+}
+
 /** Window dimensions that no index moves are loops around the updates, whose order matters only within one place. */
-export function scatterUpdates(op: OpOf<'scatter'>, outs: readonly Buffer[], kernel: KernelParts): void {
+function updatesOf(op: OpOf<'scatter'>, outs: readonly Buffer[]): Updates {
   const a = op.attributes;
   const arity = op.results.length;
   const inputShape = shapeOf(op.operands[0]);
@@ -89,19 +109,20 @@ export function scatterUpdates(op: OpOf<'scatter'>, outs: readonly Buffer[], ker
     return scope.region(region, args).map((parts, i) => scope.bind(convertParts(parts, elementType(op.results[i]))));
   };
 
-  const isStraight = kernel.straight;
-  loopNest(kernel.scope, outer.map(extentOf), isStraight, (scope, outside) => {
-    scope.loops('serial', inner.map(extentOf), [], (last, within) => {
+  return {
+    apart: outer.map(extentOf),
+    inOrder: inner.map(extentOf),
+    emit(scope, apart, inOrder) {
       const at: Expression[] = new Array(updateShape.length);
       outer.forEach((d, i) => {
-        at[d] = outside[i];
+        at[d] = apart[i];
       });
       inner.forEach((d, i) => {
-        at[d] = within[i];
+        at[d] = inOrder[i];
       });
-      update(last, at);
-    });
-  });
+      update(scope, at);
+    },
+  };
 }
 
 /** Each source element goes to the element of its window that `select` keeps, where `scatter` folds it in. */

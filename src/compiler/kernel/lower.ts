@@ -5,11 +5,12 @@
 import type { Op, OpOf, Program, Value } from '../../ir/program.ts';
 import { asTensor, type Dim, maxDim, maxElements, sameShape } from '../../ir/types.ts';
 import { callee, definedBy, reads, walk } from '../../ir/walk.ts';
+import { assigns } from '../fuse.ts';
 import { addIndex, indexConstant, linearIndex, scaleIndex } from './index-arithmetic.ts';
 import { isInline, reshapedIndex, shapeOf } from './index-maps.ts';
 import type { Buffer } from './language.ts';
 import { buildKernel, type KernelParts, type Launch, loopNest, type MemoryOf } from './launch.ts';
-import { assigns, scatterUpdates, selectAndScatter, updateSlice } from './lower-scatter.ts';
+import { scatterUpdates, selectAndScatter, updateSlice } from './lower-scatter.ts';
 import { sortLines } from './lower-sort.ts';
 import { mergeLoops } from './merge-loops.ts';
 import type { Index } from './scope.ts';
@@ -140,6 +141,8 @@ class GroupLowering {
 
   launches(): readonly Launch[] {
     const [op] = this.#group.ops;
+    const scatters = this.#group.ops.filter((each) => each.name === 'scatter');
+    if (scatters.length > 0) return this.#scatters(scatters);
     if (this.#group.ops.length === 1) {
       switch (op.name) {
         case 'concatenate':
@@ -148,10 +151,6 @@ class GroupLowering {
           return this.#pad(op);
         case 'dynamic_update_slice':
           return [...this.#begin(op), this.#whole(op, [0], (outs, kernel) => updateSlice(op, outs, kernel))];
-        case 'scatter': {
-          const updated = op.results.map((_, i) => i);
-          return [...this.#begin(op), this.#whole(op, updated, (outs, kernel) => scatterUpdates(op, outs, kernel))];
-        }
         case 'select_and_scatter':
           return [this.#fill(op), this.#whole(op, [], (outs, kernel) => selectAndScatter(op, outs, kernel))];
         case 'sort':
@@ -270,8 +269,29 @@ class GroupLowering {
     for (const value of reads(op)) if (!op.operands.includes(value)) rest.add(value);
     const inputs = this.#inputs.filter((value) => rest.has(value));
     const moved = movedOperands(op)?.filter((value) => rest.has(value));
-    const updates = op.name === 'select_and_scatter' || (op.name === 'scatter' && moved === undefined);
+    const updates = op.name === 'select_and_scatter';
     return this.#kernel(op.results, { moved, inputs, updates }, write);
+  }
+
+  /** With what computes their updates. */
+  #scatters(scatters: readonly OpOf<'scatter'>[]): readonly Launch[] {
+    const { ops } = this.#group;
+    // The operands that are updated are in the results' memory by now.
+    const readBy = (op: Op) => [
+      ...reads({ ...op, operands: op.name === 'scatter' ? op.operands.slice(op.results.length) : op.operands }),
+    ];
+    const read = new Set(ops.flatMap(readBy));
+    const inputs = this.#inputs.filter((value) => read.has(value));
+    const moves = ops.map(movedOperands);
+    const moved = moves.every((values) => values !== undefined)
+      ? moves.flat().filter((value) => read.has(value))
+      : undefined;
+    const updates = !scatters.every((op) => assigns(op.regions[0], op.results.length));
+    const outputs = scatters.flatMap(({ results }) => results);
+    const launch = this.#kernel(outputs, { moved, inputs, updates }, (outs, kernel) =>
+      scatterUpdates(scatters, outs, kernel),
+    );
+    return [...scatters.flatMap((op) => this.#begin(op)), launch];
   }
 
   /** Copies of the operands that the results start from, where they are not their memory. */

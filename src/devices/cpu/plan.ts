@@ -1,7 +1,9 @@
 /** From a program to what the CPU device runs: products over packed weights, everything else as kernels of the loop language. */
 import { IngotError } from '../../base/errors.ts';
 import { lowerCollectives } from '../../compiler/exchange.ts';
+import { hoist } from '../../compiler/hoist.ts';
 import { dropDecompositions, inlineComposites } from '../../compiler/inline.ts';
+import { joinProducts } from '../../compiler/join-products.ts';
 import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { overlapExchanges } from '../../compiler/overlap.ts';
 import { simplify } from '../../compiler/simplify.ts';
@@ -18,7 +20,11 @@ export function planForCpu(program: Program): Plan {
   }
   const raised = raiseProducts(lowerCollectives(program));
   const stored = packedValues(raised);
-  const lowered = simplify(dropDecompositions(inlineComposites(raised, (op) => hasKernel(op, stored))));
+  const spelled = simplify(dropDecompositions(inlineComposites(raised, (op) => hasKernel(op, stored))));
+  const hoisted = hoist(spelled);
+  const kept = packedValues(hoisted);
+  const joined = joinProducts(hoisted, (op) => hasKernel(op, kept));
+  const lowered = simplify(dropDecompositions(joined));
   const packed = packedValues(lowered);
   checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
   return planProgram(overlapExchanges(lowered), isKernelName);

@@ -1,10 +1,20 @@
-/** `quantized_dot` (composites/quantized_dot.ts): the activations made ready, then the product. */
+/**
+ * `quantized_dot` (composites/quantized_dot.ts), and several with what is added to them (composites/joined_dot.ts): the activations made
+ * ready, then the product.
+ */
+import {
+  type JoinedDotAttributes,
+  type JoinedDotOperands,
+  joinedDotComposite,
+  joinedDotOperands,
+} from '../../../composites/joined_dot.ts';
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../../composites/quantized_dot.ts';
-import type { OpOf, Value } from '../../../ir/program.ts';
+import { operandsByName } from '../../../composites/quantized_weight.ts';
+import type { Value } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
 import { activationBytes, activationsKernel, activationsOf } from '../kernels/activations.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
-import { quantizedDotKernel } from '../kernels/quantized-dot.ts';
+import { type DotShape, quantizedDotKernel } from '../kernels/quantized-dot.ts';
 import type { Target } from '../target.ts';
 import {
   type CompositeBuffer,
@@ -20,16 +30,41 @@ export const quantizedDotKernels: CompositeKernel = {
     const { format, operands: names } = attributes.composite_attributes as QuantizedDotAttributes;
     return packed.get(operands[names.indexOf('weight')]) === format;
   },
-  launches: dotLaunches,
+  launches({ operands, attributes, results }, target) {
+    const { operands: names, ...options } = attributes.composite_attributes as QuantizedDotAttributes;
+    const { weight, bias } = operandsByName(operands, names) as { readonly weight: Value; readonly bias?: Value };
+    const biases = bias === undefined ? [] : [bias];
+    return dotLaunches({ x: operands[0], weights: [weight], biases }, options, results[0], target);
+  },
 };
 
-function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
-  const { format, numerics, operands: names } = op.attributes.composite_attributes as QuantizedDotAttributes;
-  const operand = (name: (typeof names)[number]) => op.operands[names.indexOf(name)];
-  const [x, weight, bias] = [operand('x'), operand('weight'), operand('bias') as Value | undefined];
-  const [N, K] = asTensor(weight.type).shape.map(maxDim);
+export const joinedDotKernels: CompositeKernel = {
+  name: joinedDotComposite.name,
+  covers({ attributes, operands }, packed) {
+    const options = attributes.composite_attributes as JoinedDotAttributes;
+    return joinedDotOperands(operands, options).weights.every((weight) => packed.get(weight) === options.format);
+  },
+  launches({ operands, attributes, results }, target) {
+    const options = attributes.composite_attributes as JoinedDotAttributes;
+    return dotLaunches(joinedDotOperands(operands, options), options, results[0], target);
+  },
+};
+
+function dotLaunches(
+  { x, weights, biases, residual }: JoinedDotOperands,
+  { format, numerics }: Pick<JoinedDotAttributes, 'format' | 'numerics'>,
+  y: Value,
+  target: Target,
+): readonly CompositeLaunch[] {
+  const matrices = weights.map(({ type }) => maxDim(asTensor(type).shape[0]));
+  const N = matrices.reduce((sum, rows) => sum + rows, 0);
+  const K = maxDim(asTensor(weights[0].type).shape[1]);
   const tokens = rowsOf(x);
-  const shape = { format, numerics, tokens, N, K, bias: bias !== undefined };
+  const shape: DotShape = {
+    ...{ format, numerics, tokens, N, K, bias: biases.length > 0 },
+    ...(matrices.length > 1 && { matrices }),
+    ...(residual !== undefined && { residual: true }),
+  };
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
   const activations = activationsOf(packedFormat(format), numerics, target);
@@ -37,12 +72,16 @@ function dotLaunches(op: OpOf<'composite'>, target: Target): readonly CompositeL
   const dot = (input: CompositeBuffer): CompositeLaunch => ({
     key: `quantized_dot ${JSON.stringify(shape)}`,
     kernel: () => quantizedDotKernel(shape, target),
-    buffers: [input, { value: weight }, ...(bias ? [{ value: bias }] : []), { value: op.results[0] }],
+    buffers: [
+      input,
+      ...[...weights, ...biases, ...(residual === undefined ? [] : [residual]), y].map((value) => ({ value })),
+    ],
     dims,
     scratchBytes: 0,
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);
-      const bytes = weightBytes + inputBytes(T) + (bias ? 4 * N : 0) + 4 * T * N;
+      const results = 4 * T * N * (residual === undefined ? 1 : 2);
+      const bytes = weightBytes + inputBytes(T) + (biases.length > 0 ? 4 * N : 0) + results;
       return { bytes, operations: 2 * T * N * K, element: numerics };
     },
   });

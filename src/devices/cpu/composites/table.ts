@@ -5,15 +5,16 @@ import type { PackedValues } from '../weights.ts';
 import type { CompositeKernel, CompositeLaunch } from './composite-kernel.ts';
 import { drawKernels } from './draw.ts';
 import { pagedAttentionKernels } from './paged-attention.ts';
-import { quantizedDotKernels } from './quantized-dot.ts';
+import { joinedDotKernels, quantizedDotKernels } from './quantized-dot.ts';
 import { quantizedTakeKernels } from './quantized-take.ts';
 import { routedDotKernels } from './routed-dot.ts';
 import { sampleKernels } from './sample.ts';
 
 const rows: ReadonlyMap<string, CompositeKernel> = new Map(
-  [quantizedDotKernels, quantizedTakeKernels, routedDotKernels, pagedAttentionKernels, sampleKernels, drawKernels].map(
-    (row) => [`ingot.${row.name}`, row],
-  ),
+  [
+    ...[quantizedDotKernels, joinedDotKernels, quantizedTakeKernels, routedDotKernels],
+    ...[pagedAttentionKernels, sampleKernels, drawKernels],
+  ].map((row) => [`ingot.${row.name}`, row]),
 );
 
 export function hasKernel(op: OpOf<'composite'>, packed: PackedValues): boolean {

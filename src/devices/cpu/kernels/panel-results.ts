@@ -61,15 +61,17 @@ export function numberedRows(a: Assembler, N: number): ResultRows {
 
 export interface Results {
   readonly tokens: number;
-  readonly bias?: Mem;
+  readonly bias?: Mem | undefined;
+  /** How far from where its results go lies what they are added to. */
+  readonly residual?: Gp | undefined;
   value(token: number, part: number): Vec | Mem;
   /** Where the results of a token go. */
   to(token: number): Mem;
 }
 
-/** Writes the first `rows` rows. Uses registers 8 to 10 and k1, and rax. */
+/** Writes the first `rows` rows, with the bias and what else is added to them. Uses registers 8 to 10 and k1, and rax. */
 export function emitResults(a: Assembler, vectors: PanelVectors, rows: number, results: Results): void {
-  const { tokens, bias, value, to } = results;
+  const { tokens, bias, residual, value, to } = results;
   const { bits, parts, register } = vectors;
   const lanes = bits / 32;
   const [sum, mask, added] = [register(8), register(9), register(10)];
@@ -88,11 +90,17 @@ export function emitResults(a: Assembler, vectors: PanelVectors, rows: number, r
       else if (bits === 256) a.emit('vmaskmovps', register, mask, from);
       else a.emit('vmovups', zeroed(register, k(1)), from);
     };
-    if (bias !== undefined) load(added, offset(bias, 32 * part));
     for (let token = 0; token < tokens; token++) {
       const place = offset(to(token), 32 * part);
       a.emit('vmovaps', sum, value(token, part));
-      if (bias !== undefined) a.emit('vaddps', sum, sum, added);
+      const addends = [
+        ...(bias ? [offset(bias, 32 * part)] : []),
+        ...(residual ? [{ ...place, index: residual }] : []),
+      ];
+      for (const addend of addends) {
+        load(added, addend);
+        a.emit('vaddps', sum, sum, added);
+      }
       if (whole) a.emit('vmovups', place, sum);
       else if (bits === 256) a.emit('vmaskmovps', place, mask, sum);
       else a.emit('vmovups', masked(place, k(1)), sum);

@@ -1,6 +1,6 @@
 /**
- * `quantized_dot`: y [T, N] = x [T, K] times the rows of a packed weight [N, K] (+ bias [N]), in the numerics of
- * numerics/dot.ts, bit for bit. The generator walks panels of 16 rows and chunks of tokens; a row of the tables of products
+ * `quantized_dot` and `joined_dot`: y [T, N] = x [T, K] times the rows of a packed weight [N, K], or of several (+ bias [N])
+ * (+ what it is added to [T, N]), in the numerics of numerics/dot.ts, bit for bit. The generator walks panels of 16 rows and chunks of tokens; a row of the tables of products
  * multiplies one tile as it lies, or decodes some of a panel first, for many tokens (unpacked-dot.ts).
  *
  * A unit of work is a panel and a chunk of tokens. Chunks of one panel follow each other, so that the panel comes from
@@ -19,6 +19,7 @@ import {
   r8,
   r9,
   r10,
+  r11,
   r12,
   r13,
   r14,
@@ -47,9 +48,13 @@ export interface DotShape {
   readonly format: string;
   readonly numerics: DotNumerics;
   readonly tokens: Dim;
+  /** Rows of all matrices. */
   readonly N: number;
   readonly K: number;
   readonly bias: boolean;
+  /** Rows of each of several matrices, whole panels of a unit. */
+  readonly matrices?: readonly number[] | undefined;
+  readonly residual?: boolean | undefined;
 }
 
 /** Bytes of weights that may be asked for at a time. */
@@ -60,6 +65,7 @@ export interface Units<B extends string> {
   readonly name: string;
   readonly buffers: readonly B[];
   readonly bias: boolean;
+  readonly emitResidual?: ((a: Assembler) => void) | undefined;
   /** Amount of work to rax, as `buildKernel` wants it. */
   emitStart(frame: Frame<B>): void;
   emitUnitOf?(frame: Frame<B>): void;
@@ -82,7 +88,10 @@ export interface DotLayout {
   readonly chunk: number;
 }
 
-export function dotLayout({ format: name, numerics, N, K }: Omit<DotShape, 'bias' | 'tokens'>, target: Target) {
+export function dotLayout(
+  { format: name, numerics, N, K }: Pick<DotShape, 'format' | 'numerics' | 'N' | 'K'>,
+  target: Target,
+) {
   const format = packedFormat(name);
   const panels = Math.ceil(N / panelRows);
   const products = productsOf(format, numerics, target, { panels, K });
@@ -96,26 +105,52 @@ export function dotLayout({ format: name, numerics, N, K }: Omit<DotShape, 'bias
   return { products, layout };
 }
 
+/** The buffers of the i-th of several matrices, and of its bias. */
+export const weightBuffer = (i: number) => (i === 0 ? ('weight' as const) : (`weight${i}` as const));
+export const biasBuffer = (i: number) => (i === 0 ? ('bias' as const) : (`bias${i}` as const));
+
 /**
- * Buffers: x, weight (packed), bias f32 [N] if there is one, y f32 [T, N]. `x` are the activations that `activationsOf`
- * says.
+ * Buffers: x, weights (packed), biases f32 [N] if there are any, residual f32 [T, N] if there is one, y f32 [T, N]. `x` are the
+ * activations that `activationsOf` says.
  * @throws IngotError 'UnsupportedOp' for a pair of format and numerics without a kernel.
  */
 export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKernel {
-  const { numerics, N, K, bias } = shape;
+  const { numerics, N, K, bias, matrices = [N], residual = false } = shape;
   const { products, layout } = dotLayout(shape, target);
   const { format, tokenBytes, panels, together, chunk } = layout;
+  /** The first panel of each matrix. */
+  const starts = matrices.map((_, i) => matrices.slice(0, i).reduce((sum, rows) => sum + rows / panelRows, 0));
+  const buffers = [
+    ...[
+      'x' as const,
+      ...matrices.map((_, i) => weightBuffer(i)),
+      ...(bias ? matrices.map((_, i) => biasBuffer(i)) : []),
+    ],
+    ...[...(residual ? ['residual' as const] : []), 'y' as const],
+  ];
   return dotKernel(shape, products, layout, target.schedule, {
-    name: `quantized_dot_${format}_${numerics}_${N}x${K}`,
-    buffers: bias ? ['x', 'weight', 'bias', 'y'] : ['x', 'weight', 'y'],
+    name: `quantized_dot_${format}_${numerics}_${matrices.join('+')}x${K}${residual ? '_add' : ''}`,
+    buffers,
     bias,
     rows: (a) => denseRows(a, N),
-    ...(products.unpacked === undefined && {
-      emitUnlessNext(a, otherwise) {
-        a.emit('cmp', r14, 1);
-        a.emit('jne', otherwise);
+    ...(residual && {
+      emitResidual(a) {
+        a.emit('mov', rdi, ptr(rbp));
+        a.emit('mov', rax, ptr(rdi, 8 * buffers.indexOf('residual')));
+        a.emit('sub', rax, ptr(rdi, 8 * buffers.indexOf('y')));
+        a.emit('mov', rdi, rax);
       },
     }),
+    emitUnlessNext(a, otherwise) {
+      if (products.unpacked === undefined) {
+        a.emit('cmp', r14, 1);
+        a.emit('jne', otherwise);
+      }
+      for (const start of starts.slice(1)) {
+        a.emit('cmp', rdx, start - 1);
+        a.emit('je', otherwise);
+      }
+    },
     emitStart({ a, loadTokens }) {
       loadTokens(rax);
       a.emit('add', rax, chunk - 1);
@@ -142,8 +177,26 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
       a.emit('cmp', rsi, rcx);
       a.emit('cmova', rsi, rcx);
 
-      a.emit('imul', r12, rax, panelBytes(format, K));
-      a.emit('add', r12, address('weight'));
+      a.emit('mov', r12, address('weight'));
+      if (bias) a.emit('mov', r9, address('bias'));
+      a.emit('mov', rcx, rax);
+      const found = a.label();
+      for (const [i, start] of starts.entries()) {
+        if (i === 0) continue;
+        a.emit('cmp', rax, start);
+        a.emit('jb', found);
+        a.emit('mov', r12, address(weightBuffer(i)));
+        if (bias) a.emit('mov', r9, address(biasBuffer(i)));
+        a.emit('lea', rcx, ptr(rax, -start));
+      }
+      a.bind(found);
+      if (bias) {
+        a.emit('mov', r11, rcx);
+        a.emit('shl', r11, 6);
+        a.emit('add', r9, r11);
+      }
+      a.emit('imul', rcx, rcx, panelBytes(format, K));
+      a.emit('add', r12, rcx);
       a.emit('imul', r13, rdx, tokenBytes);
       a.emit('add', r13, address('x'));
       a.emit('imul', r10, rdx, 4 * N);
@@ -151,10 +204,6 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
       a.emit('mov', rdx, rax);
       a.emit('shl', rax, 6);
       a.emit('add', r10, rax);
-      if (bias) {
-        a.emit('mov', r9, address('bias'));
-        a.emit('add', r9, rax);
-      }
     },
   });
 }
@@ -177,12 +226,12 @@ export function dotKernel<B extends string>(
   schedule: Schedule,
   units: Units<B>,
 ): EmittedKernel {
-  const { name, buffers, bias, emitPlace } = units;
+  const { name, buffers, bias, emitResidual, emitPlace } = units;
   const { size, bytes } = tileSize(format);
   const isLarge = bytes > burst;
   // Tiles that are large enough to be streams of their own are read more slowly by turns.
   const streams = panels > 1 && !isLarge ? schedule.streams : 1;
-  const walk = { format, K, N, rowBytes: tokenBytes, bias, panels };
+  const walk = { format, K, N, rowBytes: tokenBytes, bias, emitResidual, panels };
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
   // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. rdi and r11 loops in a tile.
@@ -329,12 +378,14 @@ export function dotKernel<B extends string>(
       for (const number of numbers) emitTile(k / size, Math.min(size, rest - k), number);
     }
 
+    emitResidual?.(a);
     emitForPanel(a, N, rdx, panels - count, (rows) => {
       for (const number of numbers) {
         const at = 4 * panelRows * number;
         emitResults(a, product.vectors, number === count - 1 ? rows : panelRows, {
           tokens,
           ...(bias && { bias: ptr(r9, at) }),
+          ...(emitResidual && { residual: rdi }),
           value: (token, part) => accumulator(number + token, part),
           to: (token) => offset(results.to(token), at),
         });

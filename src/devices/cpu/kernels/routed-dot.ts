@@ -31,7 +31,7 @@ import { panelBytes } from './packing.ts';
 import { numberedRows } from './panel-results.ts';
 import { type DotShape, dotKernel, dotLayout, emitPanelOf } from './quantized-dot.ts';
 
-export interface RoutedDotShape extends Omit<DotShape, 'bias'> {
+export interface RoutedDotShape extends Pick<DotShape, 'format' | 'numerics' | 'tokens' | 'N' | 'K'> {
   readonly order: OrderShape;
 }
 

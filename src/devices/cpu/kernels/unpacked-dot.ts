@@ -18,6 +18,8 @@ export interface Walk {
   /** Panels of the whole weight. */
   readonly panels: number;
   readonly bias: boolean;
+  /** Where results are added to something: to rdi how far from them that lies. May change rax. */
+  readonly emitResidual?: ((a: Assembler) => void) | undefined;
   /** Bytes of a token's activations. */
   readonly rowBytes: number;
 }
@@ -168,16 +170,17 @@ function emitZeroSums(a: Assembler, product: BlockedProduct): void {
   a.emit('jnz', next);
 }
 
-/** Writes the sums of rsi tokens to `rows`, with the bias at r9, from panel rdx on. Changes rax, rcx, r10 and r11. */
+/** Writes the sums of rsi tokens to `rows`, with the bias at r9, from panel rdx on. Changes rax, rcx, rdi, r10 and r11. */
 export function emitUnpackedResults(
   a: Assembler,
   product: BlockedProduct,
-  { N, panels: all, bias }: Walk,
+  { N, panels: all, bias, emitResidual }: Walk,
   rows: ResultRows,
 ): void {
   const { panels, vectors } = product;
   a.emit('lea', rcx, ptr(rsp, product.ownBytes));
   a.emit('mov', r11, rsi);
+  emitResidual?.(a);
   emitForPanel(a, N, rdx, all - panels, (last) => {
     const next = a.here();
     for (let panel = 0; panel < panels; panel++) {
@@ -185,6 +188,7 @@ export function emitUnpackedResults(
       emitResults(a, vectors, panel === panels - 1 ? last : panelRows, {
         tokens: 1,
         ...(bias && { bias: ptr(r9, at) }),
+        ...(emitResidual && { residual: rdi }),
         value: (_, part) => ptr(rcx, panel * panelSums(product) + 32 * part),
         to: () => offset(rows.to(0), at),
       });
