@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { planProgram } from '../../src/compiler/kernel/plan.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { choices, type Schedule } from '../../src/devices/cpu/schedule.ts';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Value } from '../../src/ir/program.ts';
 import { asTensor, type Dim, tensor } from '../../src/ir/types.ts';
@@ -9,7 +10,8 @@ import type { ElementType } from '../../src/numerics/element-types.ts';
 import { createPlanDevice } from '../conformance/plan-device.ts';
 import { execute } from './compiler-harness.ts';
 import { checkedOn } from './cpu-emit-checked.ts';
-import { testEmitted } from './cpu-emit-harness.ts';
+import { poison, runEmitted, testEmitted } from './cpu-emit-harness.ts';
+import { withSchedule } from './drawn-schedule.ts';
 
 const T = { sym: 'T', max: 5 } as const;
 
@@ -66,6 +68,45 @@ testEmitted('rows of what takes long to compute are kept', async (machine) => {
         assert.equal(steps[0]?.privates.length, shape[1] === 1 ? 0 : name.startsWith('two') ? 2 : 1, name);
         await execute(program, 3, { T: 4 }, {}, createPlanDevice(checkedOn(machine, 4)));
       }
+    }
+  }
+});
+
+testEmitted('loops of any number of vectors give the same bits', (machine) => {
+  const norm = ({ b, x, sum }: Rows) => ({ out: b.multiply(x, b.unary('rsqrt', sum(b.multiply(x, x)))) });
+  const gate = ({ b, x }: Rows) => ({ out: b.multiply(x, b.unary('logistic', x)) });
+  for (const build of [programs.softmax, gate, norm]) {
+    for (const shape of [
+      [16, 203],
+      [17, 130],
+    ]) {
+      const x = { name: 'x', type: tensor('f32', shape), role: 'input' } as const;
+      const program = new ProgramBuilder().program(
+        [x],
+        (b, v): Readonly<Record<string, Value>> => build(new Rows(b, v.x)),
+      );
+      const [step] = planProgram(program).main.steps;
+      assert.ok(step?.kind === 'launch');
+      const count = shape[0] * shape[1];
+      const input = new Uint8Array(Float32Array.from({ length: count }, (_, i) => Math.sin(i * i)).buffer);
+      const results = (schedule: Partial<Schedule>) => {
+        const { target } = withSchedule(machine, schedule);
+        const { buffers } = step.kernel;
+        const given = buffers.map(({ access }) => (access === 'read' ? input : poison(input.length)));
+        const all = runEmitted(step.kernel, machine, given, [], 2, emitKernel(step.kernel, target));
+        return all[buffers.findIndex(({ access }) => access === 'write')];
+      };
+      const usual = results({});
+      assert.ok(new Float32Array(usual?.slice().buffer ?? []).every(Number.isFinite));
+      const schedules: readonly Partial<Schedule>[] = [
+        ...choices.chainVectors.map((chainVectors) => ({ chainVectors })),
+        ...choices.loopVectors.map((loopVectors) => ({ loopVectors })),
+      ];
+      const codes = schedules.map((schedule) =>
+        emitKernel(step.kernel, withSchedule(machine, schedule).target).listing(),
+      );
+      assert.ok(new Set(codes).size >= 3);
+      for (const schedule of schedules) assert.deepEqual(results(schedule), usual, JSON.stringify(schedule));
     }
   }
 });

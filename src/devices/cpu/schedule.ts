@@ -22,8 +22,12 @@ export interface Schedule {
   /** Rows of queries of a unit of attention at most, and units that each thread should have. */
   readonly attentionRows: number;
   readonly attentionUnits: number;
-  /** Emitted loops: widest vectors in bits, elements of a side of a tile of a transpose, bytes of a row of a strip of columns. */
+  /** Emitted loops: widest vectors in bits. */
   readonly loopBits: 256 | 512;
+  /** Vectors of a turn of emitted loops: of those whose turns are long chains of instructions, such as exponentials, and of the others. */
+  readonly chainVectors: number;
+  readonly loopVectors: number;
+  /** Elements of a side of a tile of a transpose, bytes of a row of a strip of columns. */
   readonly tileSide: number;
   readonly stripBytes: number;
   /** What emitted loops write to a buffer at least for its stores to go past the caches. */
@@ -46,6 +50,8 @@ export const choices: { readonly [K in keyof Schedule]: readonly Schedule[K][] }
   attentionRows: [16, 32, 64, 128],
   attentionUnits: [1, 2, 4, 8, 16],
   loopBits: [256, 512],
+  chainVectors: [1, 2, 3, 4],
+  loopVectors: [1, 2, 4],
   tileSide: [16, 32, 64, 128],
   stripBytes: [2 * KiB, 4 * KiB, 8 * KiB, 16 * KiB],
   streamedBytes: [4 * MiB, 16 * MiB, 64 * MiB, 256 * MiB],
@@ -63,6 +69,8 @@ const usual: Schedule = {
   attentionRows: 64,
   attentionUnits: 4,
   loopBits: 512,
+  chainVectors: 2,
+  loopVectors: 1,
   tileSide: 64,
   stripBytes: 8 * KiB,
   // A last-level cache does not hold so much and what is read for it.

@@ -4,6 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import { planProgram } from '../../compiler/kernel/plan.ts';
+import { gatedActivationComposite } from '../../composites/gated_activation.ts';
+import { rmsNormComposite } from '../../composites/rms_norm.ts';
 import { type Builder, ProgramBuilder } from '../../ir/build.ts';
 import type { Value } from '../../ir/program.ts';
 import { asTensor, type Dim, maxBytes, tensor } from '../../ir/types.ts';
@@ -79,7 +81,7 @@ export class Works implements Disposable {
       this.list = [
         ...shapes.flatMap((shape) => this.#products(shape, target)),
         ...[1, manyTokens].map((tokens) => this.#attention(tokens)),
-        ...this.#loops(target),
+        ...this.#loops(shapes[0], target),
       ];
     } catch (error) {
       this[Symbol.dispose]();
@@ -265,7 +267,8 @@ export class Works implements Disposable {
     );
   }
 
-  #loops({ vectorBits }: Target): readonly Work[] {
+  /** Of a model's layers those that follow its largest matrices, and such as it has not. */
+  #loops({ N, K }: Pick<MatrixShape, 'N' | 'K'>, { vectorBits }: Target): readonly Work[] {
     const [from, to] = [this.#floats(loopBytes / 4), this.#take(loopBytes)];
     const bits: Work['choices'] = vectorBits === 512 ? ['loopBits'] : [];
     const loop = (name: string, choices: Work['choices'], shape: readonly number[], build: Build): Work => {
@@ -287,7 +290,18 @@ export class Works implements Disposable {
       );
     };
     const double: Build = (b, x) => b.add(x, x);
+    const norm: Build = (b, x) => {
+      const weight = b.reshape(b.slice(x, 0, 0, 1), [K]);
+      return rmsNormComposite.decompose(b, [x, weight], { epsilon: 1e-5 })[0];
+    };
+    const width = Math.min(N, loopBytes / (8 * manyTokens));
+    const gate: Build = (b, x) => {
+      const halves = [0, width].map((start) => b.slice(x, 1, start, start + width));
+      return gatedActivationComposite.decompose(b, halves, { activation: 'silu' })[0];
+    };
     return [
+      loop(`norm of ${manyTokens} x ${K}`, ['loopVectors'], [manyTokens, K], norm),
+      loop(`gate of ${manyTokens} x ${width}`, ['chainVectors'], [manyTokens, 2 * width], gate),
       loop('transpose 2048x2048', ['tileSide'], [2048, 2048], (b, x) => b.transpose(x, [1, 0])),
       loop('sum of columns 4096x4096', ['stripBytes'], [4096, 4096], (b, x) => b.reduce('add', x, 0, [0])),
       loop('write 8 MiB', ['streamedBytes'], [2 * MiB], double),

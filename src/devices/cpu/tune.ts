@@ -29,7 +29,16 @@ const names = [
     'directTokens',
     'sharing',
   ],
-  ...['attentionUnits', 'attentionRows', 'loopBits', 'tileSide', 'stripBytes', 'streamedBytes'],
+  ...[
+    'attentionUnits',
+    'attentionRows',
+    'loopBits',
+    'chainVectors',
+    'loopVectors',
+    'tileSide',
+    'stripBytes',
+    'streamedBytes',
+  ],
 ] as const satisfies readonly (keyof Schedule)[];
 
 /** What is searched: a schedule and who works by it. */

@@ -303,7 +303,8 @@ export class Statements {
     if (isJammed(axis, body)) return { vectors: JAMMED, jammed: body, next: [] };
     const chain = isChain(body);
     const next = chain ? nextRows(axis, around, body) : nextShortRows(axis, around, body);
-    return { vectors: chain || next.length > 0 ? 2 : 1, chain, next };
+    const { chainVectors, loopVectors } = this.schedule;
+    return { vectors: chain ? chainVectors : Math.max(loopVectors, next.length > 0 ? 2 : 1), chain, next };
   }
 
   /** The bodies of so many vectors, one behind the other, or side by side where they are chains. */
