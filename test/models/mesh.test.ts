@@ -79,18 +79,6 @@ for (const [i, name] of modelNames.filter((each) => divided.includes(each)).entr
   });
 }
 
-/** The bundled model, of integers, on as many ranks as `size` says, and on one. */
-async function beside<T>(
-  size: number,
-  options: EngineOptions,
-  work: (engine: LocalEngine) => Promise<T>,
-): Promise<[T, T]> {
-  await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
-  await using one = openRank();
-  await using many = openMesh(evenly(size));
-  return [await withEngine(one, checkpoint, options, work), await withEngine(many, checkpoint, options, work)];
-}
-
 for (const [size, kv] of [
   [2, 'int8'],
   [3, 'int4'],
@@ -98,15 +86,31 @@ for (const [size, kv] of [
 ] as const) {
   test(`a prompt in two steps, then one that begins with it, keys and values in ${kv}, on ${size} ranks`, {
     skip,
-  }, async () => {
-    const [one, many] = await beside(size, { contextLength: 256, kv }, async (engine) => {
-      const { ids } = await generateWith(engine, greedy(engine.tokenizer.encode('Once upon a time'), 170));
-      const again = await generateWith(engine, greedy(ids, 8));
-      const longer = await generateWith(engine, greedy([...ids, ...again.ids], 8));
-      return { ids: [ids, again.ids, longer.ids], known: longer.end.statistics.reusedTokens };
+  }, async (t) => {
+    await using checkpoint = await openCheckpoint(repositoryPath('models', 'tales', 'tales-q8_0.gguf'));
+    const options: EngineOptions = { contextLength: 256, kv };
+    await using single = openRank();
+    await using mesh = openMesh(evenly(size));
+    await withEngine(single, checkpoint, options, async (one) => {
+      await withEngine(mesh, checkpoint, options, async (many) => {
+        /** The text of one, and how many tokens both knew. */
+        const both = async (prompt: readonly number[], maxTokens: number) => {
+          const [own, theirs] = [
+            await generateWith(one, greedy(prompt, maxTokens)),
+            await generateWith(many, greedy(prompt, maxTokens)),
+          ];
+          await assertSameText(t, one, prompt, own.ids, theirs.ids, 'i8');
+          const [known, alsoKnown] = [own, theirs].map(({ end }) => end.statistics.reusedTokens);
+          assert.equal(alsoKnown, known);
+          return { ids: own.ids, known };
+        };
+        const { ids } = await both(one.tokenizer.encode('Once upon a time'), 170);
+        const prompt = [...ids, 5];
+        const again = await both(prompt, 8);
+        const longer = await both([...prompt, ...again.ids], 8);
+        assert.ok(longer.known > 100, `${longer.known} tokens were known`);
+      });
     });
-    assert.deepEqual(many, one);
-    assert.ok(one.known > 100, `${one.known} tokens were known`);
   });
 }
 
