@@ -27,6 +27,7 @@ export function decodeName({ n, d, b }: { readonly n: number; readonly d: number
 /** `n` tokens of every request while all of them run. */
 export async function timeAnswers(engine: Engine, requests: readonly GenerateRequest[], n: number): Promise<TimedWork> {
   let begun = 0;
+  const first = await engine.status();
   let before: Promise<EngineStatus> | undefined;
   const times = await Promise.all(
     requests.map(async (request) => {
@@ -38,19 +39,20 @@ export async function timeAnswers(engine: Engine, requests: readonly GenerateReq
       return own;
     }),
   );
-  const from = Math.max(...times.map(([first]) => first));
+  const from = Math.max(...times.map(([time]) => time));
   const to = Math.min(...times.map((own) => own[own.length - 1]));
   const tokens = times.flat().filter((time) => time > from && time <= to).length;
   const seconds = (((to - from) / 1000) * requests.length * n) / tokens;
   const after = await engine.status();
-  // Steps that were told of late are as large as the others.
-  const { steps, operations, bytes } = workBetween((await before) ?? after, after);
+  // Steps that were told of late are as large as the others; where all were over by then, those of prompts have to do.
+  const told = (await before) ?? first;
+  const { steps, operations, bytes } = workBetween(told.totals.steps < after.totals.steps ? told : first, after);
   return { seconds, operations: (operations * n) / steps, bytes: (bytes * n) / steps };
 }
 
 function workBetween({ totals: before }: EngineStatus, { totals: after }: EngineStatus) {
   return {
-    steps: Math.max(1, after.steps - before.steps),
+    steps: after.steps - before.steps,
     operations: after.operations - before.operations,
     bytes: after.bytes - before.bytes,
   };

@@ -329,7 +329,7 @@ test('profile --asm prints the code of a kernel and the loops behind it', { skip
   assert.match(out, /\nkernel logistic_multiply \(T\)\n {2}\w+ out0: f32\[\d+\]\n/);
   assert.match(out, /\n +0 {2}[0-9a-f]{2}.* push r/);
   assert.match(
-    (await ingot(['profile', '--asm', 'quantized_dot_q8_0_i8_768x256'])).out,
+    (await ingot(['profile', '--asm', 'quantized_dot_q8_0_i8_768+768x256'])).out,
     /\nWritten by hand.*vpmaddubsw/s,
   );
 });
