@@ -69,7 +69,7 @@ const usual: Schedule = {
   attentionRows: 64,
   attentionUnits: 4,
   loopBits: 512,
-  chainVectors: 2,
+  chainVectors: 1,
   loopVectors: 1,
   tileSide: 64,
   stripBytes: 8 * KiB,

@@ -1,6 +1,7 @@
 /**
  * Loops whose bodies are long chains, in which an instruction waits for the one before, as those of the exponential. A processor goes
- * on with later turns meanwhile, as far as its registers reach: so two turns go side by side, and constants stay in registers.
+ * on with later turns meanwhile, as far as its registers reach: so turns may go side by side (as many as the schedule says), and constants stay
+ * in registers.
  */
 import type { Statement } from '../../../compiler/kernel/language.ts';
 import { expressionsOf } from '../../../compiler/kernel/walk-kernel.ts';
