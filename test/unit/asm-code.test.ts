@@ -380,3 +380,41 @@ test('what another architecture has is no instruction here, and nothing without 
     (error) => isIngotError(error, 'UnsupportedOp'),
   );
 });
+
+test('code that includes a function is what it would be with the function written there', () => {
+  const write = (a: Assembler) => {
+    const [again, far] = [a.label(), a.label()];
+    a.emit('mov', rcx, 3);
+    a.bind(again);
+    a.emit('vmovaps', ymm(1), rip(a.constant(new Float32Array(8).fill(2))));
+    a.emit('vaddps', ymm(0), ymm(0), ymm(1));
+    for (let i = 0; i < 40; i++) a.emit('vmulps', ymm(0), ymm(0), ymm(1));
+    a.emit('cmp', rax, rcx);
+    a.emit('je', far);
+    a.emit('dec', rcx);
+    a.emit('jne', again);
+    a.bind(far);
+  };
+  const [inner, outer, whole] = [new Assembler(), new Assembler(), new Assembler()];
+  write(inner);
+  inner.emit('ret');
+  for (const a of [outer, whole]) {
+    a.emit('vmovaps', ymm(2), rip(a.constant(new Float32Array(8).fill(2))));
+    if (a === outer) {
+      a.include(inner);
+      a.include(inner);
+    } else {
+      write(a);
+      write(a);
+    }
+    a.emit('ret');
+  }
+  assert.deepEqual(outer.assemble().bytes, whole.assemble().bytes);
+  const early = new Assembler();
+  early.emit('ret');
+  early.emit('dec', rcx);
+  assert.throws(
+    () => outer.include(early),
+    (error) => isIngotError(error, 'InvalidArgument'),
+  );
+});

@@ -142,6 +142,57 @@ export class Assembler {
     return { kind: 'instruction', form, operands, start, length: this.#bytes.length - start, fix };
   }
 
+  /** Appends all that another has written, a function that returns at its end alone: what follows goes on there. */
+  include(other: Assembler): void {
+    const labels = new Map<Label, Label>();
+    const own = (label: Label): Label => {
+      const known = labels.get(label) ?? this.label();
+      labels.set(label, known);
+      return known;
+    };
+    const items = other.items;
+    for (const item of items) {
+      if (item.kind !== 'data') continue;
+      labels.set(item.label, this.constant(item.bytes, item.align));
+    }
+    const returns = items.filter((item) => item.kind === 'instruction' && item.form.mnemonic === 'ret');
+    const code = items.filter(({ kind }) => kind !== 'data');
+    if (returns.length !== 1 || code.at(-1) !== returns[0]) {
+      throw new IngotError('InvalidArgument', 'what is included returns at its end, and nowhere else');
+    }
+    for (const item of code) {
+      switch (item.kind) {
+        case 'instruction': {
+          if (item === returns[0]) break;
+          const operands = item.operands.map((operand) => renamed(operand, own));
+          this.#items.push(this.#encoded(item.form, operands));
+          break;
+        }
+        case 'jump':
+          this.#items.push({
+            kind: 'jump',
+            short: this.#encoded(item.short.form, [own(item.target)]),
+            near: this.#encoded(item.near.form, [own(item.target)]),
+            target: own(item.target),
+            isNear: false,
+          });
+          break;
+        case 'label':
+          this.bind(own(item.label));
+          break;
+        case 'foreign':
+        case 'align':
+        case 'comment':
+          this.#items.push(item);
+          break;
+        case 'data':
+          break;
+        default:
+          item satisfies never;
+      }
+    }
+  }
+
   /** Appends an instruction that x86-64 lacks. */
   emitForeign(mnemonic: ForeignMnemonic, ...operands: readonly Vec[]): void {
     this.#items.push({ kind: 'foreign', mnemonic, operands });
@@ -190,6 +241,13 @@ export class Assembler {
     if (operand.kind === 'label') this.#own(operand);
     if (operand.kind === 'mem' && operand.label !== undefined) this.#own(operand.label);
   }
+}
+
+/** An operand with the labels of another assembler. */
+function renamed(operand: Operand, own: (label: Label) => Label): Operand {
+  if (typeof operand !== 'object') return operand;
+  if (operand.kind === 'label') return own(operand);
+  return operand.kind === 'mem' && operand.label !== undefined ? { ...operand, label: own(operand.label) } : operand;
 }
 
 function checkAlignment(to: number): number {

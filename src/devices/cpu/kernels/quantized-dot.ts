@@ -9,6 +9,7 @@
  */
 import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
+import { alignUp } from '../align.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
   type Gp,
@@ -71,7 +72,11 @@ export interface Units<B extends string> {
   emitUnitOf?(frame: Frame<B>): void;
   /** r12, r13, r10, rsi, rdx, where there is a bias r9, and r14 as `rows` wants it. May change rax, rcx, rdi and r11. */
   emitPlace(frame: Frame<B>): void;
-  rows(a: Assembler): ResultRows;
+  rows(a: Assembler, own: Mem): ResultRows;
+  /** Memory at rsp that is its own, `own` of `rows` and `emitAfter`. */
+  readonly ownBytes?: number;
+  /** Behind a unit, or two at once: `unit` is the last of them. May change every register that a body may, vectors of constants included. */
+  emitAfter?(frame: Frame<B>, own: Mem): void;
   /** Goes to `otherwise` where the next unit need not be one more panel of the same token, if this one is not the last. */
   emitUnlessNext?(a: Assembler, otherwise: Label): void;
 }
@@ -232,6 +237,14 @@ export function dotKernel<B extends string>(
   // Tiles that are large enough to be streams of their own are read more slowly by turns.
   const streams = panels > 1 && !isLarge ? schedule.streams : 1;
   const walk = { format, K, N, rowBytes: tokenBytes, bias, emitResidual, panels };
+  const productBytes = alignUp(
+    Math.max(
+      direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(streams, ...direct.tokens),
+      unpacked === undefined ? 0 : unpackedBytes(unpacked, K),
+    ),
+    64,
+  );
+  const own = ptr(rsp, productBytes);
 
   // Of the unit: r12 panel, r13 activations of the next token, r10 its results, r9 bias, rsi tokens left, rdx panel's number.
   // Of the loop over k: rax tile, rcx activations, r8 end of the whole rounds. rdi and r11 loops in a tile.
@@ -241,10 +254,7 @@ export function dotKernel<B extends string>(
       buffers,
       tokens: T,
       sharing: schedule.sharing,
-      stackBytes: Math.max(
-        direct === undefined || direct.inRegisters ? 0 : 64 * Math.max(streams, ...direct.tokens),
-        unpacked === undefined ? 0 : unpackedBytes(unpacked, K),
-      ),
+      stackBytes: productBytes + (units.ownBytes ?? 0),
     },
     (frame) => {
       unpacked?.emitStart?.(frame.a);
@@ -252,7 +262,7 @@ export function dotKernel<B extends string>(
     },
     (frame) => {
       const { a } = frame;
-      const rows = units.rows(a);
+      const rows = units.rows(a, own);
       emitPlace(frame);
       const done = a.label();
       if (direct !== undefined && streams > 1) emitTwoPanels(frame, direct, rows, done);
@@ -281,6 +291,7 @@ export function dotKernel<B extends string>(
       }
       if (direct !== undefined) emitDirect(a, direct, rows);
       a.bind(done);
+      units.emitAfter?.(frame, own);
     },
     ({ a }) => unpacked?.emitEnd?.(a),
     units.emitUnitOf,
