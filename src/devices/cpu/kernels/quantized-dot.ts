@@ -37,7 +37,9 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import type { Schedule } from '../schedule.ts';
 import type { Target } from '../target.ts';
 import { activationRowBytes, activationsOf } from './activations.ts';
+import { type Follower, followerBuffer } from './followers.ts';
 import { buildKernel, type Frame, loadPattern } from './frame.ts';
+import { followedOrder } from './group-order.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
 import { denseRows, emitForPanel, emitResults, type ResultRows } from './panel-results.ts';
 import { emitPrefetch } from './prefetch.ts';
@@ -56,6 +58,8 @@ export interface DotShape {
   /** Rows of each of several matrices, whole panels of a unit. */
   readonly matrices?: readonly number[] | undefined;
   readonly residual?: boolean | undefined;
+  /** What is done with the result, which then is in no memory. Without a residual, for tokens of a symbolic number. */
+  readonly followers?: readonly Follower[] | undefined;
 }
 
 /** Bytes of weights that may be asked for at a time. */
@@ -71,7 +75,7 @@ export interface Units<B extends string> {
   emitStart(frame: Frame<B>): void;
   emitUnitOf?(frame: Frame<B>): void;
   /** r12, r13, r10, rsi, rdx, where there is a bias r9, and r14 as `rows` wants it. May change rax, rcx, rdi and r11. */
-  emitPlace(frame: Frame<B>): void;
+  emitPlace(frame: Frame<B>, own: Mem): void;
   rows(a: Assembler, own: Mem): ResultRows;
   /** Memory at rsp that is its own, `own` of `rows` and `emitAfter`. */
   readonly ownBytes?: number;
@@ -79,6 +83,15 @@ export interface Units<B extends string> {
   emitAfter?(frame: Frame<B>, own: Mem): void;
   /** Goes to `otherwise` where the next unit need not be one more panel of the same token, if this one is not the last. */
   emitUnlessNext?(a: Assembler, otherwise: Label): void;
+}
+
+/** Which panel and which tokens a unit is, and where its results go. */
+export interface Order<B extends string>
+  extends Pick<Units<B>, 'emitStart' | 'emitUnitOf' | 'rows' | 'ownBytes' | 'emitAfter' | 'emitUnlessNext'> {
+  /** Of the unit: its panel to rax, its chunk to rdx, and to r10 what `emitRow` wants. May change r9 to r11, r12 and r13. */
+  emitFind(frame: Frame<B>): void;
+  /** r10 as `rows` wants it, for panel rax from token rdx on, and the panel to rdx. May change rax and r11. */
+  emitRow(frame: Frame<B>, own: Mem): void;
 }
 
 /** What `Units` need to know of the product. */
@@ -114,67 +127,57 @@ export function dotLayout(
 export const weightBuffer = (i: number) => (i === 0 ? ('weight' as const) : (`weight${i}` as const));
 export const biasBuffer = (i: number) => (i === 0 ? ('bias' as const) : (`bias${i}` as const));
 
+type DotBuffer =
+  | 'x'
+  | ReturnType<typeof weightBuffer>
+  | ReturnType<typeof biasBuffer>
+  | 'residual'
+  | 'y'
+  | ReturnType<typeof followerBuffer>;
+
 /**
- * Buffers: x, weights (packed), biases f32 [N] if there are any, residual f32 [T, N] if there is one, y f32 [T, N]. `x` are the
- * activations that `activationsOf` says.
+ * Buffers: x, weights (packed), biases f32 [N] if there are any, residual f32 [T, N] if there is one, y f32 [T, N], or else what followers
+ * want (`namedBuffers`). `x` are the activations that `activationsOf` says.
  * @throws IngotError 'UnsupportedOp' for a pair of format and numerics without a kernel.
  */
 export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKernel {
-  const { numerics, N, K, bias, matrices = [N], residual = false } = shape;
+  const { numerics, N, K, bias, matrices = [N], residual = false, followers } = shape;
   const { products, layout } = dotLayout(shape, target);
-  const { format, tokenBytes, panels, together, chunk } = layout;
+  const { format, tokenBytes, chunk } = layout;
   /** The first panel of each matrix. */
   const starts = matrices.map((_, i) => matrices.slice(0, i).reduce((sum, rows) => sum + rows / panelRows, 0));
-  const buffers = [
-    ...[
-      'x' as const,
-      ...matrices.map((_, i) => weightBuffer(i)),
-      ...(bias ? matrices.map((_, i) => biasBuffer(i)) : []),
-    ],
-    ...[...(residual ? ['residual' as const] : []), 'y' as const],
+  const buffers: readonly DotBuffer[] = [
+    'x',
+    ...matrices.map((_, i) => weightBuffer(i)),
+    ...(bias ? matrices.map((_, i) => biasBuffer(i)) : []),
+    ...(residual ? (['residual'] as const) : []),
+    ...(followers === undefined ? (['y'] as const) : []),
   ];
-  return dotKernel(shape, products, layout, target.schedule, {
-    name: `quantized_dot_${format}_${numerics}_${matrices.join('+')}x${K}${residual ? '_add' : ''}`,
-    buffers,
+  const following = followers && followedOrder<DotBuffer>(shape, followers, layout, products, target);
+  const order = following?.order ?? panelOrder<DotBuffer>(N, layout, products, starts);
+  const all = [...buffers, ...(following?.buffers ?? [])];
+  const then = [...new Set((followers ?? []).map(({ kernel }) => kernel.name))];
+  const kernel = dotKernel<DotBuffer>(shape, products, layout, target.schedule, {
+    ...order,
+    name: [
+      `quantized_dot_${format}_${numerics}_${matrices.join('+')}x${K}${residual ? '_add' : ''}`,
+      ...(then.length > 0 ? ['then', ...then] : []),
+    ].join('_'),
+    buffers: all,
     bias,
-    rows: (a) => denseRows(a, N),
     ...(residual && {
       emitResidual(a) {
         a.emit('mov', rdi, ptr(rbp));
-        a.emit('mov', rax, ptr(rdi, 8 * buffers.indexOf('residual')));
-        a.emit('sub', rax, ptr(rdi, 8 * buffers.indexOf('y')));
+        a.emit('mov', rax, ptr(rdi, 8 * all.indexOf('residual')));
+        a.emit('sub', rax, ptr(rdi, 8 * all.indexOf('y')));
         a.emit('mov', rdi, rax);
       },
     }),
-    emitUnlessNext(a, otherwise) {
-      if (products.unpacked === undefined) {
-        a.emit('cmp', r14, 1);
-        a.emit('jne', otherwise);
-      }
-      for (const start of starts.slice(1)) {
-        a.emit('cmp', rdx, start - 1);
-        a.emit('je', otherwise);
-      }
-    },
-    emitStart({ a, loadTokens }) {
-      loadTokens(rax);
-      a.emit('add', rax, chunk - 1);
-      a.emit('shr', rax, Math.log2(chunk));
-      a.emit('mov', r14, rax);
-      a.emit('imul', rax, rax, Math.ceil(panels / together));
-    },
-    emitPlace({ a, unit, address, loadTokens }) {
+    emitPlace(frame, own) {
+      const { a, unit, address, loadTokens } = frame;
       a.emit('mov', rdi, ptr(rbp));
       a.emit('mov', rax, unit);
-      a.emit('xor', rdx, rdx);
-      if (products.unpacked === undefined) {
-        a.emit('div', r14);
-      } else {
-        a.emit('mov', rcx, Math.ceil(panels / together));
-        a.emit('div', rcx);
-        a.emit('xchg', rax, rdx);
-        emitPanelOf(a, layout, rax);
-      }
+      order.emitFind(frame);
       a.emit('shl', rdx, Math.log2(chunk));
       loadTokens(rsi);
       a.emit('sub', rsi, rdx);
@@ -204,13 +207,58 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
       a.emit('add', r12, rcx);
       a.emit('imul', r13, rdx, tokenBytes);
       a.emit('add', r13, address('x'));
+      order.emitRow(frame, own);
+    },
+  });
+  return { ...kernel, stackBytes: kernel.stackBytes + (following?.stackBytes ?? 0) };
+}
+
+/** Chunks of one panel follow each other; where panels are decoded, all panels of one chunk. */
+function panelOrder<B extends string>(
+  N: number,
+  layout: DotLayout,
+  { unpacked }: Products,
+  starts: readonly number[],
+): Order<B | 'y'> {
+  const { panels, together, chunk } = layout;
+  return {
+    rows: (a) => denseRows(a, N),
+    emitUnlessNext(a, otherwise) {
+      if (unpacked === undefined) {
+        a.emit('cmp', r14, 1);
+        a.emit('jne', otherwise);
+      }
+      for (const start of starts.slice(1)) {
+        a.emit('cmp', rdx, start - 1);
+        a.emit('je', otherwise);
+      }
+    },
+    emitStart({ a, loadTokens }) {
+      loadTokens(rax);
+      a.emit('add', rax, chunk - 1);
+      a.emit('shr', rax, Math.log2(chunk));
+      a.emit('mov', r14, rax);
+      a.emit('imul', rax, rax, Math.ceil(panels / together));
+    },
+    emitFind({ a }) {
+      a.emit('xor', rdx, rdx);
+      if (unpacked === undefined) {
+        a.emit('div', r14);
+      } else {
+        a.emit('mov', rcx, Math.ceil(panels / together));
+        a.emit('div', rcx);
+        a.emit('xchg', rax, rdx);
+        emitPanelOf(a, layout, rax);
+      }
+    },
+    emitRow({ a, address }) {
       a.emit('imul', r10, rdx, 4 * N);
       a.emit('add', r10, address('y'));
       a.emit('mov', rdx, rax);
       a.emit('shl', rax, 6);
       a.emit('add', r10, rax);
     },
-  });
+  };
 }
 
 /** From the number of some panels that are one unit to the number of their first. Changes rcx. */
@@ -263,7 +311,7 @@ export function dotKernel<B extends string>(
     (frame) => {
       const { a } = frame;
       const rows = units.rows(a, own);
-      emitPlace(frame);
+      emitPlace(frame, own);
       const done = a.label();
       if (direct !== undefined && streams > 1) emitTwoPanels(frame, direct, rows, done);
       if (unpacked !== undefined) {
@@ -276,12 +324,12 @@ export function dotKernel<B extends string>(
         }
         loadConstants(a, unpacked);
         emitUnpackedDot(a, unpacked, walk);
-        emitPlace(frame);
+        emitPlace(frame, own);
         if (direct !== undefined) a.emit('and', rsi, -least);
         emitUnpackedResults(a, unpacked, walk, rows);
         if (direct !== undefined) {
           a.emit('mov', r8, rsi);
-          emitPlace(frame);
+          emitPlace(frame, own);
           a.emit('sub', rsi, r8);
           a.emit('imul', rax, r8, tokenBytes);
           a.emit('add', r13, rax);
