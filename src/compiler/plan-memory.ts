@@ -55,8 +55,8 @@ export function planMemory(
   program: Program,
   isKernel: (composite: string) => boolean = () => false,
   groups: Grouping = eachAlone,
+  inPlace: InPlace = planState(program),
 ): MemoryPlan {
-  const inPlace = planState(program);
   const frames = new Map<Func, Frame>();
   const frameBytes = (op: Op): number | undefined => {
     if (op.name === 'composite' && isKernel(op.attributes.name)) return undefined;

@@ -9,9 +9,9 @@ import type { Cost } from '../cost.ts';
 import { operandsOf } from './expressions.ts';
 import type { Axis, Buffer, Expression, Kernel, Local, Statement } from './language.ts';
 
-/** With these values of its symbolic dimensions. */
-export function kernelCost(kernel: Kernel, dims: DimValues): Cost {
-  const counter = new Counter(dims);
+/** With these values of its symbolic dimensions. `apart`: buffers in no memory that counts. */
+export function kernelCost(kernel: Kernel, dims: DimValues, apart: ReadonlySet<Buffer> = new Set()): Cost {
+  const counter = new Counter(dims, apart);
   counter.list(kernel.body, []);
   return counter.cost();
 }
@@ -29,21 +29,25 @@ const turnsOf = (loops: readonly Loop[]) => loops.reduce((product, { turns }) =>
 
 class Counter {
   readonly #dims: DimValues;
+  readonly #apart: ReadonlySet<Buffer>;
   readonly #operations = new Map<ElementType, number>();
   readonly #loads = new Map<Buffer, number>();
   readonly #stores = new Map<Buffer, number>();
   /** Axes that a local depends on. */
   readonly #locals = new Map<Local, Axes>();
 
-  constructor(dims: DimValues) {
+  constructor(dims: DimValues, apart: ReadonlySet<Buffer>) {
     this.#dims = dims;
+    this.#apart = apart;
   }
 
   cost(): Cost {
     let bytes = 0;
     for (const named of [this.#loads, this.#stores]) {
-      for (const [{ element, elements, access }, count] of named) {
-        if (access !== 'scratch' && access !== 'private') bytes += Math.min(count, elements) * elementBytes(element);
+      for (const [buffer, count] of named) {
+        const { element, elements, access } = buffer;
+        if (access === 'scratch' || access === 'private' || this.#apart.has(buffer)) continue;
+        bytes += Math.min(count, elements) * elementBytes(element);
       }
     }
     const byType = [...this.#operations].toSorted(([, a], [, b]) => b - a);

@@ -8,6 +8,13 @@ import { mapOperands, operandsOf } from './expressions.ts';
 import { addIndex, axisIndex, constantIndex, indexConstant, scaleIndex } from './index-arithmetic.ts';
 import type { Axis, Buffer, Expression, Kernel, Local, Statement } from './language.ts';
 
+/** A kernel that runs behind another in its launch, on each piece that this has made. */
+export interface Follower {
+  readonly kernel: Kernel;
+  /** One a buffer: which of the values that this launch alone has, 0 what it follows; undefined where a launch names memory. */
+  readonly inner: readonly (number | undefined)[];
+}
+
 /** A kernel that may be cut along both axes. */
 export interface Pieces {
   readonly kernel: Kernel;

@@ -10,13 +10,16 @@ import { asTensor, maxBytes, type TensorType, type Type } from '../../ir/types.t
 import { callee, reachable, reads, walk } from '../../ir/walk.ts';
 import { align } from '../arena.ts';
 import { type Exchange, exchangeOf, isFinish, isStart } from '../exchange.ts';
+import { type CanFollow, type Following, follow, type RunGroup } from '../follow.ts';
 import { fuse, type Group } from '../fuse.ts';
 import { type Frame, type Place, planMemory } from '../plan-memory.ts';
+import { planState } from '../state.ts';
 import { unsupported } from './element-row.ts';
 import { isInline } from './index-maps.ts';
 import type { Kernel } from './language.ts';
 import type { Launch, MemoryOf } from './launch.ts';
 import { lowerCopy, lowerGroup, type OpGroup } from './lower.ts';
+import type { Follower } from './piece.ts';
 
 /**
  * `frame`: bytes from the base of the function's frame. `parameter`, `result`: memory that the caller gives (whoever runs main: for
@@ -42,8 +45,13 @@ export type Step =
       readonly parameters: readonly (Memory | undefined)[];
       readonly results: readonly (Memory | undefined)[];
     }
-  /** A composite that the device runs whole; memory by value. */
-  | { readonly kind: 'composite'; readonly op: OpOf<'composite'>; readonly memory: ReadonlyMap<Value, Memory> }
+  /** A composite that the device runs whole, and what follows it in its launch; memory by value. */
+  | {
+      readonly kind: 'composite';
+      readonly op: OpOf<'composite'>;
+      readonly memory: ReadonlyMap<Value, Memory>;
+      readonly followers: readonly PlacedFollower[];
+    }
   /** With other processes: memory of operands, then of results; `types` are theirs. If it `starts` only, a `finish` follows. */
   | {
       readonly kind: 'exchange';
@@ -70,6 +78,11 @@ export type Step =
       readonly body: readonly Step[];
     };
 
+/** Memory for each of its buffers that is no inner value. */
+export interface PlacedFollower extends Follower {
+  readonly memory: readonly (Memory | undefined)[];
+}
+
 export interface FunctionPlan {
   readonly func: Func;
   readonly frameBytes: number;
@@ -89,14 +102,21 @@ export interface Plan {
 }
 
 /**
- * `isKernel`: composites that the device runs whole; all others must be inlined.
+ * `isKernel`: composites that the device runs whole; all others must be inlined. `canFollow`: what runs in their launches.
  * @throws IngotError 'UnsupportedOp', 'StateWouldCopy'.
  */
-export function planProgram(program: Program, isKernel: (composite: string) => boolean = () => false): Plan {
-  const groups = new Map<Region, readonly OpGroup[]>();
-  for (const [region, list] of fuse(program, isKernel)) groups.set(region, list.flatMap(pieces));
+export function planProgram(
+  program: Program,
+  isKernel: (composite: string) => boolean = () => false,
+  canFollow: CanFollow = () => false,
+): Plan {
+  const inPlace = planState(program);
+  const groups = new Map<Region, readonly RunGroup[]>();
+  for (const [region, list] of fuse(program, isKernel)) {
+    groups.set(region, follow(program, region, list.flatMap(pieces), isKernel, inPlace, canFollow));
+  }
   const groupsOf = (region: Region) => groups.get(region) ?? [];
-  const memory = planMemory(program, isKernel, groupsOf);
+  const memory = planMemory(program, isKernel, groupsOf, inPlace);
   const callsOf = callers(program);
   /** Whether result i is a parameter that the function updates: for every caller the two are the same memory. */
   const isInPlace = (func: Func, i: number): boolean => {
@@ -172,11 +192,13 @@ function piece(ops: readonly Op[], later: readonly Op[], outputs: readonly Value
   };
 }
 
+const nothing: Following = { groups: [], inner: new Map() };
+
 class Planner {
   readonly #program: Program;
   readonly #func: Func;
   readonly #frame: Frame;
-  readonly #groups: (region: Region) => readonly OpGroup[];
+  readonly #groups: (region: Region) => readonly RunGroup[];
   readonly #isKernel: (composite: string) => boolean;
   readonly #isInPlace: (result: number) => boolean;
   scratchBytes = 0;
@@ -186,7 +208,7 @@ class Planner {
     program: Program,
     func: Func,
     frame: Frame,
-    groups: (region: Region) => readonly OpGroup[],
+    groups: (region: Region) => readonly RunGroup[],
     isKernel: (composite: string) => boolean,
     isInPlace: (result: number) => boolean,
   ) {
@@ -240,7 +262,7 @@ class Planner {
     return this.#groups(region).flatMap((group) => this.#group(group));
   }
 
-  #group(group: OpGroup): readonly Step[] {
+  #group(group: RunGroup): readonly Step[] {
     const [op] = group.ops;
     if (op.name === 'composite' && this.#isKernel(op.attributes.name)) {
       const values = [...op.operands, ...op.results];
@@ -250,7 +272,7 @@ class Planner {
           return place === undefined ? [] : [[value, place] as const];
         }),
       );
-      return [{ kind: 'composite', op, memory }];
+      return [{ kind: 'composite', op, memory, followers: this.#followers(group.following) }];
     }
     if (group.ops.length > 1) return this.#kernels(group);
     switch (op.name) {
@@ -301,13 +323,30 @@ class Planner {
     }
   }
 
-  #kernels(group: OpGroup): readonly Step[] {
+  #followers({ groups, inner }: Following = nothing): readonly PlacedFollower[] {
+    return groups.flatMap((group) =>
+      this.#lowered(group).map(({ kernel, args }) => {
+        const values = args.map((arg) => ('value' in arg ? arg.value : undefined));
+        return {
+          kernel,
+          inner: values.map((value) => value && inner.get(value)),
+          memory: values.map((value) => (value === undefined || inner.has(value) ? undefined : this.#place(value))),
+        };
+      }),
+    );
+  }
+
+  #lowered(group: OpGroup): readonly Launch[] {
     const memoryOf: MemoryOf = (value) => {
       const memory = this.#memory(value);
       if (memory === undefined) return value;
       return memory.kind === 'constant' ? memory.literal : JSON.stringify(memory);
     };
-    return lowerGroup(this.#program, group, memoryOf).map((launch) => this.#launch(launch));
+    return lowerGroup(this.#program, group, memoryOf);
+  }
+
+  #kernels(group: OpGroup): readonly Step[] {
+    return this.#lowered(group).map((launch) => this.#launch(launch));
   }
 
   #launch({ kernel, args, scratchBytes }: Launch): Step {

@@ -56,7 +56,7 @@ export function* plannedKernels(plan: Plan, target: Target): Generator<PlannedKe
       if (isNew(key)) yield { key, loops, emit: () => emitKernel(loops, target), title: () => kernelTitle(loops) };
     }
     if (step.kind === 'composite') {
-      for (const { key, kernel, dims } of compositeKernels(step.op, target)) {
+      for (const { key, kernel, dims } of compositeKernels(step.op, target, step.followers)) {
         if (isNew(key)) yield { key, emit: kernel, title: (name) => `${name} [${dims.join(', ')}]` };
       }
     }
@@ -173,7 +173,7 @@ function memoryOf(step: Step) {
     case 'call':
       return [...step.parameters, ...step.results];
     case 'composite':
-      return [...step.memory.values()];
+      return [...step.memory.values(), ...step.followers.flatMap(({ memory }) => memory)];
     case 'exchange':
       return [...step.operands, ...step.results];
     case 'finish':

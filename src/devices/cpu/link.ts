@@ -54,7 +54,7 @@ function compositeScratch(plan: Plan, target: Target): number {
   let most = 0;
   for (const step of allSteps(plan)) {
     if (step.kind !== 'composite') continue;
-    for (const { scratchBytes } of compositeKernels(step.op, target)) most = Math.max(most, scratchBytes);
+    for (const { scratchBytes } of compositeKernels(step.op, target, step.followers)) most = Math.max(most, scratchBytes);
   }
   return most;
 }
@@ -128,14 +128,15 @@ class Flattener {
         return;
       }
       case 'composite': {
-        const launches = compositeKernels(step.op, this.#code.target);
+        const launches = compositeKernels(step.op, this.#code.target, step.followers);
         const scratch = launches.some(({ buffers }) => buffers.some((buffer) => 'scratch' in buffer));
         if (scratch && launches.every(({ prepares }) => prepares === undefined)) this.#prepared = [];
         for (const { key, buffers, dims, cost, prepares } of launches) {
           if (prepares !== undefined && !this.#prepare({ key, ...prepares })) continue;
           const spots = buffers.map((buffer): Spot => {
             if ('scratch' in buffer) return moved(this.#scratch, buffer.scratch);
-            const place = step.memory.get(buffer.value);
+            const place =
+              'value' in buffer ? step.memory.get(buffer.value) : step.followers[buffer.follower]?.memory[buffer.i];
             if (place === undefined) throw new Error('an operand of a composite has no memory');
             return spotOf(place);
           });

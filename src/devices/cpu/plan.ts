@@ -8,7 +8,7 @@ import { type Plan, planProgram } from '../../compiler/kernel/plan.ts';
 import { overlapExchanges } from '../../compiler/overlap.ts';
 import { simplify } from '../../compiler/simplify.ts';
 import type { Program } from '../../ir/program.ts';
-import { hasKernel, isKernelName } from './composites/table.ts';
+import { canFollow, hasKernel, isKernelName } from './composites/table.ts';
 import { checkPackedUses, packedValues, raiseProducts } from './weights.ts';
 
 /** @throws IngotError 'UnsupportedOp'. */
@@ -27,5 +27,5 @@ export function planForCpu(program: Program): Plan {
   const lowered = simplify(dropDecompositions(joined));
   const packed = packedValues(lowered);
   checkPackedUses(lowered, packed, (op) => op.name === 'composite' && hasKernel(op, packed));
-  return planProgram(overlapExchanges(lowered), isKernelName);
+  return planProgram(overlapExchanges(lowered), isKernelName, canFollow);
 }

@@ -1,6 +1,8 @@
 /** What a composite with hand-scheduled kernels says of itself, a row of table.ts. */
 import { IngotError } from '../../../base/errors.ts';
 import type { Cost } from '../../../compiler/cost.ts';
+import type { CanFollow } from '../../../compiler/follow.ts';
+import type { Follower } from '../../../compiler/kernel/piece.ts';
 import type { OpOf, Value } from '../../../ir/program.ts';
 import { asTensor, type Dim, type DimSymbol } from '../../../ir/types.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
@@ -8,8 +10,11 @@ import type { RunFacts } from '../profile.ts';
 import type { Target } from '../target.ts';
 import type { PackedValues } from '../weights.ts';
 
-/** A buffer of a launch: memory of a value, or scratch of the composite from an offset. */
-export type CompositeBuffer = { readonly value: Value } | { readonly scratch: number };
+/** A buffer of a launch: memory of a value, scratch of the composite from an offset, or the i-th buffer of what follows. */
+export type CompositeBuffer =
+  | { readonly value: Value }
+  | { readonly scratch: number }
+  | { readonly follower: number; readonly i: number };
 
 export interface CompositeLaunch {
   /** Equal for equal kernels. */
@@ -28,8 +33,10 @@ export interface CompositeKernel {
   readonly name: string;
   /** Whether there is a kernel for this use; any other is inlined. */
   covers(op: OpOf<'composite'>, packed: PackedValues): boolean;
+  /** Whether these can run behind it, in its last launch. */
+  canFollow?: CanFollow;
   /** One after the other. */
-  launches(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[];
+  launches(op: OpOf<'composite'>, target: Target, followers: readonly Follower[]): readonly CompositeLaunch[];
 }
 
 /** Rows of a value whose last dimension makes one. */

@@ -2,6 +2,9 @@
  * `quantized_dot` (composites/quantized_dot.ts), and several with what is added to them (composites/joined_dot.ts): the activations made
  * ready, then the product.
  */
+import { kernelCost } from '../../../compiler/kernel/kernel-cost.ts';
+import type { Follower } from '../../../compiler/kernel/piece.ts';
+import { printKernel } from '../../../compiler/kernel/print.ts';
 import {
   type JoinedDotAttributes,
   type JoinedDotOperands,
@@ -11,8 +14,9 @@ import {
 import { type QuantizedDotAttributes, quantizedDotComposite } from '../../../composites/quantized_dot.ts';
 import { operandsByName } from '../../../composites/quantized_weight.ts';
 import type { Value } from '../../../ir/program.ts';
-import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
+import { asTensor, type DimValues, maxDim, resolveDim } from '../../../ir/types.ts';
 import { activationBytes, activationsKernel, activationsOf } from '../kernels/activations.ts';
+import { groupsOf, namedBuffers } from '../kernels/followers.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
 import { type DotShape, quantizedDotKernel } from '../kernels/quantized-dot.ts';
 import type { Target } from '../target.ts';
@@ -30,11 +34,12 @@ export const quantizedDotKernels: CompositeKernel = {
     const { format, operands: names } = attributes.composite_attributes as QuantizedDotAttributes;
     return packed.get(operands[names.indexOf('weight')]) === format;
   },
-  launches({ operands, attributes, results }, target) {
+  canFollow: ({ results: [y] }, followers) => canFollow(y, followers),
+  launches({ operands, attributes, results }, target, followers) {
     const { operands: names, ...options } = attributes.composite_attributes as QuantizedDotAttributes;
     const { weight, bias } = operandsByName(operands, names) as { readonly weight: Value; readonly bias?: Value };
     const biases = bias === undefined ? [] : [bias];
-    return dotLaunches({ x: operands[0], weights: [weight], biases }, options, results[0], target);
+    return dotLaunches({ x: operands[0], weights: [weight], biases }, options, results[0], target, followers);
   },
 };
 
@@ -44,17 +49,37 @@ export const joinedDotKernels: CompositeKernel = {
     const options = attributes.composite_attributes as JoinedDotAttributes;
     return joinedDotOperands(operands, options).weights.every((weight) => packed.get(weight) === options.format);
   },
-  launches({ operands, attributes, results }, target) {
+  canFollow({ attributes, results: [y] }, followers) {
+    return !(attributes.composite_attributes as JoinedDotAttributes).residual && canFollow(y, followers);
+  },
+  launches({ operands, attributes, results }, target, followers) {
     const options = attributes.composite_attributes as JoinedDotAttributes;
-    return dotLaunches(joinedDotOperands(operands, options), options, results[0], target);
+    return dotLaunches(joinedDotOperands(operands, options), options, results[0], target, followers);
   },
 };
+
+/** Fewer pieces than that are not worth sharing. */
+const leastGroups = 8;
+
+function canFollow(y: Value, followers: readonly Follower[]): boolean {
+  const [tokens, N] = asTensor(y.type).shape;
+  if (tokens === undefined || typeof tokens === 'number' || typeof N !== 'number') return false;
+  const groups = groupsOf(N, tokens.sym, followers) ?? [];
+  return groups.reduce((sum, { count }) => sum + count, 0) >= leastGroups;
+}
+
+/** Bytes that a follower reads and writes of memory that a launch names. */
+function namedBytes({ kernel, inner }: Follower, dims: DimValues): number {
+  const own = new Set(kernel.buffers.filter((_, i) => inner[i] !== undefined));
+  return kernelCost(kernel, dims, own).bytes;
+}
 
 function dotLaunches(
   { x, weights, biases, residual }: JoinedDotOperands,
   { format, numerics }: Pick<JoinedDotAttributes, 'format' | 'numerics'>,
   y: Value,
   target: Target,
+  followers: readonly Follower[],
 ): readonly CompositeLaunch[] {
   const matrices = weights.map(({ type }) => maxDim(asTensor(type).shape[0]));
   const N = matrices.reduce((sum, rows) => sum + rows, 0);
@@ -64,23 +89,29 @@ function dotLaunches(
     ...{ format, numerics, tokens, N, K, bias: biases.length > 0 },
     ...(matrices.length > 1 && { matrices }),
     ...(residual !== undefined && { residual: true }),
+    ...(followers.length > 0 && { followers }),
   };
+  const follow = followers.map(({ kernel, inner }) => `\n${inner} ${printKernel(kernel)}`).join('');
+  const made = followers.length > 0 ? namedBuffers(followers) : [{ value: y }];
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
   const activations = activationsOf(packedFormat(format), numerics, target);
   const inputBytes = (T: number) => activationBytes(activations, T, K);
   const dot = (input: CompositeBuffer): CompositeLaunch => ({
-    key: `quantized_dot ${JSON.stringify(shape)}`,
+    key: `quantized_dot ${JSON.stringify({ ...shape, followers: undefined })}${follow}`,
     kernel: () => quantizedDotKernel(shape, target),
     buffers: [
       input,
-      ...[...weights, ...biases, ...(residual === undefined ? [] : [residual]), y].map((value) => ({ value })),
+      ...[...weights, ...biases, ...(residual === undefined ? [] : [residual])].map((value) => ({ value })),
+      ...made,
     ],
     dims,
     scratchBytes: 0,
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);
-      const results = 4 * T * N * (residual === undefined ? 1 : 2);
+      const own = followers.length > 0 ? 0 : 4 * T * N * (residual === undefined ? 1 : 2);
+      // Of what follows, operations are few beside the product's, and of another type.
+      const results = followers.reduce((sum, follower) => sum + namedBytes(follower, values), own);
       const bytes = weightBytes + inputBytes(T) + (biases.length > 0 ? 4 * N : 0) + results;
       return { bytes, operations: 2 * T * N * K, element: numerics };
     },

@@ -1,4 +1,6 @@
 /** Composites that have hand-scheduled kernels; all others, and uses that a row does not cover, are inlined. */
+import type { CanFollow } from '../../../compiler/follow.ts';
+import type { Follower } from '../../../compiler/kernel/piece.ts';
 import type { OpOf } from '../../../ir/program.ts';
 import type { Target } from '../target.ts';
 import type { PackedValues } from '../weights.ts';
@@ -26,9 +28,17 @@ export function isKernelName(name: string): boolean {
   return rows.has(name);
 }
 
-/** The launches of a composite with a kernel. */
-export function compositeKernels(op: OpOf<'composite'>, target: Target): readonly CompositeLaunch[] {
+/** Whether kernels can run behind a composite with a kernel, in its launch. */
+export const canFollow: CanFollow = (op, followers) =>
+  rows.get(op.attributes.name)?.canFollow?.(op, followers) ?? false;
+
+/** The launches of a composite with a kernel, and of what follows it. */
+export function compositeKernels(
+  op: OpOf<'composite'>,
+  target: Target,
+  followers: readonly Follower[],
+): readonly CompositeLaunch[] {
   const row = rows.get(op.attributes.name);
   if (row === undefined) throw new Error(`${op.attributes.name} has no kernel`);
-  return row.launches(op, target);
+  return row.launches(op, target, followers);
 }

@@ -3,19 +3,12 @@
  * behind the last panel of a group, for the same tokens, the thread that has made them runs the kernels on this piece of their work.
  * What the product makes, and what one follower makes for another, is in no memory but the piece's own.
  */
-import type { Inner, Pieces, Run, Span } from '../../../compiler/kernel/piece.ts';
+import type { Follower, Inner, Pieces, Run, Span } from '../../../compiler/kernel/piece.ts';
 import { pieceOf, piecesOf } from '../../../compiler/kernel/piece.ts';
 import type { Buffer, Kernel } from '../../../compiler/kernel/language.ts';
 import type { DimSymbol } from '../../../ir/types.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { panelRows } from './packing.ts';
-
-/** Which of its buffers are values that this launch alone has: 0 the product's result, 1 and so on what followers make. */
-export interface Follower {
-  readonly kernel: Kernel;
-  /** One a buffer; undefined where a launch names memory. */
-  readonly inner: readonly (number | undefined)[];
-}
 
 /** The i-th buffer of a follower, where it is memory that a launch names. */
 export const followerBuffer = (follower: number, i: number) => `follower${follower}_${i}` as const;
@@ -71,8 +64,9 @@ export function groupsOf(
   for (const [index, { kernel, inner }] of followers.entries()) {
     const pieces = piecesOf(kernel, tokens);
     const own = inner.flatMap((id, i) => (id === undefined ? [] : [[id, kernel.buffers[i] as Buffer] as const]));
-    if (pieces === undefined || own.length === 0) return undefined;
-    cuts.push({ index, pieces, inner: new Map(own) });
+    const ofEach = new Map(own);
+    if (pieces === undefined || own.length === 0 || ofEach.size < own.length) return undefined;
+    cuts.push({ index, pieces, inner: ofEach });
   }
   const classes: GroupClass[] = [];
   for (const together of connected(cuts)) {

@@ -4,6 +4,7 @@
  * panels are decoded, all groups of one chunk.
  */
 import { IngotError } from '../../../base/errors.ts';
+import type { Follower } from '../../../compiler/kernel/piece.ts';
 import { alignUp } from '../align.ts';
 import type { Assembler } from '../asm/assembler.ts';
 import {
@@ -27,7 +28,7 @@ import {
 import type { EmittedKernel } from '../emit/abi.ts';
 import { emitKernel } from '../emit/emit.ts';
 import type { Target } from '../target.ts';
-import { type CutBuffer, type CutFollower, type Follower, followerBuffer, type GroupClass, groupsOf, namedBuffers } from './followers.ts';
+import { type CutBuffer, type CutFollower, followerBuffer, type GroupClass, groupsOf, namedBuffers } from './followers.ts';
 import type { Frame } from './frame.ts';
 import { emitIncluded, includedBytes } from './included.ts';
 import { panelRows } from './packing.ts';

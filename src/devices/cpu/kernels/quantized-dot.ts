@@ -7,6 +7,7 @@
  * memory once and then from a cache, and few threads share a panel even where it is the only one. Where panels are
  * decoded, all panels of one chunk follow each other: then it is the activations that stay in a cache.
  */
+import type { Follower } from '../../../compiler/kernel/piece.ts';
 import type { Dim } from '../../../ir/types.ts';
 import type { DotNumerics } from '../../../numerics/dot.ts';
 import { alignUp } from '../align.ts';
@@ -37,7 +38,7 @@ import type { EmittedKernel } from '../emit/abi.ts';
 import type { Schedule } from '../schedule.ts';
 import type { Target } from '../target.ts';
 import { activationRowBytes, activationsOf } from './activations.ts';
-import { type Follower, followerBuffer } from './followers.ts';
+import type { followerBuffer } from './followers.ts';
 import { buildKernel, type Frame, loadPattern } from './frame.ts';
 import { followedOrder } from './group-order.ts';
 import { type PackedFormat, packedFormat, panelBytes, panelRows, tileSize } from './packing.ts';
