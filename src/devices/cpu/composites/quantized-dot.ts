@@ -12,7 +12,7 @@ import { type QuantizedDotAttributes, quantizedDotComposite } from '../../../com
 import { operandsByName } from '../../../composites/quantized_weight.ts';
 import type { Value } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
-import { activationBytes, activationsKernel, activationsOf } from '../kernels/activations.ts';
+import { activationBytes, activationRowBytes, activationsKernel, activationsOf } from '../kernels/activations.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
 import { type DotShape, quantizedDotKernel } from '../kernels/quantized-dot.ts';
 import type { Target } from '../target.ts';
@@ -93,6 +93,11 @@ function dotLaunches(
     dims,
     scratchBytes: inputBytes(maxDim(tokens)),
     prepares: { of: [x], from: 0, to: inputBytes(maxDim(tokens)) },
+    row: {
+      tokens,
+      bytes: [4 * K, activationRowBytes(activations, K)],
+      kernel: () => activationsKernel(activations, 1, K),
+    },
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);
