@@ -2,10 +2,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryBytes } from '../../src/base/bytes.ts';
+import { inlineComposites } from '../../src/compiler/inline.ts';
+import { planProgram } from '../../src/compiler/kernel/plan.ts';
+import { rowOf } from '../../src/compiler/kernel/row.ts';
 import { gatedActivation } from '../../src/composites/gated_activation.ts';
 import { quantizedDot } from '../../src/composites/quantized_dot.ts';
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
 import { createCpuDevice } from '../../src/devices/cpu/device.ts';
+import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
+import { activationRowBytes } from '../../src/devices/cpu/kernels/activations.ts';
+import { quantizeActivationsKernel } from '../../src/devices/cpu/kernels/quantize-activations.ts';
+import { rowChainKernel } from '../../src/devices/cpu/kernels/row-chain.ts';
 import { findSystem } from '../../src/devices/cpu/os/open.ts';
 import { whyNot } from '../../src/devices/cpu/target.ts';
 import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
@@ -13,6 +20,8 @@ import type { Value } from '../../src/ir/program.ts';
 import { tensor } from '../../src/ir/types.ts';
 import { type DotNumerics, dotNumerics } from '../../src/numerics/dot.ts';
 import { encodableFormat } from '../../src/numerics/quant/formats.ts';
+import { testEmitted } from './cpu-emit-harness.ts';
+import { Guarded, runKernel } from './native-kernel.ts';
 
 const found = findSystem();
 const reason = found.usable ? whyNot(found.system) : found.reason;
@@ -98,3 +107,51 @@ for (const [what, make] of Object.entries({ norm, gate })) {
     });
   }
 }
+
+const plan = planProgram(
+  inlineComposites(
+    new ProgramBuilder().program(
+      [
+        { name: 'x', type: tensor('f32', [T, K]), role: 'input' },
+        { name: 'scale', type: tensor('f32', [K]), role: 'input' },
+      ],
+      (b, { x, scale }) => ({ y: rmsNorm(b, x, scale, 1e-5) }),
+    ),
+    () => false,
+  ),
+);
+
+testEmitted('row chain: the bits of its kernels one after the other', (machine) => {
+  const { target } = machine;
+  const [step] = plan.main.steps;
+  const loops = step?.kind === 'launch' ? step.kernel : assert.fail('the norm is one kernel');
+  const row = rowOf(loops) ?? assert.fail('the norm goes along rows');
+  const count = 11;
+  const x = Guarded.of(values(count * K, 4), machine);
+  const scale = Guarded.of(values(K, 5), machine);
+  const guarded = (bytes: number) => new Guarded(bytes, machine);
+  const recordBytes = activationRowBytes({ kind: 'integers', records: 32 }, K);
+  const [apart, together] = [0, 1].map(() => ({ made: guarded(4 * count * K), records: guarded(count * recordBytes) }));
+  // Each buffer in the kernel's order: what it makes, then what it reads.
+  const names = loops.buffers.map(({ name }) => name);
+  const buffers = (made: Guarded) => [made, x, scale];
+  const first = Object.fromEntries(names.map((name, i) => [name, buffers(apart.made)[i]]));
+  runKernel(emitKernel(loops, target), first, { T: count }, [0, 1, 2]);
+  runKernel(
+    quantizeActivationsKernel(32, T, K),
+    { x: apart.made, activations: apart.records },
+    { T: count },
+    [1, 0, 2],
+  );
+  const parts = [
+    { kernel: emitKernel(row.kernel, target), bytes: row.strides.map((stride) => 4 * stride) },
+    { kernel: quantizeActivationsKernel(32, 1, K), bytes: [4 * K, recordBytes] },
+  ];
+  const chain = rowChainKernel(T, parts);
+  const given = [...buffers(together.made), together.made, together.records];
+  const args = chain.args.filter(({ kind }) => kind === 'buffer');
+  const named = Object.fromEntries(args.map((arg, i) => ['name' in arg ? arg.name : '', given[i]]));
+  runKernel(chain, named, { T: count }, [1, 0, 2]);
+  assert.deepEqual(together.made.bytes, apart.made.bytes);
+  assert.deepEqual(together.records.bytes, apart.records.bytes);
+});
