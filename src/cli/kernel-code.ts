@@ -4,6 +4,7 @@ import { compile } from '../compiler/compile.ts';
 import { printKernel } from '../compiler/kernel/print.ts';
 import { type Emitted, emitKernels } from '../devices/cpu/code.ts';
 import { chooseTarget } from '../devices/cpu/device.ts';
+import { planLaunches } from '../devices/cpu/launches.ts';
 import { matrixShapes, modelClass } from '../devices/cpu/matrix-shapes.ts';
 import { findSystem } from '../devices/cpu/os/open.ts';
 import { usableThreads } from '../devices/cpu/os/os.ts';
@@ -24,7 +25,7 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   const of = modelClass(matrixShapes(model.weights.values()));
   const chosen = chooseTarget(found.system);
   const target = { ...chosen, schedule: tunedChoice(found.system, threads, chosen, of).schedule };
-  const kernels = emitKernels(planForCpu(program), target);
+  const kernels = emitKernels(planLaunches(planForCpu(program), target));
   const { name, emitted, code, loops } = choose(kernels, wanted);
   console.log(`${name}: ${code.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');

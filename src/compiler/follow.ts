@@ -97,8 +97,7 @@ export function follow(
     const written = groups.map(
       (group) => new Set(group.outputs.filter((value) => !isView(group) && !inner.has(value)).map(memory)),
     );
-    const isTouched = (value: Value, of: number) =>
-      written.some((values, i) => i !== of && values.has(memory(value)));
+    const isTouched = (value: Value, of: number) => written.some((values, i) => i !== of && values.has(memory(value)));
     if (composite.operands.some((value) => isTouched(value, -1))) return undefined;
     const followers: Follower[] = [];
     for (const [i, group] of groups.entries()) {

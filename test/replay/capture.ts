@@ -3,8 +3,8 @@
  * name, then each set with the bytes of code and a part of their SHA-256. Code does not depend on the machine that makes it.
  */
 import { createHash } from 'node:crypto';
-import { plannedKernels } from '../../src/devices/cpu/code.ts';
 import type { EmittedKernel } from '../../src/devices/cpu/emit/abi.ts';
+import { distinctLaunches, planLaunches } from '../../src/devices/cpu/launches.ts';
 import { planForCpu } from '../../src/devices/cpu/plan.ts';
 import { targets } from '../../src/devices/cpu/target.ts';
 import { programs } from './programs.ts';
@@ -26,7 +26,7 @@ export async function* captured(): AsyncGenerator<Captured> {
     const plan = planForCpu(program);
     for (const target of sets) {
       const set = target.name;
-      for (const { key, loops, emit, title } of plannedKernels(plan, target)) {
+      for (const { key, loops, emit, title } of distinctLaunches(planLaunches(plan, target))) {
         // Of loops one set is taken of each length of vectors.
         const identity = `${loops === undefined ? set : target.vectorBits} ${key}`;
         if (seen.has(identity)) continue;

@@ -69,7 +69,8 @@ export function piecesOf(kernel: Kernel, symbol: DimSymbol): Pieces | undefined 
   const loops = isOutside ? [outer] : loopsIn(outer.body).filter(({ axis }) => isTokens(axis));
   const [tokens] = loops;
   const columnCount = constantIndex(columns.extent);
-  if (tokens === undefined || loops.length > 1 || columnCount === undefined || columns.kind === 'serial') return undefined;
+  if (tokens === undefined || loops.length > 1 || columnCount === undefined || columns.kind === 'serial')
+    return undefined;
   if (kernel.buffers.some(({ access }) => access === 'scratch')) return undefined;
   const cutting = new Cutting(tokens.axis, columns);
   if (!cutting.list(kernel.body)) return undefined;

@@ -3,26 +3,20 @@
  * and its constants.
  */
 import type { Kernel } from '../../compiler/kernel/language.ts';
-import type { Plan, Step } from '../../compiler/kernel/plan.ts';
-import { kernelTitle, printKernel } from '../../compiler/kernel/print.ts';
 import type { Literal } from '../../ir/program.ts';
 import { maxBytes } from '../../ir/types.ts';
 import { alignUp } from './align.ts';
 import type { CodeCache } from './code-cache.ts';
-import { compositeKernels } from './composites/table.ts';
 import type { EmittedKernel } from './emit/abi.ts';
-import { emitKernel } from './emit/emit.ts';
 import type { KernelCode } from './image.ts';
+import { allLaunchSteps, distinctLaunches, type LaunchPlan, type LaunchStep } from './launches.ts';
 import { keptKernel, kernelCode, type StoredCode } from './machine-code.ts';
-import type { Target } from './target.ts';
 
 export interface PlanCode {
-  readonly target: Target;
   readonly bytes: Uint8Array;
   readonly constants: Uint8Array;
-  kernel(kernel: Kernel): KernelCode;
-  /** A hand-scheduled kernel of a composite, by the key that its row in composites/ gives it. */
-  composite(key: string): KernelCode;
+  /** By the key of its launches. */
+  kernel(key: string): KernelCode;
   /** Where in `constants` the elements of a constant lie. */
   constant(literal: Literal): number;
 }
@@ -35,34 +29,6 @@ export interface Emitted {
   readonly loops?: Kernel;
 }
 
-/** A kernel of a plan. */
-export interface PlannedKernel {
-  /** Equal for equal kernels of a target. */
-  readonly key: string;
-  readonly loops?: Kernel;
-  emit(): EmittedKernel;
-  /** `name`: what it was emitted with. */
-  title(name: string): string;
-}
-
-/** Each once. */
-export function* plannedKernels(plan: Plan, target: Target): Generator<PlannedKernel> {
-  const seen = new Set<string>();
-  const isNew = (key: string) => !seen.has(key) && seen.add(key);
-  for (const step of allSteps(plan)) {
-    if (step.kind === 'launch' || step.kind === 'copy') {
-      const loops = step.kernel;
-      const key = keyOf(loops);
-      if (isNew(key)) yield { key, loops, emit: () => emitKernel(loops, target), title: () => kernelTitle(loops) };
-    }
-    if (step.kind === 'composite') {
-      for (const { key, kernel, dims } of compositeKernels(step.op, target, step.followers)) {
-        if (isNew(key)) yield { key, emit: kernel, title: (name) => `${name} [${dims.join(', ')}]` };
-      }
-    }
-  }
-}
-
 /** Numbers what has the name of another. */
 function distinctNames(): (title: string) => string {
   const counts = new Map<string, number>();
@@ -73,23 +39,23 @@ function distinctNames(): (title: string) => string {
   };
 }
 
-/** Every kernel of a plan, for people; no two have one name. @throws IngotError 'UnsupportedOp'. */
-export function emitKernels(plan: Plan, target: Target): readonly Emitted[] {
+/** Every kernel, for people; no two have one name. @throws IngotError 'UnsupportedOp'. */
+export function emitKernels(launches: LaunchPlan): readonly Emitted[] {
   const nameOf = distinctNames();
-  return [...plannedKernels(plan, target)].map(({ emit, title, loops }) => {
+  return [...distinctLaunches(launches)].map(({ emit, title, loops }) => {
     const emitted = emit();
-    const code = kernelCode(emitted, target);
+    const code = kernelCode(emitted, launches.target);
     return { name: nameOf(title(emitted.name)), emitted, code, ...(loops && { loops }) };
   });
 }
 
 /** @throws IngotError 'UnsupportedOp' for what cannot be emitted. */
-export async function makeCode(plan: Plan, target: Target, cache?: CodeCache): Promise<PlanCode> {
+export async function makeCode(launches: LaunchPlan, cache?: CodeCache): Promise<PlanCode> {
   const nameOf = distinctNames();
   const pieces = new Map<string, StoredCode>();
-  for (const planned of plannedKernels(plan, target)) {
-    const code = keptKernel(planned.key, planned.emit, target, cache);
-    pieces.set(planned.key, { ...code, name: nameOf(planned.title(code.name)) });
+  for (const { key, emit, title } of distinctLaunches(launches)) {
+    const code = keptKernel(key, emit, launches.target, cache);
+    pieces.set(key, { ...code, name: nameOf(title(code.name)) });
   }
   const offsets = new Map<string, KernelCode>();
   let codeBytes = 0;
@@ -101,29 +67,26 @@ export async function makeCode(plan: Plan, target: Target, cache?: CodeCache): P
   const code = new Uint8Array(Math.max(1, codeBytes)).fill(0xcc);
   for (const [key, { bytes }] of pieces) code.set(bytes, offsets.get(key)?.offset);
 
-  const { constants, places } = await layConstants(plan);
-  const found = (key: string): KernelCode => {
-    const entry = offsets.get(key);
-    if (entry === undefined) throw new Error(`no code was made for ${key}`);
-    return entry;
-  };
+  const { constants, places } = await layConstants(launches);
   return {
-    target,
     bytes: code,
     constants,
-    kernel: (kernel) => found(keyOf(kernel)),
-    composite: found,
+    kernel(key) {
+      const entry = offsets.get(key);
+      if (entry === undefined) throw new Error(`no code was made for ${key}`);
+      return entry;
+    },
     constant: (literal) => places.get(literal) ?? 0,
   };
 }
 
 /** The constants of a plan, each once. */
-async function layConstants(plan: Plan) {
+async function layConstants(launches: LaunchPlan) {
   const literals = new Set<Literal>();
-  for (const step of allSteps(plan)) {
+  for (const step of allLaunchSteps(launches)) {
     for (const memory of memoryOf(step)) if (memory?.kind === 'constant') literals.add(memory.literal);
   }
-  for (const memory of plan.main.results) if (memory?.kind === 'constant') literals.add(memory.literal);
+  for (const memory of launches.plan.main.results) if (memory?.kind === 'constant') literals.add(memory.literal);
   const places = new Map<Literal, number>();
   let length = 0;
   for (const literal of literals) {
@@ -139,41 +102,13 @@ async function layConstants(plan: Plan) {
   return { constants, places };
 }
 
-const keys = new WeakMap<Kernel, string>();
-
-function keyOf(kernel: Kernel): string {
-  const known = keys.get(kernel);
-  if (known !== undefined) return known;
-  const key = printKernel({ ...kernel, name: '' });
-  keys.set(kernel, key);
-  return key;
-}
-
-/** Of all functions, nested ones too. */
-export function* allSteps(plan: Plan): Generator<Step> {
-  for (const { steps } of plan.functions.values()) yield* nested(steps);
-}
-
-function* nested(steps: readonly Step[]): Generator<Step> {
-  for (const step of steps) {
-    yield step;
-    if (step.kind === 'branch') for (const branch of step.branches) yield* nested(branch);
-    if (step.kind === 'while') {
-      yield* nested(step.before);
-      yield* nested(step.body);
-    }
-  }
-}
-
-function memoryOf(step: Step) {
+function memoryOf(step: LaunchStep) {
   switch (step.kind) {
     case 'launch':
     case 'copy':
-      return step.memory;
+      return step.launch.memory;
     case 'call':
       return [...step.parameters, ...step.results];
-    case 'composite':
-      return [...step.memory.values(), ...step.followers.flatMap(({ memory }) => memory)];
     case 'exchange':
       return [...step.operands, ...step.results];
     case 'finish':

@@ -6,12 +6,13 @@ import { meetingsOf } from '../../ir/process-groups.ts';
 import type { Program } from '../../ir/program.ts';
 import { makeCode } from './code.ts';
 import type { CodeCache } from './code-cache.ts';
+import { planLaunches } from './launches.ts';
 import { type Linked, link } from './link.ts';
 import { planForCpu } from './plan.ts';
 import type { Target } from './target.ts';
 
 /** @throws IngotError 'UnsupportedOp'. */
 export async function makeImage(program: Program, target: Target, cache: CodeCache | undefined): Promise<Linked> {
-  const plan = planForCpu(program);
-  return link(plan, await makeCode(plan, target, cache), meetingsOf(program));
+  const launches = planLaunches(planForCpu(program), target);
+  return link(launches, await makeCode(launches, cache), meetingsOf(program));
 }

@@ -10,7 +10,6 @@ import { type Builder, ProgramBuilder } from '../../ir/build.ts';
 import type { Value } from '../../ir/program.ts';
 import { asTensor, type Dim, maxBytes, tensor } from '../../ir/types.ts';
 import { blockFormat } from '../../numerics/quant/formats.ts';
-import { allSteps } from './code.ts';
 import type { EmittedKernel } from './emit/abi.ts';
 import { emitKernel } from './emit/emit.ts';
 import { activationBytes, activationsKernel, activationsOf } from './kernels/activations.ts';
@@ -276,9 +275,7 @@ export class Works implements Disposable {
         [{ name: 'x', type: tensor('f32', shape), role: 'input' }],
         (b, { x }) => ({ y: build(b, x) }),
       );
-      const kernels = [...allSteps(planProgram(program, () => false))].flatMap((step) =>
-        step.kind === 'launch' ? [step.kernel] : [],
-      );
+      const kernels = planProgram(program).main.steps.flatMap((step) => (step.kind === 'launch' ? [step.kernel] : []));
       const bytes = program.results.reduce((sum, { type }) => sum + maxBytes(asTensor(type)), 0);
       return this.#work(name, [...choices, ...bits], { memory: to, bytes }, (target) =>
         kernels.map((kernel) => ({

@@ -26,6 +26,8 @@ export interface CompositeLaunch {
   readonly scratchBytes: number;
   /** What it leaves in these bytes of scratch depends on these values alone, and the composite's other launches only read it. */
   readonly prepares?: { readonly of: readonly Value[]; readonly from: number; readonly to: number };
+  /** What it does to a row of its buffers, each on its own: bytes from a row to the next in each, and the kernel for the first. */
+  readonly row?: { readonly tokens: Dim; readonly bytes: readonly number[]; kernel(): EmittedKernel };
   cost(run: RunFacts): Cost;
 }
 

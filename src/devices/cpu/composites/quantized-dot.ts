@@ -15,7 +15,7 @@ import { type QuantizedDotAttributes, quantizedDotComposite } from '../../../com
 import { operandsByName } from '../../../composites/quantized_weight.ts';
 import type { Value } from '../../../ir/program.ts';
 import { asTensor, type DimValues, maxDim, resolveDim } from '../../../ir/types.ts';
-import { activationBytes, activationsKernel, activationsOf } from '../kernels/activations.ts';
+import { activationBytes, activationRowBytes, activationsKernel, activationsOf } from '../kernels/activations.ts';
 import { groupsOf, namedBuffers } from '../kernels/followers.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
 import { type DotShape, quantizedDotKernel } from '../kernels/quantized-dot.ts';
@@ -124,6 +124,11 @@ function dotLaunches(
     dims,
     scratchBytes: inputBytes(maxDim(tokens)),
     prepares: { of: [x], from: 0, to: inputBytes(maxDim(tokens)) },
+    row: {
+      tokens,
+      bytes: [4 * K, activationRowBytes(activations, K)],
+      kernel: () => activationsKernel(activations, 1, K),
+    },
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);

@@ -3,9 +3,10 @@
  * behind the last panel of a group, for the same tokens, the thread that has made them runs the kernels on this piece of their work.
  * What the product makes, and what one follower makes for another, is in no memory but the piece's own.
  */
+
+import type { Buffer, Kernel } from '../../../compiler/kernel/language.ts';
 import type { Follower, Inner, Pieces, Run, Span } from '../../../compiler/kernel/piece.ts';
 import { pieceOf, piecesOf } from '../../../compiler/kernel/piece.ts';
-import type { Buffer, Kernel } from '../../../compiler/kernel/language.ts';
 import type { DimSymbol } from '../../../ir/types.ts';
 import { elementBytes } from '../../../numerics/element-types.ts';
 import { panelRows } from './packing.ts';
@@ -123,7 +124,10 @@ function classOf(N: number, cuts: readonly Cut[]): GroupClass | undefined {
   const count = finest.reduce(gcd, 0);
   if (count === 0 || finest.includes(0)) return undefined;
 
-  const layouts = new Map<number, { readonly perToken: number; readonly step: number; readonly runs: readonly Run[] }>();
+  const layouts = new Map<
+    number,
+    { readonly perToken: number; readonly step: number; readonly runs: readonly Run[] }
+  >();
   for (const id of new Set(cuts.flatMap(({ inner }) => [...inner.keys()]))) {
     const uses = cuts.flatMap(({ inner, pieces }) => {
       const buffer = inner.get(id);

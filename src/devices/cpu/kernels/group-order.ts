@@ -28,7 +28,14 @@ import {
 import type { EmittedKernel } from '../emit/abi.ts';
 import { emitKernel } from '../emit/emit.ts';
 import type { Target } from '../target.ts';
-import { type CutBuffer, type CutFollower, followerBuffer, type GroupClass, groupsOf, namedBuffers } from './followers.ts';
+import {
+  type CutBuffer,
+  type CutFollower,
+  followerBuffer,
+  type GroupClass,
+  groupsOf,
+  namedBuffers,
+} from './followers.ts';
 import type { Frame } from './frame.ts';
 import { emitIncluded, includedBytes } from './included.ts';
 import { panelRows } from './packing.ts';
