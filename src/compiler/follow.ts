@@ -4,7 +4,7 @@
  */
 import type { Op, OpOf, Program, Region, Value } from '../ir/program.ts';
 import { uses } from '../ir/walk.ts';
-import { lowerGroup, type OpGroup } from './kernel/lower.ts';
+import { lowerByDimension, type OpGroup } from './kernel/lower.ts';
 import type { Follower } from './kernel/piece.ts';
 import type { InPlace } from './state.ts';
 
@@ -103,7 +103,7 @@ export function follow(
     for (const [i, group] of groups.entries()) {
       if (isView(group)) continue;
       if ([...group.inputs, ...group.outputs].some((value) => isTouched(value, i))) return undefined;
-      const [launch, ...more] = lowerGroup(program, group, memory);
+      const [launch, ...more] = lowerByDimension(program, group, memory);
       if (launch === undefined || more.length > 0) return undefined;
       const values = launch.args.map((arg) => ('value' in arg ? arg.value : undefined));
       followers.push({ kernel: launch.kernel, inner: values.map((value) => value && inner.get(value)) });

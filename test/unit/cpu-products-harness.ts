@@ -74,7 +74,7 @@ function reference({ format, numerics, N, K, T, x, weight, residual }: Case, bia
   return y;
 }
 
-const teams: Readonly<Record<number, readonly number[]>> = { 1: [0], 2: [1, 0], 3: [2, 0, 1] };
+export const teams: Readonly<Record<number, readonly number[]>> = { 1: [0], 2: [1, 0], 3: [2, 0, 1] };
 
 export function runDot(c: Case, bias: Float32Array, machine: Machine): Float32Array {
   const { target } = machine;

@@ -72,15 +72,30 @@ export function runKernel(
     if (argument.kind === 'buffer') return buffers[argument.name]?.address;
     return typeof dims === 'number' ? dims : dims[argument.sym];
   });
+  callKernel(
+    kernel,
+    words.map((word) => word ?? assert.fail('a buffer is missing')),
+    indices,
+    machine,
+    all.map(({ place }) => place),
+  );
+  for (const buffer of all) buffer.checkCanaries();
+}
+
+/** The same with the words of its arguments; `places`: what it may touch. */
+export function callKernel(
+  kernel: EmittedKernel,
+  words: readonly number[],
+  indices: readonly number[],
+  machine: Machine,
+  places: readonly Place[],
+): void {
   // Behind the arguments: how much of the work is taken.
   using block = machine.map(8 * words.length + 8);
-  new BigUint64Array(block.bytes.buffer, block.bytes.byteOffset).set(
-    [...words, 0].map((word) => BigInt(word ?? assert.fail('a buffer is missing'))),
-  );
+  new BigUint64Array(block.bytes.buffer, block.bytes.byteOffset).set([...words, 0].map(BigInt));
   const taken = block.address + 8 * words.length;
   const calls = indices.map((index) => [block.address, index, indices.length, taken] as const);
-  machine.call(kernelCode(kernel, machine.target).bytes, calls, [block, ...all.map(({ place }) => place)]);
-  for (const buffer of all) buffer.checkCanaries();
+  machine.call(kernelCode(kernel, machine.target).bytes, calls, [block, ...places]);
 }
 
 /** A weight [N, K] in panels, of which lanes beyond N are zero. */

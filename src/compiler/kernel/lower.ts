@@ -24,8 +24,12 @@ export interface OpGroup {
 
 /** In order of execution. @throws IngotError 'UnsupportedOp'. */
 export function lowerGroup(program: Program, group: OpGroup, memory: MemoryOf): readonly Launch[] {
-  const lowering = new GroupLowering(program, group, memory);
-  return lowering.launches().map((launch) => ({ ...launch, kernel: mergeLoops(launch.kernel) }));
+  return lowerByDimension(program, group, memory).map((launch) => ({ ...launch, kernel: mergeLoops(launch.kernel) }));
+}
+
+/** The same with a loop for every dimension. */
+export function lowerByDimension(program: Program, group: OpGroup, memory: MemoryOf): readonly Launch[] {
+  return new GroupLowering(program, group, memory).launches();
 }
 
 /** A copy of a value (a constant included) into other memory. */

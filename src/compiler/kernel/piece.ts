@@ -7,6 +7,7 @@ import type { DimSymbol } from '../../ir/types.ts';
 import { mapOperands, operandsOf } from './expressions.ts';
 import { addIndex, axisIndex, constantIndex, indexConstant, scaleIndex } from './index-arithmetic.ts';
 import type { Axis, Buffer, Expression, Kernel, Local, Statement } from './language.ts';
+import { mergeLoops } from './merge-loops.ts';
 
 /** A kernel that runs behind another in its launch, on each piece that this has made. */
 export interface Follower {
@@ -267,5 +268,5 @@ export function pieceOf(
         return s satisfies never;
     }
   };
-  return { ...kernel, buffers: kernel.buffers.map(bufferOf), body: list(kernel.body) };
+  return mergeLoops({ ...kernel, buffers: kernel.buffers.map(bufferOf), body: list(kernel.body) });
 }

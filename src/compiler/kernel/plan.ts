@@ -18,7 +18,7 @@ import { unsupported } from './element-row.ts';
 import { isInline } from './index-maps.ts';
 import type { Kernel } from './language.ts';
 import type { Launch, MemoryOf } from './launch.ts';
-import { lowerCopy, lowerGroup, type OpGroup } from './lower.ts';
+import { lowerByDimension, lowerCopy, lowerGroup, type OpGroup } from './lower.ts';
 import type { Follower } from './piece.ts';
 
 /**
@@ -325,7 +325,7 @@ class Planner {
 
   #followers({ groups, inner }: Following = nothing): readonly PlacedFollower[] {
     return groups.flatMap((group) =>
-      this.#lowered(group).map(({ kernel, args }) => {
+      lowerByDimension(this.#program, group, this.#memoryOf).map(({ kernel, args }) => {
         const values = args.map((arg) => ('value' in arg ? arg.value : undefined));
         return {
           kernel,
@@ -336,17 +336,14 @@ class Planner {
     );
   }
 
-  #lowered(group: OpGroup): readonly Launch[] {
-    const memoryOf: MemoryOf = (value) => {
-      const memory = this.#memory(value);
-      if (memory === undefined) return value;
-      return memory.kind === 'constant' ? memory.literal : JSON.stringify(memory);
-    };
-    return lowerGroup(this.#program, group, memoryOf);
-  }
+  readonly #memoryOf: MemoryOf = (value) => {
+    const memory = this.#memory(value);
+    if (memory === undefined) return value;
+    return memory.kind === 'constant' ? memory.literal : JSON.stringify(memory);
+  };
 
   #kernels(group: OpGroup): readonly Step[] {
-    return this.#lowered(group).map((launch) => this.#launch(launch));
+    return lowerGroup(this.#program, group, this.#memoryOf).map((launch) => this.#launch(launch));
   }
 
   #launch({ kernel, args, scratchBytes }: Launch): Step {
