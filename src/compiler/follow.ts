@@ -103,10 +103,9 @@ export function follow(
     for (const [i, group] of groups.entries()) {
       if (isView(group)) continue;
       if ([...group.inputs, ...group.outputs].some((value) => isTouched(value, i))) return undefined;
-      const [launch, ...more] = lowerByDimension(program, group, memory);
-      if (launch === undefined || more.length > 0) return undefined;
-      const values = launch.args.map((arg) => ('value' in arg ? arg.value : undefined));
-      followers.push({ kernel: launch.kernel, inner: values.map((value) => value && inner.get(value)) });
+      for (const { kernel, args } of lowerByDimension(program, group, memory)) {
+        followers.push({ kernel, inner: args.map((arg) => ('value' in arg ? inner.get(arg.value) : undefined)) });
+      }
     }
     if (!canFollow(composite, followers)) return undefined;
     return {

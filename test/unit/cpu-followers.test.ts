@@ -6,6 +6,7 @@ import type { CanFollow } from '../../src/compiler/follow.ts';
 import { type Memory, type Plan, planProgram } from '../../src/compiler/kernel/plan.ts';
 import { simplify } from '../../src/compiler/simplify.ts';
 import { joinedDot } from '../../src/composites/joined_dot.ts';
+import { putKv } from '../../src/composites/kv_cache.ts';
 import { emitKernel } from '../../src/devices/cpu/emit/emit.ts';
 import { activationBytes, activationsKernel, activationsOf } from '../../src/devices/cpu/kernels/activations.ts';
 import { groupsOf, namedBuffers } from '../../src/devices/cpu/kernels/followers.ts';
@@ -16,6 +17,7 @@ import { type Builder, ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter, Value } from '../../src/ir/program.ts';
 import { asTensor, type Dim, maxBytes, tensor } from '../../src/ir/types.ts';
 import type { DotNumerics } from '../../src/numerics/dot.ts';
+import { type KvFormat, kvRow } from '../../src/numerics/kv-format.ts';
 import { blockFormat } from '../../src/numerics/quant/formats.ts';
 import { generator, normals, randomWeight, teams, testSets } from './cpu-products-harness.ts';
 import { withDrawnSchedule } from './drawn-schedule.ts';
@@ -29,6 +31,8 @@ const slotCount = 160;
 interface Case {
   readonly matrices: readonly number[];
   readonly bias: boolean;
+  /** What pools hold. */
+  readonly kv: KvFormat;
   /** Launches without followers, and how many groups of panels there are. */
   readonly launches: number;
   readonly groups: number;
@@ -71,6 +75,7 @@ function attended(
   y: Value,
   v: Readonly<Record<string, Value>>,
   half: boolean,
+  kv: KvFormat,
   change: (b: Builder, x: Value, v: Readonly<Record<string, Value>>) => Value = (_, x) => x,
 ) {
   const [q, k, value] = [
@@ -79,8 +84,8 @@ function attended(
     heads(b, y, (queryHeads + keyHeads) * headDim, keyHeads),
   ];
   return {
-    keys: b.put(v.keys, v.slots, turned(b, change(b, k, v), v, half)),
-    values: b.put(v.values, v.slots, value),
+    keys: putKv(b, v.keys, v.slots, turned(b, change(b, k, v), v, half), kv),
+    values: putKv(b, v.values, v.slots, value, kv),
     q: turned(b, change(b, q, v), v, half),
   };
 }
@@ -89,32 +94,43 @@ const unwritten = ({ keys, values }: Readonly<Record<string, Value>>) => ({ keys
 
 const cases: Readonly<Record<string, Case>> = {
   gate: {
-    ...{ matrices: [160, 160], bias: false, launches: 1, groups: 5 },
+    ...{ matrices: [160, 160], bias: false, kv: 'f32', launches: 1, groups: 5 },
     body(b, y, v) {
       const [gate, up] = [b.slice(y, 1, 0, 160), b.slice(y, 1, 160, 320)];
       return { ...unwritten(v), out: b.multiply(b.multiply(gate, b.unary('logistic', gate)), up) };
     },
   },
   'one matrix with a bias': {
-    ...{ matrices: [96], bias: true, launches: 1, groups: 3 },
+    ...{ matrices: [96], bias: true, kv: 'f32', launches: 1, groups: 3 },
     body: (b, y, v) => ({ ...unwritten(v), out: b.unary('tanh', b.convert(b.convert(y, 'bf16'), 'f32')) }),
   },
   'queries, keys and values': {
     matrices: [queryHeads * headDim, keyColumns, keyColumns],
-    ...{ bias: true, launches: 3, groups: queryHeads + keyHeads },
-    body: (b, y, v) => attended(b, y, v, false),
+    ...{ bias: true, kv: 'bf16', launches: 3, groups: queryHeads + keyHeads },
+    body: (b, y, v) => attended(b, y, v, false, 'bf16'),
   },
   'queries, keys and values with norms': {
     matrices: [queryHeads * headDim, keyColumns, keyColumns],
-    ...{ bias: false, launches: 5, groups: queryHeads + keyHeads },
-    body: (b, y, v) => attended(b, y, v, true, normed),
+    ...{ bias: false, kv: 'f32', launches: 5, groups: queryHeads + keyHeads },
+    body: (b, y, v) => attended(b, y, v, true, 'f32', normed),
+  },
+  'keys and values in int8': {
+    matrices: [queryHeads * headDim, keyColumns, keyColumns],
+    ...{ bias: false, kv: 'int8', launches: 13, groups: queryHeads + keyHeads },
+    body: (b, y, v) => attended(b, y, v, true, 'int8'),
+  },
+  'keys and values in int4': {
+    matrices: [queryHeads * headDim, keyColumns, keyColumns],
+    ...{ bias: true, kv: 'int4', launches: 15, groups: queryHeads + keyHeads },
+    body: (b, y, v) => attended(b, y, v, false, 'int4'),
   },
 };
 
-function programOf({ matrices, bias, body }: Case, format: string, numerics: DotNumerics, K: number) {
+function programOf({ matrices, bias, kv, body }: Case, format: string, numerics: DotNumerics, K: number) {
   const input = (name: string, type: Parameter['type']) => ({ name, type, role: 'input' }) satisfies Parameter;
   const pool = (name: string) =>
-    ({ name, type: tensor('f32', [slotCount, keyHeads, headDim]), role: 'state' }) satisfies Parameter;
+    ({ name, type: tensor(row.element, [slotCount, keyHeads, row.length]), role: 'state' }) satisfies Parameter;
+  const row = kvRow(kv, headDim);
   const parameters: readonly Parameter[] = [
     input('x', tensor('f32', [T, K])),
     input('slots', tensor('i32', [T])),
@@ -254,7 +270,7 @@ for (const [index, [format, numerics]] of (
             const count =
               (typeof rows === 'number' ? rows : tokens) * others.reduce<number>((n, d) => n * (d as number), 1);
             if (name === 'slots') data.set(name, bytesOf(slots));
-            else if (role === 'state') data.set(name, new Uint8Array(4 * count).fill(0xa7));
+            else if (role === 'state') data.set(name, new Uint8Array(maxBytes(type)).fill(0xa7));
             else if (/^w/.test(name)) {
               const weight = randomWeight(format, count, next);
               const of = [rows as number, K] as const;

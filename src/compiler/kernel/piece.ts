@@ -183,7 +183,9 @@ class Cutting {
         if (e.type === 'index' && e.op === 'add') return sum(a, b, 1);
         if (e.type === 'index' && e.op === 'subtract') return sum(a, b, -1);
         if (e.type === 'index' && e.op === 'multiply' && e.b.kind === 'constant') return scaled(a, Number(e.b.value));
-        return isStill(a) && isStill(b) ? still : undefined;
+        return isStill(a) && isStill(b)
+          ? { ...still, span: e.type === 'index' ? cutSpan(e, a.span) : undefined }
+          : undefined;
       }
       case 'unary':
       case 'is_finite':
@@ -196,6 +198,14 @@ class Cutting {
         return e satisfies never;
     }
   }
+}
+
+/** Of a quotient or a remainder by a constant of what is not negative. */
+function cutSpan({ op, b }: Extract<Expression, { kind: 'binary' }>, span: Span | undefined): Span | undefined {
+  const by = constantIndex(b);
+  if (by === undefined || span === undefined || span.first < 0) return undefined;
+  if (op === 'divide') return { first: Math.floor(span.first / by), last: Math.floor(span.last / by) };
+  return op === 'remainder' ? { first: 0, last: Math.min(span.last, by - 1) } : undefined;
 }
 
 function sum(a: Form, b: Form, sign: 1 | -1): Form {

@@ -140,7 +140,7 @@ function classOf(N: number, cuts: readonly Cut[]): GroupClass | undefined {
     });
     const [{ perToken, step }] = uses as [(typeof uses)[number]];
     const isAlike = uses.every((use) => use.perToken === perToken && use.step === step && use.spans !== undefined);
-    if (!isAlike || step <= 0 || uses.filter(({ isMade }) => isMade).length !== (id === 0 ? 0 : 1)) return undefined;
+    if (!isAlike || step <= 0 || uses.some(({ isMade }) => isMade) === (id === 0)) return undefined;
     const runs = runsOf(uses.flatMap(({ spans, isMade }) => (isMade || id === 0 ? (spans ?? []) : [])));
     const isRead = uses.every(({ spans }) => spans?.every((span) => runs.some((run) => isWithin(span, run))));
     const isApart = runs.every(

@@ -34,7 +34,7 @@ export function* selfTests(areas: readonly string[] = allAreas): Generator<SelfT
   for (const format of packedFormats) yield* products(format, isWanted);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'experts')))) yield routed(format);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'plain')))) yield take(format);
-  if (isWanted(commonArea)) yield* [attention(), attention('i16'), sampling()];
+  if (isWanted(commonArea)) yield* [followed(), attention(), attention('i16'), sampling()];
   if (isWanted(bf16Area)) yield attention('bf16');
   yield* elementwise(isWanted);
   if (isWanted(commonArea)) yield* [...conversions(), ...loops()];
@@ -135,6 +135,35 @@ function* products(format: PackedFormat, isWanted: (area: string) => boolean): G
     });
     yield programTest({ name: `quantized_dot ${format} ${numerics}`, area, program, weights: { weight }, runs });
   }
+}
+
+/** A product with a kernel that follows it in its launch. */
+function followed(): SelfTest & ProgramTest {
+  const [N, K, maxTokens] = [512, 64, 19];
+  const format = 'q8_0';
+  const T = { sym: 'T', max: maxTokens } as const;
+  const weight = weightBytes(format, N * K, 3);
+  const rowBytes = weight.length / N;
+  const x = randomFloats(maxTokens * K, 5);
+  const parameters: readonly Parameter[] = [
+    input('x', 'f32', [T, K]),
+    { name: 'weight', type: tensor('f32', [N, K]), role: 'weight', format },
+  ];
+  const half = N / 2;
+  const program = build(parameters, (b, values) => {
+    const dot = quantizedDot(b, values.x, values.weight, { format, numerics: 'i8' });
+    return { y: b.maximum(b.slice(dot, 1, 0, half), b.slice(dot, 1, half, N)) };
+  });
+  const runs = [1, 19].map((tokens) => {
+    const y = Float32Array.from({ length: tokens * half }, (_, i) => {
+      const [t, n] = [Math.floor(i / half), i % half];
+      const dot = dotNumerics.i8(x.subarray(t * K, (t + 1) * K), blockFormat(format));
+      const at = (row: number) => dot(weight.subarray(row * rowBytes, (row + 1) * rowBytes));
+      return Math.max(at(n), at(n + half));
+    });
+    return { inputs: { x: x.subarray(0, tokens * K) }, dims: { T: tokens }, expected: { y } };
+  });
+  return programTest({ name: 'what follows a product', area: commonArea, program, weights: { weight }, runs });
 }
 
 /** Experts of many tokens, of few, and of none. */
