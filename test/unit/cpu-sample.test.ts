@@ -5,6 +5,7 @@ import { inlineComposites } from '../../src/compiler/inline.ts';
 import { sample } from '../../src/composites/sample.ts';
 import { type StepLimits, samplingInputs, samplingState } from '../../src/composites/step.ts';
 import { sampleBuffers, sampleKernel, sampleRowBytes } from '../../src/devices/cpu/kernels/sample.ts';
+import { segmentBytes } from '../../src/devices/cpu/kernels/sample-segments.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
 import type { Parameter } from '../../src/ir/program.ts';
@@ -64,13 +65,14 @@ const arm64 = machineOf('neon');
 
 /** The kernel alone, on guarded memory. */
 function native(V: number, given: Inputs, rows: number, indices: readonly number[], machine = avx2Machine()): Sampled {
-  const shape = { rows: R, vocabulary: V, sequences: limits.maxSequences, biases: limits.maxBias };
+  const shape = { rows: R, vocabulary: V, sequences: limits.maxSequences, biases: limits.maxBias, summed: false };
   using ids = new Guarded(4 * rows, machine);
   using logprobs = new Guarded(4 * rows, machine);
+  using segments = new Guarded(rows * segmentBytes(V), machine);
   using scratch = new Guarded(rows * sampleRowBytes(V), machine);
   const memory = Object.fromEntries([...given].map(([name, data]) => [name, Guarded.of(data, machine)]));
-  assert.deepEqual(Object.keys({ ...memory, ids, logprobs, scratch }).sort(), [...sampleBuffers].sort());
-  runKernel(sampleKernel(shape), { ...memory, ids, logprobs, scratch }, rows, indices);
+  assert.deepEqual(Object.keys({ ...memory, ids, logprobs, segments, scratch }).sort(), [...sampleBuffers].sort());
+  runKernel(sampleKernel(shape), { ...memory, ids, logprobs, segments, scratch }, rows, indices);
   for (const guarded of Object.values(memory)) guarded[Symbol.dispose]();
   return { ids: new Int32Array(ids.bytes.slice().buffer), logprobs: logprobs.floats() };
 }
@@ -139,6 +141,7 @@ for (const [V, rounds] of [
   [37, 30],
   [256, 30],
   [2048, 20],
+  [12800, 4],
   [20000, 2],
 ] as const) {
   test(`sample: ${V} tokens: ids and log-probabilities of the decomposition`, { skip }, async () => {
