@@ -16,8 +16,17 @@ export const sampleKernels: CompositeKernel = {
   },
 };
 
+type SamplingInput = (typeof sampleInputs)[number];
+
+export const samplingInput = (inputs: readonly Value[], name: SamplingInput): Value =>
+  inputs[sampleInputs.indexOf(name)];
+
+/** Entries of a list, at most. */
+export const lengthOf = (inputs: readonly Value[], name: SamplingInput): number =>
+  maxDim(asTensor(samplingInput(inputs, name).type).shape[0]);
+
 /** Scratch that it needs begins at `from`, with the segments of all rows. */
-function sampleLaunch(
+export function sampleLaunch(
   row: Pick<SampleShape, 'rows' | 'vocabulary' | 'summed'>,
   logits: CompositeBuffer,
   inputs: readonly Value[],
@@ -25,16 +34,23 @@ function sampleLaunch(
   from: number,
 ): CompositeLaunch {
   const { rows, vocabulary } = row;
-  const values = new Map<string, Value>(inputs.map((value, i) => [sampleInputs[i], value]));
-  values.set('ids', ids).set('logprobs', logprobs);
-  const limitOf = (name: (typeof sampleInputs)[number]) =>
-    maxDim(asTensor(inputs[sampleInputs.indexOf(name)].type).shape[0]);
-  const shape: SampleShape = { ...row, sequences: limitOf('counts'), biases: limitOf('biasRow') };
+  const shape: SampleShape = { ...row, sequences: lengthOf(inputs, 'counts'), biases: lengthOf(inputs, 'biasRow') };
   const own = from + maxDim(rows) * segmentBytes(vocabulary);
   const buffer = (name: (typeof sampleBuffers)[number]): CompositeBuffer => {
-    const value = values.get(name);
-    if (value !== undefined) return { value };
-    return name === 'logits' ? logits : { scratch: name === 'segments' ? from : own };
+    switch (name) {
+      case 'logits':
+        return logits;
+      case 'segments':
+        return { scratch: from };
+      case 'scratch':
+        return { scratch: own };
+      case 'ids':
+        return { value: ids };
+      case 'logprobs':
+        return { value: logprobs };
+      default:
+        return { value: samplingInput(inputs, name) };
+    }
   };
   return {
     key: `sample ${JSON.stringify(shape)}`,

@@ -68,12 +68,12 @@ export interface Units<B extends string> {
   readonly bias: boolean;
   readonly emitResidual?: ((a: Assembler) => void) | undefined;
   /** Amount of work to rax, as `buildKernel` wants it. */
-  emitStart(frame: Frame<B>): void;
+  emitStart(frame: Frame<B>, own: Mem): void;
   emitUnitOf?(frame: Frame<B>): void;
   /** r12, r13, r10, rsi, rdx, where there is a bias r9, and r14 as `rows` wants it. May change rax, rcx, rdi and r11. */
   emitPlace(frame: Frame<B>): void;
   rows(a: Assembler, own: Mem): ResultRows;
-  /** Memory at rsp that is its own, `own` of `rows` and `emitAfter`. */
+  /** Memory at rsp that is its own, `own` of `emitStart`, `rows` and `emitAfter`. */
   readonly ownBytes?: number;
   /** Behind a unit, or two at once: `unit` is the last of them. May change every register that a body may, vectors of constants included. */
   emitAfter?(frame: Frame<B>, own: Mem): void;
@@ -258,7 +258,7 @@ export function dotKernel<B extends string>(
     },
     (frame) => {
       unpacked?.emitStart?.(frame.a);
-      units.emitStart(frame);
+      units.emitStart(frame, own);
     },
     (frame) => {
       const { a } = frame;
