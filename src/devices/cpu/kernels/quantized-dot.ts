@@ -91,6 +91,8 @@ export interface DotLayout {
   readonly together: number;
   /** Tokens of a unit at most. */
   readonly chunk: number;
+  /** Panels that are read by turns where there is one token. */
+  readonly streams: number;
 }
 
 export function dotLayout(
@@ -106,6 +108,8 @@ export function dotLayout(
     tokenBytes: activationRowBytes(activationsOf(format, numerics, target), K),
     together: products.unpacked?.panels ?? 1,
     chunk: products.unpacked?.chunk ?? target.schedule.directTokens,
+    // Tiles that are large enough to be streams of their own are read more slowly by turns.
+    streams: panels > 1 && tileSize(format).bytes <= burst ? target.schedule.streams : 1,
   };
   return { products, layout };
 }
@@ -227,15 +231,13 @@ export function emitPanelOf(a: Assembler, { panels, together }: DotLayout, regis
 export function dotKernel<B extends string>(
   { tokens: T, N, K }: Pick<DotShape, 'tokens' | 'N' | 'K'>,
   { direct, unpacked }: Products,
-  { format, tokenBytes, panels }: DotLayout,
+  { format, tokenBytes, panels, streams }: DotLayout,
   schedule: Schedule,
   units: Units<B>,
 ): EmittedKernel {
   const { name, buffers, bias, emitResidual, emitPlace } = units;
   const { size, bytes } = tileSize(format);
   const isLarge = bytes > burst;
-  // Tiles that are large enough to be streams of their own are read more slowly by turns.
-  const streams = panels > 1 && !isLarge ? schedule.streams : 1;
   const walk = { format, K, N, rowBytes: tokenBytes, bias, emitResidual, panels };
   const productBytes = alignUp(
     Math.max(

@@ -8,7 +8,7 @@ import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
 import { at, d, type Register, type Slot } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
-import { across, storeFirst } from './lanes.ts';
+import { across, broadcast, storeFirst } from './lanes.ts';
 import { emitExponentials, emitMaximum, LANES } from './sample-logits.ts';
 import type { KernelWriter } from './writer.ts';
 
@@ -18,8 +18,8 @@ const padded = (vocabulary: number) => alignUp(segmentsOf(vocabulary).count, LAN
 export const segmentBytes = (vocabulary: number) => 8 * padded(vocabulary);
 const sumsAt = (vocabulary: number) => 4 * padded(vocabulary);
 
-/** Computes the segment whose logits are at `logits`, the `number`-th of the row whose segments are at `segments`; gives its greatest, in all lanes. */
-export function emitSegment<B extends string>(
+/** The greatest logit of the segment at `logits`, the `number`-th of the row whose segments are at `segments`; gives it in all lanes. */
+export function emitGreatest<B extends string>(
   w: KernelWriter<B>,
   tail: Slot,
   logits: Register,
@@ -27,16 +27,27 @@ export function emitSegment<B extends string>(
   segments: Register,
   number: Register,
 ): Register {
+  const greatest = emitMaximum(w, tail, logits, segmentsOf(vocabulary).size);
+  storeFirst(laneCode(w.m, 8), at(segments, 0, number, 4), greatest);
+  return greatest;
+}
+
+/** Then its sum. */
+export function emitSum<B extends string>(
+  w: KernelWriter<B>,
+  tail: Slot,
+  logits: Register,
+  vocabulary: number,
+  segments: Register,
+  number: Register,
+): void {
   const code = laneCode(w.m, 8);
   const f = new FloatCode(code, 32);
-  const { size } = segmentsOf(vocabulary);
-  const greatest = emitMaximum(w, tail, logits, size);
+  const greatest = broadcast(code, at(segments, 0, number, 4));
   const isNothing = f.compare('EQ', greatest, f.number(Number.NEGATIVE_INFINITY));
   const from = f.blend(isNothing, f.number(0), greatest);
-  const sum = emitExponentials(w, tail, logits, size, from);
-  storeFirst(code, at(segments, 0, number, 4), greatest);
+  const sum = emitExponentials(w, tail, logits, segmentsOf(vocabulary).size, from);
   storeFirst(code, at(segments, sumsAt(vocabulary), number, 4), sum);
-  return greatest;
 }
 
 /** Of all segments of a row the greatest logit, in all lanes, and the sum of the exponentials from there, in the first. */

@@ -6,13 +6,13 @@ import { segmentsOf } from '../../../composites/sample.ts';
 import type { Dim } from '../../../ir/types.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { FloatCode } from '../emit/float-code.ts';
-import { at, d, type Register, view } from '../emit/machine.ts';
+import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
 import { floatUnary } from '../emit/math.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { sortBins } from './radix-sort.ts';
 import { type DrawSlots, emitDraw, forEachRow, pairBytes } from './sample-draw.ts';
 import { emitCopy, emitFirstEqual, emitIsPenalized, emitMaximum, emitPenalties, tailSlot } from './sample-logits.ts';
-import { emitSegment, emitWhole, segmentBytes } from './sample-segments.ts';
+import { emitGreatest, emitSum, emitWhole, segmentBytes } from './sample-segments.ts';
 import { KernelWriter } from './writer.ts';
 
 export interface SampleShape {
@@ -33,6 +33,9 @@ export const sampleBuffers = [
   ...(['biasRow', 'biasToken', 'biasValue', 'counts', 'segments', 'scratch', 'ids', 'logprobs'] as const),
 ] as const;
 type Buffer = (typeof sampleBuffers)[number];
+/** Whose greatest are looked for before they are summed. */
+const segmentsAtOnce = 16;
+
 type Writer = KernelWriter<Buffer>;
 
 /** A row's own memory: two lists of pairs, the logits as changed by bias and penalties. */
@@ -47,13 +50,7 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
   forEachRow(w, rows, (row) => {
     const logits = w.sum(w.buffer('logits'), w.product(row, 4 * vocabulary));
     const segments = w.sum(w.buffer('segments'), w.product(row, segmentBytes(vocabulary)));
-    if (!summed) {
-      const from = w.value(logits);
-      w.forEach(0, count, 1, (number) => {
-        emitSegment(w, slots.tail, from, vocabulary, segments, number);
-        w.change('add', from, 4 * size);
-      });
-    }
+    if (!summed) emitSegments(w, slots.tail, logits, vocabulary, segments);
     const { greatest: max, sum } = emitWhole(w, slots.tail, vocabulary, segments);
     const own = w.sum(w.buffer('scratch'), w.product(row, sampleRowBytes(vocabulary)));
     const pairs = [own, w.sum(own, pairBytes(vocabulary))] as const;
@@ -114,6 +111,22 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
     m.emit('vmovss', at(w.buffer('logprobs'), 0, row, 4), view(f.sub(f.sub(logit, max), log), 128));
   });
   return w.finish();
+}
+
+/** Some at a time, so that their logits are in a cache when they are summed. */
+function emitSegments(w: Writer, tail: Slot, logits: Register, vocabulary: number, segments: Register): void {
+  const { count, size } = segmentsOf(vocabulary);
+  w.forEach(0, count, segmentsAtOnce, (first) => {
+    const end = w.sum(first, segmentsAtOnce);
+    w.bound(end, 'min', count);
+    for (const emit of [emitGreatest, emitSum]) {
+      const from = w.sum(logits, w.product(first, 4 * size));
+      w.forEach(first, end, 1, (number) => {
+        emit(w, tail, from, vocabulary, segments, number);
+        w.change('add', from, 4 * size);
+      });
+    }
+  });
 }
 
 /** Adds the entries of the list that are for this row, in their order; `copy` makes logits that may be changed. */

@@ -9,14 +9,16 @@ import { maxDim } from '../../../ir/types.ts';
 import { alignUp } from '../align.ts';
 import { indexed, offset, ptr, r9, r10, r11, r12, r13, rax, rbp, rcx, rdi, rdx, rsi, rsp } from '../asm/operands.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
+import type { Register } from '../emit/machine.ts';
 import type { Target } from '../target.ts';
 import type { Frame } from './frame.ts';
 import { emitIncluded, includedBytes } from './included.ts';
 import { emitIfNeeded, neededBuffers, neededBytes, neededKernel } from './needed-segments.ts';
 import { panelBytes, panelRows } from './packing.ts';
+import { emitPrefetch } from './prefetch.ts';
 import { type DotShape, dotKernel, dotLayout } from './quantized-dot.ts';
 import { emitCopy, tailSlot } from './sample-logits.ts';
-import { emitSegment, segmentBytes } from './sample-segments.ts';
+import { emitGreatest, emitSum, segmentBytes } from './sample-segments.ts';
 import { KernelWriter } from './writer.ts';
 
 export interface SampledDotShape extends Pick<DotShape, 'format' | 'numerics' | 'tokens' | 'N' | 'K' | 'bias'> {
@@ -39,7 +41,7 @@ type Buffer = ReturnType<typeof sampledDotBuffers>[number];
 export function sampledDotKernel(shape: SampledDotShape, target: Target): EmittedKernel {
   const { numerics, tokens, N, K, bias, biases } = shape;
   const { products, layout } = dotLayout(shape, target);
-  const { format, tokenBytes, together, chunk } = layout;
+  const { format, tokenBytes, together, chunk, streams } = layout;
   const { count, size } = segmentsOf(N);
   const panels = size / panelRows;
   const units = panels / together;
@@ -129,6 +131,19 @@ export function sampledDotKernel(shape: SampledDotShape, target: Target): Emitte
       emitPart(frame);
       a.emit('mov', r12, rax);
       a.emit('mov', r13, rdx);
+      // What the next panels' first tiles would have been asked for by those before them; memory has something to do meanwhile.
+      a.emit('imul', r11, rax, panels * panelBytes(format, K));
+      a.emit('add', r11, address('weight'));
+      for (let stream = 0; stream < streams; stream++) {
+        const next = (panels + stream) * panelBytes(format, K);
+        const { schedule } = target;
+        emitPrefetch(
+          a,
+          { ...schedule, prefetchBytes: 0 },
+          (at) => ptr(r11, next + at),
+          schedule.prefetchBytes / streams,
+        );
+      }
       const words: Readonly<Record<(typeof segmentWords)[number], () => void>> = {
         results: () => a.emit('lea', rax, own),
         needed: () => a.emit('lea', rax, offset(own, neededAt)),
@@ -152,16 +167,23 @@ function segmentKernel(N: number): EmittedKernel {
   const w = new KernelWriter('segment', segmentWords, []);
   const tail = tailSlot();
   const [first, number] = [w.buffer('first'), w.buffer('segment')];
-  const results = w.buffer('results');
-  w.forEach(first, w.sum(first, w.buffer('rows')), 1, (row) => {
-    const ofRow = (name: 'needed' | 'logits' | 'segments', bytes: number) =>
-      w.sum(w.buffer(name), w.product(row, bytes));
-    const greatest = emitSegment(w, tail, results, N, ofRow('segments', segmentBytes(N)), number);
-    emitIfNeeded(w, tail, ofRow('needed', neededBytes), greatest, () => {
-      const to = w.sum(ofRow('logits', 4 * N), w.product(number, 4 * size));
-      emitCopy(w, results, to, size);
+  const forEachRow = (body: (logits: Register, row: Register) => void) => {
+    const results = w.buffer('results');
+    w.forEach(first, w.sum(first, w.buffer('rows')), 1, (row) => {
+      body(results, row);
+      w.change('add', results, 4 * size);
     });
-    w.change('add', results, 4 * size);
+  };
+  const ofRow = (name: 'needed' | 'logits' | 'segments', row: Register, bytes: number) =>
+    w.sum(w.buffer(name), w.product(row, bytes));
+  // One row's greatest is looked for while that of another is folded, and so are sums.
+  forEachRow((logits, row) => {
+    const greatest = emitGreatest(w, tail, logits, N, ofRow('segments', row, segmentBytes(N)), number);
+    emitIfNeeded(w, tail, ofRow('needed', row, neededBytes), greatest, () => {
+      const to = w.sum(ofRow('logits', row, 4 * N), w.product(number, 4 * size));
+      emitCopy(w, logits, to, size);
+    });
   });
+  forEachRow((logits, row) => emitSum(w, tail, logits, N, ofRow('segments', row, segmentBytes(N)), number));
   return w.finish();
 }
