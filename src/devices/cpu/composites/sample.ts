@@ -1,5 +1,5 @@
 /** `sample` (composites/sample.ts). */
-import { sampleComposite, sampleInputs } from '../../../composites/sample.ts';
+import { sampleComposite, sampleInputs, segmentsOf } from '../../../composites/sample.ts';
 import type { Value } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
 import { type SampleShape, sampleBuffers, sampleKernel, sampleRowBytes } from '../kernels/sample.ts';
@@ -33,7 +33,7 @@ export function sampleLaunch(
   [ids, logprobs]: readonly Value[],
   from: number,
 ): CompositeLaunch {
-  const { rows, vocabulary } = row;
+  const { rows, vocabulary, summed } = row;
   const shape: SampleShape = { ...row, sequences: lengthOf(inputs, 'counts'), biases: lengthOf(inputs, 'biasRow') };
   const own = from + maxDim(rows) * segmentBytes(vocabulary);
   const buffer = (name: (typeof sampleBuffers)[number]): CompositeBuffer => {
@@ -58,9 +58,9 @@ export function sampleLaunch(
     buffers: sampleBuffers.map(buffer),
     dims: dimsOf(rows),
     scratchBytes: own + maxDim(rows) * sampleRowBytes(vocabulary),
-    // Of rows that are not drawn: an exponential and two comparisons an element.
+    // Of rows that are not drawn: an exponential and two comparisons an element, a logit or a segment.
     cost({ dims }) {
-      const elements = resolveDim(rows, dims) * vocabulary;
+      const elements = resolveDim(rows, dims) * (summed ? 2 * segmentsOf(vocabulary).count : vocabulary);
       return { bytes: 4 * elements, operations: 20 * elements, element: 'f32' };
     },
   };
