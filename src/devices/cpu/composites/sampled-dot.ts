@@ -1,8 +1,7 @@
 /** `sampled_dot` (composites/sampled_dot.ts): the activations made ready, the product, the rows. */
 import type { QuantizedDotAttributes } from '../../../composites/quantized_dot.ts';
-import { operandsByName } from '../../../composites/quantized_weight.ts';
 import { sampledDotComposite, sampledDotOperands } from '../../../composites/sampled_dot.ts';
-import type { OpOf, Value } from '../../../ir/program.ts';
+import type { OpOf } from '../../../ir/program.ts';
 import { asTensor, maxDim, resolveDim } from '../../../ir/types.ts';
 import { alignUp } from '../align.ts';
 import { packedBytes, packedFormat } from '../kernels/packing.ts';
@@ -34,14 +33,14 @@ function sampledLaunches(
 ): readonly CompositeLaunch[] {
   const options = attributes.composite_attributes as QuantizedDotAttributes;
   const { dot, inputs } = sampledDotOperands(operands, options);
-  const { weight, bias } = operandsByName(dot, options.operands) as Readonly<Record<'weight' | 'bias', Value>>;
-  const [x] = dot;
+  const { format, numerics, operands: names } = options;
+  const operand = (name: 'x' | 'weight' | 'bias') => dot[names.indexOf(name)];
+  const x = operand('x');
   const tokens = rowsOf(x);
   const rows = maxDim(tokens);
-  const [N, K] = asTensor(weight.type).shape.map(maxDim);
-  const { format, numerics } = options;
+  const [N, K] = asTensor(operand('weight').type).shape.map(maxDim);
   const shape: SampledDotShape = {
-    ...{ format, numerics, tokens, N, K, bias: bias !== undefined },
+    ...{ format, numerics, tokens, N, K, bias: names.includes('bias') },
     biases: lengthOf(inputs, 'biasRow'),
   };
   const { prepare, scratchBytes, input, bytes } = prepareActivations(x, format, numerics, K, target);
@@ -51,14 +50,13 @@ function sampledLaunches(
   const product: CompositeLaunch = {
     key: `sampled_dot ${JSON.stringify(shape)}`,
     kernel: () => sampledDotKernel(shape, target),
-    buffers: sampledDotBuffers(bias !== undefined).map((name): CompositeBuffer => {
+    buffers: sampledDotBuffers(shape.bias).map((name): CompositeBuffer => {
       switch (name) {
         case 'x':
           return input;
         case 'weight':
-          return { value: weight };
         case 'bias':
-          return { value: bias };
+          return { value: operand(name) };
         case 'logits':
           return logits;
         case 'segments':

@@ -72,6 +72,7 @@ export function sampledDotKernel(shape: SampledDotShape, target: Target): Emitte
     a.emit('mov', rcx, unit);
     a.emit('and', rcx, units - 1);
   };
+
   return dotKernel<Buffer>(shape, products, layout, target.schedule, {
     name: `sampled_dot_${format}_${numerics}_${N}x${K}`,
     buffers,
@@ -102,7 +103,7 @@ export function sampledDotKernel(shape: SampledDotShape, target: Target): Emitte
       a.emit('shr', rax, Math.log2(chunk));
       a.emit('imul', rax, rax, count * units);
     },
-    // Threads take whole segments.
+    // Threads take whole segments, so two panels at once are always of one: there are an even number of them.
     emitUnitOf: ({ a }) => a.emit('and', rax, -units),
     emitPlace(frame) {
       const { a, address } = frame;
