@@ -33,7 +33,7 @@ export function makeTile(): Tile {
  * The levels of block `block` of all outputs of which words `first` to `end` of a row hold something. Rows have `across` words; that of the
  * block's first level is `row`.
  */
-export type Fill = (
+type Fill = (
   { levels }: Tile,
   block: number,
   words: Int32Array,
@@ -120,7 +120,7 @@ function spreadNibbles(some: number): number {
 }
 
 /** `count` blocks of each of the outputs `from` to `end`, to `at` of `out` and then every `stride`, counted as scales are: in 16 bits. */
-export type Write = (
+type Write = (
   tile: Tile,
   count: number,
   from: number,

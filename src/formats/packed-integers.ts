@@ -123,9 +123,8 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
     if (symmetric && adds.some((add) => add !== middleAdd))
       refuse('InvalidFile', 'its zeros are not where its settings say (sym)');
   };
-  const makeRows = (parts: Parts, first: number, count: number) => {
-    const out = new Uint8Array(count * rowBytes);
-    const halves = new Uint16Array(out.buffer);
+  const makeRows = (parts: Parts, target: Uint8Array, first: number, count: number) => {
+    const halves = new Uint16Array(target.buffer, target.byteOffset, target.length / 2);
     for (let start = first - (first % tileOutputs); start < first + count; start += tileOutputs) {
       const end = Math.min(start + tileOutputs, N);
       const [from, to] = [Math.max(first, start), Math.min(first + count, end)];
@@ -141,7 +140,6 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
         write(tile, blocks, from - start, to - start, halves, at / 2, rowBytes / 2);
       }
     }
-    return out;
   };
 
   /** Of all rows, while they are wanted: an output's values are spread over all of them. */
@@ -160,12 +158,12 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
     }
     return { q: new Int32Array(q.buffer), z: new Int32Array(z.buffer), s: new Uint16Array(s.buffer) };
   };
-  const source = rowSource(path, N, rowBytes, async (first, count) => {
+  const source = rowSource(path, N, rowBytes, async (target, first, count) => {
     held ??= load();
     const parts = await held;
     given += count;
     if (given >= N) [held, given] = [undefined, 0];
-    return makeRows(parts, first, count);
+    makeRows(parts, target, first, count);
   });
   return { name: `${stem}.weight`, format, shape: [N, K], bytes: source };
 }
