@@ -3,7 +3,7 @@
  * the values, and the merge with the partitions before. Positions come in tiles of 16. How queries are kept and what multiplies
  * them is a matter of the numerics: attention-float-unit.ts, attention-bf16-unit.ts, attention-integer-unit.ts.
  */
-import { at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
+import { type Address, at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { type AttentionWriter, type Block, partialOf, type Unit } from './attention-blocks.ts';
 import type { PanelSource } from './attention-panels.ts';
@@ -37,10 +37,11 @@ interface Row {
   readonly head: Register;
 }
 
-/** A tile for one head of the pools: slots of this one and of the next in the list, the first row of the head's queries. */
+/** A tile for one head of the pools: slots of this one and of the next two in the list, the first row of the head's queries. */
 export interface Tile {
   readonly slot: Register;
   readonly next: Register;
+  readonly afterNext: Address;
   readonly column: Register;
   readonly firstRow: Register;
   readonly head: Register;
@@ -86,8 +87,11 @@ export abstract class AttentionUnit {
     this.#forEachRow(w, unit, ({ row }) =>
       emitEmpty(w, code, valueDim, stateAt(w, runningStatistics, running, valueDim, row)),
     );
+    // The partition that this thread most likely takes up next.
+    const further = w.value(1);
+    if (split !== undefined) w.when(split, 'ne', 0, () => w.set(further, w.threadCount));
     w.forEach(unit.from, unit.to, 1, (p) => {
-      this.#partition(w, unit, p);
+      this.#partition(w, unit, p, w.sum(p, further));
       this.#forEachRow(w, unit, ({ row }) => {
         const state = stateAt(w, runningStatistics, running, valueDim, row);
         emitMerge(w, code, valueDim, state, stateAt(w, nextStatistics, next, nextDim, row));
@@ -160,12 +164,12 @@ export abstract class AttentionUnit {
   }
 
   /** The results of one partition go to `next`. */
-  #partition(w: Writer, unit: Unit, p: Register): void {
+  #partition(w: Writer, unit: Unit, p: Register, later: Register): void {
     const { frame } = this;
     const start = w.product(p, this.shape.partition);
     const end = w.sum(start, this.shape.partition);
     w.bound(end, 'min', unit.block.last);
-    const tiles = this.#listTiles(w, unit.block, start, end);
+    const tiles = this.#listTiles(w, unit.block, start, end, w.product(later, this.shape.partition));
     const part: Part = { start, end, tiles };
     this.#placeSeen(w, unit.block, start);
     this.emitScores(w, unit, part);
@@ -193,34 +197,44 @@ export abstract class AttentionUnit {
     return { ...lies, from };
   }
 
-  /** The tiles of [start, end) that somebody sees and that lie in blocks; their number. */
-  #listTiles(w: Writer, { first, sequence }: Block, start: Register, end: Register): Register {
+  /** The tiles of [start, end) that somebody sees and that lie in blocks, and behind them the first again and that at `later`; their number. */
+  #listTiles(w: Writer, { first, last, sequence }: Block, start: Register, end: Register, later: Register): Register {
     const { m } = w;
-    const { blocks, blockSize, columns } = this.shape;
     const position = w.value(first);
     w.bound(position, 'max', start);
     w.change('and', position, -TILE);
-    const table = w.sum(w.buffer('blockTable'), w.product(sequence, 4 * columns));
+    const table = w.sum(w.buffer('blockTable'), w.product(sequence, 4 * this.shape.columns));
     const count = w.value(0);
-    w.whileBelow(position, end, TILE, () => {
-      const id = w.signed(at(table, 0, w.shift(position, 'shr', Math.log2(blockSize)), 4));
-      w.when(id, 'ge', 0, () => {
-        w.bound(id, 'min', blocks - 1);
-        const slot = w.value(position);
-        w.change('and', slot, blockSize - 1);
-        w.change('add', slot, w.product(id, blockSize));
+    w.whileBelow(position, end, TILE, () =>
+      this.#whereStored(w, table, position, (slot) => {
         const entry = w.addressOf(this.frame.tiles, w.shift(count, 'shl', 1), 8);
         const column = w.difference(position, start);
         m.emit('mov', at(entry, tileEntry.slot), q(slot));
         m.emit('mov', at(entry, tileEntry.column), d(column));
         storeFloat(w, at(entry, tileEntry.columnFloat), column);
         w.change('add', count, 1);
-      });
-    });
+      }),
+    );
+    const again = w.value(inSlot(this.frame.tiles, tileEntry.slot));
     const next = w.addressOf(this.frame.tiles, w.shift(count, 'shl', 1), 8);
-    const first_ = w.value(inSlot(this.frame.tiles, tileEntry.slot));
-    m.emit('mov', at(next, tileEntry.slot), q(first_));
+    m.emit('mov', at(next, tileEntry.slot), q(again));
+    const after = w.value(again);
+    w.when(later, 'l', last, () => this.#whereStored(w, table, later, (slot) => w.set(after, slot)));
+    m.emit('mov', at(next, tileEntry.bytes + tileEntry.slot), q(after));
     return count;
+  }
+
+  /** With the slot of a position, if its block is in the table. */
+  #whereStored(w: Writer, table: Register, position: Register, body: (slot: Register) => void): void {
+    const { blocks, blockSize } = this.shape;
+    const id = w.signed(at(table, 0, w.shift(position, 'shr', Math.log2(blockSize)), 4));
+    w.when(id, 'ge', 0, () => {
+      w.bound(id, 'min', blocks - 1);
+      const slot = w.value(position);
+      w.change('and', slot, blockSize - 1);
+      w.change('add', slot, w.product(id, blockSize));
+      body(slot);
+    });
   }
 
   /** What tokens see, from the start of the partition. */
@@ -244,7 +258,8 @@ export abstract class AttentionUnit {
       const next = w.value(at(entry, tileEntry.bytes + tileEntry.slot));
       const column = w.signed(at(entry, tileEntry.column));
       w.forEach(0, heads, 1, (j) => {
-        body({ slot, next, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
+        const afterNext = at(entry, 2 * tileEntry.bytes + tileEntry.slot);
+        body({ slot, next, afterNext, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
       });
     });
   }
@@ -263,13 +278,22 @@ export abstract class AttentionUnit {
   /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
   protected aheadOfKeys(w: Writer, unit: Unit, { next, head }: Tile, panel: Register): Prefetch {
     const ahead = this.#ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
-    w.when(next, 'e', w.value(inSlot(this.frame.tiles, tileEntry.slot)), () =>
-      w.set(ahead.at, this.aheadOfValues(w, unit, next, head, panel).at),
+    this.#whereFirst(w, next, () =>
+      w.set(ahead.at, this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel).at),
     );
     return ahead;
   }
-  protected aheadOfValues(w: Writer, unit: Unit, next: Register, head: Register, panel: Register): Prefetch {
-    return this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
+  /** Behind the last tile of values come keys of another partition. */
+  protected aheadOfValues(w: Writer, unit: Unit, { next, afterNext, head }: Tile, panel: Register): Prefetch {
+    const ahead = this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
+    this.#whereFirst(w, next, () => {
+      const later = this.keySource(w, w.value(afterNext), unit.head);
+      w.set(ahead.at, this.#ahead(w, unit, later, head, panel).at);
+    });
+    return ahead;
+  }
+  #whereFirst(w: Writer, slot: Register, then: () => void): void {
+    w.when(slot, 'e', w.value(inSlot(this.frame.tiles, tileEntry.slot)), then);
   }
 
   /** The rows of one head of the pools, `ROWS` at a time. */
