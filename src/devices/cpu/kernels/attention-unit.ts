@@ -5,7 +5,7 @@
  */
 import { type Address, at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
-import { type AttentionWriter, type Block, partialOf, type Unit } from './attention-blocks.ts';
+import { type AttentionWriter, type Block, divided, partialOf, type Unit } from './attention-blocks.ts';
 import type { PanelSource } from './attention-panels.ts';
 import type { Prefetch } from './attention-product.ts';
 import { type AttentionShape, type Frame, headBytes, ROWS, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
@@ -46,6 +46,9 @@ export interface Tile {
   readonly firstRow: Register;
   readonly head: Register;
 }
+
+/** A tile from a head of the pools on. */
+type SourceOf = (w: Writer, head: Register) => PanelSource;
 
 export abstract class AttentionUnit {
   protected readonly shape: AttentionShape;
@@ -264,36 +267,67 @@ export abstract class AttentionUnit {
     });
   }
 
-  /**
-   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
-   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
-   */
-  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
-    const bytes = TILE * headBytes(next.format, next.dim);
+  /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
+  protected aheadOfKeys(w: Writer, unit: Unit, tile: Tile, panel: Register): Prefetch {
+    return this.#ahead(w, unit, tile, panel, this.#keys(tile.next), this.#values(tile.next));
+  }
+  /** Behind the last tile of values come keys of another partition. */
+  protected aheadOfValues(w: Writer, unit: Unit, tile: Tile, panel: Register): Prefetch {
+    const later = (w: Writer, head: Register) => this.keySource(w, w.value(tile.afterNext), head);
+    return this.#ahead(w, unit, tile, panel, this.#values(tile.next), later);
+  }
+  #keys(slot: Register): SourceOf {
+    return (w, head) => this.keySource(w, slot, head);
+  }
+  #values(slot: Register): SourceOf {
+    return (w, head) => this.valueSource(w, slot, head);
+  }
+
+  /** Where to ask for memory while the tile is multiplied: the part of the next one that is as far along as this head. */
+  #ahead(
+    w: Writer,
+    unit: Unit,
+    { next, head }: Tile,
+    panel: Register,
+    usual: SourceOf,
+    behindLast: SourceOf,
+  ): Prefetch {
+    const { format, dim } = usual(w, unit.head);
+    const bytes = TILE * headBytes(format, dim);
     const at = w.value(panel);
-    w.when(unit.heads, 'e', this.shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
+    const ask = (of: SourceOf) => {
+      const source = of(w, unit.head);
+      w.when(
+        unit.heads,
+        'e',
+        this.shape.kvHeads,
+        () => w.set(at, w.sum(source.from, w.product(head, bytes))),
+        () => this.#askForRows(w, unit, source, w.difference(head, unit.head)),
+      );
+    };
+    const first = w.value(inSlot(this.frame.tiles, tileEntry.slot));
+    w.when(
+      next,
+      'ne',
+      first,
+      () => ask(usual),
+      () => ask(behindLast),
+    );
     return { at, bytes };
   }
 
-  /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
-  protected aheadOfKeys(w: Writer, unit: Unit, { next, head }: Tile, panel: Register): Prefetch {
-    const ahead = this.#ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
-    this.#whereFirst(w, next, () =>
-      w.set(ahead.at, this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel).at),
-    );
-    return ahead;
-  }
-  /** Behind the last tile of values come keys of another partition. */
-  protected aheadOfValues(w: Writer, unit: Unit, { next, afterNext, head }: Tile, panel: Register): Prefetch {
-    const ahead = this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
-    this.#whereFirst(w, next, () => {
-      const later = this.keySource(w, w.value(afterNext), unit.head);
-      w.set(ahead.at, this.#ahead(w, unit, later, head, panel).at);
+  /** A tile of some heads is no run of memory: the `part`-th of as many parts as there are heads is asked for at once. */
+  #askForRows(w: Writer, { heads }: Unit, { format, dim, rowBytes, from }: PanelSource, part: Register): void {
+    const [start, end] = [0, 1].map((next) => divided(w, w.product(w.sum(part, next), TILE), heads)) as [
+      Register,
+      Register,
+    ];
+    const bytes = w.product(heads, headBytes(format, dim));
+    w.forEach(start, end, 1, (position) => {
+      const line = w.sum(from, w.product(position, rowBytes));
+      const end = w.sum(line, bytes);
+      w.whileBelow(line, end, 64, () => w.m.emit('prefetcht0', at(line)));
     });
-    return ahead;
-  }
-  #whereFirst(w: Writer, slot: Register, then: () => void): void {
-    w.when(slot, 'e', w.value(inSlot(this.frame.tiles, tileEntry.slot)), then);
   }
 
   /** The rows of one head of the pools, `ROWS` at a time. */
