@@ -67,7 +67,7 @@ const usual: Schedule = {
   decodedFloats: 256,
   sharing: 2,
   attentionRows: 64,
-  attentionUnits: 4,
+  attentionUnits: 1,
   loopBits: 512,
   chainVectors: 1,
   loopVectors: 1,

@@ -56,12 +56,13 @@ export class FloatAttentionUnit extends AttentionUnit {
     const { frame } = this;
     const scoreBytes = scoreRowBytes(this.shape);
     zeroFrom(w, w.addressOf(frame.next), w.product(w.product(unit.heads, unit.block.rows), 4 * valueDim));
-    this.forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
+    this.forEachTile(w, unit, tiles, (tile) => {
+      const { slot, column, firstRow, head } = tile;
       const panel = w.addressOf(this.#panel);
       const valid = w.difference(w.difference(end, start), column);
       w.bound(valid, 'min', TILE);
       emitValuePanel(w, this.valueSource(w, slot, head), panel, valid);
-      const ahead = this.aheadOfValues(w, unit, next, head, panel);
+      const ahead = this.aheadOfValues(w, unit, tile, panel);
       this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const a = w.sum(w.addressOf(frame.scores, column, 4), w.product(row, scoreBytes));

@@ -117,7 +117,8 @@ export class IntegerAttentionUnit extends AttentionUnit {
     const rows = w.product(unit.heads, unit.block.rows);
     zeroFrom(w, w.addressOf(frame.next), w.product(rows, 4 * valueDim));
     zeroFrom(w, w.addressOf(this.#minima), w.product(rows, 4 * TILE));
-    this.forEachTile(w, unit, tiles, ({ slot, next, column, firstRow, head }) => {
+    this.forEachTile(w, unit, tiles, (tile) => {
+      const { slot, column, firstRow, head } = tile;
       const panel = w.addressOf(this.#panel);
       const valid = w.difference(w.difference(end, start), column);
       const values = this.valueSource(w, slot, head);
@@ -128,7 +129,7 @@ export class IntegerAttentionUnit extends AttentionUnit {
         this.#roundWeights(w, row, w.difference(row, firstRow), weights);
       });
       emitCodePairs(w, values, this.#values, panel);
-      const ahead = this.aheadOfValues(w, unit, next, head, panel);
+      const ahead = this.aheadOfValues(w, unit, tile, panel);
       this.forEachRows(w, unit, firstRow, (row) => {
         w.when(row, 'ne', firstRow, () => w.set(ahead.at, panel));
         const rowOfHead = w.difference(row, firstRow);

@@ -121,7 +121,7 @@ export function frameOf(shape: AttentionShape, most: number): Frame {
     running: slot(4 * rows * valueDim),
     nextStatistics: slot(8 * rows),
     runningStatistics: slot(8 * rows),
-    tiles: slot(tileEntry.bytes * (partition / TILE + 1)),
+    tiles: slot(tileEntry.bytes * (partition / TILE + 2)),
     seen: slot(16 * rows),
     seenHere: slot(8 * rows),
   };

@@ -3,9 +3,9 @@
  * the values, and the merge with the partitions before. Positions come in tiles of 16. How queries are kept and what multiplies
  * them is a matter of the numerics: attention-float-unit.ts, attention-bf16-unit.ts, attention-integer-unit.ts.
  */
-import { at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
+import { type Address, at, d, q, RAX, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
-import { type AttentionWriter, type Block, partialOf, type Unit } from './attention-blocks.ts';
+import { type AttentionWriter, type Block, divided, partialOf, type Unit } from './attention-blocks.ts';
 import type { PanelSource } from './attention-panels.ts';
 import type { Prefetch } from './attention-product.ts';
 import { type AttentionShape, type Frame, headBytes, ROWS, scoreRowBytes, TILE, tileEntry } from './attention-shape.ts';
@@ -37,14 +37,18 @@ interface Row {
   readonly head: Register;
 }
 
-/** A tile for one head of the pools: slots of this one and of the next in the list, the first row of the head's queries. */
+/** A tile for one head of the pools: slots of this one and of the next two in the list, the first row of the head's queries. */
 export interface Tile {
   readonly slot: Register;
   readonly next: Register;
+  readonly afterNext: Address;
   readonly column: Register;
   readonly firstRow: Register;
   readonly head: Register;
 }
+
+/** A tile from a head of the pools on. */
+type SourceOf = (w: Writer, head: Register) => PanelSource;
 
 export abstract class AttentionUnit {
   protected readonly shape: AttentionShape;
@@ -86,8 +90,11 @@ export abstract class AttentionUnit {
     this.#forEachRow(w, unit, ({ row }) =>
       emitEmpty(w, code, valueDim, stateAt(w, runningStatistics, running, valueDim, row)),
     );
+    // The partition that this thread most likely takes up next.
+    const further = w.value(1);
+    if (split !== undefined) w.when(split, 'ne', 0, () => w.set(further, w.threadCount));
     w.forEach(unit.from, unit.to, 1, (p) => {
-      this.#partition(w, unit, p);
+      this.#partition(w, unit, p, w.sum(p, further));
       this.#forEachRow(w, unit, ({ row }) => {
         const state = stateAt(w, runningStatistics, running, valueDim, row);
         emitMerge(w, code, valueDim, state, stateAt(w, nextStatistics, next, nextDim, row));
@@ -160,12 +167,12 @@ export abstract class AttentionUnit {
   }
 
   /** The results of one partition go to `next`. */
-  #partition(w: Writer, unit: Unit, p: Register): void {
+  #partition(w: Writer, unit: Unit, p: Register, later: Register): void {
     const { frame } = this;
     const start = w.product(p, this.shape.partition);
     const end = w.sum(start, this.shape.partition);
     w.bound(end, 'min', unit.block.last);
-    const tiles = this.#listTiles(w, unit.block, start, end);
+    const tiles = this.#listTiles(w, unit.block, start, end, w.product(later, this.shape.partition));
     const part: Part = { start, end, tiles };
     this.#placeSeen(w, unit.block, start);
     this.emitScores(w, unit, part);
@@ -193,34 +200,44 @@ export abstract class AttentionUnit {
     return { ...lies, from };
   }
 
-  /** The tiles of [start, end) that somebody sees and that lie in blocks; their number. */
-  #listTiles(w: Writer, { first, sequence }: Block, start: Register, end: Register): Register {
+  /** The tiles of [start, end) that somebody sees and that lie in blocks, and behind them the first again and that at `later`; their number. */
+  #listTiles(w: Writer, { first, last, sequence }: Block, start: Register, end: Register, later: Register): Register {
     const { m } = w;
-    const { blocks, blockSize, columns } = this.shape;
     const position = w.value(first);
     w.bound(position, 'max', start);
     w.change('and', position, -TILE);
-    const table = w.sum(w.buffer('blockTable'), w.product(sequence, 4 * columns));
+    const table = w.sum(w.buffer('blockTable'), w.product(sequence, 4 * this.shape.columns));
     const count = w.value(0);
-    w.whileBelow(position, end, TILE, () => {
-      const id = w.signed(at(table, 0, w.shift(position, 'shr', Math.log2(blockSize)), 4));
-      w.when(id, 'ge', 0, () => {
-        w.bound(id, 'min', blocks - 1);
-        const slot = w.value(position);
-        w.change('and', slot, blockSize - 1);
-        w.change('add', slot, w.product(id, blockSize));
+    w.whileBelow(position, end, TILE, () =>
+      this.#whereStored(w, table, position, (slot) => {
         const entry = w.addressOf(this.frame.tiles, w.shift(count, 'shl', 1), 8);
         const column = w.difference(position, start);
         m.emit('mov', at(entry, tileEntry.slot), q(slot));
         m.emit('mov', at(entry, tileEntry.column), d(column));
         storeFloat(w, at(entry, tileEntry.columnFloat), column);
         w.change('add', count, 1);
-      });
-    });
+      }),
+    );
+    const again = w.value(inSlot(this.frame.tiles, tileEntry.slot));
     const next = w.addressOf(this.frame.tiles, w.shift(count, 'shl', 1), 8);
-    const first_ = w.value(inSlot(this.frame.tiles, tileEntry.slot));
-    m.emit('mov', at(next, tileEntry.slot), q(first_));
+    m.emit('mov', at(next, tileEntry.slot), q(again));
+    const after = w.value(again);
+    w.when(later, 'l', last, () => this.#whereStored(w, table, later, (slot) => w.set(after, slot)));
+    m.emit('mov', at(next, tileEntry.bytes + tileEntry.slot), q(after));
     return count;
+  }
+
+  /** With the slot of a position, if its block is in the table. */
+  #whereStored(w: Writer, table: Register, position: Register, body: (slot: Register) => void): void {
+    const { blocks, blockSize } = this.shape;
+    const id = w.signed(at(table, 0, w.shift(position, 'shr', Math.log2(blockSize)), 4));
+    w.when(id, 'ge', 0, () => {
+      w.bound(id, 'min', blocks - 1);
+      const slot = w.value(position);
+      w.change('and', slot, blockSize - 1);
+      w.change('add', slot, w.product(id, blockSize));
+      body(slot);
+    });
   }
 
   /** What tokens see, from the start of the partition. */
@@ -244,32 +261,73 @@ export abstract class AttentionUnit {
       const next = w.value(at(entry, tileEntry.bytes + tileEntry.slot));
       const column = w.signed(at(entry, tileEntry.column));
       w.forEach(0, heads, 1, (j) => {
-        body({ slot, next, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
+        const afterNext = at(entry, 2 * tileEntry.bytes + tileEntry.slot);
+        body({ slot, next, afterNext, column, firstRow: w.product(j, block.rows), head: w.sum(head, j) });
       });
     });
   }
 
-  /**
-   * Where to ask for memory while the tile is multiplied: the part of the next tile that is as far along as this head. Memory
-   * is fast in ascending order only, so a unit that has not all heads, whose tiles are no run of bytes, asks for nothing.
-   */
-  #ahead(w: Writer, unit: Unit, next: PanelSource, head: Register, panel: Register): Prefetch {
-    const bytes = TILE * headBytes(next.format, next.dim);
+  /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
+  protected aheadOfKeys(w: Writer, unit: Unit, tile: Tile, panel: Register): Prefetch {
+    return this.#ahead(w, unit, tile, panel, this.#keys(tile.next), this.#values(tile.next));
+  }
+  /** Behind the last tile of values come keys of another partition. */
+  protected aheadOfValues(w: Writer, unit: Unit, tile: Tile, panel: Register): Prefetch {
+    const later = (w: Writer, head: Register) => this.keySource(w, w.value(tile.afterNext), head);
+    return this.#ahead(w, unit, tile, panel, this.#values(tile.next), later);
+  }
+  #keys(slot: Register): SourceOf {
+    return (w, head) => this.keySource(w, slot, head);
+  }
+  #values(slot: Register): SourceOf {
+    return (w, head) => this.valueSource(w, slot, head);
+  }
+
+  /** Where to ask for memory while the tile is multiplied: the part of the next one that is as far along as this head. */
+  #ahead(
+    w: Writer,
+    unit: Unit,
+    { next, head }: Tile,
+    panel: Register,
+    usual: SourceOf,
+    behindLast: SourceOf,
+  ): Prefetch {
+    const { format, dim } = usual(w, unit.head);
+    const bytes = TILE * headBytes(format, dim);
     const at = w.value(panel);
-    w.when(unit.heads, 'e', this.shape.kvHeads, () => w.set(at, w.sum(next.from, w.product(head, bytes))));
+    const ask = (of: SourceOf) => {
+      const source = of(w, unit.head);
+      w.when(
+        unit.heads,
+        'e',
+        this.shape.kvHeads,
+        () => w.set(at, w.sum(source.from, w.product(head, bytes))),
+        () => this.#askForRows(w, unit, source, w.difference(head, unit.head)),
+      );
+    };
+    const first = w.value(inSlot(this.frame.tiles, tileEntry.slot));
+    w.when(
+      next,
+      'ne',
+      first,
+      () => ask(usual),
+      () => ask(behindLast),
+    );
     return { at, bytes };
   }
 
-  /** Behind the last tile of keys comes the first of the values, which is the next in the list. */
-  protected aheadOfKeys(w: Writer, unit: Unit, { next, head }: Tile, panel: Register): Prefetch {
-    const ahead = this.#ahead(w, unit, this.keySource(w, next, unit.head), head, panel);
-    w.when(next, 'e', w.value(inSlot(this.frame.tiles, tileEntry.slot)), () =>
-      w.set(ahead.at, this.aheadOfValues(w, unit, next, head, panel).at),
-    );
-    return ahead;
-  }
-  protected aheadOfValues(w: Writer, unit: Unit, next: Register, head: Register, panel: Register): Prefetch {
-    return this.#ahead(w, unit, this.valueSource(w, next, unit.head), head, panel);
+  /** A tile of some heads is no run of memory: the `part`-th of as many parts as there are heads is asked for at once. */
+  #askForRows(w: Writer, { heads }: Unit, { format, dim, rowBytes, from }: PanelSource, part: Register): void {
+    const [start, end] = [0, 1].map((next) => divided(w, w.product(w.sum(part, next), TILE), heads)) as [
+      Register,
+      Register,
+    ];
+    const bytes = w.product(heads, headBytes(format, dim));
+    w.forEach(start, end, 1, (position) => {
+      const line = w.sum(from, w.product(position, rowBytes));
+      const end = w.sum(line, bytes);
+      w.whileBelow(line, end, 64, () => w.m.emit('prefetcht0', at(line)));
+    });
   }
 
   /** The rows of one head of the pools, `ROWS` at a time. */
