@@ -104,9 +104,9 @@ const whole: Readonly<Record<string, Body>> = {
     out: b.subtract(x, b.broadcast(b.reduce('add', x, 0, [1]), [T, 2 * N], [0])),
   }),
   'columns that are counted': (b, { x }) => ({ out: b.add(x, b.iota('f32', [T, 2 * N], 1)) }),
-  'columns in another order': (b, { x }) => {
-    const order = b.reshape(b.slice(x, 1, 0, N), [T, dim, heads]);
-    return { out: b.reshape(b.negate(b.transpose(order, [0, 2, 1])), [T, N]) };
+  'columns that share an element': (b, { x }) => {
+    const wide = b.broadcast(b.slice(x, 1, 0, heads), [T, heads, dim], [0, 1]);
+    return { out: b.add(b.slice(x, 1, N, 2 * N), b.reshape(wide, [T, N])) };
   },
 };
 
