@@ -7,9 +7,9 @@ import type { Value } from '../ir/program.ts';
 import { asTensor, type Dim, tensor } from '../ir/types.ts';
 import { type CodedKv, isCoded, type KvFormat, kvCodeBits, kvHeaderBytes } from '../numerics/kv-format.ts';
 
-/** `pool` with `x` f32 [T, heads, D] at `slots`. */
+/** `pool` with `x` f32 [T, heads, D] at `slots`, no two of which are the same place. */
 export function putKv(b: Builder, pool: Value, slots: Value, x: Value, format: KvFormat): Value {
-  return b.put(pool, slots, isCoded(format) ? encode(b, x, format) : b.convert(x, format));
+  return b.put(pool, slots, isCoded(format) ? encode(b, x, format) : b.convert(x, format), { unique: true });
 }
 
 /** `encodeKv`. */

@@ -316,18 +316,19 @@ export class Builder {
       indices_are_sorted: false,
     });
   }
-  /** `table[N, ...]` with row `ids[i]` replaced by `rows[i, ...]`; ids out of range are dropped, later rows win. */
-  put(table: Value, ids: Value, rows: Value): Value {
-    return this.#scatterRows(table, ids, rows, (_, _old, update) => [update]);
+  /** `table[N, ...]` with row `ids[i]` replaced by `rows[i, ...]`; ids out of range are dropped, later rows win, unless no two are for one place. */
+  put(table: Value, ids: Value, rows: Value, { unique = false } = {}): Value {
+    return this.#scatterRows(table, ids, rows, unique, (_, _old, update) => [update]);
   }
   /** `table[N, ...]` with `rows[i, ...]` added to row `ids[i]`, one after another; ids out of range are dropped. */
   accumulate(table: Value, ids: Value, rows: Value): Value {
-    return this.#scatterRows(table, ids, rows, (b, old, update) => [b.add(old, update)]);
+    return this.#scatterRows(table, ids, rows, false, (b, old, update) => [b.add(old, update)]);
   }
   #scatterRows(
     table: Value,
     ids: Value,
     rows: Value,
+    unique: boolean,
     combine: (b: Builder, old: Value, update: Value) => readonly Value[],
   ): Value {
     const { element, shape } = asTensor(table.type);
@@ -343,7 +344,7 @@ export class Builder {
         scatter_dims_to_operand_dims: [0],
         index_vector_dim: 1,
         indices_are_sorted: false,
-        unique_indices: false,
+        unique_indices: unique,
       },
       { regions: [region] },
     );

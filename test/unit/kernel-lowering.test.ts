@@ -129,6 +129,22 @@ const cases: readonly [string, string[], string][] = [
       out0[(i0i1 + (convert<index>(minimum(maximum(v3, 0:i32), 15:i32)) * 8))] = v5 where v4`,
   ],
   [
+    'rows whose slots are not the same go there in any order',
+    kernelsOf((b, { x, pool, slots }) => ({ pool: b.put(pool, slots, b.reshape(x, [T, 2, 4]), { unique: true }) }), {
+      pool: 'pool',
+    }).slice(-1),
+    `kernel scatter (T)
+  write out0: ui32[128]
+  read in0: ui32[32]
+  read in1: i32[4]
+  parallel i0 < T
+    let v3: i32 = in1[i0]
+    let v4: i1 = ((v3 >= 0:i32) & (v3 <= 15:i32))
+    vector i1i2 < 8
+      let v5: ui32 = in0[(i1i2 + (i0 * 8))]
+      out0[(i1i2 + (convert<index>(minimum(maximum(v3, 0:i32), 15:i32)) * 8))] = v5 where v4`,
+  ],
+  [
     'rows of two states in one kernel, converted on their way',
     kernelsOf(
       (b, { x, halves, pool, slots }) => ({

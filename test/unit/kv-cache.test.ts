@@ -107,17 +107,22 @@ for (const format of coded) {
         const all = rowsOf(dim, seed);
         const x = all.slice(0, all.length - (all.length % heads));
         const count = x.length / heads;
-        const slots = Int32Array.from({ length: count }, (_, i) => (5 * i + 2) % (count + 4));
+        // No place twice: downwards from the third on, and around; the second token goes nowhere.
+        const slots = Int32Array.from({ length: count }, (_, i) => (2 + (count + 3) * i) % (count + 4));
+        slots[1] = -1;
+        const stored = (i: number) => slots[Math.floor(i / heads)] >= 0;
         const random = generator(7);
         const before = Uint8Array.from({ length: (count + 4) * heads * length }, () => integer(random, 256));
         const expected = before.slice();
         x.forEach((row, i) => {
+          if (!stored(i)) return;
           const at = (slots[Math.floor(i / heads)] * heads + (i % heads)) * length;
           expected.set(encodeKv(format, row), at);
         });
         const { pool, back } = await throughPool(on, format, x, heads, slots, before);
         assert.deepEqual(Buffer.from(pool), Buffer.from(expected), `${on.name}, heads of ${dim}`);
         x.forEach((_, i) => {
+          if (!stored(i)) return;
           const at = slots[Math.floor(i / heads)] * heads + (i % heads);
           const row = expected.subarray(at * length, (at + 1) * length);
           assert.deepEqual(back.subarray(at * dim, (at + 1) * dim), decodeKv(format, row, dim), `${on.name}, row ${i}`);

@@ -1,7 +1,7 @@
 /**
  * Ops that write where their data says: scatter, dynamic_update_slice, select_and_scatter. The result starts as a copy of
  * the operand (or of the initial value), unless it is its memory; then the updates are applied in the order of the
- * reference device. Iterations are parallel where their windows cannot meet.
+ * reference device. Iterations are parallel where their windows cannot meet, or where the program says that no two updates do.
  */
 import type { OpOf } from '../../ir/program.ts';
 import type { Dim } from '../../ir/types.ts';
@@ -49,7 +49,10 @@ export function scatterUpdates(ops: readonly OpOf<'scatter'>[], outs: readonly B
   });
 }
 
-/** Window dimensions that no index moves are loops around the updates, whose order matters only within one place. */
+/**
+ * Window dimensions that no index moves are loops around the updates, whose order matters only within one place: nowhere, if
+ * indices are unique, and then updates are written in the order in which they lie.
+ */
 function updatesOf(op: OpOf<'scatter'>, outs: readonly Buffer[]): Updates {
   const a = op.attributes;
   const arity = op.results.length;
@@ -64,6 +67,7 @@ function updatesOf(op: OpOf<'scatter'>, outs: readonly Buffer[]): Updates {
   const extentOf = (d: number): Dim => updateShape[d];
   // Dimensions of the updates: those that lie apart in the result whatever the indices are, and the others in order.
   const isApart = (d: number): boolean => {
+    if (a.unique_indices) return true;
     const window = a.update_window_dims.indexOf(d);
     if (window >= 0) return !a.scatter_dims_to_operand_dims.includes(kept[window]);
     return a.scatter_indices_batching_dims.includes(batchDims[updateBatchDims.indexOf(d)]);

@@ -63,9 +63,10 @@ export function piecesOf(kernel: Kernel, symbol: DimSymbol): Pieces | undefined 
   const isTokens = ({ extent }: Axis) => extent.kind === 'dim' && extent.sym === symbol;
   const [outer, ...beside] = kernel.body;
   if (outer?.kind !== 'for' || beside.length > 0 || kernel.dims.some((dim) => dim !== symbol)) return undefined;
-  const [inner, ...others] = outer.body;
+  const inner = outer.body.at(-1);
   const isOutside = isTokens(outer.axis);
-  if (isOutside && (inner?.kind !== 'for' || others.length > 0)) return undefined;
+  const isNest = inner?.kind === 'for' && outer.body.slice(0, -1).every(({ kind }) => kind === 'let');
+  if (isOutside && !isNest) return undefined;
   const columns = isOutside && inner?.kind === 'for' ? inner.axis : outer.axis;
   const loops = isOutside ? [outer] : loopsIn(outer.body).filter(({ axis }) => isTokens(axis));
   const [tokens] = loops;

@@ -141,39 +141,53 @@ export class Statements {
   }
 
   #store({ buffer, index, value, where }: Statement & { kind: 'store' }): void {
-    const { machine: m, scope, values } = this;
+    const { scope, values } = this;
     const { code } = values;
     if (values.lanes === 1) {
-      const end = m.newLabel();
-      if (where !== undefined) {
-        const condition = values.scalar(where);
-        m.emit('test', d(condition), d(condition));
-        m.emit('je', end);
-      }
-      const result = values.scalar(value);
-      storeScalar(code, buffer.element, result, scope.address(buffer, scope.linear(index)));
-      m.bind(end);
+      this.#where(where, () => {
+        const result = values.scalar(value);
+        storeScalar(code, buffer.element, result, scope.address(buffer, scope.linear(index)));
+      });
       return;
     }
     const linear = scope.linear(index);
     const stride = values.stride(linear);
     if (stride === 0) throw new TooWide();
     const result = values.value(value);
-    const mask = where && values.value(where);
+    const lanesDiffer = where !== undefined && values.varies(where);
+    const mask = lanesDiffer ? values.value(where) : undefined;
     const lanesMask = mask && laneBitsOf(buffer.element) === 64 ? code.widenMask(mask) : mask;
     const to = scope.address(buffer, linear);
-    if (stride === 1 && mask === undefined && code.active === undefined) {
+    if (stride === 1 && where === undefined && code.active === undefined) {
       const bytes = elementBytes(buffer.element) * code.lanes;
       if (this.streams?.take(buffer, linear, bytes, scope.level)) {
         streamLanes(code, buffer.element, result, to);
         return;
       }
     }
-    const stored =
-      stride === 1
-        ? storeLanes(code, buffer.element, result, to, lanesMask)
-        : scatterLanes(code, buffer.element, result, to, stride, lanesMask);
-    if (!stored) throw new TooWide();
+    // A jump costs less than a mask does, whose stores take AMD's processors many cycles.
+    this.#where(lanesDiffer ? undefined : where, () => {
+      const stored =
+        stride === 1
+          ? storeLanes(code, buffer.element, result, to, lanesMask)
+          : scatterLanes(code, buffer.element, result, to, stride, lanesMask);
+      if (!stored) throw new TooWide();
+    });
+  }
+
+  /** Code for where a condition is true, if there is one. */
+  #where(condition: Expression | undefined, write: () => void): void {
+    if (condition === undefined) {
+      write();
+      return;
+    }
+    const { machine: m } = this;
+    const end = m.newLabel();
+    const isTrue = this.values.scalar(condition);
+    m.emit('test', d(isTrue), d(isTrue));
+    m.emit('je', end);
+    write();
+    m.bind(end);
   }
 
   #while(s: Statement & { kind: 'while' }): void {
