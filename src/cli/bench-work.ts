@@ -25,41 +25,56 @@ export function decodeName({ n, d, b }: { readonly n: number; readonly d: number
 }
 
 /** `n` tokens of every request while all of them run. */
-export async function timeAnswers(engine: Engine, requests: readonly GenerateRequest[], n: number): Promise<TimedWork> {
+export async function timeAnswers(
+  engine: Pick<Engine, 'generate' | 'status'>,
+  requests: readonly GenerateRequest[],
+  n: number,
+): Promise<TimedWork> {
   let begun = 0;
   const first = await engine.status();
   let before: Promise<EngineStatus> | undefined;
-  const times = await Promise.all(
+  const answers = await Promise.all(
     requests.map(async (request) => {
-      const own: number[] = [];
-      await statisticsOf(engine, request, () => {
-        own.push(performance.now());
-        if (own.length === 1 && ++begun === requests.length) before = engine.status();
+      const times: number[] = [];
+      const { tbotSeconds } = await statisticsOf(engine, request, () => {
+        times.push(performance.now());
+        if (times.length === 1 && ++begun === requests.length) before = engine.status();
       });
-      return own;
+      return { times, tbotSeconds };
     }),
   );
-  const from = Math.max(...times.map(([time]) => time));
-  const to = Math.min(...times.map((own) => own[own.length - 1]));
-  const tokens = times.flat().filter((time) => time > from && time <= to).length;
-  const seconds = (((to - from) / 1000) * requests.length * n) / tokens;
   const after = await engine.status();
   // Steps that were told of late are as large as the others; where all were over by then, those of prompts have to do.
   const told = (await before) ?? first;
-  const { steps, operations, bytes } = workBetween(told.totals.steps < after.totals.steps ? told : first, after);
-  return { seconds, operations: (operations * n) / steps, bytes: (bytes * n) / steps };
+  const { steps, stepSeconds, ...work } = workBetween(told.totals.steps < after.totals.steps ? told : first, after);
+  const [{ tbotSeconds }, ...others] = answers;
+  const seconds =
+    others.length === 0 && tbotSeconds !== undefined
+      ? n * tbotSeconds
+      : // Tokens of several milliseconds come together: the steps that made them took as long as they did.
+        Math.max((n * stepSeconds) / steps, n * secondsTogether(answers.map(({ times }) => times)));
+  return { seconds, operations: (work.operations * n) / steps, bytes: (work.bytes * n) / steps };
+}
+
+/** Between two tokens of each of some requests while all of them run, by when tokens came; 0 where they came at once. */
+function secondsTogether(times: readonly (readonly number[])[]): number {
+  const from = Math.max(...times.map(([time]) => time));
+  const to = Math.min(...times.map((own) => own[own.length - 1]));
+  const tokens = times.flat().filter((time) => time > from && time <= to).length;
+  return tokens === 0 ? 0 : ((to - from) / 1000) * (times.length / tokens);
 }
 
 function workBetween({ totals: before }: EngineStatus, { totals: after }: EngineStatus) {
   return {
     steps: after.steps - before.steps,
+    stepSeconds: after.stepSeconds - before.stepSeconds,
     operations: after.operations - before.operations,
     bytes: after.bytes - before.bytes,
   };
 }
 
 async function statisticsOf(
-  engine: Engine,
+  engine: Pick<Engine, 'generate'>,
   request: GenerateRequest,
   onToken: () => void = () => {},
 ): Promise<Statistics> {

@@ -1,6 +1,7 @@
 /** `ingot doctor`: what this machine has, what Ingot will use of it, and why. */
 import { existsSync } from 'node:fs';
 import { availableParallelism, cpus, platform, release, totalmem } from 'node:os';
+import { basename } from 'node:path';
 import type { Command } from 'commander';
 import { IngotError } from '../base/errors.ts';
 import { explainChoices } from '../devices/cpu/choices.ts';
@@ -14,22 +15,38 @@ import { describeVerdict, selfTest, type Verdict } from '../devices/cpu/self-tes
 import { whyNot } from '../devices/cpu/target.ts';
 import { describeChanges, recallTunings } from '../devices/cpu/tunings.ts';
 import { availableMemory, chosenDevice, deviceRows, processorName } from '../devices/open-node.ts';
+import type { KeptWeights } from '../engine/weight-cache-node.ts';
 import { bundledModel } from './bundled-model.ts';
 import { withInterrupt } from './interrupt.ts';
 import { formatFigure, measureAndRemember } from './measure.ts';
 import { formatBytes, formatThreads } from './report.ts';
+
+interface DoctorOptions {
+  readonly measure?: boolean;
+  readonly weightCache?: string;
+  readonly json?: boolean;
+}
 
 export function addDoctor(program: Command): void {
   program
     .command('doctor')
     .summary('show what this machine has and what Ingot uses')
     .option('--measure', 'measure memory and arithmetic again, in a few seconds, and remember what comes out')
+    .option('--weight-cache <folder>', 'show what is kept there, and whether it is used')
     .option('--json', 'print one JSON object')
-    .action(async (options: { readonly measure?: boolean; readonly json?: boolean }) => {
-      const findings = await examine(options.measure ? await withInterrupt(measure) : undefined);
+    .action(async (options: DoctorOptions) => {
+      const { weightCache } = options;
+      const packed = weightCache === undefined ? null : { folder: weightCache, files: await keptIn(weightCache) };
+      const findings = { ...(await examine(options.measure ? await withInterrupt(measure) : undefined)), packed };
       if (options.json) console.log(JSON.stringify(findings, undefined, 2));
       else print(findings);
     });
+}
+
+/** Loaded for those who ask. */
+async function keptIn(folder: string): Promise<readonly KeptWeights[]> {
+  const { keptWeights } = await import('../engine/weight-cache-node.ts');
+  return keptWeights(folder);
 }
 
 async function measure(signal: AbortSignal): Promise<Measurements> {
@@ -144,7 +161,23 @@ function printTuned(found: ReturnType<typeof tunings>): void {
   }
 }
 
-function print(found: Awaited<ReturnType<typeof examine>>): void {
+interface PackedFolder {
+  readonly folder: string;
+  readonly files: readonly KeptWeights[];
+}
+
+function printPacked({ folder, files }: PackedFolder): void {
+  const bytes = files.reduce((sum, { bytes }) => sum + bytes, 0);
+  const count = files.length === 1 ? '1 file' : `${files.length} files`;
+  console.log(`Packed     ${folder}: ${files.length === 0 ? 'nothing yet' : `${count}, ${formatBytes(bytes)}`}`);
+  for (const { path, bytes, model, stale } of files) {
+    const of = model === null ? '' : ` of ${model}`;
+    const state = stale === null ? 'is used' : `is not used: ${stale}`;
+    console.log(`           ${basename(path)}, ${formatBytes(bytes)}${of}, ${state}`);
+  }
+}
+
+function print(found: Awaited<ReturnType<typeof examine>> & { readonly packed: PackedFolder | null }): void {
   console.log(`Node.js    ${found.node}`);
   console.log(`System     ${found.platform}`);
   console.log(`Processor  ${found.processor}, ${found.usableCores} of ${found.cores} cores usable`);
@@ -156,6 +189,7 @@ function print(found: Awaited<ReturnType<typeof examine>>): void {
   for (const { name, what, whyNot } of found.devices) {
     console.log(`Device     ${name}: ${what}${whyNot === null ? '' : `; cannot be used: ${whyNot}`}`);
   }
+  if (found.packed !== null) printPacked(found.packed);
   const { device, threads } = found.uses;
   for (const [i, reason] of found.chosen.entries()) console.log(`${i === 0 ? 'Chosen' : '      '}     ${reason}`);
   console.log(`Uses       device ${device}, ${formatThreads(threads)}`);

@@ -11,6 +11,7 @@ import { openDeviceFor } from '../engine/load-node.ts';
 import { memoryNeed } from '../engine/memory-need.ts';
 import { openTokenizer } from '../engine/open-model-node.ts';
 import { stepLimits } from '../engine/step-limits.ts';
+import { packedFileBytes } from '../engine/weight-cache-node.ts';
 import type { Checkpoint } from '../formats/checkpoint.ts';
 import type { Model } from '../models/model.ts';
 import type { KvFormat } from '../numerics/kv-format.ts';
@@ -22,6 +23,8 @@ export interface MemoryPrediction {
   readonly contextLength: number;
   /** As they lie on the device. */
   readonly weightBytes: number;
+  /** On disk, where the device maps packed weights (`--weight-cache`). */
+  readonly packedFileBytes?: number;
   /** For `contextLength` tokens. */
   readonly kvBytes: number;
   readonly kvBytesPerThousandTokens: number;
@@ -74,6 +77,7 @@ export async function predictMemory(
     device: device.name,
     contextLength,
     weightBytes: need.weights,
+    ...(device.weightFiles && { packedFileBytes: packedFileBytes(device.weightFiles, model) }),
     kvBytes: need.state,
     kvBytesPerThousandTokens: (1000 * kvBytesOf(contextLength)) / contextLength,
     scratchBytes: need.scratch,
@@ -109,6 +113,9 @@ export function formatPrediction(memory: MemoryPrediction): string {
     `  ${formatBytes(scratchBytes)} to compute in`,
     `  ${formatBytes(processBytes)} vocabulary, code and JavaScript`,
   ];
+  if (memory.packedFileBytes !== undefined) {
+    lines.push(`Packed weights on disk (--weight-cache): ${formatBytes(memory.packedFileBytes)}`);
+  }
   if (longestContext >= contextLength) return lines.join('\n');
   if (longestContext > 0) lines.push(`There is room for a context of ${longestContext} tokens.`);
   else lines.push('There is not enough room for this model.');

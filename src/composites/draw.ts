@@ -132,7 +132,7 @@ export function firstWhere(b: Builder, predicate: Value): Value {
 }
 
 /** V of a [R, V]. */
-function columnsOf(x: Value): number {
+export function columnsOf(x: Value): number {
   const [, columns] = asTensor(x.type).shape;
   if (typeof columns !== 'number') throw new IngotError('InvalidProgram', 'draw: the vocabulary has no fixed size');
   return columns;

@@ -9,7 +9,16 @@ import type { Builder } from '../ir/build.ts';
 import type { Value } from '../ir/program.ts';
 import { asTensor, tensor } from '../ir/types.ts';
 import { type Composite, emit } from './composite.ts';
-import { draw, firstWhere, takeInRow, zeros } from './draw.ts';
+import { columnsOf, draw, firstWhere, takeInRow, zeros } from './draw.ts';
+
+/** Logits of a segment: so that it can be summed where it is computed, each is summed by itself. */
+const segmentLogits = 128;
+
+/** How a row of so many logits lies in segments: in whole ones, or in one. */
+export function segmentsOf(vocabulary: number): { readonly count: number; readonly size: number } {
+  const size = vocabulary % segmentLogits === 0 ? segmentLogits : vocabulary;
+  return { count: vocabulary / size, size };
+}
 
 /** Inputs as `samplingInputs` gives them, after the logits; the last is the state, which is only read. */
 export const sampleInputs = [
@@ -45,7 +54,8 @@ export const sampleComposite: Composite<Readonly<Record<never, never>>> = {
   },
   sharding([, ...operands]) {
     const vocabulary = operands.map((_, i) => (sampleInputs[i] === 'counts' ? 2 : undefined));
-    return { factors: [{ operands: [1, ...vocabulary], results: [undefined, undefined], inline: true }] };
+    const factor = { operands: [1, ...vocabulary], results: [undefined, undefined], inline: true };
+    return { factors: [{ ...factor, aligned: [segmentLogits, ...operands.map(() => undefined)] }] };
   },
 };
 
@@ -123,11 +133,19 @@ function argmax(b: Builder, x: Value): Value {
   return firstWhere(b, b.compare('EQ', x, b.broadcast(max, shape, [0])));
 }
 
-/** log(softmax) of the model's own logits at the ids. */
+/** log(softmax) of the model's own logits at the ids. Exponentials are summed by segments, in each relative to its greatest logit. */
 function logProbability(b: Builder, logits: Value, ids: Value): Value {
-  const { shape } = asTensor(logits.type);
-  const max = b.reduce('maximum', logits, Number.NEGATIVE_INFINITY, [1]);
-  const sum = b.reduce('add', b.exponential(b.subtract(logits, b.broadcast(max, shape, [0]))), 0, [1]);
+  const [rows] = asTensor(logits.type).shape;
+  const { count, size } = segmentsOf(columnsOf(logits));
+  const segments = b.reshape(logits, [rows, count, size]);
+  const greatest = b.reduce('maximum', segments, Number.NEGATIVE_INFINITY, [2]);
+  const isNothing = b.compare('EQ', greatest, b.full('f32', [rows, count], Number.NEGATIVE_INFINITY));
+  const from = b.select(isNothing, zeros(b, greatest), greatest);
+  const shifted = b.subtract(segments, b.broadcast(from, [rows, count, size], [0, 1]));
+  const sums = b.reduce('add', b.exponential(shifted), 0, [2]);
+  const max = b.reduce('maximum', greatest, Number.NEGATIVE_INFINITY, [1]);
+  const parts = b.exponential(b.subtract(greatest, b.broadcast(max, [rows, count], [0])));
+  const sum = b.reduce('add', b.multiply(sums, parts), 0, [1]);
   return b.subtract(b.subtract(takeInRow(b, logits, ids), max), b.unary('log', sum));
 }
 

@@ -11,6 +11,7 @@ import { ropeComposite } from './rope.ts';
 import { routeComposite } from './route.ts';
 import { routedDotComposite } from './routed_dot.ts';
 import { sampleComposite } from './sample.ts';
+import { sampledDotComposite } from './sampled_dot.ts';
 
 export const composites = {
   draw: drawComposite,
@@ -25,4 +26,5 @@ export const composites = {
   route: routeComposite,
   routed_dot: routedDotComposite,
   sample: sampleComposite,
+  sampled_dot: sampledDotComposite,
 };

@@ -9,7 +9,7 @@
  */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { type FileHandle, lstat, open, realpath } from 'node:fs/promises';
+import { type FileHandle, lstat, open, readdir, realpath } from 'node:fs/promises';
 import { basename, join } from 'node:path';
 import type { ByteSource } from '../base/bytes.ts';
 import { IngotError, isIngotError, throwIfAborted } from '../base/errors.ts';
@@ -18,8 +18,9 @@ import { makePrivateFolder } from '../devices/cpu/cache-folder.ts';
 import { weightStamp } from '../devices/cpu/code-stamp.ts';
 import type { Device, DeviceBuffer, MappedFile, WeightFiles } from '../devices/device.ts';
 import { createFile, removeLeftovers } from '../formats/atomic-write-node.ts';
-import type { StoredTensor } from '../formats/checkpoint.ts';
+import type { Checkpoint, StoredTensor } from '../formats/checkpoint.ts';
 import { systemError } from '../formats/file-node.ts';
+import { openCheckpoint } from '../formats/open-node.ts';
 import type { ByteSink } from '../formats/tensor-stream.ts';
 import { lock } from '../hub/lock.ts';
 import type { Model } from '../models/model.ts';
@@ -35,6 +36,8 @@ interface Origin {
 
 interface Contents {
   readonly origin: Origin;
+  /** Where the model was; an older version has not said it. */
+  readonly model?: string;
   /** Of the weights, with what fills up. */
   readonly bytes: number;
   /** Of these bytes, as the device makes it. */
@@ -43,6 +46,7 @@ interface Contents {
   readonly offsets: Readonly<Record<string, number>>;
 }
 
+const packedEnding = '.packed';
 const magic = 'INGOTPW1';
 const tailBytes = 32 + 8 + magic.length;
 const lineBytes = 64;
@@ -56,11 +60,11 @@ const writeBytes = 8 << 20;
 const batchBytes = 256 << 20;
 
 /** A device that maps files, and what it is to have. */
-interface Task extends PackOptions {
+interface Task extends PackOptions, Pick<Contents, 'origin'> {
   readonly device: Device;
   readonly files: WeightFiles;
   readonly model: Model;
-  readonly origin: Origin;
+  readonly modelPath: string;
   readonly path: string;
 }
 
@@ -80,21 +84,22 @@ export async function cachedWeights(
     return undefined;
   }
   try {
-    const name = basename(checkpoint.path);
-    const place = createHash('sha256')
-      .update(await realpath(checkpoint.path))
-      .digest('hex')
-      .slice(0, 12);
-    const path = join(folder, `${name}-${place}.packed`);
+    const modelPath = await realpath(checkpoint.path);
+    const place = createHash('sha256').update(modelPath).digest('hex').slice(0, 12);
+    const path = join(folder, `${basename(checkpoint.path)}-${place}${packedEnding}`);
     await openFolder(folder);
-    const origin = { ingot: weightStamp(), files: await Promise.all(checkpoint.files.map(fileOf)) };
-    return await find({ ...options, device, files, model, origin, path });
+    const origin = await originOf(checkpoint);
+    return await find({ ...options, device, files, model, modelPath, origin, path });
   } catch (error) {
     throwIfAborted(options.signal);
     if (!isIngotError(error)) throw error;
     say(`no packed weights are kept: ${error.message}`);
     return undefined;
   }
+}
+
+async function originOf({ files }: Pick<Checkpoint, 'files'>): Promise<Origin> {
+  return { ingot: weightStamp(), files: await Promise.all(files.map(fileOf)) };
 }
 
 /** Models that differ do so all over: a few places tell them apart. */
@@ -165,13 +170,18 @@ async function mapKept(
   refuseOthers(path, owner);
   const contents = await readContents(file, size);
   if (contents === undefined) return 'it is damaged';
-  const { origin: made, bytes, digest } = contents;
-  if (made.ingot !== origin.ingot) return 'another version of Ingot has made it';
-  if (JSON.stringify(made) !== JSON.stringify(origin)) return 'the model has changed';
+  const { bytes, digest } = contents;
+  const stale = whyStale(contents, origin);
+  if (stale !== undefined) return stale;
   using mapped = files.map(file.fd, bytes);
   if ((await mapped.digest(signal)) !== digest) return 'it is damaged';
   onProgress?.(size, size);
   return take(mapped, model, contents);
+}
+
+function whyStale({ origin: made }: Contents, origin: Origin): string | undefined {
+  if (made.ingot !== origin.ingot) return 'another version of Ingot has made it';
+  return JSON.stringify(made) === JSON.stringify(origin) ? undefined : 'the model has changed';
 }
 
 /** Undefined for what was not written like that. */
@@ -204,7 +214,7 @@ function take(mapped: MappedFile, { weights }: Model, { offsets }: Contents): We
 }
 
 /** Packs one batch while the one before it is written. What was packed goes; what was written is mapped. */
-async function make({ device, files, model, origin, path, signal, onProgress }: Task): Promise<Weights> {
+async function make({ device, files, model, modelPath, origin, path, signal, onProgress }: Task): Promise<Weights> {
   await removeLeftovers(path);
   const places = placesOf(files, model);
   await using file = await createFile(path, { overwrite: true, length: places.bytes, mode: 0o600 });
@@ -250,7 +260,7 @@ async function make({ device, files, model, origin, path, signal, onProgress }: 
   await fill(places.bytes);
   await whole.flush();
   using mapped = files.map(file.descriptor, places.bytes);
-  const contents = { origin, ...places, digest: await mapped.digest(signal) };
+  const contents = { origin, model: modelPath, ...places, digest: await mapped.digest(signal) };
   await file.write(tailOf(contents));
   await file.commit();
   say(`packed weights are kept in ${path} (${formatBytes(written)})`);
@@ -316,4 +326,54 @@ function tailOf(contents: Contents): Uint8Array {
   const length = Buffer.alloc(8);
   length.writeBigUInt64LE(BigInt(json.length));
   return Buffer.concat([json, createHash('sha256').update(json).digest(), length, Buffer.from(magic, 'latin1')]);
+}
+
+/** Bytes on disk, but for the few that say what they are. */
+export function packedFileBytes(files: WeightFiles, model: Model): number {
+  return placesOf(files, model).bytes;
+}
+
+export interface KeptWeights {
+  readonly path: string;
+  readonly bytes: number;
+  /** Where the model was; null where the file does not say it. */
+  readonly model: string | null;
+  /** Why the next start of the model makes the file again; null where it maps it, unless bytes of the weights have changed. */
+  readonly stale: string | null;
+}
+
+/** What `folder` holds. @throws IngotError 'FileNotFound', 'FileAccess'. */
+export async function keptWeights(folder: string): Promise<readonly KeptWeights[]> {
+  const names = await readdir(folder).catch((error: unknown) => {
+    throw systemError(error, folder);
+  });
+  const paths = names.filter((name) => name.endsWith(packedEnding)).map((name) => join(folder, name));
+  return Promise.all(paths.sort().map(examineKept));
+}
+
+async function examineKept(path: string): Promise<KeptWeights> {
+  const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW).catch((error: unknown) => {
+    throw systemError(error, path);
+  });
+  try {
+    const { size: bytes } = await file.stat();
+    const contents = await readContents(file, bytes);
+    if (contents === undefined) return { path, bytes, model: null, stale: 'it is damaged' };
+    return { path, bytes, model: contents.model ?? null, stale: (await whyStaleNow(contents)) ?? null };
+  } finally {
+    await file.close();
+  }
+}
+
+async function whyStaleNow(contents: Contents): Promise<string | undefined> {
+  const { model, origin } = contents;
+  const version = whyStale(contents, { ...origin, ingot: weightStamp() });
+  if (version !== undefined || model === undefined) return version;
+  try {
+    await using checkpoint = await openCheckpoint(model);
+    return whyStale(contents, await originOf(checkpoint));
+  } catch (error) {
+    if (isIngotError(error)) return error.message;
+    throw error;
+  }
 }

@@ -54,20 +54,18 @@ function joinOne(
   const across = Math.ceil(columns / tileColumns);
   let scales: Promise<Float32Array> | undefined;
   const rowBytes = (columns / blockSize) * blockBytes;
-  const source = rowSource(bytes.name, rows, rowBytes, async (first, count) => {
+  const source = rowSource(bytes.name, rows, rowBytes, async (target, first, count) => {
     scales ??= readScales(scale);
     const [all, from] = await Promise.all([scales, bytes.read(first * columns, count * columns)]);
-    const out = new Uint8Array(count * rowBytes);
-    const view = new DataView(out.buffer);
+    const view = new DataView(target.buffer, target.byteOffset, target.length);
     let at = 0;
     for (let row = 0; row < count; row++) {
       const scalesOfRow = Math.floor((first + row) / tileRows) * across;
       for (let k = 0; k < columns; k += blockSize, at += blockBytes) {
         view.setFloat32(at, all[scalesOfRow + Math.floor(k / tileColumns)] as number, true);
-        out.set(from.subarray(row * columns + k, row * columns + k + blockSize), at + 4);
+        target.set(from.subarray(row * columns + k, row * columns + k + blockSize), at + 4);
       }
     }
-    return out;
   });
   return { name, format, shape, bytes: source };
 }

@@ -11,9 +11,18 @@
  * AWQ (AutoAWQ, "gemm"): qweight [K, N / 8], 4 bits, outputs in the order 0 2 4 6 1 3 5 7 in a word; qzeros [K / group, N / 8] likewise.
  */
 import { IngotError } from '../base/errors.ts';
-import { writeU32 } from '../numerics/quant/format.ts';
 import { blockFormat } from '../numerics/quant/formats.ts';
 import type { StoredTensor } from './checkpoint.ts';
+import {
+  blockLength,
+  fillAwq,
+  fillGptq,
+  makeTile,
+  type Tile,
+  tileBlocks,
+  tileOutputs,
+  writeBlocks,
+} from './level-tiles.ts';
 import { rowSource } from './row-source.ts';
 
 export interface PackedIntegers {
@@ -27,10 +36,15 @@ export interface PackedIntegers {
   readonly zeroOffset: 0 | 1;
 }
 
-const blockSize = 32;
 /** In which bits of a word AWQ has output i of 8. */
 const awqPlaces = [0, 4, 1, 5, 2, 6, 3, 7];
 const levelsOf = { q4_0: 8, q5_0: 16, q8_0: 128 } as const;
+
+interface Parts {
+  readonly q: Int32Array;
+  readonly z: Int32Array;
+  readonly s: Uint16Array;
+}
 
 /** @throws IngotError 'InvalidFile' for parts that are missing or do not fit, 'UnsupportedFile' for what no block holds. */
 export function joinPackedIntegers(
@@ -86,19 +100,50 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
       `[${K}, ${N}] in groups of ${group} does not go with scales [${scales.shape}] and zeros [${qzeros.shape}]`,
     );
   }
-  if (K % blockSize !== 0 || group % blockSize !== 0) {
-    return refuse('UnsupportedFile', `${K} values in groups of ${group} are no blocks of ${blockSize}`);
+  if (K % blockLength !== 0 || group % blockLength !== 0) {
+    return refuse('UnsupportedFile', `${K} values in groups of ${group} are no blocks of ${blockLength}`);
   }
   const format = formatFor(settings) ?? refuse('UnsupportedFile', `${bits} bits with zeros anywhere fit no block`);
   const groupIndex = tensors.get(`${stem}.g_idx`);
   const mask = 2 ** bits - 1;
   const middle = levelsOf[format];
   const { blockBytes } = blockFormat(format);
-  const write = writeLevels[format];
-  const rowBytes = (K / blockSize) * blockBytes;
+  const write = writeBlocks[format];
+  const rowBytes = (K / blockLength) * blockBytes;
+  const fill = method === 'awq' ? fillAwq : fillGptq[bits];
+  /** Outputs of which a word has something. */
+  const perColumn = method === 'awq' ? perWord : 1;
+  const tile = makeTile();
+
+  const shifts = Int32Array.from({ length: perWord }, (_, i) => bits * (method === 'awq' ? awqPlaces[i] : i));
+  const middleAdd = middle - 2 ** (bits - 1);
+  const readGroup = (parts: Parts, g: number, block: number, start: number, end: number) => {
+    readScales(tile, block, parts, g * N + start, g * N + end, { shifts, mask, most: middle - zeroOffset });
+    const adds = tile.adds.subarray(block * tileOutputs, block * tileOutputs + end - start);
+    if (symmetric && adds.some((add) => add !== middleAdd))
+      refuse('InvalidFile', 'its zeros are not where its settings say (sym)');
+  };
+  const makeRows = (parts: Parts, target: Uint8Array, first: number, count: number) => {
+    const halves = new Uint16Array(target.buffer, target.byteOffset, target.length / 2);
+    for (let start = first - (first % tileOutputs); start < first + count; start += tileOutputs) {
+      const end = Math.min(start + tileOutputs, N);
+      const [from, to] = [Math.max(first, start), Math.min(first + count, end)];
+      for (let k = 0; k < K; k += tileBlocks * blockLength) {
+        const blocks = Math.min(tileBlocks, (K - k) / blockLength);
+        for (let block = 0; block < blocks; block++) {
+          const row = k + block * blockLength;
+          if (block > 0 && row % group !== 0) repeatScales(tile, block);
+          else readGroup(parts, Math.floor(row / group), block, start, end);
+          fill(tile, block, parts.q, across, row, start / perColumn, end / perColumn);
+        }
+        const at = (from - first) * rowBytes + (k / blockLength) * blockBytes;
+        write(tile, blocks, from - start, to - start, halves, at / 2, rowBytes / 2);
+      }
+    }
+  };
 
   /** Of all rows, while they are wanted: an output's values are spread over all of them. */
-  let held: Promise<{ readonly q: Int32Array; readonly z: Int32Array; readonly s: Uint8Array }> | undefined;
+  let held: Promise<Parts> | undefined;
   let given = 0;
   const load = async () => {
     const read = async ({ bytes }: StoredTensor) => bytes.read(0, bytes.length);
@@ -111,87 +156,42 @@ function joinOne(stem: string, tensors: ReadonlyMap<string, StoredTensor>, setti
     if (g !== undefined && new Int32Array(g.buffer).some((index, k) => index !== Math.floor(k / group))) {
       refuse('UnsupportedFile', 'its columns were reordered (act-order, desc_act), which is not supported');
     }
-    return { q: new Int32Array(q.buffer), z: new Int32Array(z.buffer), s };
+    return { q: new Int32Array(q.buffer), z: new Int32Array(z.buffer), s: new Uint16Array(s.buffer) };
   };
-  const source = rowSource(path, N, rowBytes, async (first, count) => {
+  const source = rowSource(path, N, rowBytes, async (target, first, count) => {
     held ??= load();
-    const { q, z, s } = await held;
+    const parts = await held;
     given += count;
     if (given >= N) [held, given] = [undefined, 0];
-    const out = new Uint8Array(count * rowBytes);
-    const fill = method === 'awq' ? fillAwq : fillGptq;
-    const levels = new Uint8Array(perWord * blockSize);
-    // Outputs that share words are made together.
-    for (let word = Math.floor(first / perWord); word * perWord < first + count; word++) {
-      for (let start = 0; start < K; start += blockSize) {
-        fill(q, across, bits, word, start, levels);
-        const g = Math.floor(start / group);
-        const zeros = z[g * (N / perWord) + word] as number;
-        for (let place = 0; place < perWord; place++) {
-          const n = word * perWord + place;
-          if (n < first || n >= first + count) continue;
-          const shift = bits * (method === 'awq' ? (awqPlaces[place] as number) : place);
-          const zero = ((zeros >>> shift) & mask) + zeroOffset;
-          if (symmetric && zero !== 2 ** (bits - 1))
-            refuse('InvalidFile', 'its zeros are not where its settings say (sym)');
-          const at = (n - first) * rowBytes + (start / blockSize) * blockBytes;
-          const scale = 2 * (g * N + n);
-          out[at] = s[scale] as number;
-          out[at + 1] = s[scale + 1] as number;
-          write(levels, place * blockSize, middle - zero, out, at + 2);
-        }
-      }
-    }
-    return out;
+    makeRows(parts, target, first, count);
   });
   return { name: `${stem}.weight`, format, shape: [N, K], bytes: source };
 }
 
-/** The levels of 32 k from `start` on, of all outputs that `word` holds one after another. */
-type Fill = (q: Int32Array, across: number, bits: number, word: number, start: number, levels: Uint8Array) => void;
+interface Zeros {
+  /** Of the outputs of a word. */
+  readonly shifts: Int32Array;
+  readonly mask: number;
+  /** What is added to levels where the stored zero is 0. */
+  readonly most: number;
+}
 
-const fillAwq: Fill = (q, across, _, word, start, levels) => {
-  for (let k = 0, at = start * across + word; k < blockSize; k++, at += across) {
-    const eight = q[at] as number;
-    for (let place = 0; place < 8; place++) {
-      levels[place * blockSize + k] = (eight >>> (4 * (awqPlaces[place] as number))) & 15;
+/** Of a block the scales `start` to `end`, and what makes the levels of those outputs the ones of a block. */
+function readScales(tile: Tile, block: number, { z, s }: Parts, start: number, end: number, zeros: Zeros): void {
+  const { scales, adds } = tile;
+  const { shifts, mask, most } = zeros;
+  let to = block * tileOutputs;
+  for (let at = start, word = start / shifts.length; at < end; word++) {
+    const some = z[word] as number;
+    for (let place = 0; place < shifts.length; place++, at++, to++) {
+      adds[to] = most - ((some >>> (shifts[place] as number)) & mask);
+      scales[to] = s[at] as number;
     }
   }
-};
+}
 
-const fillGptq: Fill = (q, across, bits, word, start, levels) => {
-  const perWord = 32 / bits;
-  const mask = 2 ** bits - 1;
-  for (let place = 0; place < perWord; place++) {
-    let to = place * blockSize;
-    for (let row = start / perWord; row < (start + blockSize) / perWord; row++) {
-      const some = q[row * across + word * perWord + place] as number;
-      for (let shift = 0; shift < 32; shift += bits) levels[to++] = (some >>> shift) & mask;
-    }
-  }
-};
-
-/** 32 levels, `add` more each, behind the scale of a block. */
-type Write = (levels: Uint8Array, from: number, add: number, out: Uint8Array, at: number) => void;
-
-const writeLevels: Readonly<Record<keyof typeof levelsOf, Write>> = {
-  q4_0(levels, from, add, out, at) {
-    for (let k = 0; k < 16; k++) {
-      out[at + k] = ((levels[from + k] as number) + add) | (((levels[from + k + 16] as number) + add) << 4);
-    }
-  },
-  q5_0(levels, from, add, out, at) {
-    let high = 0;
-    for (let k = 0; k < 16; k++) {
-      const one = (levels[from + k] as number) + add;
-      const two = (levels[from + k + 16] as number) + add;
-      out[at + 4 + k] = (one & 15) | ((two & 15) << 4);
-      high |= ((one >> 4) << k) | ((two >> 4) << (k + 16));
-    }
-    writeU32(out, at, high);
-  },
-  q8_0(levels, from, add, out, at) {
-    // Signed there: 128 less.
-    for (let k = 0; k < 32; k++) out[at + k] = (levels[from + k] as number) + add - 128;
-  },
-};
+/** A block has those of the one before. */
+function repeatScales({ scales, adds }: Tile, block: number): void {
+  for (const list of [scales, adds])
+    list.copyWithin(block * tileOutputs, (block - 1) * tileOutputs, block * tileOutputs);
+}

@@ -13,7 +13,9 @@ import {
   mkdtempSync,
   readdirSync,
   readFileSync,
+  realpathSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from 'node:fs';
@@ -23,6 +25,7 @@ import { after, type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { isIngotError } from '../../src/base/errors.ts';
+import { predictMemory } from '../../src/cli/memory.ts';
 import type { StepLimits } from '../../src/composites/step.ts';
 import type { Device } from '../../src/devices/device.ts';
 import { createReferenceDevice } from '../../src/devices/reference/device.ts';
@@ -32,7 +35,9 @@ import { type OpenOptions, openEngine } from '../../src/engine/open-node.ts';
 import type { Weights } from '../../src/engine/pack-weights.ts';
 import { Runner } from '../../src/engine/runner.ts';
 import type { CachedSequence } from '../../src/engine/sequence.ts';
-import { cachedWeights } from '../../src/engine/weight-cache-node.ts';
+import { cachedWeights, keptWeights } from '../../src/engine/weight-cache-node.ts';
+import { openCheckpoint } from '../../src/formats/open-node.ts';
+import { openModel } from '../../src/models/architectures.ts';
 import { noCpu, openCpu } from '../conformance/devices.ts';
 import { repositoryPath } from '../fixtures.ts';
 import { quantizedFolders } from '../unit/quantized-formats.ts';
@@ -127,6 +132,29 @@ async function madeAgain(t: TestContext, why: RegExp, path: string, folder: stri
   assert.deepEqual(await start(t, path, folder), { read: 0, said: [], kept: true });
   assert.equal(readdirSync(folder).length, 1);
 }
+
+test('what lies in a folder is told, with why it is not used', { skip }, async (t) => {
+  const path = copyOf(bundled);
+  const { folder, file } = await packed(t, path);
+  const told = async () => {
+    const [kept, ...others] = await keptWeights(folder);
+    assert.deepEqual([others.length, kept.path, kept.bytes], [0, file, statSync(file).size]);
+    return [kept.model, kept.stale];
+  };
+  const [bytes, real] = [readFileSync(file), realpathSync(path)];
+  assert.deepEqual(await told(), [real, null]);
+  await using checkpoint = await openCheckpoint(path);
+  const { packedFileBytes = 0 } = await predictMemory(checkpoint, openModel(checkpoint), 'f32');
+  const contents = bytes.length - packedFileBytes;
+  assert.ok(contents > 0 && contents < 1 << 16, `${contents}`);
+  utimesSync(path, 1e9, 1e9);
+  assert.deepEqual(await told(), [real, 'the model has changed']);
+  rmSync(path);
+  assert.deepEqual(await told(), [real, `${real} does not exist`]);
+  writeFileSync(file, bytes.subarray(1));
+  assert.deepEqual(await told(), [null, 'it is damaged']);
+  await assert.rejects(keptWeights(join(folder, 'none')), (error) => isIngotError(error, 'FileNotFound'));
+});
 
 test('a model that was written since is packed again', { skip }, async (t) => {
   const path = copyOf(bundled);

@@ -7,11 +7,13 @@ import { layerNorm } from '../../src/composites/layer_norm.ts';
 import { pagedAttention } from '../../src/composites/paged_attention.ts';
 import { affineDot } from '../../src/composites/quantized_dot.ts';
 import { quantizedTake } from '../../src/composites/quantized_take.ts';
+import { nameOperands } from '../../src/composites/quantized_weight.ts';
 import { rmsNorm } from '../../src/composites/rms_norm.ts';
 import { rope } from '../../src/composites/rope.ts';
 import { route } from '../../src/composites/route.ts';
 import { routedDot } from '../../src/composites/routed_dot.ts';
-import { sample } from '../../src/composites/sample.ts';
+import { sample, sampleInputs } from '../../src/composites/sample.ts';
+import { sampledDot } from '../../src/composites/sampled_dot.ts';
 import { samplingInputs, samplingState, stepDims, stepInputs } from '../../src/composites/step.ts';
 import { composites } from '../../src/composites/table.ts';
 import { ProgramBuilder } from '../../src/ir/build.ts';
@@ -74,7 +76,10 @@ function everyComposite() {
         { x: gated, weights: [v.up, v.up], biases: [], residual: undefined },
         { format: 'f16', numerics: 'f32' },
       );
-      return { joined, attended, weights, expert, drawn: draw(b, logits, v), ...sample(b, logits, v) };
+      const { operands, names } = nameOperands({ x: b.take(gated, v.logitRows), weight: v.embedding });
+      const inputs = sampleInputs.map((name) => v[name]);
+      const [greatest] = sampledDot(b, operands, inputs, { format: 'q8_0', numerics: 'f32', operands: names });
+      return { joined, greatest, attended, weights, expert, drawn: draw(b, logits, v), ...sample(b, logits, v) };
     },
     { counts: 'counts' },
   );

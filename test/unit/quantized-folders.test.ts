@@ -105,7 +105,8 @@ test('FP8: all bytes mean what torch says', () => {
 test('a range of a weight is the same whatever is read before it, and at any offset', async () => {
   for (const name of ['awq', 'gptq-zeros', 'fp8-tiles']) {
     await using checkpoint = await openCheckpoint(join(quantizedFolders, name));
-    const { bytes } = checkpoint.tensors.get('model.layers.0.mlp.up_proj.weight') as StoredTensor;
+    const { bytes, shape } = checkpoint.tensors.get('model.layers.0.mlp.up_proj.weight') as StoredTensor;
+    const [rows] = shape;
     const all = await bytes.read(0, bytes.length);
     assert.equal(all.length, bytes.length);
     for (const [offset, length] of [
@@ -116,7 +117,19 @@ test('a range of a weight is the same whatever is read before it, and at any off
       [77, 0],
     ]) {
       assert.deepEqual(await bytes.read(offset, length), all.slice(offset, offset + length));
+      // Where it begins decides whether rows are made in place.
+      for (const at of [0, 1]) {
+        const target = new Uint8Array(length + 2).fill(0xa5);
+        await bytes.readInto?.(target.subarray(at, at + length), offset);
+        const around = [...target.subarray(0, at), ...target.subarray(at + length)];
+        assert.deepEqual(target.slice(at, at + length), all.slice(offset, offset + length));
+        assert.ok(around.every((byte) => byte === 0xa5));
+      }
     }
+    const rowBytes = bytes.length / rows;
+    const some = new Uint8Array(3 * rowBytes);
+    await bytes.readInto?.(some, 2 * rowBytes);
+    assert.deepEqual(some, all.slice(2 * rowBytes, 5 * rowBytes));
     await assert.rejects(bytes.read(1, bytes.length), ingot('InvalidFile', /outside/));
   }
 });

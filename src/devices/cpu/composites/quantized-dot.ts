@@ -11,7 +11,11 @@ import {
   joinedDotComposite,
   joinedDotOperands,
 } from '../../../composites/joined_dot.ts';
-import { type QuantizedDotAttributes, quantizedDotComposite } from '../../../composites/quantized_dot.ts';
+import {
+  type DotNumerics,
+  type QuantizedDotAttributes,
+  quantizedDotComposite,
+} from '../../../composites/quantized_dot.ts';
 import { operandsByName } from '../../../composites/quantized_weight.ts';
 import type { Value } from '../../../ir/program.ts';
 import { asTensor, type DimValues, maxDim, resolveDim } from '../../../ir/types.ts';
@@ -95,9 +99,8 @@ function dotLaunches(
   const made = followers.length > 0 ? namedBuffers(followers) : [{ value: y }];
   const dims = dimsOf(tokens);
   const weightBytes = packedBytes(packedFormat(format), [N, K]);
-  const activations = activationsOf(packedFormat(format), numerics, target);
-  const inputBytes = (T: number) => activationBytes(activations, T, K);
-  const dot = (input: CompositeBuffer): CompositeLaunch => ({
+  const { prepare, input, bytes: inputBytes } = prepareActivations(x, format, numerics, K, target);
+  const dot: CompositeLaunch = {
     key: `quantized_dot ${JSON.stringify({ ...shape, followers: undefined })}${follow}`,
     kernel: () => quantizedDotKernel(shape, target),
     buffers: [
@@ -115,15 +118,39 @@ function dotLaunches(
       const bytes = weightBytes + inputBytes(T) + (biases.length > 0 ? 4 * N : 0) + results;
       return { bytes, operations: 2 * T * N * K, element: numerics };
     },
-  });
-  if (activations.kind === 'plain') return [dot({ value: x })];
+  };
+  return [...prepare, dot];
+}
+
+interface ReadyActivations {
+  /** What makes them ready, in the first bytes of scratch, where that is to be done. */
+  readonly prepare: readonly CompositeLaunch[];
+  readonly scratchBytes: number;
+  readonly input: CompositeBuffer;
+  /** Of so many tokens. */
+  bytes(tokens: number): number;
+}
+
+/** What a product with a weight of rows of K takes as `x`. */
+export function prepareActivations(
+  x: Value,
+  format: string,
+  numerics: DotNumerics,
+  K: number,
+  target: Target,
+): ReadyActivations {
+  const tokens = rowsOf(x);
+  const activations = activationsOf(packedFormat(format), numerics, target);
+  const bytes = (T: number) => activationBytes(activations, T, K);
+  if (activations.kind === 'plain') return { prepare: [], scratchBytes: 0, input: { value: x }, bytes };
+  const scratchBytes = bytes(maxDim(tokens));
   const prepare: CompositeLaunch = {
     key: `activations ${JSON.stringify([activations, tokens, K])}`,
     kernel: () => activationsKernel(activations, tokens, K),
     buffers: [{ value: x }, { scratch: 0 }],
-    dims,
-    scratchBytes: inputBytes(maxDim(tokens)),
-    prepares: { of: [x], from: 0, to: inputBytes(maxDim(tokens)) },
+    dims: dimsOf(tokens),
+    scratchBytes,
+    prepares: { of: [x], from: 0, to: scratchBytes },
     row: {
       tokens,
       bytes: [4 * K, activationRowBytes(activations, K)],
@@ -132,8 +159,8 @@ function dotLaunches(
     // The largest magnitude, a product, a rounding.
     cost({ dims: values }) {
       const T = resolveDim(tokens, values);
-      return { bytes: 4 * T * K + inputBytes(T), operations: 3 * T * K, element: 'f32' };
+      return { bytes: 4 * T * K + bytes(T), operations: 3 * T * K, element: 'f32' };
     },
   };
-  return [prepare, dot({ scratch: 0 })];
+  return { prepare: [prepare], scratchBytes, input: { scratch: 0 }, bytes };
 }

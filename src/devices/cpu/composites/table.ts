@@ -11,11 +11,12 @@ import { joinedDotKernels, quantizedDotKernels } from './quantized-dot.ts';
 import { quantizedTakeKernels } from './quantized-take.ts';
 import { routedDotKernels } from './routed-dot.ts';
 import { sampleKernels } from './sample.ts';
+import { sampledDotKernels } from './sampled-dot.ts';
 
 const rows: ReadonlyMap<string, CompositeKernel> = new Map(
   [
     ...[quantizedDotKernels, joinedDotKernels, quantizedTakeKernels, routedDotKernels],
-    ...[pagedAttentionKernels, sampleKernels, drawKernels],
+    ...[pagedAttentionKernels, sampleKernels, sampledDotKernels, drawKernels],
   ].map((row) => [`ingot.${row.name}`, row]),
 );
 

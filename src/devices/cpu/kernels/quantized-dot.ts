@@ -73,12 +73,12 @@ export interface Units<B extends string> {
   readonly bias: boolean;
   readonly emitResidual?: ((a: Assembler) => void) | undefined;
   /** Amount of work to rax, as `buildKernel` wants it. */
-  emitStart(frame: Frame<B>): void;
+  emitStart(frame: Frame<B>, own: Mem): void;
   emitUnitOf?(frame: Frame<B>): void;
   /** r12, r13, r10, rsi, rdx, where there is a bias r9, and r14 as `rows` wants it. May change rax, rcx, rdi and r11. */
   emitPlace(frame: Frame<B>, own: Mem): void;
   rows(a: Assembler, own: Mem): ResultRows;
-  /** Memory at rsp that is its own, `own` of `rows` and `emitAfter`. */
+  /** Memory at rsp that is its own, `own` of `emitStart`, `rows` and `emitAfter`. */
   readonly ownBytes?: number;
   /** Behind a unit, or two at once: `unit` is the last of them. May change every register that a body may, vectors of constants included. */
   emitAfter?(frame: Frame<B>, own: Mem): void;
@@ -105,6 +105,8 @@ export interface DotLayout {
   readonly together: number;
   /** Tokens of a unit at most. */
   readonly chunk: number;
+  /** Panels that are read by turns where there is one token. */
+  readonly streams: number;
 }
 
 export function dotLayout(
@@ -120,6 +122,8 @@ export function dotLayout(
     tokenBytes: activationRowBytes(activationsOf(format, numerics, target), K),
     together: products.unpacked?.panels ?? 1,
     chunk: products.unpacked?.chunk ?? target.schedule.directTokens,
+    // Tiles that are large enough to be streams of their own are read more slowly by turns.
+    streams: panels > 1 && tileSize(format).bytes <= burst ? target.schedule.streams : 1,
   };
   return { products, layout };
 }
@@ -157,12 +161,12 @@ export function quantizedDotKernel(shape: DotShape, target: Target): EmittedKern
   const following = followers && followedOrder<DotBuffer>(shape, followers, layout, products, target);
   const order = following?.order ?? panelOrder<DotBuffer>(N, layout, products, starts);
   const all = [...buffers, ...(following?.buffers ?? [])];
-  const then = [...new Set((followers ?? []).map(({ kernel }) => kernel.name))];
+  const last = followers?.at(-1)?.kernel.name;
   const kernel = dotKernel<DotBuffer>(shape, products, layout, target.schedule, {
     ...order,
     name: [
       `quantized_dot_${format}_${numerics}_${matrices.join('+')}x${K}${residual ? '_add' : ''}`,
-      ...(then.length > 0 ? ['then', ...then] : []),
+      ...(last === undefined ? [] : ['then', last]),
     ].join('_'),
     buffers: all,
     bias,
@@ -276,15 +280,13 @@ export function emitPanelOf(a: Assembler, { panels, together }: DotLayout, regis
 export function dotKernel<B extends string>(
   { tokens: T, N, K }: Pick<DotShape, 'tokens' | 'N' | 'K'>,
   { direct, unpacked }: Products,
-  { format, tokenBytes, panels }: DotLayout,
+  { format, tokenBytes, panels, streams }: DotLayout,
   schedule: Schedule,
   units: Units<B>,
 ): EmittedKernel {
   const { name, buffers, bias, emitResidual, emitPlace } = units;
   const { size, bytes } = tileSize(format);
   const isLarge = bytes > burst;
-  // Tiles that are large enough to be streams of their own are read more slowly by turns.
-  const streams = panels > 1 && !isLarge ? schedule.streams : 1;
   const walk = { format, K, N, rowBytes: tokenBytes, bias, emitResidual, panels };
   const productBytes = alignUp(
     Math.max(
@@ -307,7 +309,7 @@ export function dotKernel<B extends string>(
     },
     (frame) => {
       unpacked?.emitStart?.(frame.a);
-      units.emitStart(frame);
+      units.emitStart(frame, own);
     },
     (frame) => {
       const { a } = frame;

@@ -1,10 +1,12 @@
 /**
  * A draw from one row, as composites/draw.ts does it: logits over the temperature in descending order, exponentials, their
  * prefix sums in log2 steps, the first that reaches a random share of those kept. Only candidates are sorted. With top-k that is
- * what is at least the k-th greatest of the maxima of chunks: it holds the k greatest and few more. With top-p alone, what is at
+ * what is at least the k-th greatest of the maxima of chunks: it holds the k greatest and few more. Where the greatest of segments are
+ * known, those are the chunks, and logits of segments that have no candidate are not read. With top-p alone, what is at
  * least the V-th part of what may be left out: all that is less adds up to less. Without both nothing is sorted, and the sums are
  * in the order of ids.
  */
+import { segmentsOf } from '../../../composites/sample.ts';
 import type { Dim } from '../../../ir/types.ts';
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
@@ -17,7 +19,7 @@ import { across, broadcast, storeFirst } from './lanes.ts';
 import { emitSort } from './radix-sort.ts';
 import { emitExponentials, emitMaximum, forEachSixteen, LANES, maskBits } from './sample-logits.ts';
 import { emitUniform } from './sample-uniform.ts';
-import type { KernelWriter } from './writer.ts';
+import { inSlot, type KernelWriter } from './writer.ts';
 
 /** Addresses of what one row is drawn with: its inputs, and memory. */
 export interface Draw {
@@ -30,6 +32,8 @@ export interface Draw {
   readonly position: Register;
   /** For pairs of a key and an id, `pairBytes` each. */
   readonly pairs: readonly [Register, Register];
+  /** The greatest logit of each of several segments, where the logits drawn from are at `of`. */
+  readonly segments?: { readonly greatest: Register; readonly of: Register };
 }
 
 /** Elements of a chunk, some thousand of them. */
@@ -185,15 +189,34 @@ function emitOrderedDraw<B extends string>(
   const sums = w.sum(first, 4 * padded(length));
   const chunks = Math.ceil(length / chunkOf(length));
   const count = w.gp();
-  w.loop((leave) => {
+  /** The wanted-th least of `known` keys of chunks, pairs at `first`. */
+  const limitKeys = (known: number) => {
+    const behind = w.sum(first, 8 * known);
+    emitSort(w, slots.bins, first, behind, w.value(known));
+    m.emit('mov', d(threshold), at(behind, -8, wanted, 8));
+  };
+  const gatherAll = () => {
     emitKeys(w, slots, logits, length, temperature, second);
     w.when(wanted, 'le', Math.min(chunks, length - 1), () => {
-      const behind = w.sum(first, 8 * chunks);
       emitMinima(w, second, length, first);
-      emitSort(w, slots.bins, first, behind, w.value(chunks));
-      m.emit('mov', d(threshold), at(behind, -8, wanted, 8));
+      limitKeys(chunks);
     });
     w.set(count, emitGather(w, second, length, threshold, first));
+  };
+  w.loop((leave) => {
+    if (draw.segments === undefined) gatherAll();
+    else {
+      const { greatest, of } = draw.segments;
+      const { count: known } = segmentsOf(length);
+      const isOther = w.difference(logits, of);
+      w.when(wanted, 'g', known, () => w.set(isOther, 1));
+      w.when(isOther, 'ne', 0, gatherAll, () => {
+        emitKeys(w, slots, greatest, known, temperature, second);
+        emitPairs(w, second, known, first);
+        limitKeys(known);
+        w.set(count, emitGatherSegments(w, logits, length, temperature, second, threshold, first));
+      });
+    }
     emitSort(w, slots.bins, first, second, count);
     w.bound(count, 'min', wanted);
     emitWeights(w, second, count, weights);
@@ -282,6 +305,17 @@ function emitMinima<B extends string>(w: KernelWriter<B>, keys: Register, length
   });
 }
 
+/** Keys with their places, as pairs. */
+function emitPairs<B extends string>(w: KernelWriter<B>, keys: Register, length: number, pairs: Register): void {
+  const { m } = w;
+  w.forEach(0, length, 1, (place) => {
+    const key = w.gp();
+    m.emit('mov', d(key), at(keys, 0, place, 4));
+    m.emit('mov', at(pairs, 0, place, 8), d(key));
+    m.emit('mov', at(pairs, 4, place, 8), d(place));
+  });
+}
+
 /** Pairs of the keys that are not above the threshold, in ascending order of ids; their number. */
 function emitGather<B extends string>(
   w: KernelWriter<B>,
@@ -292,30 +326,83 @@ function emitGather<B extends string>(
 ): Register {
   const { m } = w;
   const code = laneCode(m, 8);
-  const flip = code.words(32, 0x8000_0000);
-  const limit = code.op('vpxor', 32, code.broadcast(32, code.fromGeneral(32, threshold)), flip);
+  const limit = gatherLimit(code, threshold);
   const to = w.value(pairs);
   w.forEach(0, length, 8, (index) => {
-    const above = code.op('vpcmpgtd', 32, code.op('vpxor', 32, code.load(32, at(keys, 0, index, 4)), flip), limit);
-    const bits = maskBits(w, above);
-    m.emit('xor', d(bits), 0xff);
-    w.loop((leave) => {
-      w.when(bits, 'e', 0, leave);
-      const id = w.gp();
-      m.emit('bsf', d(id), d(bits));
-      const less = w.difference(bits, 1);
-      m.emit('and', d(bits), d(less));
-      w.change('add', id, index);
+    emitGatherEight(w, code.load(32, at(keys, 0, index, 4)), limit, index, to, (key, lane, leave) => {
+      const id = w.sum(lane, index);
       w.when(id, 'ge', length, leave);
-      const key = w.gp();
       m.emit('mov', d(key), at(keys, 0, id, 4));
-      m.emit('mov', at(to), d(key));
-      m.emit('mov', at(to, 4), d(id));
-      w.change('add', to, 8);
     });
   });
   w.change('sub', to, pairs);
   return w.shift(to, 'shr', 3);
+}
+
+/** The same of the segments whose keys say that they have any. */
+function emitGatherSegments<B extends string>(
+  w: KernelWriter<B>,
+  logits: Register,
+  length: number,
+  temperature: Register,
+  segmentKeys: Register,
+  threshold: Register,
+  pairs: Register,
+): Register {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const f = new FloatCode(code, 32);
+  const { count, size } = segmentsOf(length);
+  const limit = gatherLimit(code, threshold);
+  const eight: Slot = { bytes: 32, align: 32 };
+  const to = w.value(pairs);
+  w.forEach(0, count, 1, (segment) => {
+    const least = w.gp();
+    m.emit('mov', d(least), at(segmentKeys, 0, segment, 4));
+    w.when(least, 'le', threshold, () => {
+      const from = w.product(segment, size);
+      w.forEach(from, w.sum(from, size), 8, (index) => {
+        const x = code.load(32, at(logits, 0, index, 4));
+        const keys = keyOf(code, f.add(f.div(x, temperature), f.number(0)));
+        m.emit('vmovups', inSlot(eight), code.view(keys, 32));
+        emitGatherEight(w, keys, limit, index, to, (key, lane) => m.emit('mov', d(key), inSlot(eight, 0, lane, 4)));
+      });
+    });
+  });
+  w.change('sub', to, pairs);
+  return w.shift(to, 'shr', 3);
+}
+
+const unsigned = (code: LaneCode) => code.words(32, 0x8000_0000);
+
+function gatherLimit(code: LaneCode, threshold: Register): Register {
+  return code.op('vpxor', 32, code.broadcast(32, code.fromGeneral(32, threshold)), unsigned(code));
+}
+
+/** Appends to the pairs that end at `to` those of eight keys, of ids from `first` on, that are not above the limit; `load` loads the key of a lane. */
+function emitGatherEight<B extends string>(
+  w: KernelWriter<B>,
+  keys: Register,
+  limit: Register,
+  first: Register,
+  to: Register,
+  load: (key: Register, lane: Register, leave: () => void) => void,
+): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const bits = maskBits(w, code.op('vpcmpgtd', 32, code.op('vpxor', 32, keys, unsigned(code)), limit));
+  m.emit('xor', d(bits), 0xff);
+  w.loop((leave) => {
+    w.when(bits, 'e', 0, leave);
+    const lane = w.gp();
+    m.emit('bsf', d(lane), d(bits));
+    m.emit('and', d(bits), d(w.difference(bits, 1)));
+    const key = w.gp();
+    load(key, lane, leave);
+    m.emit('mov', at(to), d(key));
+    m.emit('mov', at(to, 4), d(w.sum(lane, first)));
+    w.change('add', to, 8);
+  });
 }
 
 /** exp(x - first) of the sorted pairs; zeros behind the last. */

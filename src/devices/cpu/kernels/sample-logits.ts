@@ -1,7 +1,7 @@
 /** Passes over one row of logits, in the order of sums that composites/sample.ts has: 16 lanes, then a tree. */
 import { FloatCode } from '../emit/float-code.ts';
 import { exponential } from '../emit/functions.ts';
-import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
+import { at, d, q, type Register, type Slot, view } from '../emit/machine.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { across, broadcast } from './lanes.ts';
 import { inSlot, type KernelWriter } from './writer.ts';
@@ -116,6 +116,29 @@ export function emitFirstEqual<B extends string>(
   });
   m.bind(found);
   return result;
+}
+
+export function emitCopy<B extends string>(w: KernelWriter<B>, from: Register, to: Register, length: number): void {
+  const { m } = w;
+  const code = laneCode(m, 8);
+  const whole = length - (length % 8);
+  w.forEach(0, whole, 8, (i) => m.emit('vmovups', at(to, 0, i, 4), view(code.load(32, at(from, 0, i, 4)), 256)));
+  w.forEach(whole, length, 1, (i) => {
+    const word = w.gp();
+    m.emit('mov', d(word), at(from, 0, i, 4));
+    m.emit('mov', at(to, 0, i, 4), d(word));
+  });
+}
+
+/** Whether there are any: not 0 where there are. */
+export function emitIsPenalized<B extends string>(w: KernelWriter<B>, penalties: Register): Register {
+  const { m } = w;
+  const isOn = w.value(at(penalties, 4));
+  m.emit('shl', q(isOn), 1);
+  const repetition = w.signed(at(penalties));
+  w.change('sub', repetition, 0x3f800000);
+  m.emit('or', q(isOn), q(repetition));
+  return isOn;
 }
 
 /** Adds what penalties take away; `counts` are of the row's sequence: i32 [2, V], prompt and answer. */

@@ -1,16 +1,18 @@
 /**
  * `sample` (composites/sample.ts), with the ids and log-probabilities of its decomposition wherever logits are numbers. A unit
- * of work is a row: its maximum and the sum of its exponentials, then the greatest logit, or a draw.
+ * of work is a row: its segments, unless a product has left those (sampled-dot.ts), then the greatest logit, or a draw.
  */
+import { segmentsOf } from '../../../composites/sample.ts';
 import type { Dim } from '../../../ir/types.ts';
 import type { EmittedKernel } from '../emit/abi.ts';
 import { FloatCode } from '../emit/float-code.ts';
-import { at, d, q, type Register, view } from '../emit/machine.ts';
+import { at, d, type Register, type Slot, view } from '../emit/machine.ts';
 import { floatUnary } from '../emit/math.ts';
 import { laneCode } from '../emit/vector-sets.ts';
 import { sortBins } from './radix-sort.ts';
 import { type DrawSlots, emitDraw, forEachRow, pairBytes } from './sample-draw.ts';
-import { emitExponentials, emitFirstEqual, emitMaximum, emitPenalties, tailSlot } from './sample-logits.ts';
+import { emitCopy, emitFirstEqual, emitIsPenalized, emitMaximum, emitPenalties, tailSlot } from './sample-logits.ts';
+import { emitGreatest, emitSum, emitWhole, segmentBytes } from './sample-segments.ts';
 import { KernelWriter } from './writer.ts';
 
 export interface SampleShape {
@@ -22,26 +24,34 @@ export interface SampleShape {
   readonly sequences: number;
   /** Entries of the list of biases. */
   readonly biases: number;
+  /** Whether segments are there already, and of logits those that the row may need. */
+  readonly summed: boolean;
 }
 
 export const sampleBuffers = [
   ...(['logits', 'temperature', 'topK', 'topP', 'minP', 'seed', 'drawPosition', 'countRow', 'penalties'] as const),
-  ...(['biasRow', 'biasToken', 'biasValue', 'counts', 'scratch', 'ids', 'logprobs'] as const),
+  ...(['biasRow', 'biasToken', 'biasValue', 'counts', 'segments', 'scratch', 'ids', 'logprobs'] as const),
 ] as const;
 type Buffer = (typeof sampleBuffers)[number];
+/** Whose greatest are looked for before they are summed. */
+const segmentsAtOnce = 16;
+
 type Writer = KernelWriter<Buffer>;
 
 /** A row's own memory: two lists of pairs, the logits as changed by bias and penalties. */
 export const sampleRowBytes = (vocabulary: number) => 2 * pairBytes(vocabulary) + 64 * Math.ceil(vocabulary / 16);
 
 export function sampleKernel(shape: SampleShape): EmittedKernel {
-  const { rows, vocabulary } = shape;
+  const { rows, vocabulary, summed } = shape;
+  const { count, size } = segmentsOf(vocabulary);
   const w: Writer = new KernelWriter('sample', sampleBuffers, [rows]);
   const { m } = w;
   const slots: DrawSlots = { tail: tailSlot(), bins: sortBins() };
   forEachRow(w, rows, (row) => {
     const logits = w.sum(w.buffer('logits'), w.product(row, 4 * vocabulary));
-    const max = emitMaximum(w, slots.tail, logits, vocabulary);
+    const segments = w.sum(w.buffer('segments'), w.product(row, segmentBytes(vocabulary)));
+    if (!summed) emitSegments(w, slots.tail, logits, vocabulary, segments);
+    const { greatest: max, sum } = emitWhole(w, slots.tail, vocabulary, segments);
     const own = w.sum(w.buffer('scratch'), w.product(row, sampleRowBytes(vocabulary)));
     const pairs = [own, w.sum(own, pairBytes(vocabulary))] as const;
     const changed = w.sum(own, 2 * pairBytes(vocabulary));
@@ -54,12 +64,7 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
     };
     emitBias(w, shape, row, adjusted, logits, copy);
     const penalties = ofRow('penalties', 12);
-    const isOn = w.value(at(penalties, 4));
-    m.emit('shl', q(isOn), 1);
-    const repetition = w.signed(at(penalties));
-    w.change('sub', repetition, 0x3f800000);
-    m.emit('or', q(isOn), q(repetition));
-    w.when(isOn, 'ne', 0, () => {
+    w.when(emitIsPenalized(w, penalties), 'ne', 0, () => {
       w.when(adjusted, 'e', logits, copy);
       const sequence = w.signed(at(w.buffer('countRow'), 0, row, 4));
       w.bound(sequence, 'max', 0);
@@ -79,17 +84,24 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
         const drawn = emitDraw(w, slots, adjusted, vocabulary, {
           ...{ temperature, topK: one('topK'), topP: one('topP'), minP: one('minP') },
           ...{ seed: ofRow('seed', 8), position: one('drawPosition'), pairs },
+          ...(count > 1 && { segments: { greatest: segments, of: logits } }),
         });
         w.set(id, drawn);
       },
       () => {
-        const greatest = emitMaximum(w, slots.tail, adjusted, vocabulary);
-        w.set(id, emitFirstEqual(w, slots.tail, adjusted, vocabulary, greatest));
+        const ofSegments = () => {
+          w.set(id, w.product(emitFirstEqual(w, slots.tail, segments, count, max), size));
+          const from = w.sum(logits, w.product(id, 4));
+          w.change('add', id, emitFirstEqual(w, slots.tail, from, size, max));
+        };
+        w.when(adjusted, 'e', logits, ofSegments, () => {
+          const greatest = emitMaximum(w, slots.tail, adjusted, vocabulary);
+          w.set(id, emitFirstEqual(w, slots.tail, adjusted, vocabulary, greatest));
+        });
       },
     );
     m.emit('mov', at(w.buffer('ids'), 0, row, 4), d(id));
 
-    const sum = emitExponentials(w, slots.tail, logits, vocabulary, max);
     const one = laneCode(m, 1);
     const f = new FloatCode(one, 32);
     const logit = m.register('vec');
@@ -101,15 +113,19 @@ export function sampleKernel(shape: SampleShape): EmittedKernel {
   return w.finish();
 }
 
-function emitCopy(w: Writer, from: Register, to: Register, length: number): void {
-  const { m } = w;
-  const code = laneCode(m, 8);
-  const whole = length - (length % 8);
-  w.forEach(0, whole, 8, (i) => m.emit('vmovups', at(to, 0, i, 4), view(code.load(32, at(from, 0, i, 4)), 256)));
-  w.forEach(whole, length, 1, (i) => {
-    const word = w.gp();
-    m.emit('mov', d(word), at(from, 0, i, 4));
-    m.emit('mov', at(to, 0, i, 4), d(word));
+/** Some at a time, so that their logits are in a cache when they are summed. */
+function emitSegments(w: Writer, tail: Slot, logits: Register, vocabulary: number, segments: Register): void {
+  const { count, size } = segmentsOf(vocabulary);
+  w.forEach(0, count, segmentsAtOnce, (first) => {
+    const end = w.sum(first, segmentsAtOnce);
+    w.bound(end, 'min', count);
+    for (const emit of [emitGreatest, emitSum]) {
+      const from = w.sum(logits, w.product(first, 4 * size));
+      w.forEach(first, end, 1, (number) => {
+        emit(w, tail, from, vocabulary, segments, number);
+        w.change('add', from, 4 * size);
+      });
+    }
   });
 }
 

@@ -34,7 +34,9 @@ export function* selfTests(areas: readonly string[] = allAreas): Generator<SelfT
   for (const format of packedFormats) yield* products(format, isWanted);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'experts')))) yield routed(format);
   for (const format of packedFormats.filter((each) => isWanted(areaOf(each, 'plain')))) yield take(format);
-  if (isWanted(commonArea)) yield* [followed(), attention(), attention('i16'), sampling()];
+  if (isWanted(commonArea)) {
+    yield* [followed(), attention(), attention('i16'), sampling('sample'), sampling('sampled_dot')];
+  }
   if (isWanted(bf16Area)) yield attention('bf16');
   yield* elementwise(isWanted);
   if (isWanted(commonArea)) yield* [...conversions(), ...loops()];
@@ -281,47 +283,63 @@ function attention(numerics?: AttentionNumerics): SelfTest & ProgramTest {
   return programTest({ name: `paged_attention ${numerics}`, area: bf16Area, program, runs, absolute: 0.02 });
 }
 
-function sampling(): SelfTest & ProgramTest {
+/** The greatest logit, a draw from changed ones, and one from the two greatest; of logits that are given, or made by a head. */
+function sampling(name: 'sample' | 'sampled_dot'): SelfTest & ProgramTest {
   const limits = {
     maxTokens: 1,
     maxSequences: 2,
-    maxRows: 2,
+    maxRows: 3,
     blockSize: 1,
     blockCount: 1,
     blocksPerSequence: 1,
     maxBias: 2,
   };
-  const V = 300;
+  const [V, K, R] = [384, 24, { sym: 'R', max: 3 } as const];
+  const isHead = name === 'sampled_dot';
   const parameters: readonly Parameter[] = [
-    input('logits', 'f32', [{ sym: 'R', max: 2 }, V]),
+    ...(isHead
+      ? [
+          input('x', 'f32', [R, K]),
+          { name: 'weight', type: tensor('f32', [V, K]), role: 'weight', format: 'f32' } as const,
+        ]
+      : [input('logits', 'f32', [R, V])]),
     ...samplingInputs(limits),
     input('counts', 'i32', [2, 2, V]),
   ];
   const program = build(parameters, (b, values) => {
-    const { ids, logprobs } = sample(b, values.logits, values);
-    return { ids, logprobs, drawn: draw(b, values.logits, values) };
+    const logits = isHead
+      ? quantizedDot(b, values.x, values.weight, { format: 'f32', numerics: 'f32' })
+      : values.logits;
+    const { ids, logprobs } = sample(b, logits, values);
+    return { ids, logprobs, ...(!isHead && { drawn: draw(b, logits, values) }) };
   });
-  const inputs = {
-    logits: randomFloats(2 * V, 17),
-    temperature: Float32Array.of(0, 0.8),
-    topK: Int32Array.of(0, 40),
-    topP: Float32Array.of(1, 0.95),
-    minP: Float32Array.of(0, 0.05),
-    seed: Uint32Array.of(1, 2, 3, 4),
-    drawPosition: Int32Array.of(5, 6),
-    countRow: Int32Array.of(0, 1),
-    penalties: Float32Array.of(1, 0, 0, 1.1, 0.1, 0.2),
+  const inputs: Record<string, ArrayBufferView> = {
+    ...(isHead ? { x: randomFloats(3 * K, 23).map((x) => x / 8) } : { logits: randomFloats(3 * V, 17) }),
+    temperature: Float32Array.of(0, 0.8, 0.5),
+    topK: Int32Array.of(0, 40, 2),
+    topP: Float32Array.of(1, 0.95, 1),
+    minP: Float32Array.of(0, 0.05, 0),
+    seed: Uint32Array.of(1, 2, 3, 4, 5, 6),
+    drawPosition: Int32Array.of(5, 6, 7),
+    countRow: Int32Array.of(0, 1, 0),
+    penalties: Float32Array.of(1, 0, 0, 1.1, 0.1, 0.2, 1, 0, 0),
     biasRow: Int32Array.of(1, -1),
     biasToken: Int32Array.of(9, 0),
     biasValue: Float32Array.of(2, 0),
     counts: Int32Array.from(randomWords(4 * V, 19), (word) => Number(word >>> 30 === 0)),
   };
   // What the reference device says: to plan the decomposition takes longer than all other tests.
-  const expected = {
-    ...{ ids: Int32Array.of(196, 65), logprobs: Float32Array.of(-3.7002149, -4.431266) },
-    drawn: Int32Array.of(0, 65),
-  };
-  return programTest({ name: 'sample', program, runs: [{ inputs, dims: { R: 2 }, expected }], absolute: 1e-5 });
+  const expected: Record<string, ArrayBufferView> = {
+    sample: {
+      ids: Int32Array.of(196, 232, 228),
+      logprobs: Float32Array.of(-3.9180381, -4.8600006, -3.9436862),
+      drawn: Int32Array.of(0, 160, 228),
+    },
+    sampled_dot: { ids: Int32Array.of(163, 312, 288), logprobs: Float32Array.of(-0.4455782, -0.0310672, -2.0268595) },
+  }[name];
+  const weights: Record<string, Uint8Array> = isHead ? { weight: new Uint8Array(randomFloats(V * K, 29).buffer) } : {};
+  const runs = [{ inputs, dims: { R: 3 }, expected }];
+  return programTest({ name, program, weights, runs, absolute: 1e-5 });
 }
 
 // ── the loop language: operations of types ──
