@@ -7,6 +7,7 @@ import type { DimSymbol } from '../../ir/types.ts';
 import { mapOperands, operandsOf } from './expressions.ts';
 import { addIndex, axisIndex, constantIndex, indexConstant, scaleIndex } from './index-arithmetic.ts';
 import type { Axis, Buffer, Expression, Kernel, Local, Statement } from './language.ts';
+import { mapStatements } from './map-statements.ts';
 import { mergeLoops } from './merge-loops.ts';
 
 /** A kernel that runs behind another in its launch, on each piece that this has made. */
@@ -256,28 +257,10 @@ export function pieceOf(
     if (e.kind === 'load') return { ...e, buffer: bufferOf(e.buffer), index: indexOf(e.buffer, e.index) };
     return mapOperands(e, expression);
   };
-  const list = (statements: readonly Statement[]): readonly Statement[] => statements.map(statement);
-  const statement = (s: Statement): Statement => {
-    switch (s.kind) {
-      case 'let':
-      case 'set':
-        return { ...s, value: expression(s.value) };
-      case 'store': {
-        const where = s.where && expression(s.where);
-        const index = indexOf(s.buffer, s.index);
-        return { ...s, buffer: bufferOf(s.buffer), index, value: expression(s.value), ...(where && { where }) };
-      }
-      case 'for':
-        return { ...s, axis: s.axis === columns ? axis : s.axis, body: list(s.body) };
-      case 'reduce':
-        return { ...s, body: list(s.body), value: expression(s.value), init: expression(s.init) };
-      case 'if':
-        return { ...s, condition: expression(s.condition), body: list(s.body), otherwise: list(s.otherwise) };
-      case 'while':
-        return { ...s, before: list(s.before), condition: expression(s.condition), body: list(s.body) };
-      default:
-        return s satisfies never;
-    }
-  };
-  return mergeLoops({ ...kernel, buffers: kernel.buffers.map(bufferOf), body: list(kernel.body) });
+  const body = mapStatements(kernel.body, {
+    expression,
+    place: (buffer, index) => ({ buffer: bufferOf(buffer), index: indexOf(buffer, index) }),
+    axis: (one) => (one === columns ? axis : one),
+  });
+  return mergeLoops({ ...kernel, buffers: kernel.buffers.map(bufferOf), body });
 }

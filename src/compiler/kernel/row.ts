@@ -4,6 +4,7 @@ import { strideAlong } from './affine.ts';
 import { mapOperands, operandsOf } from './expressions.ts';
 import { addIndex, constantIndex, indexConstant, multiplyIndex, subtractIndex } from './index-arithmetic.ts';
 import type { Axis, Buffer, Expression, Kernel, Local, Statement } from './language.ts';
+import { mapStatements } from './map-statements.ts';
 import { expressionsOf, statementsOf } from './walk-kernel.ts';
 
 export interface RowOfKernel {
@@ -33,7 +34,8 @@ export function rowOf(kernel: Kernel): RowOfKernel | undefined {
     kernel: {
       ...kernel,
       dims: kernel.dims.filter((sym) => named.includes(sym)),
-      body: body.map((statement) => first(statement, axis)),
+      // Extents do not depend on it.
+      body: mapStatements(body, { expression: (e) => first(e, axis) }),
     },
     strides: kernel.buffers.map((buffer) => strides.get(buffer) ?? 0),
   };
@@ -69,30 +71,10 @@ function stridesAlong(axis: Axis, body: readonly Statement[]): ReadonlyMap<Buffe
   return even ? strides : undefined;
 }
 
-/** Where the axis is 0. Extents do not depend on it. */
-function first(s: Statement, axis: Axis): Statement {
-  const at = (e: Expression): Expression => {
-    if (e.kind === 'axis') return e.axis === axis ? indexConstant(0) : e;
-    return normal(mapOperands(e, at));
-  };
-  const list = (statements: readonly Statement[]) => statements.map((each) => first(each, axis));
-  switch (s.kind) {
-    case 'let':
-    case 'set':
-      return { ...s, value: at(s.value) };
-    case 'store':
-      return { ...s, index: at(s.index), value: at(s.value), ...(s.where && { where: at(s.where) }) };
-    case 'for':
-      return { ...s, body: list(s.body) };
-    case 'reduce':
-      return { ...s, body: list(s.body), value: at(s.value), init: at(s.init) };
-    case 'if':
-      return { ...s, condition: at(s.condition), body: list(s.body), otherwise: list(s.otherwise) };
-    case 'while':
-      return { ...s, before: list(s.before), condition: at(s.condition), body: list(s.body) };
-    default:
-      return s satisfies never;
-  }
+/** Where the axis is 0. */
+function first(e: Expression, axis: Axis): Expression {
+  if (e.kind === 'axis') return e.axis === axis ? indexConstant(0) : e;
+  return normal(mapOperands(e, (operand) => first(operand, axis)));
 }
 
 /** An index of operands that have changed, as sums of (atom * constant) again. */
