@@ -26,10 +26,12 @@ export function printKernelCode(model: Model, contextLength: number, wanted: str
   const chosen = chooseTarget(found.system);
   const target = { ...chosen, schedule: tunedChoice(found.system, threads, chosen, of).schedule };
   const kernels = emitKernels(planLaunches(planForCpu(program), target));
-  const { name, emitted, code, loops } = choose(kernels, wanted);
+  const { name, emitted, code, loops, loopsWithin } = choose(kernels, wanted);
   console.log(`${name}: ${code.bytes.length} bytes, ${emitted.stackBytes} bytes of stack`);
   console.log('');
-  console.log(loops === undefined ? 'Written by hand: no loops lie behind it.' : printKernel(loops));
+  if (loops !== undefined) console.log(printKernel(loops));
+  else if (loopsWithin.length === 0) console.log('Written by hand: no loops lie behind it.');
+  else console.log(['Written by hand, with these loops in it:', ...loopsWithin.map(printKernel)].join('\n\n'));
   console.log('');
   console.log(code.listing());
 }

@@ -323,14 +323,18 @@ test('profile --trace writes what each thread did when, and keeps keys and value
 });
 
 test('profile --asm prints the code of a kernel and the loops behind it', { skip: noCpu ?? false }, async () => {
-  const { code, out, err } = await ingot(['profile', '--asm', 'logistic_multiply']);
+  const { code, out, err } = await ingot(['profile', '--asm', 'multiply_cosine_sine']);
   assert.equal(code, 0, err);
-  assert.match(out, /^logistic_multiply \[.*\]: \d+ bytes/);
-  assert.match(out, /\nkernel logistic_multiply \(T\)\n {2}\w+ out0: f32\[\d+\]\n/);
+  assert.match(out, /^multiply_cosine_sine \[.*\]: \d+ bytes/);
+  assert.match(out, /\nkernel multiply_cosine_sine \(T\)\n {2}\w+ out0: f32\[\d+\]\n/);
   assert.match(out, /\n +0 {2}[0-9a-f]{2}.* push r/);
   assert.match(
     (await ingot(['profile', '--asm', 'quantized_dot_q8_0_i8_768+768x256'])).out,
-    /\nWritten by hand.*vpmaddubsw/s,
+    /\nWritten by hand, with these loops in it:\n\nkernel logistic_multiply \(T\)\n.*vpmaddubsw/s,
+  );
+  assert.match(
+    (await ingot(['profile', '--asm', 'paged_attention'])).out,
+    /\nWritten by hand: no loops lie behind it\./,
   );
 });
 

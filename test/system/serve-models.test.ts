@@ -20,7 +20,7 @@ let server: Server;
 before(async () => {
   copyFileSync(bundled, second);
   // There is room for one of them.
-  server = await startServer({ folder }, `first=${bundled}`, second, ...small, '--memory', '25MB', '--verbose');
+  server = await startServer({ folder }, `first=${bundled}`, second, ...small, '--memory', '12MB', '--verbose');
 });
 after(async () => {
   await server[Symbol.asyncDispose]();

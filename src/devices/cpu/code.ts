@@ -21,12 +21,13 @@ export interface PlanCode {
   constant(literal: Literal): number;
 }
 
-/** A kernel in machine code, and as the loops that it was made from where it was. */
+/** A kernel in machine code, and as the loops that it was made from where it was, or that are in it. */
 export interface Emitted {
   readonly name: string;
   readonly emitted: EmittedKernel;
   readonly code: ReturnType<typeof kernelCode>;
   readonly loops?: Kernel;
+  readonly loopsWithin: readonly Kernel[];
 }
 
 /** Numbers what has the name of another. */
@@ -42,10 +43,10 @@ function distinctNames(): (title: string) => string {
 /** Every kernel, for people; no two have one name. @throws IngotError 'UnsupportedOp'. */
 export function emitKernels(launches: LaunchPlan): readonly Emitted[] {
   const nameOf = distinctNames();
-  return [...distinctLaunches(launches)].map(({ emit, title, loops }) => {
+  return [...distinctLaunches(launches)].map(({ emit, title, loops, loopsWithin }) => {
     const emitted = emit();
     const code = kernelCode(emitted, launches.target);
-    return { name: nameOf(title(emitted.name)), emitted, code, ...(loops && { loops }) };
+    return { name: nameOf(title(emitted.name)), emitted, code, loopsWithin, ...(loops && { loops }) };
   });
 }
 

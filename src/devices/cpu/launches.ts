@@ -23,7 +23,9 @@ import type { Target } from './target.ts';
 export interface Launch {
   /** Equal for equal kernels of a target. */
   readonly key: string;
+  /** What it is made of; otherwise it is written by hand, with loops in it or none. */
   readonly loops?: Kernel;
+  readonly loopsWithin: readonly Kernel[];
   emit(): EmittedKernel;
   /** `name`: what it was emitted with. */
   title(name: string): string;
@@ -162,7 +164,9 @@ class LaunchList {
       return place;
     });
     const title = (name: string) => `${name} [${dims.join(', ')}]`;
-    const launch: Launch = { key, emit: kernel, title, memory, dims, cost };
+    const isLast = buffers.some((buffer) => 'follower' in buffer);
+    const loopsWithin = isLast ? step.followers.map((follower) => follower.kernel) : [];
+    const launch: Launch = { key, loopsWithin, emit: kernel, title, memory, dims, cost };
     const before = this.#list.at(-1);
     const chain =
       row !== undefined && before?.kind === 'launch' ? chained(before.launch, launch, row, this.#target) : undefined;
@@ -194,6 +198,7 @@ function loopLaunch(loops: Kernel, memory: readonly Memory[], target: Target): L
   return {
     key: keyOf(loops),
     loops,
+    loopsWithin: [],
     emit: () => emitKernel(loops, target),
     title: () => kernelTitle(loops),
     memory,
@@ -223,6 +228,7 @@ function chained(first: Launch, second: Launch, row: RowOfComposite, target: Tar
   ];
   return {
     key: `rows ${first.key}\n${second.key}`,
+    loopsWithin: [loops],
     emit: () => rowChainKernel(row.tokens, parts()),
     title: (name) => `${name} [${second.dims.join(', ')}]`,
     memory: [...first.memory, ...second.memory],
