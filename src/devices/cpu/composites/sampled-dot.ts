@@ -15,15 +15,13 @@ import {
   dimsOf,
   rowsOf,
 } from './composite-kernel.ts';
-import { prepareActivations } from './quantized-dot.ts';
+import { prepareActivations, quantizedDotKernels } from './quantized-dot.ts';
 import { lengthOf, sampleLaunch, samplingInput } from './sample.ts';
 
 export const sampledDotKernels: CompositeKernel = {
   name: sampledDotComposite.name,
-  covers({ attributes, operands }, packed) {
-    const { format, operands: names } = attributes.composite_attributes as QuantizedDotAttributes;
-    return packed.get(operands[names.indexOf('weight')]) === format;
-  },
+  // Its operands begin with those of the product.
+  covers: quantizedDotKernels.covers,
   launches: sampledLaunches,
 };
 
